@@ -1,0 +1,1 @@
+//! History checkers: linearizability, siblings, carts, sessions. Knows nothing of any store.

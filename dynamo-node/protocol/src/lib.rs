@@ -1,0 +1,1 @@
+//! The Dynamo protocol as one deterministic state machine without I/O.

@@ -1,0 +1,1 @@
+//! A deterministic simulator for dynamo-protocol: virtual time, faulty links and disks.

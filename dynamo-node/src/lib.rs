@@ -1,0 +1,1 @@
+//! A Dynamo node: the tokio and tonic shell around dynamo-protocol.

@@ -1,0 +1,1 @@
+//! Exhaustive model checking of dynamo-protocol with stateright.

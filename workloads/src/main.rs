@@ -1,0 +1,3 @@
+//! `dyno`: the bench.
+
+fn main() {}
