@@ -8,6 +8,8 @@
 //! - **V2** no lost update: every acknowledged put required of the get is in `S`, covered from it,
 //!   or deleted by a delete that can have happened.
 //! - **V3** convergence: final gets of one key, through whatever node, return equal sets.
+//! - **V4** sessions: a get accounts for its session's own acknowledged writes and for what the
+//!   session saw before.
 //! - **V5** deletes: no value returned is covered by an acknowledged delete.
 //!
 //! V1, V2 and V5 of a final get hold together exactly if some set of applied writes, holding all
@@ -25,7 +27,9 @@ use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds, shown, shown_all};
 use crate::history::{History, Outcome};
 use crate::verdict::{CheckReport, Checker};
-use crate::versions::{Key, Read, Strange, Strangeness, VersionId, keys};
+use crate::versions::{Key, Read, Strange, Strangeness, Version, VersionId, keys};
+
+mod online;
 
 /// The checker. The default judges the final reads of an eventually consistent store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +38,18 @@ pub struct Siblings {
     /// end and no replica was lost since): then all final gets of a key must be equal, and what
     /// was observed once must still be there, acknowledged or not.
     pub converged: bool,
+    /// Every quorum get must account for every write acknowledged before it began (R + W > N, no
+    /// sloppy quorum, no change of membership). Otherwise those that do not are only counted.
+    pub strict: bool,
+    /// V4 must hold. Otherwise breaches are only counted.
+    pub sessions: bool,
+}
+
+impl Siblings {
+    /// A judge of every get: strict, with sessions, and no need of final reads.
+    pub fn strict() -> Self {
+        Self { converged: false, strict: true, sessions: true }
+    }
 }
 
 impl Checker for Siblings {
@@ -47,7 +63,9 @@ impl Checker for Siblings {
         let mut tally = Tally::default();
         for (done, (name, key)) in keys.iter().enumerate() {
             let first_seen = first_seen(key);
-            let mut judge = KeyJudge { name, key, first_seen, rules: self, tally: &mut tally };
+            let deletes = deletes(key);
+            let tally = &mut tally;
+            let mut judge = KeyJudge { name, key, first_seen, deletes, rules: self, tally };
             if let Err(exhausted) = judge.judge(&mut meter) {
                 let findings = tally.findings.report();
                 if !tally.findings.is_empty() {
@@ -57,7 +75,7 @@ impl Checker for Siblings {
                 return CheckReport::unknown(far);
             }
         }
-        tally.report(keys.len())
+        tally.report(self, keys.len())
     }
 }
 
@@ -72,16 +90,22 @@ struct Tally {
     /// Acknowledged writes on keys that no final get answered for.
     unverified: usize,
     widest: usize,
+    /// Gets that did not account for what was acknowledged before they began.
+    stale_gets: usize,
+    session_violations: usize,
     /// The most siblings any get returned.
     most_siblings: usize,
 }
 
 impl Tally {
-    fn report(&self, keys: usize) -> CheckReport {
+    fn report(&self, rules: &Siblings, keys: usize) -> CheckReport {
         let report = if !self.findings.is_empty() {
             self.findings.report()
         } else if self.acknowledged == 0 {
             CheckReport::unknown("no put or delete was acknowledged: there is nothing to judge")
+        } else if rules.strict && self.gets > 0 {
+            // Every get was judged for what it promised: that is proof without final reads.
+            CheckReport::valid()
         } else if self.final_gets == 0 {
             CheckReport::unknown("no final get was answered: what was kept is not known")
         } else if self.unverified > 0 {
@@ -95,6 +119,8 @@ impl Tally {
             .with("acknowledged", self.acknowledged)
             .with("gets", self.gets)
             .with("final_gets", self.final_gets)
+            .with("stale_gets", self.stale_gets)
+            .with("session_violations", self.session_violations)
             .with("unsettled_keys", self.unsettled)
             .with("most_siblings", self.most_siblings)
             .with("most_chains", self.widest)
@@ -106,6 +132,7 @@ struct KeyJudge<'a, 'h> {
     key: &'a Key<'h>,
     /// Of each version the time by which a read had returned it.
     first_seen: Vec<u64>,
+    deletes: Vec<VersionId>,
     rules: &'a Siblings,
     tally: &'a mut Tally,
 }
@@ -136,7 +163,8 @@ impl KeyJudge<'_, '_> {
         self.final_reads(&finals, meter)?;
         self.homes(meter)?;
         self.agreement(&finals);
-        Ok(())
+        self.freshness(meter)?;
+        self.sessions(meter)
     }
 
     fn value(&self, id: VersionId) -> String {
@@ -180,8 +208,8 @@ impl KeyJudge<'_, '_> {
         for (returned, reads) in answers {
             meter.look()?;
             let below = self.key.below(returned);
-            let deleted = self.key.below(&self.deletes_possible_with(returned));
             for read in reads {
+                let deleted = self.key.below(&self.deletes_possible_with(read));
                 self.resurrections(read);
                 for id in self.missing_from(read, &below, &deleted) {
                     missing.entry(id).or_default().push(read);
@@ -197,17 +225,16 @@ impl KeyJudge<'_, '_> {
         Ok(())
     }
 
-    /// The deletes that can have happened when a get returned `returned`: the acknowledged ones,
-    /// and of the others those that cover nothing of it.
-    fn deletes_possible_with(&self, returned: &[VersionId]) -> Vec<VersionId> {
-        let versions = (0..).zip(&self.key.versions);
-        let deletes = versions.filter(|(_, version)| version.is_delete());
-        let possible = deletes.filter(|(id, version)| match version.pair.outcome() {
-            Outcome::Ok => true,
-            Outcome::Fail => false,
-            Outcome::Info => !returned.iter().any(|&kept| self.key.covers(*id, kept)),
+    /// The deletes that can have happened by a get: those acknowledged before it, and of the others
+    /// those that cover nothing it returned.
+    fn deletes_possible_with(&self, read: &Read<'_>) -> Vec<VersionId> {
+        let begun = read.pair.invoke.time;
+        let possible = self.deletes.iter().copied().filter(|&delete| {
+            let pair = &self.key.versions[delete as usize].pair;
+            pair.acknowledged_at().is_some_and(|at| at < begun)
+                || !read.returned.iter().any(|&kept| self.key.covers(delete, kept))
         });
-        possible.map(|(id, _)| id).collect()
+        possible.collect()
     }
 
     /// The required writes a read does not account for, only the topmost of those that cover one
@@ -258,17 +285,22 @@ impl KeyJudge<'_, '_> {
     /// V5: an acknowledged delete covers what a final get returned.
     fn resurrections(&mut self, read: &Read<'_>) {
         let begun = read.pair.invoke.time;
-        let deletes = (0..).zip(&self.key.versions).filter(|(_, version)| {
-            version.is_delete() && version.pair.acknowledged_at().is_some_and(|at| at < begun)
+        let deletes = self.deletes.iter().copied().filter(|&delete| {
+            let acknowledged = self.key.versions[delete as usize].pair.acknowledged_at();
+            acknowledged.is_some_and(|at| at < begun)
         });
-        let found = deletes.into_iter().find_map(|(delete, _)| {
+        let found = deletes.into_iter().find_map(|delete| {
             let back = read.returned.iter().find(|&&kept| self.key.covers(delete, kept));
             back.map(|&kept| (delete, kept))
         });
-        let Some((delete, kept)) = found else { return };
+        if let Some((delete, kept)) = found {
+            self.resurrected(delete, kept, read);
+        }
+    }
+
+    fn resurrected(&mut self, delete: VersionId, kept: VersionId, read: &Read<'_>) {
         let what = format!(
-            "final get #{} of {:?} returned {}, which delete #{} had seen and, acknowledged, took \
-             away",
+            "get #{} of {:?} returned {}, which delete #{} had seen and, acknowledged, took away",
             read.pair.name(),
             self.name,
             self.value(kept),
@@ -288,11 +320,7 @@ impl KeyJudge<'_, '_> {
         let held: Vec<VersionId> = held.into_iter().collect();
         let below = self.key.below(&held);
         // One home may know of a delete that another has not heard of.
-        let versions = (0..).zip(&self.key.versions);
-        let deletes = versions
-            .filter(|(_, version)| version.is_delete() && version.may_have_happened())
-            .map(|(id, _)| id);
-        let deleted = self.key.below(&deletes.collect::<Vec<_>>());
+        let deleted = self.key.below(&self.deletes);
         let versions = (0..).zip(&self.key.versions);
         let missing: Vec<VersionId> = versions
             .filter(|(id, version)| {
@@ -322,7 +350,13 @@ impl KeyJudge<'_, '_> {
     fn agreement(&mut self, finals: &[&Read<'_>]) {
         let Some((first, rest)) = finals.split_first() else { return };
         let Some(other) = rest.iter().find(|read| read.returned != first.returned) else { return };
-        let free = |version: &crate::versions::Version<'_>| version.pair.outcome() == Outcome::Info;
+        let begun = finals.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        // A write that was not over when the final gets began may show in one and not in another.
+        let free = |version: &Version<'_>| match version.pair.outcome() {
+            Outcome::Ok => version.pair.acknowledged_at().is_some_and(|at| at >= begun),
+            Outcome::Info => true,
+            Outcome::Fail => false,
+        };
         if !self.rules.converged && self.key.versions.iter().any(free) {
             self.tally.unsettled += 1;
             return;
@@ -344,6 +378,14 @@ impl KeyJudge<'_, '_> {
         let ops = vec![first.pair.name(), other.pair.name()];
         self.tally.findings.add("V3", self.name, ops, what);
     }
+}
+
+/// The deletes that may have happened.
+fn deletes(key: &Key<'_>) -> Vec<VersionId> {
+    let versions = (0..).zip(&key.versions);
+    let deletes =
+        versions.filter(|(_, version)| version.is_delete() && version.may_have_happened());
+    deletes.map(|(id, _)| id).collect()
 }
 
 fn first_seen(key: &Key<'_>) -> Vec<u64> {
