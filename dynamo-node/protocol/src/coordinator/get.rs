@@ -9,7 +9,7 @@ use crate::id::{Key, NodeId, OpId};
 use crate::io::{Event, Refusal, Reply, Timer};
 use crate::message::{Answer, Message};
 use crate::node::{Node, Step};
-use crate::storage::{Role, Store};
+use crate::storage::{Role, Store, StoreError};
 use crate::version::Siblings;
 
 /// A get, from its fetches to its last repair.
@@ -107,6 +107,11 @@ impl Node {
             Answer::Known { set, votes } => {
                 get.take(from, set);
                 votes
+            }
+            // A corrupt copy is no copy: the home is repaired like one that has nothing.
+            Answer::Failed(StoreError::Corrupt) => {
+                get.take(from, Siblings::empty(self.config.versioning));
+                false
             }
             Answer::Failed(_) => false,
         };
