@@ -1,1 +1,15 @@
 //! History checkers: linearizability, siblings, carts, sessions. Knows nothing of any store.
+//!
+//! A [`history::History`] is read, a [`verdict::Checker`] judges it within a [`budget::Budget`],
+//! and a [`verdict::CheckReport`] says valid, invalid or unknown, with a witness and numbers.
+
+pub mod budget;
+pub mod cart;
+pub mod compose;
+pub mod finding;
+pub mod history;
+pub mod op;
+pub mod siblings;
+pub mod verdict;
+mod versions;
+pub mod wellformed;

@@ -1,0 +1,131 @@
+//! What a checker found wrong: which rule, which ops, and a sentence; collected into a report.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::verdict::CheckReport;
+
+/// As many findings are listed; all are counted. A store that loses everything would otherwise
+/// make a report larger than its history.
+const MOST_LISTED: usize = 100;
+
+/// One violation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule broken, by its short name.
+    pub rule: &'static str,
+    /// The key it was broken on; empty where none is concerned.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key: String,
+    /// The operations that show it.
+    pub ops: Vec<u64>,
+    /// It in words.
+    pub what: String,
+}
+
+/// The violations of one check.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    listed: Vec<Finding>,
+    counts: BTreeMap<&'static str, u64>,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, rule: &'static str, key: &str, ops: Vec<u64>, what: String) {
+        *self.counts.entry(rule).or_default() += 1;
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(Finding { rule, key: key.to_owned(), ops, what });
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
+    /// Invalid with the findings, or valid without.
+    pub(crate) fn report(&self) -> CheckReport {
+        let Some(first) = self.listed.first() else {
+            return CheckReport::valid();
+        };
+        let mut reason = first.what.clone();
+        if self.total() > 1 {
+            let _ = write!(reason, " (and {} more)", self.total() - 1);
+        }
+        CheckReport::invalid(reason)
+            .with("witness", &first.ops)
+            .with("violations", &self.listed)
+            .with("counts", &self.counts)
+    }
+}
+
+/// A value for a sentence: JSON, shortened.
+pub(crate) fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    // Of a cart the id says which it is.
+    let value = value.get("id").unwrap_or(value);
+    let mut text = value.to_string();
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+/// Values for a sentence.
+pub(crate) fn shown_all<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+    let mut text = String::from("[");
+    for (at, value) in values.into_iter().enumerate() {
+        if at == 8 {
+            text.push_str(", ...");
+            break;
+        }
+        let comma = if at > 0 { ", " } else { "" };
+        let _ = write!(text, "{comma}{}", shown(value));
+    }
+    text.push(']');
+    text
+}
+
+/// A time for a sentence.
+pub(crate) fn seconds(nanos: u64) -> String {
+    format!("{:.3} s", nanos as f64 / 1e9)
+}
+
+/// A count with its noun: `1 put`, `2 puts`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_counted_and_a_hundred_listed() {
+        let mut findings = Findings::default();
+        for op in 0..250 {
+            findings.add("V1", "k", vec![op], format!("get #{op} is wrong"));
+        }
+        let report = findings.report();
+        assert_eq!(report.reason.as_deref(), Some("get #0 is wrong (and 249 more)"));
+        assert_eq!(report.details["counts"]["V1"], 250);
+        assert_eq!(report.details["violations"].as_array().unwrap().len(), 100);
+        assert_eq!(report.witness(), [0]);
+    }
+
+    #[test]
+    fn a_long_value_is_shortened_at_a_character() {
+        let value = Value::from("\u{e9}".repeat(100));
+        let text = shown(&value);
+        assert!(text.ends_with("...") && text.len() <= 63, "{text}");
+    }
+}

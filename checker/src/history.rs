@@ -1,0 +1,604 @@
+//! A whole history: reading it, pairing invocations with completions, and writing one as a run goes.
+//!
+//! A [`History`] in hand is sound in structure: indices run from 0 without gaps, time never goes
+//! back, a client process has one operation open at a time and does nothing after an `info`, and
+//! every completion matches its invocation. What else a history should keep to (unique values,
+//! contexts that exist) depends on the workload: see [`crate::wellformed`].
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeSeed;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::op::{Kind, Names, Op, OpSeed, Process};
+
+/// The longest line that is read. A history op is small; a gigabyte without a newline is an
+/// attack or another kind of file, and must not be taken into memory to find that out.
+const LONGEST_LINE: u64 = 16 << 20;
+
+/// What is wrong with a history, and where.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The stream could not be read.
+    #[error("reading the history: {0}")]
+    Io(#[from] io::Error),
+    /// A line is not an op.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// The line, from 1.
+        line: u64,
+        /// The column, from 1; 0 where the line as a whole is meant.
+        column: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// The ops do not make a history.
+    #[error("op {index}{}: {message}", line_suffix(*line))]
+    Malformed {
+        /// The op that shows it, by its position.
+        index: u64,
+        /// The line it stands on, where it came from a file.
+        line: Option<u64>,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+fn line_suffix(line: Option<u64>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}
+
+/// A last line cut short: what a killed harness leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The line, from 1.
+    pub line: u64,
+    /// How many bytes of it there are.
+    pub bytes: u64,
+}
+
+/// What is known of an operation when the history ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It surely happened.
+    Ok,
+    /// It surely did not happen.
+    Fail,
+    /// It may have happened, or happen yet: `info`, or no completion at all.
+    Info,
+}
+
+/// An invocation and, where there is one, its completion.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The line that began it.
+    pub invoke: &'a Op,
+    /// The line that ended it; none when it was still open at the end.
+    pub completion: Option<&'a Op>,
+}
+
+impl<'a> Pair<'a> {
+    /// The operation's name: the index of its completion line, or of its invocation while open.
+    pub fn name(&self) -> u64 {
+        self.completion.unwrap_or(self.invoke).index
+    }
+
+    /// What is known of it.
+    pub fn outcome(&self) -> Outcome {
+        match self.completion.map(|op| op.kind) {
+            Some(Kind::Ok) => Outcome::Ok,
+            Some(Kind::Fail) => Outcome::Fail,
+            Some(Kind::Info | Kind::Invoke) | None => Outcome::Info,
+        }
+    }
+
+    /// What was done.
+    pub fn f(&self) -> &'a str {
+        &self.invoke.f
+    }
+
+    /// The key it was done to.
+    pub fn key(&self) -> Option<&'a str> {
+        self.invoke.key.as_deref()
+    }
+
+    /// What came back, if it was `ok`.
+    pub fn result(&self) -> Option<&'a Value> {
+        self.completion.filter(|op| op.kind == Kind::Ok)?.value.as_ref()
+    }
+
+    /// When it returned, if it returned `ok`: only then is its effect sure from that time on.
+    pub fn acknowledged_at(&self) -> Option<u64> {
+        self.completion.filter(|op| op.kind == Kind::Ok).map(|op| op.time)
+    }
+
+    /// Is it a quiescent final read?
+    pub fn is_final(&self) -> bool {
+        self.invoke.is_final || self.completion.is_some_and(|op| op.is_final)
+    }
+
+    /// The node that was asked, from whichever line says so.
+    pub fn node(&self) -> Option<&'a str> {
+        let said = self.completion.and_then(|op| op.node.as_deref());
+        said.or(self.invoke.node.as_deref())
+    }
+}
+
+/// A history of sound structure.
+///
+/// ```
+/// use checker::history::History;
+/// use checker::op::{Kind, Op};
+///
+/// let put = Op::invoke(0, "put").key("k").value("a");
+/// let done = put.completed(Kind::Ok).at(5);
+/// let history = History::numbered(vec![put, done])?;
+/// let pair = history.pairs().next().expect("there is one");
+/// assert_eq!(pair.name(), 1);
+/// # Ok::<(), checker::history::HistoryError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    ops: Vec<Op>,
+    /// For each client invocation its completion and the other way round; `NONE` for the rest.
+    partner: Vec<u32>,
+    torn: Option<Torn>,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl History {
+    /// Reads a file of JSON lines.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, HistoryError> {
+        let path = path.as_ref();
+        let file = |source| HistoryError::File { path: path.to_owned(), source };
+        let reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(file)?);
+        Self::from_reader(reader).map_err(|error| match error {
+            HistoryError::Io(source) => file(source),
+            other => other,
+        })
+    }
+
+    /// Reads JSON lines. A last line that was cut short is left out and reported by [`Self::torn`].
+    pub fn from_reader(reader: impl BufRead) -> Result<Self, HistoryError> {
+        let mut history = Self::default();
+        let mut structure = Structure::default();
+        let mut lines = Lines::new(reader);
+        while let Some(op) = lines.next_op()? {
+            let partner = structure.accept(&op).map_err(|error| at_line(error, lines.line))?;
+            history.push(op, partner);
+        }
+        history.torn = lines.torn;
+        Ok(history)
+    }
+
+    /// Makes a history of ops that are numbered already.
+    pub fn from_ops(ops: Vec<Op>) -> Result<Self, HistoryError> {
+        let mut structure = Structure::default();
+        let mut partner = vec![NONE; ops.len()];
+        for op in &ops {
+            if let Some(invoke) = structure.accept(op)? {
+                partner[invoke as usize] = op.index as u32;
+                partner[op.index as usize] = invoke;
+            }
+        }
+        Ok(Self { ops, partner, torn: None })
+    }
+
+    /// Makes a history of ops in order, numbering them from 0.
+    pub fn numbered(mut ops: Vec<Op>) -> Result<Self, HistoryError> {
+        for (index, op) in (0..).zip(&mut ops) {
+            op.index = index;
+        }
+        Self::from_ops(ops)
+    }
+
+    fn push(&mut self, op: Op, invoke: Option<u32>) {
+        self.partner.push(invoke.unwrap_or(NONE));
+        if let Some(invoke) = invoke {
+            self.partner[invoke as usize] = op.index as u32;
+        }
+        self.ops.push(op);
+    }
+
+    /// The lines in order.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The lines in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Op> {
+        self.ops.iter()
+    }
+
+    /// How many lines there are.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// The line at `index`.
+    pub fn get(&self, index: u64) -> Option<&Op> {
+        self.ops.get(usize::try_from(index).ok()?)
+    }
+
+    /// The last line that was cut short, if one was.
+    pub fn torn(&self) -> Option<Torn> {
+        self.torn
+    }
+
+    /// The clients' operations, in order of invocation.
+    pub fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
+        let begun = self.ops.iter().filter(|op| op.is_client() && op.kind == Kind::Invoke);
+        begun.map(|invoke| Pair { invoke, completion: self.partner(invoke.index) })
+    }
+
+    /// The operation that the client line at `index` belongs to.
+    pub fn pair(&self, index: u64) -> Option<Pair<'_>> {
+        let op = self.get(index).filter(|op| op.is_client())?;
+        match op.kind {
+            Kind::Invoke => Some(Pair { invoke: op, completion: self.partner(index) }),
+            Kind::Ok | Kind::Fail | Kind::Info => {
+                Some(Pair { invoke: self.partner(index)?, completion: Some(op) })
+            }
+        }
+    }
+
+    fn partner(&self, index: u64) -> Option<&Op> {
+        self.ops.get(self.partner[index as usize] as usize)
+    }
+
+    /// Gives the lines back.
+    pub fn into_ops(self) -> Vec<Op> {
+        self.ops
+    }
+}
+
+impl<'a> IntoIterator for &'a History {
+    type Item = &'a Op;
+    type IntoIter = std::slice::Iter<'a, Op>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+fn at_line(error: HistoryError, at: u64) -> HistoryError {
+    match error {
+        HistoryError::Malformed { index, message, .. } => {
+            HistoryError::Malformed { index, line: Some(at), message }
+        }
+        other => other,
+    }
+}
+
+/// Reads JSON lines one op at a time, for histories too large to hold.
+///
+/// Structure (numbering, alternation) is not checked here.
+pub struct Lines<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    names: Names,
+    line: u64,
+    torn: Option<Torn>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from `reader`.
+    pub fn new(reader: R) -> Self {
+        Self { reader, buffer: Vec::new(), names: Names::default(), line: 0, torn: None }
+    }
+
+    /// The next op; none at the end, or before a last line that was cut short.
+    pub fn next_op(&mut self) -> Result<Option<Op>, HistoryError> {
+        loop {
+            self.buffer.clear();
+            let mut limited = self.reader.by_ref().take(LONGEST_LINE + 1);
+            let bytes = limited.read_until(b'\n', &mut self.buffer)? as u64;
+            if bytes == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            if bytes > LONGEST_LINE {
+                let message = format!("a line longer than {LONGEST_LINE} bytes is no op");
+                return Err(HistoryError::Syntax { line: self.line, column: 0, message });
+            }
+            if self.buffer.trim_ascii().is_empty() {
+                continue;
+            }
+            let whole = self.buffer.ends_with(b"\n");
+            // Without its end, so that an error at the end names this line's last column.
+            return match parse(self.buffer.trim_ascii_end(), &mut self.names) {
+                Ok(op) => Ok(Some(op)),
+                Err(error) if error.is_eof() && !whole => {
+                    self.torn = Some(Torn { line: self.line, bytes });
+                    Ok(None)
+                }
+                Err(error) => Err(syntax(self.line, &error)),
+            };
+        }
+    }
+
+    /// The last line that was cut short, once the end was reached.
+    pub fn torn(&self) -> Option<Torn> {
+        self.torn
+    }
+
+    /// The line that was read last, from 1.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+}
+
+fn parse(bytes: &[u8], names: &mut Names) -> Result<Op, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let op = OpSeed(names).deserialize(&mut json)?;
+    json.end()?;
+    Ok(op)
+}
+
+fn syntax(line: u64, error: &serde_json::Error) -> HistoryError {
+    let said = error.to_string();
+    // The parser saw one line only: its own line number says nothing.
+    let message = said.split(" at line ").next().unwrap_or(&said).to_owned();
+    HistoryError::Syntax { line, column: error.column() as u64, message }
+}
+
+/// What every history keeps to, checked line by line.
+#[derive(Default)]
+pub(crate) struct Structure {
+    next_index: u64,
+    time: u64,
+    processes: HashMap<u64, State>,
+}
+
+enum State {
+    Idle,
+    Busy(Box<Op>),
+    /// After an `info` nobody knows when the operation ends: the id must not be used again.
+    Retired {
+        at: u64,
+    },
+}
+
+impl Structure {
+    /// Takes the next line; gives the index of the invocation that it completes.
+    pub(crate) fn accept(&mut self, op: &Op) -> Result<Option<u32>, HistoryError> {
+        if op.index != self.next_index {
+            let message = format!(
+                "index {} stands where {} belongs: a line was lost, repeated or moved",
+                op.index, self.next_index
+            );
+            return Err(malformed(self.next_index, message));
+        }
+        if op.index >= u64::from(NONE) {
+            return Err(malformed(op.index, "more lines than a history can have".to_owned()));
+        }
+        if op.time < self.time {
+            let message = format!("time goes back from {} ns to {} ns", self.time, op.time);
+            return Err(malformed(op.index, message));
+        }
+        self.next_index += 1;
+        self.time = op.time;
+        match op.process {
+            Process::Nemesis => Ok(None),
+            Process::Client(process) => self.client(process, op),
+        }
+    }
+
+    fn client(&mut self, process: u64, op: &Op) -> Result<Option<u32>, HistoryError> {
+        let state = self.processes.entry(process).or_insert(State::Idle);
+        match (&*state, op.kind) {
+            (State::Retired { at }, _) => {
+                let message = format!("process {process} was retired by the `info` of op {at}");
+                Err(malformed(op.index, message))
+            }
+            (State::Idle, Kind::Invoke) => {
+                *state = State::Busy(Box::new(op.clone()));
+                Ok(None)
+            }
+            (State::Idle, _) => {
+                let message = format!("process {process} completes what it never invoked");
+                Err(malformed(op.index, message))
+            }
+            (State::Busy(open), Kind::Invoke) => {
+                let message =
+                    format!("process {process} invokes while its op {} is open", open.index);
+                Err(malformed(op.index, message))
+            }
+            (State::Busy(open), kind) => {
+                let invoke = open.index as u32;
+                matches_invocation(open, op)?;
+                *state = match kind {
+                    Kind::Info => State::Retired { at: op.index },
+                    Kind::Ok | Kind::Fail | Kind::Invoke => State::Idle,
+                };
+                Ok(Some(invoke))
+            }
+        }
+    }
+}
+
+fn matches_invocation(invoke: &Op, op: &Op) -> Result<(), HistoryError> {
+    let differs = if invoke.f != op.f {
+        "f"
+    } else if invoke.key != op.key && op.key.is_some() {
+        "key"
+    } else if invoke.context != op.context && op.context.is_some() {
+        "context"
+    } else if op.f == "put" && op.kind == Kind::Ok && invoke.value != op.value {
+        "value"
+    } else {
+        return Ok(());
+    };
+    let message = format!("its {differs} is not that of its invocation, op {}", invoke.index);
+    Err(malformed(op.index, message))
+}
+
+fn malformed(index: u64, message: String) -> HistoryError {
+    HistoryError::Malformed { index, line: None, message }
+}
+
+/// Writes a history as a run goes.
+///
+/// Every line is flushed to the operating system before [`Writer::append`] returns, so that the
+/// history of a killed harness can be read up to its last whole line.
+pub struct Writer {
+    path: PathBuf,
+    file: BufWriter<File>,
+    next_index: u64,
+}
+
+impl Writer {
+    /// Creates the file; an existing one is refused, never overwritten.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, HistoryError> {
+        let path = path.as_ref().to_owned();
+        match File::create_new(&path) {
+            Ok(file) => Ok(Self { path, file: BufWriter::new(file), next_index: 0 }),
+            Err(source) => Err(HistoryError::File { path, source }),
+        }
+    }
+
+    /// Numbers the op, appends it, and gives its index.
+    pub fn append(&mut self, mut op: Op) -> Result<u64, HistoryError> {
+        op.index = self.next_index;
+        self.write(&op).map_err(|source| HistoryError::File { path: self.path.clone(), source })?;
+        self.next_index += 1;
+        Ok(op.index)
+    }
+
+    fn write(&mut self, op: &Op) -> io::Result<()> {
+        serde_json::to_writer(&mut self.file, op)?;
+        self.file.write_all(b"\n")?;
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<History, String> {
+        History::from_reader(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn line(index: u64, process: &str, kind: &str, f: &str) -> String {
+        format!(
+            "{{\"index\":{index},\"time\":{index},\"process\":{process},\"type\":\"{kind}\",\
+             \"f\":\"{f}\",\"key\":\"k\"}}\n"
+        )
+    }
+
+    #[test]
+    fn invocations_are_paired_with_their_completions() {
+        let text = [
+            line(0, "0", "invoke", "get"),
+            line(1, "1", "invoke", "put"),
+            line(2, "\"nemesis\"", "info", "kill"),
+            line(3, "1", "ok", "put"),
+        ]
+        .concat();
+        let history = read(&text).unwrap();
+        let names: Vec<_> = history.pairs().map(|pair| (pair.name(), pair.outcome())).collect();
+        assert_eq!(names, [(0, Outcome::Info), (3, Outcome::Ok)]);
+        assert_eq!(history.pair(3).unwrap().invoke.index, 1);
+        assert!(history.pair(2).is_none());
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_and_reported() {
+        let whole = line(0, "0", "invoke", "get");
+        let torn = &line(1, "0", "ok", "get")[..20];
+        let history = read(&format!("{whole}{torn}")).unwrap();
+        assert_eq!(history.len(), 1);
+        assert_eq!(history.torn(), Some(Torn { line: 2, bytes: 20 }));
+    }
+
+    #[test]
+    fn a_torn_line_in_the_middle_is_an_error() {
+        let whole = line(0, "0", "invoke", "get");
+        let error = read(&format!("{}\n{whole}", &whole[..20])).unwrap_err();
+        assert!(error.starts_with("line 1, column 20"), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_line_and_column() {
+        let error = read("\n{\"index\":0,\"time\":0,\"process\":\"x\"}\n").unwrap_err();
+        assert!(error.starts_with("line 2, column 33: invalid value"), "{error}");
+    }
+
+    #[test]
+    fn lost_repeated_and_moved_lines_are_found() {
+        for indices in [[0, 2], [0, 0], [1, 0]] {
+            let text: String = indices.map(|i| line(i, "\"nemesis\"", "info", "kill")).concat();
+            assert!(read(&text).unwrap_err().contains("a line was lost, repeated or moved"));
+        }
+    }
+
+    #[test]
+    fn a_process_does_one_thing_at_a_time() {
+        let check = |kinds: &[&str], expected: &str| {
+            let lines = (0..).zip(kinds).map(|(index, kind)| line(index, "7", kind, "get"));
+            let error = read(&lines.collect::<String>()).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&["invoke", "invoke"], "invokes while its op 0 is open");
+        check(&["ok"], "completes what it never invoked");
+        check(&["invoke", "info", "invoke"], "was retired by the `info` of op 1");
+    }
+
+    #[test]
+    fn a_completion_belongs_to_its_invocation() {
+        let text = [line(0, "0", "invoke", "get"), line(1, "0", "ok", "put")].concat();
+        let error = read(&text).unwrap_err();
+        assert_eq!(error, "op 1 (line 2): its f is not that of its invocation, op 0");
+    }
+
+    #[test]
+    fn time_does_not_go_back() {
+        let ops = vec![Op::invoke(0, "get").at(5), Op::invoke(1, "get").at(4)];
+        let error = History::numbered(ops).unwrap_err().to_string();
+        assert_eq!(error, "op 1: time goes back from 5 ns to 4 ns");
+    }
+
+    #[test]
+    fn hostile_input_ends_in_an_error() {
+        let deep = format!("{{\"value\":{}", "[".repeat(100_000));
+        let nul = "{\"index\":0,\0}\n";
+        let huge = "{\"index\":1e999,\"time\":0}\n";
+        let long = " ".repeat(LONGEST_LINE as usize + 1);
+        for text in [deep.as_str(), nul, huge, &long] {
+            assert!(read(text).is_err());
+        }
+    }
+
+    #[test]
+    fn a_written_history_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        let mut writer = Writer::create(&path).unwrap();
+        let put = Op::invoke(0, "put").key("k").value(1);
+        writer.append(put.clone()).unwrap();
+        assert_eq!(writer.append(put.completed(Kind::Ok)).unwrap(), 1);
+        // Not dropped: what was appended is there even if the writer never ends well.
+        let history = History::read(&path).unwrap();
+        assert_eq!(history.ops()[1].value, Some(1.into()));
+        assert!(Writer::create(&path).is_err(), "an existing history is never overwritten");
+    }
+}

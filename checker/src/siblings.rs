@@ -1,0 +1,438 @@
+//! A store that keeps siblings: puts with contexts, gets that return sets.
+//!
+//! A put made with a get's context covers what that get returned ([`crate::versions`]). From that
+//! alone these rules follow for a get that returned the set `S`:
+//!
+//! - **V0** integrity: every value was written by a put that had begun and had not failed; none twice.
+//! - **V1** antichain: no value of `S` covers another.
+//! - **V2** no lost update: every acknowledged put required of the get is in `S`, covered from it,
+//!   or deleted by a delete that can have happened.
+//! - **V3** convergence: final gets of one key, through whatever node, return equal sets.
+//! - **V4** sessions: a get accounts for its session's own acknowledged writes and for what the
+//!   session saw before.
+//! - **V5** deletes: no value returned is covered by an acknowledged delete.
+//!
+//! V1, V2 and V5 of a final get hold together exactly if some set of applied writes, holding all
+//! the acknowledged ones, has `S` as its maximal values (fuzzed against that definition).
+//!
+//! An *indeterminate* delete excuses what it covers only if it can have happened: if it covers
+//! something the get returned, it has not. An indeterminate put is free: it may be there or not,
+//! and without anti-entropy it may sit on one replica and be seen through one quorum and not
+//! through another. So final gets may differ by indeterminate writes, unless the history is said
+//! to have [`converged`](Siblings::converged).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::budget::{Budget, Exhausted, Meter};
+use crate::finding::{Findings, counted, seconds, shown, shown_all};
+use crate::history::{History, Outcome};
+use crate::verdict::{CheckReport, Checker};
+use crate::versions::{Key, Read, Strange, Strangeness, Version, VersionId, keys};
+
+mod online;
+
+/// The checker. The default judges the final reads of an eventually consistent store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Siblings {
+    /// The final reads were made after replicas were brought to agree (anti-entropy ran to its
+    /// end and no replica was lost since): then all final gets of a key must be equal, and what
+    /// was observed once must still be there, acknowledged or not.
+    pub converged: bool,
+    /// Every quorum get must account for every write acknowledged before it began (R + W > N, no
+    /// sloppy quorum, no change of membership). Otherwise those that do not are only counted.
+    pub strict: bool,
+    /// V4 must hold. Otherwise breaches are only counted.
+    pub sessions: bool,
+}
+
+impl Siblings {
+    /// A judge of every get: strict, with sessions, and no need of final reads.
+    pub fn strict() -> Self {
+        Self { converged: false, strict: true, sessions: true }
+    }
+}
+
+impl Checker for Siblings {
+    fn name(&self) -> &str {
+        "siblings"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> CheckReport {
+        let mut meter = budget.start();
+        let keys = keys(history);
+        let mut tally = Tally::default();
+        for (done, (name, key)) in keys.iter().enumerate() {
+            let first_seen = first_seen(key);
+            let deletes = deletes(key);
+            let tally = &mut tally;
+            let mut judge = KeyJudge { name, key, first_seen, deletes, rules: self, tally };
+            if let Err(exhausted) = judge.judge(&mut meter) {
+                let findings = tally.findings.report();
+                if !tally.findings.is_empty() {
+                    return findings;
+                }
+                let far = format!("{exhausted}: {done} of {} keys were judged", keys.len());
+                return CheckReport::unknown(far);
+            }
+        }
+        tally.report(self, keys.len())
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    findings: Findings,
+    acknowledged: usize,
+    gets: usize,
+    final_gets: usize,
+    /// Keys whose final gets differ by indeterminate writes only.
+    unsettled: usize,
+    /// Acknowledged writes on keys that no final get answered for.
+    unverified: usize,
+    widest: usize,
+    /// Gets that did not account for what was acknowledged before they began.
+    stale_gets: usize,
+    session_violations: usize,
+    /// The most siblings any get returned.
+    most_siblings: usize,
+}
+
+impl Tally {
+    fn report(&self, rules: &Siblings, keys: usize) -> CheckReport {
+        let report = if !self.findings.is_empty() {
+            self.findings.report()
+        } else if self.acknowledged == 0 {
+            CheckReport::unknown("no put or delete was acknowledged: there is nothing to judge")
+        } else if rules.strict && self.gets > 0 {
+            // Every get was judged for what it promised: that is proof without final reads.
+            CheckReport::valid()
+        } else if self.final_gets == 0 {
+            CheckReport::unknown("no final get was answered: what was kept is not known")
+        } else if self.unverified > 0 {
+            let writes = counted(self.unverified, "acknowledged write");
+            CheckReport::unknown(format!("{writes} on keys that no final get answered for"))
+        } else {
+            CheckReport::valid()
+        };
+        report
+            .with("keys", keys)
+            .with("acknowledged", self.acknowledged)
+            .with("gets", self.gets)
+            .with("final_gets", self.final_gets)
+            .with("stale_gets", self.stale_gets)
+            .with("session_violations", self.session_violations)
+            .with("unsettled_keys", self.unsettled)
+            .with("most_siblings", self.most_siblings)
+            .with("most_chains", self.widest)
+    }
+}
+
+struct KeyJudge<'a, 'h> {
+    name: &'a str,
+    key: &'a Key<'h>,
+    /// Of each version the time by which a read had returned it.
+    first_seen: Vec<u64>,
+    deletes: Vec<VersionId>,
+    rules: &'a Siblings,
+    tally: &'a mut Tally,
+}
+
+impl KeyJudge<'_, '_> {
+    fn judge(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        let key = self.key;
+        let acknowledged = key.versions.iter().filter(|version| version.is_acknowledged());
+        let acknowledged = acknowledged.count();
+        let gets = key.reads.iter().filter(|read| !read.is_home);
+        let finals: Vec<_> = gets.clone().filter(|read| read.pair.is_final()).collect();
+        self.tally.acknowledged += acknowledged;
+        self.tally.gets += gets.count();
+        self.tally.final_gets += finals.len();
+        self.tally.widest = self.tally.widest.max(key.chains());
+        if finals.is_empty() {
+            self.tally.unverified += acknowledged;
+        }
+        for strange in &key.strange {
+            let (ops, what) = strange_in_words(key, strange);
+            self.tally.findings.add("V0", self.name, ops, what);
+        }
+        for read in &key.reads {
+            meter.tick()?;
+            self.tally.most_siblings = self.tally.most_siblings.max(read.returned.len());
+            self.antichain(read);
+        }
+        self.final_reads(&finals, meter)?;
+        self.homes(meter)?;
+        self.agreement(&finals);
+        self.freshness(meter)?;
+        self.sessions(meter)
+    }
+
+    fn value(&self, id: VersionId) -> String {
+        self.key.versions[id as usize].value.map_or_else(|| "a delete".to_owned(), shown)
+    }
+
+    fn name_of(&self, id: VersionId) -> u64 {
+        self.key.versions[id as usize].pair.name()
+    }
+
+    fn set(&self, set: &[VersionId]) -> String {
+        shown_all(set.iter().filter_map(|&id| self.key.versions[id as usize].value))
+    }
+
+    /// V1.
+    fn antichain(&mut self, read: &Read<'_>) {
+        let Some((above, below)) = self.key.dominated(&read.returned) else { return };
+        let get = read.pair.name();
+        let what = format!(
+            "{} #{get} of {:?} returned {} and {} as siblings, but put #{} of {} was made from a \
+             get that had seen {}",
+            read.pair.f(),
+            self.name,
+            self.value(above),
+            self.value(below),
+            self.name_of(above),
+            self.value(above),
+            self.value(below),
+        );
+        let ops = vec![self.name_of(below), self.name_of(above), get];
+        self.tally.findings.add("V1", self.name, ops, what);
+    }
+
+    /// V2 and V5 of every final get; equal answers are judged once.
+    fn final_reads(&mut self, finals: &[&Read<'_>], meter: &mut Meter) -> Result<(), Exhausted> {
+        let mut missing: BTreeMap<VersionId, Vec<&Read<'_>>> = BTreeMap::new();
+        let mut answers: BTreeMap<&[VersionId], Vec<&Read<'_>>> = BTreeMap::new();
+        for read in finals {
+            answers.entry(&read.returned).or_default().push(read);
+        }
+        for (returned, reads) in answers {
+            meter.look()?;
+            let below = self.key.below(returned);
+            for read in reads {
+                let deleted = self.key.below(&self.deletes_possible_with(read));
+                self.resurrections(read);
+                for id in self.missing_from(read, &below, &deleted) {
+                    missing.entry(id).or_default().push(read);
+                }
+            }
+        }
+        for (id, reads) in missing {
+            let what = self.lost_in_words(id, &reads);
+            let mut ops = vec![self.name_of(id)];
+            ops.extend(reads.iter().map(|read| read.pair.name()));
+            self.tally.findings.add("V2", self.name, ops, what);
+        }
+        Ok(())
+    }
+
+    /// The deletes that can have happened by a get: those acknowledged before it, and of the others
+    /// those that cover nothing it returned.
+    fn deletes_possible_with(&self, read: &Read<'_>) -> Vec<VersionId> {
+        let begun = read.pair.invoke.time;
+        let possible = self.deletes.iter().copied().filter(|&delete| {
+            let pair = &self.key.versions[delete as usize].pair;
+            pair.acknowledged_at().is_some_and(|at| at < begun)
+                || !read.returned.iter().any(|&kept| self.key.covers(delete, kept))
+        });
+        possible.collect()
+    }
+
+    /// The required writes a read does not account for, only the topmost of those that cover one
+    /// another.
+    fn missing_from(&self, read: &Read<'_>, below: &[bool], deleted: &[bool]) -> Vec<VersionId> {
+        let begun = read.pair.invoke.time;
+        let versions = (0..).zip(&self.key.versions);
+        let missing: Vec<VersionId> = versions
+            .filter(|(_, version)| !version.is_delete())
+            .filter(|(id, version)| {
+                version.pair.acknowledged_at().is_some_and(|at| at < begun)
+                    || self.rules.converged && self.first_seen[*id as usize] < begun
+            })
+            .map(|(id, _)| id)
+            .filter(|&id| !below[id as usize] && !deleted[id as usize])
+            .collect();
+        self.topmost(missing)
+    }
+
+    fn topmost(&self, set: Vec<VersionId>) -> Vec<VersionId> {
+        let covered: Vec<VersionId> = set
+            .iter()
+            .flat_map(|&id| self.key.versions[id as usize].covers.iter().copied())
+            .collect();
+        let covered = self.key.below(&covered);
+        set.into_iter().filter(|&id| !covered[id as usize]).collect()
+    }
+
+    fn lost_in_words(&self, id: VersionId, reads: &[&Read<'_>]) -> String {
+        let pair = &self.key.versions[id as usize].pair;
+        let first = reads[0];
+        let known = match pair.acknowledged_at() {
+            Some(at) => format!("was acknowledged at {}", seconds(at)),
+            None => "had been observed".to_owned(),
+        };
+        format!(
+            "final get #{} of {:?} returned {}, but put #{} of {} {known} and nothing returned \
+             covers it; {} show this",
+            first.pair.name(),
+            self.name,
+            self.set(&first.returned),
+            pair.name(),
+            self.value(id),
+            counted(reads.len(), "final get"),
+        )
+    }
+
+    /// V5: an acknowledged delete covers what a final get returned.
+    fn resurrections(&mut self, read: &Read<'_>) {
+        let begun = read.pair.invoke.time;
+        let deletes = self.deletes.iter().copied().filter(|&delete| {
+            let acknowledged = self.key.versions[delete as usize].pair.acknowledged_at();
+            acknowledged.is_some_and(|at| at < begun)
+        });
+        let found = deletes.into_iter().find_map(|delete| {
+            let back = read.returned.iter().find(|&&kept| self.key.covers(delete, kept));
+            back.map(|&kept| (delete, kept))
+        });
+        if let Some((delete, kept)) = found {
+            self.resurrected(delete, kept, read);
+        }
+    }
+
+    fn resurrected(&mut self, delete: VersionId, kept: VersionId, read: &Read<'_>) {
+        let what = format!(
+            "get #{} of {:?} returned {}, which delete #{} had seen and, acknowledged, took away",
+            read.pair.name(),
+            self.name,
+            self.value(kept),
+            self.name_of(delete),
+        );
+        let ops = vec![self.name_of(kept), self.name_of(delete), read.pair.name()];
+        self.tally.findings.add("V5", self.name, ops, what);
+    }
+
+    /// V2 of all the homes together: what no home holds, no quorum can find.
+    fn homes(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        meter.look()?;
+        let Some(homes) = last_home_reads(self.key) else { return Ok(()) };
+        let begun = homes.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        let held: BTreeSet<VersionId> =
+            homes.iter().flat_map(|read| read.returned.iter().copied()).collect();
+        let held: Vec<VersionId> = held.into_iter().collect();
+        let below = self.key.below(&held);
+        // One home may know of a delete that another has not heard of.
+        let deleted = self.key.below(&self.deletes);
+        let versions = (0..).zip(&self.key.versions);
+        let missing: Vec<VersionId> = versions
+            .filter(|(id, version)| {
+                !version.is_delete()
+                    && version.pair.acknowledged_at().is_some_and(|at| at < begun)
+                    && !below[*id as usize]
+                    && !deleted[*id as usize]
+            })
+            .map(|(id, _)| id)
+            .collect();
+        for id in self.topmost(missing) {
+            let what = format!(
+                "put #{} of {} to {:?} was acknowledged, but none of {} holds it or what covers it",
+                self.name_of(id),
+                self.value(id),
+                self.name,
+                counted(homes.len(), "home"),
+            );
+            let mut ops = vec![self.name_of(id)];
+            ops.extend(homes.iter().map(|read| read.pair.name()));
+            self.tally.findings.add("V2", self.name, ops, what);
+        }
+        Ok(())
+    }
+
+    /// V3.
+    fn agreement(&mut self, finals: &[&Read<'_>]) {
+        let Some((first, rest)) = finals.split_first() else { return };
+        let Some(other) = rest.iter().find(|read| read.returned != first.returned) else { return };
+        let begun = finals.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        // A write that was not over when the final gets began may show in one and not in another.
+        let free = |version: &Version<'_>| match version.pair.outcome() {
+            Outcome::Ok => version.pair.acknowledged_at().is_some_and(|at| at >= begun),
+            Outcome::Info => true,
+            Outcome::Fail => false,
+        };
+        if !self.rules.converged && self.key.versions.iter().any(free) {
+            self.tally.unsettled += 1;
+            return;
+        }
+        let at = |read: &Read<'_>| match read.pair.node() {
+            Some(node) => format!(" through {node}"),
+            None => String::new(),
+        };
+        let what = format!(
+            "the final gets of {:?} differ: #{}{} returned {}, #{}{} returned {}",
+            self.name,
+            first.pair.name(),
+            at(first),
+            self.set(&first.returned),
+            other.pair.name(),
+            at(other),
+            self.set(&other.returned),
+        );
+        let ops = vec![first.pair.name(), other.pair.name()];
+        self.tally.findings.add("V3", self.name, ops, what);
+    }
+}
+
+/// The deletes that may have happened.
+fn deletes(key: &Key<'_>) -> Vec<VersionId> {
+    let versions = (0..).zip(&key.versions);
+    let deletes =
+        versions.filter(|(_, version)| version.is_delete() && version.may_have_happened());
+    deletes.map(|(id, _)| id).collect()
+}
+
+fn first_seen(key: &Key<'_>) -> Vec<u64> {
+    let mut first = vec![u64::MAX; key.versions.len()];
+    for read in &key.reads {
+        let at = read.pair.acknowledged_at().unwrap_or(u64::MAX);
+        for &id in &read.returned {
+            first[id as usize] = at.min(first[id as usize]);
+        }
+    }
+    first
+}
+
+/// The last final read of each home; none if there were none, or one home never answered: then
+/// what the homes hold together is not known.
+pub(crate) fn last_home_reads<'a, 'h>(key: &'a Key<'h>) -> Option<Vec<&'a Read<'h>>> {
+    let finals = key.reads.iter().filter(|read| read.is_home && read.pair.is_final());
+    let last: BTreeMap<Option<&str>, &Read<'_>> =
+        finals.map(|read| (read.pair.node(), read)).collect();
+    let silent = key
+        .unanswered
+        .iter()
+        .any(|pair| pair.f() == "home" && pair.is_final() && !last.contains_key(&pair.node()));
+    (!last.is_empty() && !silent).then(|| last.into_values().collect())
+}
+
+/// V0: the ops and the sentence.
+pub(crate) fn strange_in_words(key: &Key<'_>, strange: &Strange<'_>) -> (Vec<u64>, String) {
+    let read = &strange.pair;
+    let name = read.name();
+    let returned = format!("{} #{name} of {:?} returned", read.f(), read.key().unwrap_or(""));
+    let writer = |id: VersionId| key.versions[id as usize].pair.name();
+    match &strange.why {
+        Strangeness::NeverWritten(value) => {
+            (vec![name], format!("{returned} {}, which nobody wrote", shown(value)))
+        }
+        Strangeness::Failed(value, id) => {
+            let put = writer(*id);
+            let what = format!("{returned} {} of put #{put}, which had failed", shown(value));
+            (vec![put, name], what)
+        }
+        Strangeness::Future(value, id) => {
+            let put = writer(*id);
+            let what = format!("{returned} {} before put #{put} of it began", shown(value));
+            (vec![put, name], what)
+        }
+        Strangeness::Twice(value) => (vec![name], format!("{returned} {} twice", shown(value))),
+        Strangeness::NoList => (vec![name], format!("{returned} no list of siblings")),
+    }
+}

@@ -1,0 +1,188 @@
+//! The rules that need no final read: strict freshness (V2 and V5 of every quorum get) and the
+//! session guarantees (V4).
+//!
+//! Strict: only the *topmost* acknowledged writes are kept and asked for; if they are in a get's
+//! set or below it, so is all they cover. Sessions: a session's frontier is what it last saw and
+//! its own writes since. Both are O(size of the frontier) a get.
+
+use std::collections::HashMap;
+
+use super::KeyJudge;
+use crate::budget::{Exhausted, Meter};
+use crate::finding::seconds;
+use crate::history::{Outcome, Pair};
+use crate::op::Process;
+use crate::versions::{Read, VersionId};
+
+/// What happens to one key, in the order of time.
+enum Event<'a, 'h> {
+    /// A write is acknowledged.
+    Write(VersionId),
+    /// A get begins (for freshness) or returns (for sessions).
+    Get(&'a Read<'h>),
+}
+
+impl KeyJudge<'_, '_> {
+    /// Every quorum get accounts for every write acknowledged before it began.
+    pub(super) fn freshness(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        let gets = self.key.reads.iter().filter(|read| !read.is_home && !read.pair.is_final());
+        let mut events: Vec<(u64, bool, Event<'_, '_>)> =
+            gets.map(|read| (read.pair.invoke.time, false, Event::Get(read))).collect();
+        let writes = (0..).zip(&self.key.versions);
+        events.extend(writes.filter_map(|(id, version)| {
+            Some((version.pair.acknowledged_at()?, true, Event::Write(id)))
+        }));
+        // At one time gets come first: a write that ends as a get begins is concurrent with it.
+        events.sort_by_key(|(time, is_write, _)| (*time, *is_write));
+        let mut topmost: Vec<VersionId> = Vec::new();
+        for (_, _, event) in events {
+            meter.tick()?;
+            match event {
+                Event::Write(id) => self.raise(&mut topmost, id),
+                Event::Get(read) => self.fresh(read, &topmost),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an acknowledged write among the topmost ones.
+    fn raise(&self, topmost: &mut Vec<VersionId>, id: VersionId) {
+        if !topmost.iter().any(|&above| self.key.covers(above, id)) {
+            topmost.retain(|&below| !self.key.covers(id, below));
+            topmost.push(id);
+        }
+    }
+
+    fn fresh(&mut self, read: &Read<'_>, topmost: &[VersionId]) {
+        let missing = topmost.iter().copied().find(|&id| {
+            if self.key.versions[id as usize].is_delete() {
+                return false;
+            }
+            !self.key.is_below(id, &read.returned) && !self.may_be_deleted(id, read)
+        });
+        let back = topmost.iter().find_map(|&delete| {
+            let is_delete = self.key.versions[delete as usize].is_delete();
+            let back = read.returned.iter().find(|&&kept| self.key.covers(delete, kept));
+            back.filter(|_| is_delete).map(|&kept| (delete, kept))
+        });
+        if missing.is_some() || back.is_some() {
+            self.tally.stale_gets += 1;
+        }
+        if !self.rules.strict {
+            return;
+        }
+        if let Some(id) = missing {
+            let (ops, what) = self.missing_in_words(id, read);
+            self.tally.findings.add("V2", self.name, ops, what);
+        }
+        if let Some((delete, kept)) = back {
+            self.resurrected(delete, kept, read);
+        }
+    }
+
+    /// Did a delete of `id` that can have happened by the time of the read take it away?
+    fn may_be_deleted(&self, id: VersionId, read: &Read<'_>) -> bool {
+        let begun = read.pair.invoke.time;
+        let ended = read.pair.acknowledged_at().unwrap_or(u64::MAX);
+        self.deletes.iter().any(|&delete| {
+            let pair = &self.key.versions[delete as usize].pair;
+            let sure = pair.acknowledged_at().is_some_and(|at| at < begun);
+            pair.outcome() != Outcome::Fail
+                && pair.invoke.time <= ended
+                && self.key.covers(delete, id)
+                && (sure || !read.returned.iter().any(|&kept| self.key.covers(delete, kept)))
+        })
+    }
+
+    fn missing_in_words(&self, id: VersionId, read: &Read<'_>) -> (Vec<u64>, String) {
+        let put = &self.key.versions[id as usize].pair;
+        let what = format!(
+            "get #{} of {:?} returned {}, but put #{} of {} was acknowledged at {}, before it \
+             began at {}, and nothing returned covers it",
+            read.pair.name(),
+            self.name,
+            self.set(&read.returned),
+            put.name(),
+            self.value(id),
+            seconds(put.acknowledged_at().unwrap_or(0)),
+            seconds(read.pair.invoke.time),
+        );
+        (vec![put.name(), read.pair.name()], what)
+    }
+
+    /// V4: a session sees its own writes, and what it saw once.
+    pub(super) fn sessions(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
+        let gets = self.key.reads.iter().filter(|read| !read.is_home);
+        let mut events: Vec<(u64, Process, Event<'_, '_>)> = gets
+            .map(|read| (read.pair.name(), read.pair.invoke.process, Event::Get(read)))
+            .collect();
+        let writes = (0..).zip(&self.key.versions).filter(|(_, version)| version.is_acknowledged());
+        events.extend(writes.map(|(id, version)| {
+            (version.pair.name(), version.pair.invoke.process, Event::Write(id))
+        }));
+        events.sort_unstable_by_key(|(index, ..)| *index);
+        let mut sessions: HashMap<Process, Session<'_>> = HashMap::new();
+        for (_, process, event) in events {
+            meter.tick()?;
+            let session = sessions.entry(process).or_default();
+            match event {
+                Event::Write(id) => self.raise(&mut session.frontier, id),
+                Event::Get(read) => {
+                    self.continues(session, read);
+                    session.saw(read, |id| self.key.versions[id as usize].is_delete());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn continues(&mut self, session: &Session<'_>, read: &Read<'_>) {
+        let missing = session.frontier.iter().copied().find(|&id| {
+            if self.key.versions[id as usize].is_delete() {
+                return read.returned.iter().any(|&kept| self.key.covers(id, kept));
+            }
+            !self.key.is_below(id, &read.returned) && !self.may_be_deleted(id, read)
+        });
+        let Some(id) = missing else { return };
+        self.tally.session_violations += 1;
+        if !self.rules.sessions {
+            return;
+        }
+        let version = &self.key.versions[id as usize];
+        let own = version.pair.invoke.process == read.pair.invoke.process;
+        let since = if own {
+            format!("its session had {} #{} of it", version.pair.f(), version.pair.name())
+        } else {
+            let before = session.last.as_ref().map_or(0, Pair::name);
+            format!("its session had seen {} in get #{before}", self.value(id))
+        };
+        let what = format!(
+            "get #{} of {:?} returned {}, but {since}, which this does not account for",
+            read.pair.name(),
+            self.name,
+            self.set(&read.returned),
+        );
+        let mut ops = vec![version.pair.name(), read.pair.name()];
+        if let (false, Some(before)) = (own, &session.last) {
+            ops.insert(1, before.name());
+        }
+        self.tally.findings.add("V4", self.name, ops, what);
+    }
+}
+
+/// What one session knows of one key.
+#[derive(Default)]
+struct Session<'h> {
+    frontier: Vec<VersionId>,
+    last: Option<Pair<'h>>,
+}
+
+impl<'h> Session<'h> {
+    /// What it saw accounts for all it knew, or was reported: it goes on from there. Its own
+    /// deletes are invisible and stay.
+    fn saw(&mut self, read: &Read<'h>, is_delete: impl Fn(VersionId) -> bool) {
+        self.frontier.retain(|&id| is_delete(id));
+        self.frontier.extend(&read.returned);
+        self.last = Some(read.pair);
+    }
+}

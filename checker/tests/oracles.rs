@@ -1,0 +1,26 @@
+//! Every checker agrees with an oracle that tries everything.
+//!
+//! `FUZZ_HISTORIES=10000000 cargo test --release -p checker --test oracles` is the long mode.
+
+mod common;
+
+use checker::siblings::Siblings;
+use common::fuzz::agree;
+use common::sibling_oracle;
+use rand::prelude::*;
+
+#[test]
+fn siblings_final() {
+    let checker = |rng: &mut StdRng| Siblings { converged: rng.random(), ..Siblings::default() };
+    agree("siblings, final", checker, sibling_oracle::generate, sibling_oracle::holds);
+}
+
+#[test]
+fn siblings_strict_with_sessions() {
+    let checker = |rng: &mut StdRng| Siblings {
+        converged: false,
+        strict: rng.random(),
+        sessions: rng.random(),
+    };
+    agree("siblings, full", checker, sibling_oracle::generate, sibling_oracle::holds);
+}
