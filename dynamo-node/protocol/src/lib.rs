@@ -22,10 +22,14 @@
 //! 5. A data directory that is new, wiped, restored or cloned gets a new [`Identity`].
 
 mod config;
+mod coordinator;
+mod detector;
+mod handoff;
 mod id;
 mod io;
 mod message;
 mod node;
+mod replica;
 mod ring;
 mod storage;
 mod version;

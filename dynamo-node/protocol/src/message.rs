@@ -90,6 +90,23 @@ pub enum Answer {
 }
 
 impl Message {
+    /// The versions it carries, if it carries any.
+    #[must_use]
+    pub fn set(&self) -> Option<&Siblings> {
+        match self {
+            Self::Store { set, .. } | Self::Fetched { answer: Answer::Known { set, .. }, .. } => {
+                Some(set)
+            }
+            Self::Forward { .. }
+            | Self::Forwarded { .. }
+            | Self::Stored { .. }
+            | Self::Fetch { .. }
+            | Self::Fetched { answer: Answer::Failed(_), .. }
+            | Self::Ping
+            | Self::Pong => None,
+        }
+    }
+
     /// The name of its kind, for logs and counters.
     #[must_use]
     pub fn name(&self) -> &'static str {

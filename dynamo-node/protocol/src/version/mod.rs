@@ -129,6 +129,15 @@ impl Siblings {
         }
     }
 
+    /// How many live versions a put that has read `read` leaves beside its own.
+    #[must_use]
+    pub fn len_without(&self, read: &VersionVector) -> usize {
+        match self {
+            Self::Dotted(set) => set.versions().iter().filter(|v| !read.contains(&v.dot)).count(),
+            Self::Plain(set) => set.versions().iter().filter(|v| !read.covers(&v.clock)).count(),
+        }
+    }
+
     /// Whether nothing was ever seen.
     #[must_use]
     pub fn is_empty(&self) -> bool {
