@@ -21,8 +21,9 @@ use crate::seed::{Purpose, stream};
 const LEAD_IN: Duration = Duration::from_millis(300);
 /// A turn is not made shorter than this to fit three of each kind into the run.
 const SHORT_TURN: Duration = Duration::from_secs(1);
-/// How long a restarted process may take until it can be hit again.
-const RECOVERY: Duration = Duration::from_millis(700);
+/// A process that was stopped is not picked again so soon. If it takes longer to come back, the fault
+/// that picks it waits for it.
+const RECOVERY: Duration = Duration::from_millis(100);
 /// In one turn of so many a second fault overlaps the first.
 const OVERLAP_ONE_IN: u32 = 3;
 
@@ -242,7 +243,7 @@ impl Draw<'_> {
             picked.extend(free.choose(&mut self.rng));
         }
         if stopped > 0 {
-            picked.truncate(all.div_ceil(2).saturating_sub(1 + stopped).max(1));
+            picked.truncate(all.div_ceil(2).saturating_sub(1 + stopped));
         }
         (!picked.is_empty()).then_some(picked)
     }
