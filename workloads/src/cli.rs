@@ -34,7 +34,8 @@ enum Command {
 /// Arguments of `dyno test`. What is given overrides the plan.
 #[derive(Debug, Args)]
 struct TestArgs {
-    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and partition.
+    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and
+    /// partition.
     plan: Option<PathBuf>,
     /// Where the cluster runs: local or sim.
     #[arg(long, value_name = "KIND")]
@@ -110,8 +111,8 @@ where
         Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(command),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
         Err(error) => {
-            // To clap help is an error too, one for standard output. Its own usage status is 2, which
-            // here means "unknown".
+            // To clap help is an error too, one for standard output. Its own usage status is 2,
+            // which here means "unknown".
             let refused = error.use_stderr();
             let _ = error.print();
             if refused { REFUSED } else { VALID }

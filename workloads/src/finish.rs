@@ -18,8 +18,8 @@ use crate::cluster::Cluster;
 use crate::generator::{Action, Read, Reads};
 use crate::interpreter::Interpreter;
 
-/// How long the cluster may take until it is at rest. A busy cluster of this size delivers its hints in
-/// a second or two.
+/// How long the cluster may take until it is at rest. A busy cluster of this size delivers its
+/// hints in a second or two.
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at the nodes' counters.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);

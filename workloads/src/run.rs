@@ -140,8 +140,8 @@ async fn settle(
     finish(&**cluster, interpreter, config, keys).await.context("the final phase")
 }
 
-/// In an open loop there must be a worker for every operation that may be open at a time: as many as
-/// arrive while one times out.
+/// In an open loop there must be a worker for every operation that may be open at a time: as many
+/// as arrive while one times out.
 fn workers(plan: &Plan) -> usize {
     let Some(rate) = plan.workload.rate else { return plan.workload.concurrency };
     let open = (rate * plan.workload.timeout.0.as_secs_f64()).ceil() as usize;

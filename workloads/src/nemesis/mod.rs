@@ -1,9 +1,10 @@
 //! The nemesis: does the faults of a schedule to a cluster, and proves each of them.
 //!
-//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in force,
-//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call returned.
-//! Every step is in the history. A fault is leased: whatever holds it up, it is healed when its
-//! time is over, and dies with the driver.
+//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in
+//! force,
+//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call
+//! returned. Every step is in the history. A fault is leased: whatever holds it up, it is healed
+//! when its time is over, and dies with the driver.
 
 mod links;
 mod partition;

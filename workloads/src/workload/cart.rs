@@ -1,5 +1,5 @@
-//! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings it
-//! shows, and a put of the cart with one item more or less and with that get's context.
+//! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
+//! it shows, and a put of the cart with one item more or less and with that get's context.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
