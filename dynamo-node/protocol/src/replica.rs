@@ -85,22 +85,31 @@ impl Node {
         key: &Key,
     ) -> Result<(Siblings, bool), StoreError> {
         let (homes, _) = self.config.preference_list(key);
-        let roles: Vec<_> = if homes.contains(&self.config.me) {
-            vec![Role::Home]
-        } else {
-            homes.into_iter().map(Role::Hint).collect()
-        };
-        let (mut set, mut amnesiac) = (Siblings::empty(self.config.versioning), false);
-        for role in roles {
-            if let Some(record) = step.store.record(&Place { role, key: key.clone() })? {
-                if !record.set.fits(self.config.versioning) {
-                    return Err(StoreError::Corrupt);
-                }
+        let empty = || Siblings::empty(self.config.versioning);
+        if homes.contains(&self.config.me) {
+            let record = self.load(step, Role::Home, key)?;
+            return Ok(record.map_or_else(|| (empty(), false), |r| (r.set, r.amnesiac)));
+        }
+        let (mut set, mut amnesiac) = (empty(), false);
+        for home in homes {
+            if let Some(record) = self.load(step, Role::Hint(*home), key)? {
                 set.merge(&record.set);
                 amnesiac |= record.amnesiac;
             }
         }
         Ok((set, amnesiac))
+    }
+
+    fn load<S: Store>(
+        &self,
+        step: &mut Step<'_, S>,
+        role: Role,
+        key: &Key,
+    ) -> Result<Option<Record>, StoreError> {
+        match step.store.record(&Place { role, key: key.clone() })? {
+            Some(record) if !record.set.fits(self.config.versioning) => Err(StoreError::Corrupt),
+            record => Ok(record),
+        }
     }
 
     /// Writes a new version into the record at `place` and returns the whole set it is now part

@@ -134,10 +134,8 @@ impl Node {
     /// The slots of `key`, this node's own already claimed in `role`, the others given a host each.
     /// Also how many of those hosts are held up.
     fn slots(&self, key: &Key, role: Role) -> (Tally, usize) {
-        let (homes, mut spares) = self.config.preference_list(key);
-        if self.config.quorum == Quorum::Strict {
-            spares.clear();
-        }
+        let (homes, fallbacks) = self.config.preference_list(key);
+        let spares = if self.config.quorum == Quorum::Strict { &[] } else { fallbacks };
         let mut tally = Tally::new(homes, spares);
         match role {
             Role::Home => tally.claim(self.config.me, self.config.me),
