@@ -39,6 +39,20 @@ impl Tally {
         Self { slots, spares: spares.to_vec() }
     }
 
+    /// Nobody stands in for a home.
+    pub(crate) fn homes_only(&mut self) {
+        self.spares.clear();
+    }
+
+    /// The same slots and hosts, none of which has answered yet.
+    pub(crate) fn anew(&self) -> Self {
+        let mut anew = self.clone();
+        for (_, standing) in anew.slots.iter_mut().flat_map(|slot| &mut slot.asked) {
+            *standing = Standing::Asked;
+        }
+        anew
+    }
+
     /// Gives every slot its first host: its home if that is held up, else the next spare that is;
     /// if there is none, the home all the same. Returns how many hosts so chosen are held up.
     pub(crate) fn assign(&mut self, is_up: impl Fn(NodeId) -> bool) -> usize {
