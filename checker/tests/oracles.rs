@@ -4,9 +4,10 @@
 
 mod common;
 
+use checker::cart::Cart;
 use checker::siblings::Siblings;
 use common::fuzz::agree;
-use common::sibling_oracle;
+use common::{cart_oracle, sibling_oracle};
 use rand::prelude::*;
 
 #[test]
@@ -23,4 +24,9 @@ fn siblings_strict_with_sessions() {
         sessions: rng.random(),
     };
     agree("siblings, full", checker, sibling_oracle::generate, sibling_oracle::holds);
+}
+
+#[test]
+fn carts() {
+    agree("cart", |_| Cart::default(), cart_oracle::generate, cart_oracle::holds);
 }
