@@ -25,13 +25,11 @@ pub fn generate(rng: &mut StdRng) -> History {
             }
             ("put", Some(value)) => {
                 let id = number(&value);
-                if !carts.contains_key(&id) {
-                    let get = op.context.and_then(|get| plain.get(get)?.value.as_ref());
-                    let seen = get.and_then(Value::as_array).into_iter().flatten().map(cart);
-                    let made = make(rng, id, seen.collect());
-                    carts.insert(id, made);
-                }
-                op.value = Some(carts[&id].clone());
+                let get = op.context.and_then(|get| plain.get(get)?.value.as_ref());
+                let seen = get.and_then(Value::as_array).into_iter().flatten().map(cart);
+                let seen = seen.collect();
+                let made = carts.entry(id).or_insert_with(|| make(rng, id, seen));
+                op.value = Some(made.clone());
             }
             (_, value) => op.value = value,
         }
