@@ -157,11 +157,11 @@ impl Draw<'_> {
         let mut at = LEAD_IN.min(total / 20);
         let turn = self.turn(total - at);
         while at + turn <= total {
-            let hold = self.vary(turn.mul_f64(self.held_share()));
+            let hold = self.vary(turn.mul_f64(self.held_share())).min(turn - RECOVERY.min(turn));
             let Some(kind) = self.kinds.deal(&mut self.rng) else { return };
             self.episode(kind, at, hold);
             if self.rng.random_ratio(1, OVERLAP_ONE_IN) {
-                self.overlap(kind, at, hold, total);
+                self.overlap(kind, at, hold, at + turn);
             }
             at += turn;
         }
@@ -184,13 +184,14 @@ impl Draw<'_> {
         span.mul_f64(self.rng.random_range(0.8..1.2))
     }
 
-    fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, total: Duration) {
+    /// It ends within its turn, so that the next one finds every process running.
+    fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
         let others = self.plan.faults.iter().copied();
         let others: Vec<_> =
             others.filter(|kind| *kind != first && *kind != FaultName::Wipe).collect();
         let Some(kind) = others.choose(&mut self.rng).copied() else { return };
         let at = at + hold.mul_f64(self.rng.random_range(0.2..0.6));
-        let hold = self.vary(hold).min(total.saturating_sub(at));
+        let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
         self.episode(kind, at, hold);
     }
 
