@@ -28,7 +28,7 @@ enum Command {
     Test(Box<TestArgs>),
     /// A node itself, and a plain client of one.
     #[command(subcommand)]
-    Node(NodeCommand),
+    Node(Box<NodeCommand>),
 }
 
 /// Arguments of `dyno test`. What is given overrides the plan.
@@ -108,7 +108,7 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match CommandLine::try_parse_from(&arguments) {
-        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(command),
+        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
         Err(error) => {
             // To clap help is an error too, one for standard output. Its own usage status is 2,

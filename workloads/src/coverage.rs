@@ -45,8 +45,10 @@ struct Window {
     from: u64,
     /// The end of the run, if it was never healed.
     to: Option<u64>,
-    stopped: Vec<NodeId>,
+    nodes: Vec<NodeId>,
     cuts: Vec<Cut>,
+    /// The nodes' processes do nothing.
+    stops: bool,
 }
 
 /// Tells which keys a fault touches.
@@ -155,13 +157,14 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 
 /// When faults of this name were in force: from their proof to the beginning of their healing.
 fn windows(history: &History, name: FaultName) -> Vec<Window> {
+    let stops = matches!(name, FaultName::Kill | FaultName::Pause | FaultName::Wipe);
     let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
     for (op, value) in nemesis(history, name) {
         let Some(fault) = value.get("fault").and_then(Value::as_u64) else { continue };
         match (value.get("step").and_then(Value::as_str), op.kind) {
             (Some("inject"), Kind::Ok) => {
-                let (stopped, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
-                windows.insert(fault, Window { from: op.time, to: None, stopped, cuts });
+                let (nodes, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
+                windows.insert(fault, Window { from: op.time, to: None, nodes, cuts, stops });
             }
             (Some("heal"), Kind::Invoke) => {
                 if let Some(window) = windows.get_mut(&fault) {
@@ -220,15 +223,15 @@ impl Homes<'_> {
         let Some(key) = pair.key() else { return false };
         let homes = self.of(key);
         let cut = |cut: &Cut| homes.contains(&cut.from) && homes.contains(&cut.to);
-        window.stopped.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
+        window.nodes.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
     }
 
     /// Strict mode has to refuse while too few homes are left.
     fn must_refuse(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let config = self.config;
         let Some(key) = pair.key() else { return false };
-        let left = self.of(key).iter().filter(|home| !window.stopped.contains(home)).count();
-        config.quorum == Quorum::Strict && left < config.r.max(config.w)
+        let left = self.of(key).iter().filter(|home| !window.nodes.contains(home)).count();
+        window.stops && config.quorum == Quorum::Strict && left < config.r.max(config.w)
     }
 }
 

@@ -100,3 +100,57 @@ async fn busy(cluster: &impl Cluster) -> Vec<String> {
     });
     join_all(ask).await.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::client::Completion;
+    use crate::cluster::fake::FakeCluster;
+    use crate::generator::{Call, Worker};
+    use crate::interpreter::Tally;
+    use crate::journal::Journal;
+    use crate::plan::Plan;
+
+    /// Answers nothing but "absent", and not even that for one kind of read.
+    struct Broken(&'static str);
+
+    impl Client for Broken {
+        async fn call(&self, _: Worker, call: Call, _: Option<Bytes>) -> Completion {
+            if call.action.f() == self.0 {
+                return Completion::Info("no answer".to_owned());
+            }
+            Completion::Ok { values: vec![], context: Some(Bytes::new()) }
+        }
+    }
+
+    async fn finished(broken: &'static str) -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let journal = Arc::new(Journal::create(&dir.path().join("history.jsonl"))?);
+        let tally = Arc::new(Tally::default());
+        let mut interpreter = Interpreter::new(Arc::new(Broken(broken)), journal, tally, 2);
+        let config = Plan::default().config(NodeId(1))?;
+        let keys = BTreeSet::from(["cart-1".into(), "cart-2".into()]);
+        finish(&FakeCluster::new(5, false), &mut interpreter, &config, &keys).await
+    }
+
+    #[tokio::test]
+    async fn reads_that_all_succeed_finish_a_run() {
+        finished("none").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_final_read_without_an_answer_is_an_error_and_no_empty_cart() {
+        let error = finished("home").await.unwrap_err().to_string();
+        assert!(error.contains("6 final reads never succeeded"), "{error}");
+        assert!(finished("get").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_say_how_it_is_is_not_at_rest() {
+        let cluster = FakeCluster::new(3, false);
+        cluster.pause(NodeId(2)).await.unwrap();
+        assert_eq!(busy(&cluster).await, ["n2: it does not answer"]);
+    }
+}

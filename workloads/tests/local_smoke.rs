@@ -1,4 +1,5 @@
 //! `dyno test` from end to end: real processes, real faults, real verdicts, real exit statuses.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,6 +92,11 @@ impl Bench {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+fn stands_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn count(value: &Value) -> u64 {
@@ -188,7 +194,11 @@ fn a_driver_that_is_killed_leaves_no_process_and_a_history_that_can_be_read() {
     let bench = Bench::new();
     // Paused processes are the hard ones: they do not see their standard input close.
     let mut child = bench.started("--faults pause --time 60s --seed 6");
-    assert!(!bench.survivors().is_empty());
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !bench.survivors().into_iter().any(stands_still) {
+        assert!(Instant::now() < deadline, "nothing was paused");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     bench.all_are_gone_in_time();

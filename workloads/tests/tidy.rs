@@ -1,4 +1,5 @@
 //! The shape of the sources: what a reader can hold in the head, and what must not be in them.
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use ping::{Observed, Ping};
+pub use ping::{Observed, Ping, Way};
 pub use shape::Shape;
 
 use connection::{Connection, Traffic};
