@@ -19,6 +19,8 @@ pub struct Options {
     pub storage: Storage,
     /// This start is part of the cluster's genesis: an empty directory is no reason to be amnesiac.
     pub genesis: bool,
+    /// Where to record every step, for [`replay`](crate::record::replay).
+    pub record: Option<PathBuf>,
     /// Obey the requests that falsify the node's world. Needs the feature `faults`.
     pub fault_hooks: bool,
 }
@@ -42,6 +44,7 @@ impl Options {
             peers,
             storage: Storage::Memory,
             genesis: false,
+            record: None,
             fault_hooks: false,
         }
     }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, Sleep};
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
 use crate::proto::StatusReport;
+use crate::record::Recorder;
 use crate::replies::{Answer, ReplyTo};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
@@ -83,6 +84,7 @@ pub enum Fatal {
 pub(crate) struct Driver<T> {
     node: Node,
     store: Records,
+    recorder: Option<Recorder>,
     committer: Committer,
     clock: Clock,
     timers: Timers,
@@ -137,7 +139,7 @@ impl<T: Transport> Driver<T> {
     pub(crate) fn new(
         node: Node,
         about: About,
-        store: Records,
+        (store, recorder): (Records, Option<Recorder>),
         committer: Committer,
         transport: T,
         telemetry: Telemetry,
@@ -145,6 +147,7 @@ impl<T: Transport> Driver<T> {
         Self {
             node,
             store,
+            recorder,
             committer,
             clock: Clock::new(),
             timers: Timers::default(),
@@ -189,7 +192,11 @@ impl<T: Transport> Driver<T> {
     fn step(&mut self, input: Input) {
         self.telemetry.counters.steps += 1;
         let now = self.clock.now();
-        self.node.handle(now, input, &mut self.store, &mut self.effects.outbox);
+        let outbox = &mut self.effects.outbox;
+        match &mut self.recorder {
+            None => self.node.handle(now, input, &mut self.store, outbox),
+            Some(recorder) => recorder.step(&mut self.node, now, input, &mut self.store, outbox),
+        }
     }
 
     fn arrive(&mut self, arrival: Arrival) {
@@ -247,6 +254,9 @@ impl<T: Transport> Driver<T> {
     /// Ends a turn: its changes go to the committer, and what it wants done waits for them and for
     /// all that was applied before.
     fn submit(&mut self) -> Result<(), Fatal> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
         let effects = std::mem::take(&mut self.effects);
         let mut bytes = 0;
         if let Some(batch) = self.store.take_batch() {

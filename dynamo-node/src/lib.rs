@@ -19,6 +19,7 @@ mod config;
 mod driver;
 mod http2;
 mod queue;
+pub mod record;
 mod replies;
 mod rpc;
 mod server;

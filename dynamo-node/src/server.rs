@@ -19,6 +19,7 @@ use crate::http2;
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
+use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::storage::{Directory, DirectoryError, EngineError, Owner, Records};
 use crate::telemetry::Telemetry;
@@ -91,14 +92,14 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let settings: Arc<str> = options.settings().into();
     let config = Arc::new(options.config.clone());
     // Opening reads files, for as long as it takes: not on a thread that serves.
+    let incarnation = nonce();
     let opening = tokio::task::spawn_blocking({
         let options = options.clone();
-        move || open(&options)
+        move || open(&options, incarnation)
     });
-    let (directory, store) =
-        opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+    let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+    let (directory, store, recorder) = opened;
 
-    let incarnation = nonce();
     let telemetry = Telemetry::default();
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
     let (command, commands) = mpsc::channel(COMMANDS);
@@ -124,7 +125,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let transport = GrpcTransport::start(&options.peers, &links);
     let node = Node::new(config, directory.meta, incarnation);
     let about = About { incarnation, settings };
-    let driver = Driver::new(node, about, store, committer, transport, telemetry);
+    let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
 
     let driving = tokio::spawn(driver.run(Sources { arrivals, commands }));
     let serving = tokio::spawn(serve(shared, listener));
@@ -150,7 +151,9 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-fn open(options: &Options) -> Result<(Directory, Records), StartError> {
+type Opened = (Directory, Records, Option<Recorder>);
+
+fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let versioning = options.config.versioning;
     let directory = match &options.storage {
         Storage::Memory => Directory::in_memory(options.genesis),
@@ -161,7 +164,14 @@ fn open(options: &Options) -> Result<(Directory, Records), StartError> {
         }
     };
     let store = Records::open(Arc::clone(&directory.engine), versioning)?;
-    Ok((directory, store))
+    let mut recorder = None;
+    if let Some(folder) = &options.record {
+        let system = |error| StartError::System { what: "begin the record", error };
+        let recording = Recorder::create(folder, &options.config, directory.meta, incarnation);
+        let recording = recorder.insert(recording.map_err(system)?);
+        store.visit(|place, record| recording.stored(place, record))?;
+    }
+    Ok((directory, store, recorder))
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

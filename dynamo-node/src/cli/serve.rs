@@ -81,6 +81,9 @@ pub struct ServeArgs {
     /// What keeps the records.
     #[arg(long, value_enum, default_value = "fjall")]
     engine: EngineKind,
+    /// Record every step of the protocol in this folder, to be replayed.
+    #[arg(long)]
+    record: Option<PathBuf>,
     /// What to log, as in `info` or `dynamo_node=debug`.
     #[arg(long, default_value = "info,fjall=warn,lsm_tree=warn")]
     log: String,
@@ -190,6 +193,7 @@ impl ServeArgs {
         let mut options = Options::new(config, peers);
         options.cluster.clone_from(&self.cluster);
         options.genesis = self.genesis;
+        options.record.clone_from(&self.record);
         options.storage = match (self.engine, &self.data) {
             (EngineKind::Memory, _) => Storage::Memory,
             (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
