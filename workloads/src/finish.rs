@@ -37,22 +37,36 @@ pub async fn finish<C: Cluster, K: Client>(
     keys: &BTreeSet<Arc<str>>,
 ) -> Result<()> {
     rest(cluster).await.context("before the final reads")?;
-    let homes = keys
-        .iter()
-        .flat_map(|key| homes(config, key).into_iter().map(|node| Read { key: key.clone(), node }));
-    read(interpreter, Reads::new(Action::Home, true, homes)).await?;
-    let nodes = cluster.nodes();
-    let settling = keys.iter().zip(nodes.iter().cycle());
-    let settling = settling.map(|(key, node)| Read { key: key.clone(), node: *node });
-    read(interpreter, Reads::new(Action::Get, false, settling)).await?;
+    read(interpreter, home_reads(config, keys)).await?;
+    read(interpreter, settling_reads(cluster.nodes(), keys)).await?;
     rest(cluster).await.context("after the settling reads")?;
-    let finals =
-        keys.iter().flat_map(|key| nodes.iter().map(|node| Read { key: key.clone(), node: *node }));
-    read(interpreter, Reads::new(Action::Get, true, finals)).await
+    read(interpreter, final_reads(cluster.nodes(), keys)).await
 }
 
-fn homes(config: &Config, key: &str) -> Vec<NodeId> {
-    config.preference_list(&Key::from(key)).0.to_vec()
+/// Every home's own replica of every key.
+#[must_use]
+pub fn home_reads(config: &Config, keys: &BTreeSet<Arc<str>>) -> Reads {
+    let homes = |key: &str| config.preference_list(&Key::from(key)).0;
+    let reads = keys.iter().flat_map(|key| homes(key).iter().map(|node| of(key, *node)));
+    Reads::new(Action::Home, true, reads)
+}
+
+/// Every key once, each through another node.
+#[must_use]
+pub fn settling_reads(nodes: &[NodeId], keys: &BTreeSet<Arc<str>>) -> Reads {
+    let reads = keys.iter().zip(nodes.iter().cycle()).map(|(key, node)| of(key, *node));
+    Reads::new(Action::Get, false, reads)
+}
+
+/// Every key through every node.
+#[must_use]
+pub fn final_reads(nodes: &[NodeId], keys: &BTreeSet<Arc<str>>) -> Reads {
+    let reads = keys.iter().flat_map(|key| nodes.iter().map(|node| of(key, *node)));
+    Reads::new(Action::Get, true, reads)
+}
+
+fn of(key: &Arc<str>, node: NodeId) -> Read {
+    Read { key: key.clone(), node }
 }
 
 async fn read<K: Client>(interpreter: &mut Interpreter<K>, mut reads: Reads) -> Result<()> {
