@@ -161,7 +161,8 @@ async fn look(cluster: &impl Cluster, links: &[(NodeId, NodeId)]) -> Vec<Seen> {
         let flow = Pair::nodes(from, to);
         let (there, back) = (cluster.shaped(flow), cluster.shaped(flow.back()));
         let held = there.cut || back.cut;
-        let patience = if held { HELD_FOR + (there.delay + back.delay) * 2 } else { PATIENCE };
+        let on_the_way = there.delay + there.jitter + back.delay + back.jitter;
+        let patience = if held { HELD_FOR } else { PATIENCE } + on_the_way * 2;
         let observed = cluster.ping(Ping { from: End::Node(from), to, patience }).await;
         Seen { from, to, there, back, observed }
     });
