@@ -1,1 +1,8 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
+
+pub mod generator;
+pub mod plan;
+pub mod proxy;
+pub mod seed;
+mod span;
+pub mod workload;
