@@ -245,6 +245,12 @@ impl Bench {
         self.effects.drain(..)
     }
 
+    /// The same, for room that is used again and again: what `effects` held is dropped.
+    pub(crate) fn swap_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.clear();
+        std::mem::swap(&mut self.effects, effects);
+    }
+
     /// Takes one step at time `at`.
     ///
     /// # Errors

@@ -149,7 +149,11 @@ impl Monitor {
         let puts = self.keys.entry(noted.key.clone()).or_insert_with(|| {
             let config = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.config());
             let homes = config.map(|config| config.preference_list(&noted.key).0);
-            Puts { homes: homes.unwrap_or_default(), puts: Vec::new(), by_dot: HashMap::new() }
+            Puts {
+                homes: homes.unwrap_or_default().to_vec(),
+                puts: Vec::new(),
+                by_dot: HashMap::new(),
+            }
         });
         let place = puts.puts.len();
         puts.by_dot.insert(dot, place);

@@ -1,7 +1,7 @@
 //! A deterministic simulator for dynamo-protocol: virtual time, faulty links and disks.
 //!
 //! Two layers. A [`Bench`] is the bare core of a whole cluster, and takes [`trace::Step`]s: it decides
-//! nothing. A `World` decides: it draws from a seed when each message arrives, when each disk has
+//! nothing. A [`World`] decides: it draws from a seed when each message arrives, when each disk has
 //! synced, what a crash loses, and takes the steps that follow. So every run of a world is a
 //! trace, and every trace runs without a world.
 //!
@@ -11,7 +11,10 @@ pub mod bench;
 pub mod disk;
 mod flight;
 pub mod invariants;
+pub mod network;
 pub mod replay;
 pub mod trace;
+pub mod world;
 
 pub use bench::{Bench, Configs, Effect, Host};
+pub use world::World;

@@ -46,13 +46,25 @@ pub enum ReplayError {
     },
 }
 
-/// Takes the trace's steps on the bare core, with the white-box invariants watching.
+/// Takes the trace's steps on the bare core.
 ///
 /// # Errors
 /// At the first step that cannot happen or leaves another state than the trace says.
 pub fn on_core(trace: &Trace) -> Result<Replayed, ReplayError> {
+    run(trace, Bench::new(trace.cluster)?)
+}
+
+/// Takes the trace's steps as the simulator takes its own, with the white-box invariants watching.
+///
+/// # Errors
+/// At the first step that cannot happen or leaves another state than the trace says.
+pub fn on_sim(trace: &Trace) -> Result<Replayed, ReplayError> {
     let mut bench = Bench::new(trace.cluster)?;
     bench.watch();
+    run(trace, bench)
+}
+
+fn run(trace: &Trace, mut bench: Bench) -> Result<Replayed, ReplayError> {
     let mut replayed = Replayed { steps: 0, compared: 0, breaches: Vec::new() };
     for (step, entry) in trace.steps.iter().enumerate() {
         let touched = bench.touched(&entry.step);

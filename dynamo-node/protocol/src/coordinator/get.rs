@@ -66,19 +66,14 @@ impl Node {
         origin: Origin,
         key: Key,
         role: Role,
+        tally: Tally,
     ) {
-        let (tally, reachable) = self.slots(&key, role);
-        let needed = self.config.r;
-        if reachable < needed {
-            let refusal = Refusal::Unavailable { needed, reachable };
-            return self.reply(step, origin, Reply::Refused(refusal));
-        }
         let op = self.open(step);
         self.coordinating(step, op, origin, role);
-        for (host, _) in self.others(&tally) {
-            self.send(step, host, Message::Fetch { op, key: key.clone() });
+        for (host, role) in self.others(&tally) {
+            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
         }
-        let own = self.answer(step, &key);
+        let own = self.answer(step, role, &key);
         let get = Get {
             origin: Some(origin),
             key,
@@ -153,8 +148,8 @@ impl Node {
             Some(WriteBack { shown, tally }) => (tally.hedge(also_silent, is_up), shown.clone()),
             None => (Vec::new(), get.merged.clone()),
         };
-        for &(host, _) in &fetches {
-            self.send(step, host, Message::Fetch { op, key: key.clone() });
+        for &(host, role) in &fetches {
+            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
         }
         for &(host, role) in &stores {
             self.send_store(step, op, host, role, &key, &shown);
@@ -204,7 +199,7 @@ impl Node {
         let up_to_date: Vec<_> =
             get.answers.iter().filter(|(_, set)| **set == shown).map(|(host, _)| *host).collect();
         let role = self.own_role(&get.tally);
-        let (mut tally, _) = self.slots(&key, role);
+        let mut tally = get.tally.anew();
         for (host, role) in self.others(&tally) {
             if !up_to_date.contains(&host) {
                 self.send_store(step, op, host, role, &key, &shown);

@@ -34,9 +34,23 @@ enum Standing {
 
 impl Tally {
     /// One slot a home; `spares` may stand in, in this order.
-    pub(crate) fn new(homes: Vec<NodeId>, spares: Vec<NodeId>) -> Self {
-        let slots = homes.into_iter().map(|home| Slot { home, asked: Vec::new() }).collect();
-        Self { slots, spares }
+    pub(crate) fn new(homes: &[NodeId], spares: &[NodeId]) -> Self {
+        let slots = homes.iter().map(|home| Slot { home: *home, asked: Vec::new() }).collect();
+        Self { slots, spares: spares.to_vec() }
+    }
+
+    /// Nobody stands in for a home.
+    pub(crate) fn homes_only(&mut self) {
+        self.spares.clear();
+    }
+
+    /// The same slots and hosts, none of which has answered yet.
+    pub(crate) fn anew(&self) -> Self {
+        let mut anew = self.clone();
+        for (_, standing) in anew.slots.iter_mut().flat_map(|slot| &mut slot.asked) {
+            *standing = Standing::Asked;
+        }
+        anew
     }
 
     /// Gives every slot its first host: its home if that is held up, else the next spare that is;
@@ -165,7 +179,7 @@ mod tests {
     const E: NodeId = NodeId(5);
 
     fn tally(down: &[NodeId]) -> (Tally, usize) {
-        let mut tally = Tally::new(vec![A, B, C], vec![D, E]);
+        let mut tally = Tally::new(&[A, B, C], &[D, E]);
         let reachable = tally.assign(|host| !down.contains(&host));
         (tally, reachable)
     }
