@@ -62,6 +62,7 @@ struct Put {
     dot: Dot,
     /// What its client had read.
     read: VersionVector,
+    value: Option<Bytes>,
     acknowledged: bool,
     /// How many disks were lost that held it.
     lost: usize,
@@ -127,9 +128,7 @@ impl Monitor {
             });
             for (op, dot) in minted {
                 let at = disk.changed_since(batch).find(|changed| changed.place.key == noted.key);
-                self.dots_unique(dot, &mut breach);
                 dots_closed(at, dot, &mut breach);
-                self.minted_once(&noted, dot, &mut breach);
                 self.enter(hosts, op, dot, &noted);
             }
         }
@@ -157,25 +156,25 @@ impl Monitor {
         });
         let place = puts.puts.len();
         puts.by_dot.insert(dot, place);
-        puts.puts.push(Put { dot, read: noted.read.clone(), acknowledged: false, lost: 0 });
+        let Noted { read, value, .. } = noted;
+        let (read, value) = (read.clone(), value.clone());
+        puts.puts.push(Put { dot, read, value, acknowledged: false, lost: 0 });
         self.operations.insert(op, (noted.key.clone(), place));
     }
 
-    fn dots_unique(&mut self, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
+    /// A mint is durable: from now on others may hear of it. One that a crash undid before may come
+    /// again, since nobody did.
+    fn minted(&mut self, op: OpId, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
         if !self.dots.insert(dot) {
             breach("dots-unique", format!("{dot} is minted a second time"));
         }
-    }
-
-    fn minted_once(
-        &mut self,
-        noted: &Noted,
-        dot: Dot,
-        breach: &mut impl FnMut(&'static str, String),
-    ) {
-        let Some(value) = &noted.value else { return };
-        if !self.written.insert((noted.key.clone(), value.clone())) {
-            let (key, value) = (&noted.key, value.escape_ascii());
+        let put = self.operations.get(&op).and_then(|(key, at)| {
+            let value = self.keys.get(key)?.puts[*at].value.clone()?;
+            Some((key.clone(), value))
+        });
+        let Some((key, value)) = put else { return };
+        if !self.written.insert((key.clone(), value.clone())) {
+            let value = value.escape_ascii();
             breach("minted-once", format!("{value} of {key} becomes a second event, {dot}"));
         }
     }
@@ -248,16 +247,30 @@ impl Monitor {
         event: &Event,
         breaches: &mut Vec<Effect>,
     ) {
-        let Event::Acknowledged { op, holders } = event else { return };
-        let mut breach = |what| {
-            let check = "copies-at-ack";
+        let mut breach = |check, what| {
             breaches.push(Effect::Breached(Breach { check, node: id, what }));
         };
+        match event {
+            Event::Minted { op, dot: Some(dot) } => self.minted(*op, *dot, &mut breach),
+            Event::Acknowledged { op, holders } => {
+                self.acknowledged(hosts, *op, holders, &mut |what| breach("copies-at-ack", what));
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledged(
+        &mut self,
+        hosts: &[Host],
+        op: OpId,
+        holders: &[NodeId],
+        breach: &mut impl FnMut(String),
+    ) {
         let distinct: HashSet<_> = holders.iter().collect();
         if distinct.len() < self.w {
             breach(format!("a put is acknowledged at W = {}, held by {holders:?}", self.w));
         }
-        let Some((key, at)) = self.operations.remove(op) else { return };
+        let Some((key, at)) = self.operations.remove(&op) else { return };
         let Some(puts) = self.keys.get_mut(&key) else { return };
         puts.puts[at].acknowledged = true;
         let (dot, lost) = (puts.puts[at].dot, puts.puts[at].lost);
