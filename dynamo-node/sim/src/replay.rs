@@ -51,7 +51,7 @@ pub enum ReplayError {
 /// # Errors
 /// At the first step that cannot happen or leaves another state than the trace says.
 pub fn on_core(trace: &Trace) -> Result<Replayed, ReplayError> {
-    run(trace, Bench::new(trace.cluster)?)
+    run(trace, Bench::new(trace.cluster)?, |_, _, _| {})
 }
 
 /// Takes the trace's steps as the simulator takes its own, with the white-box invariants watching.
@@ -59,18 +59,37 @@ pub fn on_core(trace: &Trace) -> Result<Replayed, ReplayError> {
 /// # Errors
 /// At the first step that cannot happen or leaves another state than the trace says.
 pub fn on_sim(trace: &Trace) -> Result<Replayed, ReplayError> {
-    let mut bench = Bench::new(trace.cluster)?;
-    bench.watch();
-    run(trace, bench)
+    on_sim_with(trace, |_, _, _| {})
 }
 
-fn run(trace: &Trace, mut bench: Bench) -> Result<Replayed, ReplayError> {
+/// The same, with `look` called after every step: with the cluster as it is then, the number of the
+/// step, and what came of it.
+///
+/// # Errors
+/// As [`on_sim`].
+pub fn on_sim_with(
+    trace: &Trace,
+    look: impl FnMut(&Bench, usize, &[Effect]),
+) -> Result<Replayed, ReplayError> {
+    let mut bench = Bench::new(trace.cluster)?;
+    bench.watch();
+    run(trace, bench, look)
+}
+
+fn run(
+    trace: &Trace,
+    mut bench: Bench,
+    mut look: impl FnMut(&Bench, usize, &[Effect]),
+) -> Result<Replayed, ReplayError> {
+    let mut effects = Vec::new();
     let mut replayed = Replayed { steps: 0, compared: 0, breaches: Vec::new() };
     for (step, entry) in trace.steps.iter().enumerate() {
         let touched = bench.touched(&entry.step);
         bench.take(entry.at, &entry.step).map_err(|why| ReplayError::Step { step, why })?;
         compare(&bench, step, touched, entry.digest, &mut replayed)?;
-        let breaches = bench.effects().filter_map(|effect| match effect {
+        bench.swap_effects(&mut effects);
+        look(&bench, step, &effects);
+        let breaches = effects.drain(..).filter_map(|effect| match effect {
             Effect::Breached(breach) => Some((step, breach)),
             _ => None,
         });

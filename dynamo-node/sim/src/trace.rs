@@ -55,10 +55,23 @@ pub struct Trace {
     /// The seeded bug it needs, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
+    /// Where the final phase begins, if the trace has one: its reads tell what was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
     /// The cluster.
     pub cluster: Cluster,
     /// What happens, in order.
     pub steps: Vec<Entry>,
+}
+
+/// The final phase of a run, once everything is healed and at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Before this request the homes' own replicas are looked at.
+    pub homes: RequestId,
+    /// From this request on gets are final: they have to show all that was kept.
+    pub finals: RequestId,
 }
 
 /// A cluster: what all nodes agree on. Its nodes are 1 to `nodes`; the genesis identity of a node's
@@ -291,6 +304,9 @@ impl Trace {
                 text += &format!(",\"{name}\":{}", json(value));
             }
         }
+        if let Some(closing) = &self.closing {
+            text += &format!(",\"closing\":{}", json(closing));
+        }
         text += &format!(",\n\"cluster\":{},\n\"steps\":[", json(&self.cluster));
         for (index, entry) in self.steps.iter().enumerate() {
             text += if index == 0 { "\n" } else { ",\n" };
@@ -420,7 +436,7 @@ impl Recorder {
     pub fn finish(self, name: impl Into<String>) -> Trace {
         let cluster = *self.bench.cluster();
         let (name, steps) = (name.into(), self.entries);
-        Trace { schema: SCHEMA, name, check: None, mutant: None, cluster, steps }
+        Trace { schema: SCHEMA, name, check: None, mutant: None, closing: None, cluster, steps }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::bench::{Bench, Configs, Effect, index};
 use crate::disk::DiskFault;
 use crate::invariants::Breach;
 use crate::network::{Fate, Links, Network, Shape};
-use crate::trace::{Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};
+use crate::trace::{Closing, Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};
 
 /// Between a client and its node, each way, in microseconds.
 const CLIENT_LATENCY: u64 = 60;
@@ -89,6 +89,7 @@ pub struct World {
     events: u64,
     hash: u64,
     entries: Option<Vec<Entry>>,
+    closing: Option<Closing>,
 }
 
 /// What the world knows of a host beside the bench.
@@ -152,6 +153,7 @@ impl World {
             events: 0,
             hash: 0,
             entries: None,
+            closing: None,
         };
         world.bench.watch();
         for node in cluster.ids() {
@@ -170,7 +172,21 @@ impl World {
         let steps = self.entries.take()?;
         let cluster = *self.bench.cluster();
         let name = name.to_owned();
-        Some(Trace { schema: SCHEMA, name, check: None, mutant: None, cluster, steps })
+        let (check, mutant, closing) = (None, None, self.closing);
+        Some(Trace { schema: SCHEMA, name, check, mutant, closing, cluster, steps })
+    }
+
+    /// The homes' own replicas are looked at now.
+    pub fn mark_homes(&mut self) {
+        let next = RequestId(self.next_request + 1);
+        self.closing = Some(Closing { homes: next, finals: RequestId(u64::MAX) });
+    }
+
+    /// All further gets are final.
+    pub fn mark_finals(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.finals = RequestId(self.next_request + 1);
+        }
     }
 
     /// The cluster's state.
