@@ -291,6 +291,7 @@ impl Counts {
     }
 }
 
+/// The first microsecond that is not before `time`: to wake up earlier is to wait for ever.
 fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(time.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod batch;
+pub mod cli;
 pub mod fault;
 pub mod interpreter;
 pub mod replay;
