@@ -2,27 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use workloads::sim::cli::{ReplayArgs, SimArgs, replay, sim};
-
-#[derive(Debug, Parser)]
-#[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run simulated clusters under virtual time, a seed each.
-    Sim(SimArgs),
-    /// Run a recorded trace again, and compare every state.
-    Replay(ReplayArgs),
-}
-
 fn main() -> ExitCode {
-    ExitCode::from(match CommandLine::parse().command {
-        Command::Sim(args) => sim(&args),
-        Command::Replay(args) => replay(&args),
-    })
+    let status = std::panic::catch_unwind(|| workloads::cli::main(std::env::args_os()));
+    // The panic has said its own. It must not look like a verdict.
+    ExitCode::from(status.unwrap_or(workloads::verdict::BROKEN))
 }

@@ -1,7 +1,7 @@
 //! Envelopes.
 
 use dynamo_protocol::{
-    Answer, ClientOp, Context, Envelope, Identity, Message, OpId, Role, Siblings, Versioning,
+    Answer, ClientOp, Context, Envelope, Identity, Message, OpId, Role, Siblings,
 };
 
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
@@ -27,10 +27,7 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
         Message::Forward { op, request } => (Some(op), Wire::Forward(forward_to_proto(request))),
         Message::Forwarded { op, reply } => (Some(op), Wire::Forwarded(client::outcome(0, reply))),
         Message::Store { op, role, key, set } => {
-            let hint_for = match role {
-                Role::Home => None,
-                Role::Hint(target) => Some(target.0.into()),
-            };
+            let hint_for = role_to_proto(role);
             let set = Some(siblings_to_proto(set));
             (Some(op), Wire::Store(proto::Store { hint_for, key: key.0, set }))
         }
@@ -38,11 +35,25 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             let fault = result.err().map_or(proto::StoreFault::None, fault_to_proto);
             (Some(op), Wire::Stored(proto::Stored { fault: fault.into() }))
         }
-        Message::Fetch { op, key } => (Some(op), Wire::Fetch(proto::Fetch { key: key.0 })),
+        Message::Fetch { op, role, key } => {
+            let fetch = proto::Fetch { key: key.0, hint_for: role_to_proto(role) };
+            (Some(op), Wire::Fetch(fetch))
+        }
         Message::Fetched { op, answer } => (Some(op), Wire::Fetched(answer_to_proto(answer))),
         Message::Ping => (None, Wire::Ping(proto::Ping {})),
         Message::Pong => (None, Wire::Pong(proto::Pong {})),
     }
+}
+
+fn role_to_proto(role: Role) -> Option<u32> {
+    match role {
+        Role::Home => None,
+        Role::Hint(target) => Some(target.0.into()),
+    }
+}
+
+fn role_from_proto(hint_for: Option<u32>) -> Result<Role, Malformed> {
+    hint_for.map_or(Ok(Role::Home), |target| node_id(target).map(Role::Hint))
 }
 
 fn forward_to_proto(request: ClientOp) -> proto::Forward {
@@ -70,26 +81,19 @@ fn answer_to_proto(answer: Answer) -> proto::Fetched {
     }
 }
 
-/// An envelope that has arrived in a cluster of `versioning`.
-pub(crate) fn envelope_from_proto(
-    envelope: proto::Envelope,
-    versioning: Versioning,
-) -> Result<Envelope, Malformed> {
+/// An envelope that has arrived.
+pub(crate) fn envelope_from_proto(envelope: proto::Envelope) -> Result<Envelope, Malformed> {
     let op = envelope.op.map(|op| OpId { incarnation: op.incarnation, seq: op.seq });
     let message = envelope.message.ok_or(Malformed::Missing("the message"))?;
     Ok(Envelope {
         from: node_id(envelope.from)?,
         identity: Identity(envelope.identity),
         to: node_id(envelope.to)?,
-        message: message_from_proto(op, message, versioning)?,
+        message: message_from_proto(op, message)?,
     })
 }
 
-fn message_from_proto(
-    op: Option<OpId>,
-    message: Wire,
-    versioning: Versioning,
-) -> Result<Message, Malformed> {
+fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malformed> {
     let op = || op.ok_or(Malformed::Missing("the operation"));
     Ok(match message {
         Wire::Forward(forward) => {
@@ -99,20 +103,20 @@ fn message_from_proto(
             Message::Forwarded { op: op()?, reply: client::reply(outcome)? }
         }
         Wire::Store(store) => {
-            let role = match store.hint_for {
-                None => Role::Home,
-                Some(target) => Role::Hint(node_id(target)?),
-            };
-            let set = siblings_from_proto(store.set, versioning)?;
+            let role = role_from_proto(store.hint_for)?;
+            let set = siblings_from_proto(store.set)?;
             Message::Store { op: op()?, role, key: key(store.key)?, set }
         }
         Wire::Stored(stored) => {
             let result = fault_from_proto(stored.fault)?.map_or(Ok(()), Err);
             Message::Stored { op: op()?, result }
         }
-        Wire::Fetch(fetch) => Message::Fetch { op: op()?, key: key(fetch.key)? },
+        Wire::Fetch(fetch) => {
+            let role = role_from_proto(fetch.hint_for)?;
+            Message::Fetch { op: op()?, role, key: key(fetch.key)? }
+        }
         Wire::Fetched(fetched) => {
-            Message::Fetched { op: op()?, answer: answer_from_proto(fetched, versioning)? }
+            Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }
         Wire::Ping(proto::Ping {}) => Message::Ping,
         Wire::Pong(proto::Pong {}) => Message::Pong,
@@ -130,11 +134,11 @@ fn forward_from_proto(forward: proto::Forward) -> Result<ClientOp, Malformed> {
     })
 }
 
-fn answer_from_proto(fetched: proto::Fetched, versioning: Versioning) -> Result<Answer, Malformed> {
+fn answer_from_proto(fetched: proto::Fetched) -> Result<Answer, Malformed> {
     Ok(match fault_from_proto(fetched.fault)? {
         Some(error) => Answer::Failed(error),
         None => {
-            let set = siblings_from_proto(fetched.set, versioning)?;
+            let set = siblings_from_proto(fetched.set)?;
             Answer::Known { set, votes: fetched.votes }
         }
     })
@@ -142,7 +146,7 @@ fn answer_from_proto(fetched: proto::Fetched, versioning: Versioning) -> Result<
 
 /// About how many bytes an envelope takes in a queue and on the wire.
 pub(crate) fn weight(envelope: &Envelope) -> usize {
-    const FIXED: usize = 64;
+    const FIXED: usize = 96;
     FIXED
         + match &envelope.message {
             Message::Forward { request, .. } => op_weight(request),

@@ -1,6 +1,7 @@
 //! What a plan must keep to before anything is started, each with its mend.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use dynamo_protocol::{Config, Member, NodeId, Quorum};
 
@@ -41,10 +42,15 @@ impl Plan {
     fn check_name(&self) -> Result<(), PlanError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         refuse_if(
-            self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain),
+            self.name.is_empty()
+                || self.name.starts_with('.')
+                || self.name == "latest"
+                || !self.name.chars().all(plain),
             || {
                 let name = &self.name;
-                format!("name `{name}` names a folder: use letters, digits, `-`, `_`, `.`")
+                format!(
+                    "name `{name}` names a folder: use letters, digits, `-`, `_`, `.`, not `latest`"
+                )
             },
         )?;
         refuse_if(self.seed.is_some_and(|seed| i64::try_from(seed).is_err()), || {
@@ -59,6 +65,12 @@ impl Plan {
         })?;
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
+        })?;
+        let binary = self.cluster.binary.as_deref();
+        let missing = binary.filter(|binary| !binary.is_file());
+        refuse_if(missing.is_some(), || {
+            let path = missing.unwrap_or(Path::new("")).display();
+            format!("binary {path} is no file: name a build of dyno")
         })?;
         self.config(NodeId(1)).map(drop)
     }
@@ -195,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_the_results() {
-        for name in ["", "..", "a/b", ".hidden", "a b"] {
+        for name in ["", "..", "a/b", ".hidden", "a b", "latest"] {
             let plan = Plan { name: name.to_owned(), ..Plan::default() };
             assert!(plan.check().unwrap_err().0.contains("names a folder"), "{name}");
         }

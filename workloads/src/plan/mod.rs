@@ -6,7 +6,7 @@ mod check;
 mod toml_error;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
@@ -60,6 +60,9 @@ pub struct ClusterPlan {
     pub tokens: u16,
     /// The storage engine.
     pub engine: Engine,
+    /// Nodes run from this build of `dyno` instead of the driver's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
     /// After this a silent replica is held down.
     pub patience: Span,
     /// After this a request is answered "timed out".
@@ -334,6 +337,7 @@ impl Default for ClusterPlan {
             read: ReadMode::Plain,
             tokens: 64,
             engine: Engine::Fjall,
+            binary: None,
             patience: Span::millis(100),
             deadline: Span::secs(1),
             ping: Span::millis(100),

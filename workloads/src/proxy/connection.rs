@@ -76,8 +76,11 @@ impl Connection {
             () = self.reset() => false,
         };
         if !whole {
-            break_off(there.to.as_ref());
-            break_off(back.to.as_ref());
+            for half in [there.to, back.to] {
+                break_off(half.as_ref());
+                // Dropping it would say an orderly end first.
+                half.forget();
+            }
         }
     }
 
