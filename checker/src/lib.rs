@@ -5,10 +5,14 @@
 
 pub mod budget;
 pub mod cart;
+pub mod causal;
 pub mod compose;
 pub mod finding;
+mod graph;
 pub mod history;
 pub mod op;
+mod registers;
+pub mod sessions;
 pub mod siblings;
 pub mod verdict;
 mod versions;

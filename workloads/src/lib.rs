@@ -1,1 +1,28 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
+//!
+//! [`run`] goes from a plan to a verdict: read it first. Data flows one way: a [`generator`] draws
+//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`] breaks the
+//! [`cluster`] meanwhile, and what the history shows is judged at the end.
+
+pub mod analysis;
+pub mod cli;
+pub mod client;
+pub mod cluster;
+pub mod coverage;
+pub mod finish;
+pub mod generator;
+pub mod interpreter;
+pub mod journal;
+pub mod mechanisms;
+pub mod nemesis;
+pub mod plan;
+pub mod progress;
+pub mod proxy;
+pub mod report;
+pub mod run;
+pub mod seed;
+pub mod sim;
+mod span;
+pub mod store;
+pub mod verdict;
+pub mod workload;

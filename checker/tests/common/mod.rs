@@ -1,7 +1,9 @@
 //! What the integration tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod cart_oracle;
 pub mod fuzz;
+pub mod register_oracle;
 pub mod sibling_oracle;
 pub mod store;
 

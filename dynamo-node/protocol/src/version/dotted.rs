@@ -29,6 +29,12 @@ pub struct DottedSet {
 }
 
 impl DottedSet {
+    /// The set of these parts, or none if they are not [canonical](Self::is_canonical).
+    #[must_use]
+    pub fn from_parts(context: VersionVector, versions: Vec<Version>) -> Option<Self> {
+        Some(Self { context, versions }).filter(Self::is_canonical)
+    }
+
     /// Everything this set has seen.
     #[must_use]
     pub fn context(&self) -> &VersionVector {

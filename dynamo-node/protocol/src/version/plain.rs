@@ -19,6 +19,12 @@ pub struct ClockedVersion {
 pub struct ClockSet(Vec<ClockedVersion>);
 
 impl ClockSet {
+    /// The set of these versions, or none if they are not [canonical](Self::is_canonical).
+    #[must_use]
+    pub fn from_versions(versions: Vec<ClockedVersion>) -> Option<Self> {
+        Some(Self(versions)).filter(Self::is_canonical)
+    }
+
     /// The versions, in the order of their clocks.
     #[must_use]
     pub fn versions(&self) -> &[ClockedVersion] {

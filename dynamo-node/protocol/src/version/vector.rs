@@ -35,6 +35,12 @@ pub struct Dot {
 pub struct VersionVector(Vec<(Actor, u64)>);
 
 impl VersionVector {
+    /// The vector of these entries, or none if they are not [canonical](Self::is_canonical).
+    #[must_use]
+    pub fn from_entries(entries: Vec<(Actor, u64)>) -> Option<Self> {
+        Some(Self(entries)).filter(Self::is_canonical)
+    }
+
     /// How many of `actor`'s events are known.
     #[must_use]
     pub fn get(&self, actor: &Actor) -> u64 {

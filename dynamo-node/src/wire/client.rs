@@ -1,0 +1,105 @@
+//! What clients ask, and what they are answered.
+
+use bytes::Bytes;
+use dynamo_protocol::{ClientOp, NodeId, Refusal, Reply, StoreError};
+
+use super::context::{context_from_bytes, context_to_bytes};
+use super::{Malformed, key, node_id};
+use crate::proto;
+use crate::proto::RefusalKind;
+use crate::proto::outcome::Outcome;
+use crate::proto::request::Op;
+
+/// What a request asks for.
+pub(crate) fn client_op(op: Option<Op>) -> Result<ClientOp, Malformed> {
+    match op.ok_or(Malformed::Missing("the operation"))? {
+        Op::Get(get) => Ok(ClientOp::Get { key: key(get.key)? }),
+        Op::Put(put) => client_put(put.key, &put.context, Some(put.value)),
+        Op::Delete(delete) => client_put(delete.key, &delete.context, None),
+    }
+}
+
+fn client_put(name: Bytes, context: &[u8], value: Option<Bytes>) -> Result<ClientOp, Malformed> {
+    Ok(ClientOp::Put { key: key(name)?, context: context_from_bytes(context)?, value })
+}
+
+/// The answer to the client's request `id`.
+pub(crate) fn outcome(id: u64, reply: Reply) -> proto::Outcome {
+    let outcome = match reply {
+        Reply::Got { values, context } => {
+            Outcome::Got(proto::Got { values, context: context_to_bytes(&context) })
+        }
+        Reply::Done => Outcome::Done(proto::Done {}),
+        Reply::Refused(refusal) => Outcome::Refused(refusal_to_proto(&refusal)),
+        Reply::TimedOut => Outcome::TimedOut(proto::TimedOut {}),
+    };
+    proto::Outcome { id, outcome: Some(outcome) }
+}
+
+/// A refusal of the host itself: the request never reached the protocol.
+pub(crate) fn refused(id: u64, kind: RefusalKind, reason: String) -> proto::Outcome {
+    let refused = proto::Refused { kind: kind.into(), reason, asked: 0, limit: 0 };
+    proto::Outcome { id, outcome: Some(Outcome::Refused(refused)) }
+}
+
+/// The answer to a request this node forwarded.
+pub(super) fn reply(outcome: proto::Outcome) -> Result<Reply, Malformed> {
+    Ok(match outcome.outcome.ok_or(Malformed::Missing("the outcome"))? {
+        Outcome::Got(got) => {
+            Reply::Got { values: got.values, context: context_from_bytes(&got.context)? }
+        }
+        Outcome::Done(proto::Done {}) => Reply::Done,
+        Outcome::Refused(refused) => Reply::Refused(refusal_from_proto(&refused)?),
+        Outcome::TimedOut(proto::TimedOut {}) => Reply::TimedOut,
+    })
+}
+
+fn refusal_to_proto(refusal: &Refusal) -> proto::Refused {
+    let number = |count: usize| count as u64;
+    let (kind, asked, limit) = match *refusal {
+        Refusal::Unavailable { needed, reachable } => {
+            (RefusalKind::Unavailable, number(needed), number(reachable))
+        }
+        Refusal::KeyTooLong { bytes, limit } => {
+            (RefusalKind::KeyTooLong, number(bytes), number(limit))
+        }
+        Refusal::ValueTooLong { bytes, limit } => {
+            (RefusalKind::ValueTooLong, number(bytes), number(limit))
+        }
+        Refusal::TooManySiblings { siblings } => {
+            (RefusalKind::TooManySiblings, number(siblings), 0)
+        }
+        Refusal::TooManyActors { actors } => (RefusalKind::TooManyActors, number(actors), 0),
+        Refusal::BadContext => (RefusalKind::BadContext, 0, 0),
+        Refusal::NotHome(NodeId(node)) => (RefusalKind::NotHome, u64::from(node), 0),
+        Refusal::Storage(StoreError::Corrupt) => (RefusalKind::StorageCorrupt, 0, 0),
+        Refusal::Storage(StoreError::Unreadable) => (RefusalKind::StorageUnreadable, 0, 0),
+        Refusal::Storage(StoreError::Unwritable) => (RefusalKind::StorageUnwritable, 0, 0),
+    };
+    proto::Refused { kind: kind.into(), reason: refusal.to_string(), asked, limit }
+}
+
+fn refusal_from_proto(refused: &proto::Refused) -> Result<Refusal, Malformed> {
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let (asked, limit) = (number(refused.asked), number(refused.limit));
+    let unknown = || Malformed::UnknownValue("the kind of refusal", refused.kind);
+    Ok(match RefusalKind::try_from(refused.kind).map_err(|_| unknown())? {
+        RefusalKind::Unavailable => Refusal::Unavailable { needed: asked, reachable: limit },
+        RefusalKind::KeyTooLong => Refusal::KeyTooLong { bytes: asked, limit },
+        RefusalKind::ValueTooLong => Refusal::ValueTooLong { bytes: asked, limit },
+        RefusalKind::TooManySiblings => Refusal::TooManySiblings { siblings: asked },
+        RefusalKind::TooManyActors => Refusal::TooManyActors { actors: asked },
+        RefusalKind::BadContext => Refusal::BadContext,
+        RefusalKind::NotHome => {
+            Refusal::NotHome(node_id(u32::try_from(refused.asked).unwrap_or(u32::MAX))?)
+        }
+        RefusalKind::StorageCorrupt => Refusal::Storage(StoreError::Corrupt),
+        RefusalKind::StorageUnreadable => Refusal::Storage(StoreError::Unreadable),
+        RefusalKind::StorageUnwritable => Refusal::Storage(StoreError::Unwritable),
+        // A host's own refusals: they are told to its clients and to no peer.
+        RefusalKind::RefusalUnspecified
+        | RefusalKind::Overloaded
+        | RefusalKind::Stopping
+        | RefusalKind::Malformed => return Err(unknown()),
+    })
+}

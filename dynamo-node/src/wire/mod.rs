@@ -1,0 +1,73 @@
+//! Between protobuf and the protocol's own types: the only place that knows both.
+//!
+//! Nothing from outside is believed: what comes out of here is canonical and within the sizes that
+//! storage can take.
+
+mod client;
+mod context;
+mod message;
+mod replica;
+#[cfg(test)]
+mod tests;
+mod version;
+
+use bytes::Bytes;
+use dynamo_protocol::{Key, NodeId, StoreError};
+use thiserror::Error;
+
+use crate::proto;
+
+pub(crate) use client::{client_op, outcome, refused};
+pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
+pub(crate) use replica::replica;
+
+/// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of
+/// a key that nobody can have put is answered, but not one that no engine could look up.
+pub(crate) const LONGEST_KEY: usize = 32 << 10;
+
+/// Why something from outside was not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Malformed {
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    #[error("{0} is not a node's number")]
+    NodeId(u32),
+    #[error("the key has {0} bytes, more than storage can hold ({LONGEST_KEY})")]
+    Key(usize),
+    #[error("{0} is not in canonical order")]
+    NotCanonical(&'static str),
+    #[error("{0} has the unknown value {1}")]
+    UnknownValue(&'static str, i32),
+    #[error("the context is malformed")]
+    Context,
+}
+
+fn key(bytes: Bytes) -> Result<Key, Malformed> {
+    if bytes.len() > LONGEST_KEY {
+        return Err(Malformed::Key(bytes.len()));
+    }
+    Ok(Key(bytes))
+}
+
+pub(crate) fn node_id(number: u32) -> Result<NodeId, Malformed> {
+    u16::try_from(number).map(NodeId).map_err(|_| Malformed::NodeId(number))
+}
+
+fn fault_to_proto(error: StoreError) -> proto::StoreFault {
+    match error {
+        StoreError::Corrupt => proto::StoreFault::Corrupt,
+        StoreError::Unreadable => proto::StoreFault::Unreadable,
+        StoreError::Unwritable => proto::StoreFault::Unwritable,
+    }
+}
+
+fn fault_from_proto(fault: i32) -> Result<Option<StoreError>, Malformed> {
+    let known = proto::StoreFault::try_from(fault)
+        .map_err(|_| Malformed::UnknownValue("the store fault", fault))?;
+    Ok(match known {
+        proto::StoreFault::None => None,
+        proto::StoreFault::Corrupt => Some(StoreError::Corrupt),
+        proto::StoreFault::Unreadable => Some(StoreError::Unreadable),
+        proto::StoreFault::Unwritable => Some(StoreError::Unwritable),
+    })
+}

@@ -1,0 +1,492 @@
+//! What a run is to do: a TOML file, overridden by flags, checked before anything starts.
+//!
+//! The effective plan, with its seed, is written beside the results: it is the run, again.
+
+mod check;
+mod toml_error;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+pub use crate::span::Span;
+
+/// Everything a run depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Names the folder of the results.
+    pub name: String,
+    /// Every random choice comes from it; drawn at the start of the run where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How long clients work while faults happen; the final phase comes after.
+    pub time: Span,
+    /// The faults that are to happen, each at least once or the run's coverage is unknown.
+    pub faults: Vec<FaultName>,
+    /// What is put on the bench.
+    pub cluster: ClusterPlan,
+    /// What its clients do.
+    pub workload: WorkloadPlan,
+    /// How faults behave.
+    pub fault: FaultPlan,
+}
+
+/// The cluster and its nodes' settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterPlan {
+    /// Where it runs.
+    pub kind: ClusterKind,
+    /// How many nodes.
+    pub nodes: u16,
+    /// N: homes of a key.
+    pub n: usize,
+    /// R: answers a get waits for.
+    pub r: usize,
+    /// W: durable copies a put waits for.
+    pub w: usize,
+    /// Whether fallbacks stand in for homes.
+    pub quorum: Quorum,
+    /// How versions are told apart.
+    pub versioning: Versioning,
+    /// Whether a get writes back before it answers.
+    pub read: ReadMode,
+    /// Virtual nodes a node.
+    pub tokens: u16,
+    /// The storage engine.
+    pub engine: Engine,
+    /// Nodes run from this build of `dyno` instead of the driver's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
+    /// After this a silent replica is held down.
+    pub patience: Span,
+    /// After this a request is answered "timed out".
+    pub deadline: Span,
+    /// Between two pings of a peer held down.
+    pub ping: Span,
+    /// Between two looks at the hints for a target.
+    pub handoff: Span,
+}
+
+/// What the clients do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkloadPlan {
+    /// Which workload.
+    pub name: WorkloadName,
+    /// Closed-loop client processes at a time.
+    pub concurrency: usize,
+    /// Closed loop: how long a process thinks between two visits, on average.
+    pub think: Span,
+    /// Open loop instead: operations a second, whether or not earlier ones are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// Carts open at a time; low ones are busier than high ones.
+    pub carts: usize,
+    /// Puts after which a cart is closed and a new one opened in its place.
+    pub puts_per_cart: usize,
+    /// How long a client waits for an answer; afterwards nobody knows.
+    pub timeout: Span,
+}
+
+/// How faults behave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultPlan {
+    /// How long a fault is held, on average.
+    pub hold: Span,
+    /// How long it is quiet between two faults, on average.
+    pub gap: Span,
+    /// Whom kill, pause and reset pick.
+    pub targets: Vec<Target>,
+    /// Shapes a partition takes in turn.
+    pub shapes: Vec<Shape>,
+    /// The links that the shape `cuts` cuts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<Cut>,
+    /// What `delay` adds to a link, each way.
+    pub delay: Span,
+    /// What `delay` adds to that at random.
+    pub jitter: Span,
+}
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Its name in plans, flags and results.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|name| name.as_str() == text).ok_or_else(|| {
+                    let known: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
+                    unknown_name(text, &known)
+                })
+            }
+        }
+    };
+}
+
+names! {
+    /// Where a cluster runs.
+    ClusterKind {
+        /// Real processes on this machine.
+        Local = "local",
+        /// The simulator, under virtual time.
+        Sim = "sim",
+    }
+}
+
+names! {
+    /// A storage engine of the node.
+    Engine {
+        /// On disk, synced.
+        Fjall = "fjall",
+        /// Gone with the process: for tests without kill.
+        Memory = "memory",
+    }
+}
+
+names! {
+    /// A workload.
+    WorkloadName {
+        /// Shared carts: get, union of the siblings, put with the get's context.
+        Cart = "cart",
+    }
+}
+
+names! {
+    /// A fault, by its name in plans, flags and results.
+    FaultName {
+        /// The process ends at once and is later restarted on its disk.
+        Kill = "kill",
+        /// The process stands still.
+        Pause = "pause",
+        /// Links between nodes are cut.
+        Partition = "partition",
+        /// Links are slow and jittery.
+        Delay = "delay",
+        /// Connections break, new ones too.
+        Reset = "reset",
+        /// The disk is emptied; the node returns with a new identity.
+        Wipe = "wipe",
+    }
+}
+
+names! {
+    /// Whom a fault hits, by role.
+    Role {
+        /// Any one node.
+        One = "one",
+        /// Fewer than half of the nodes.
+        Minority = "minority",
+        /// More than half of the nodes.
+        Majority = "majority",
+        /// The first home of some key: whoever coordinates it when all is well.
+        Coordinator = "coordinator",
+        /// The first fallback of some key.
+        Fallback = "fallback",
+        /// All homes of some key.
+        Homes = "homes",
+    }
+}
+
+names! {
+    /// How a partition cuts the cluster.
+    Shape {
+        /// The first half of the nodes from the rest.
+        Halves = "halves",
+        /// Two halves at random.
+        RandomHalves = "random-halves",
+        /// One node from all others.
+        One = "one",
+        /// Two halves that see each other only through one node.
+        Bridge = "bridge",
+        /// Every node sees a majority, no two the same.
+        MajoritiesRing = "majorities-ring",
+        /// One node's messages reach nobody, or nobody's reach it.
+        OneWay = "one-way",
+        /// The links listed under `cuts`.
+        Cuts = "cuts",
+    }
+}
+
+/// Whom a fault hits: a role, the i-th home of some key, or a node by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// By role.
+    Role(Role),
+    /// The i-th home of some key, from 1.
+    Home(usize),
+    /// This one.
+    Node(NodeId),
+}
+
+/// A directed link to cut: what `from` sends does not reach `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cut {
+    /// Who sends.
+    pub from: NodeId,
+    /// Who does not hear it.
+    pub to: NodeId,
+}
+
+/// A plan that cannot be run, and what to write instead. One line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct PlanError(pub String);
+
+impl Plan {
+    /// Reads a plan; everything it leaves out has its default, its name is that of the file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or says something a plan cannot say.
+    pub fn read(path: &Path) -> Result<Self, PlanError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| PlanError(format!("{}: {error}", path.display())))?;
+        let mut plan = Self::parse(&text, &path.display().to_string())?;
+        if plan.name.is_empty() {
+            plan.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
+        Ok(plan)
+    }
+
+    /// Parses a plan; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Names the line, the column and the mend.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PlanError> {
+        let nameless = Self { name: String::new(), ..Self::default() };
+        // Not `toml::from_str::<Plan>`: what a file leaves out must not be named after the default.
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
+        let mut plan: Self =
+            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
+        if !table.contains_key("name") {
+            plan.name = nameless.name;
+        }
+        Ok(plan)
+    }
+
+    /// The plan as a file.
+    ///
+    /// # Panics
+    /// Never: a plan is plain data.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan is plain data")
+    }
+
+    /// The nodes' ids, from 1.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        (1..=self.cluster.nodes).map(NodeId).collect()
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            name: "cart".to_owned(),
+            seed: None,
+            time: Span::secs(30),
+            faults: vec![FaultName::Kill, FaultName::Pause, FaultName::Partition],
+            cluster: ClusterPlan::default(),
+            workload: WorkloadPlan::default(),
+            fault: FaultPlan::default(),
+        }
+    }
+}
+
+impl Default for ClusterPlan {
+    fn default() -> Self {
+        Self {
+            kind: ClusterKind::Local,
+            nodes: 5,
+            n: 3,
+            r: 2,
+            w: 2,
+            quorum: Quorum::Sloppy,
+            versioning: Versioning::Dotted,
+            read: ReadMode::Plain,
+            tokens: 64,
+            engine: Engine::Fjall,
+            binary: None,
+            patience: Span::millis(100),
+            deadline: Span::secs(1),
+            ping: Span::millis(100),
+            handoff: Span::millis(200),
+        }
+    }
+}
+
+impl Default for WorkloadPlan {
+    fn default() -> Self {
+        Self {
+            name: WorkloadName::Cart,
+            concurrency: 10,
+            think: Span::millis(10),
+            rate: None,
+            carts: 12,
+            puts_per_cart: 60,
+            timeout: Span::millis(1500),
+        }
+    }
+}
+
+impl Default for FaultPlan {
+    fn default() -> Self {
+        Self {
+            hold: Span::millis(1500),
+            gap: Span::millis(500),
+            targets: vec![
+                Target::Role(Role::One),
+                Target::Role(Role::Coordinator),
+                Target::Home(2),
+                Target::Role(Role::Fallback),
+                Target::Role(Role::Minority),
+            ],
+            shapes: Shape::ALL.iter().copied().filter(|shape| *shape != Shape::Cuts).collect(),
+            cuts: Vec::new(),
+            delay: Span::millis(50),
+            jitter: Span::millis(20),
+        }
+    }
+}
+
+/// The `name` nobody knows, the one probably meant, and those there are.
+fn unknown_name(name: &str, known: &[&str]) -> String {
+    let near = nearest(name, known).map(|near| format!("; is `{near}` meant?"));
+    format!("`{name}` is not one of {}{}", known.join(", "), near.unwrap_or_default())
+}
+
+/// The known name that `name` is probably a misspelling of.
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let score = |candidate: &str| strsim::damerau_levenshtein(name, candidate);
+    let best = known.iter().copied().min_by_key(|candidate| score(candidate))?;
+    (score(best) <= 1 + best.len() / 4).then_some(best)
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(index) = text.strip_prefix("home:") {
+            return match index.parse() {
+                Ok(index) if index >= 1 => Ok(Self::Home(index)),
+                _ => Err(format!("`{text}`: homes are counted from 1, as in home:1")),
+            };
+        }
+        if let Ok(node) = parse_node(text) {
+            return Ok(Self::Node(node));
+        }
+        text.parse().map(Self::Role).map_err(|error: String| format!("{error}; or home:2, or n3"))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Role(role) => write!(f, "{role}"),
+            Self::Home(index) => write!(f, "home:{index}"),
+            Self::Node(node) => write!(f, "{node}"),
+        }
+    }
+}
+
+impl FromStr for Cut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || format!("`{text}` is no cut: write n1->n2");
+        let (from, to) = text.split_once("->").ok_or_else(error)?;
+        let cut = Self { from: parse_node(from.trim())?, to: parse_node(to.trim())? };
+        if cut.from == cut.to { Err(error()) } else { Ok(cut) }
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}->{}", self.from, self.to)
+    }
+}
+
+fn parse_node(text: &str) -> Result<NodeId, String> {
+    let id = text.strip_prefix('n').and_then(|digits| digits.parse().ok());
+    id.map(NodeId).ok_or_else(|| format!("`{text}` is no node: write n1"))
+}
+
+macro_rules! serde_as_text {
+    ($($name:ty),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+serde_as_text!(Target, Cut);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_survives_its_own_file() {
+        let mut plan = Plan { seed: Some(7), ..Plan::default() };
+        plan.workload.rate = Some(250.0);
+        plan.fault.cuts = vec!["n1->n2".parse().unwrap()];
+        plan.fault.targets.push(Target::Node(NodeId(3)));
+        assert_eq!(Plan::parse(&plan.to_toml(), "plan.toml"), Ok(plan));
+    }
+
+    #[test]
+    fn an_empty_plan_is_the_default_without_a_name() {
+        let plan = Plan::parse("", "plan.toml").unwrap();
+        assert_eq!(plan, Plan { name: String::new(), ..Plan::default() });
+    }
+
+    #[test]
+    fn targets_and_cuts_are_read_as_they_are_written() {
+        for text in ["one", "coordinator", "home:2", "n3"] {
+            assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
+        }
+        assert_eq!("n1->n2".parse::<Cut>().unwrap().to_string(), "n1->n2");
+        assert!("n1->n1".parse::<Cut>().is_err());
+        assert!("home:0".parse::<Target>().is_err());
+    }
+}

@@ -1,0 +1,108 @@
+//! A ping through a link: what proves that a cut is in force, and that it is gone.
+//!
+//! It is an HTTP/2 ping, answered by the listening process itself, so a process that is dead or stands
+//! still does not answer either. Beside the answer stand the proxy's own counts for that very
+//! connection: they tell the two directions apart, which a round trip cannot.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dynamo_protocol::NodeId;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::{End, Net, Pair, lock};
+
+/// What a ping over one link showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// After how long the answer came, if it did.
+    pub answered: Option<Duration>,
+    /// Whether what was sent came in at the proxy, and out again.
+    pub there: Way,
+    /// The same for what the other side said.
+    pub back: Way,
+}
+
+/// One way of a pinged connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Nothing was said.
+    Silent,
+    /// Something was said and nothing passed on.
+    Held,
+    /// Something was passed on.
+    Passed,
+}
+
+/// A ping to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Ping {
+    /// Who would dial.
+    pub from: End,
+    /// Who answers.
+    pub to: NodeId,
+    /// How long to wait for the answer.
+    pub patience: Duration,
+}
+
+impl Observed {
+    const NOTHING: Self = Self { answered: None, there: Way::Silent, back: Way::Silent };
+
+    /// Is this what a link shows on which these directions are cut?
+    #[must_use]
+    pub fn shows(&self, there_cut: bool, back_cut: bool) -> bool {
+        match (there_cut, back_cut) {
+            (false, false) => self.answered.is_some(),
+            (true, _) => self.answered.is_none() && self.there == Way::Held,
+            (false, true) => {
+                self.answered.is_none() && self.there == Way::Passed && self.back == Way::Held
+            }
+        }
+    }
+}
+
+impl Net {
+    /// Pings the node at the far end of a link, through the link.
+    pub async fn ping(&self, ping: Ping) -> Observed {
+        let pair = Pair { from: ping.from, to: End::Node(ping.to) };
+        let Some(link) = self.links.get(&pair) else { return Observed::NOTHING };
+        let Ok(socket) = TcpStream::connect(link.address).await else { return Observed::NOTHING };
+        let Ok(local) = socket.local_addr() else { return Observed::NOTHING };
+        let started = Instant::now();
+        let mut round_trip = Box::pin(round_trip(socket));
+        let answered = timeout(ping.patience, &mut round_trip).await;
+        let answered = answered.ok().flatten().map(|()| started.elapsed());
+        // While the round trip is still held, its connection is open and has its counts.
+        let (there, back) = self.ways(pair, local);
+        Observed { answered, there, back }
+    }
+
+    fn ways(&self, pair: Pair, local: SocketAddr) -> (Way, Way) {
+        let traffic = lock(&self.links[&pair].traffic).get(&local).cloned();
+        match traffic {
+            Some(traffic) => (way(traffic.forward.read()), way(traffic.backward.read())),
+            None => (Way::Silent, Way::Silent),
+        }
+    }
+}
+
+fn way((received, sent): (u64, u64)) -> Way {
+    match (received, sent) {
+        (0, _) => Way::Silent,
+        (_, 0) => Way::Held,
+        _ => Way::Passed,
+    }
+}
+
+async fn round_trip(socket: TcpStream) -> Option<()> {
+    let (sender, mut connection) = h2::client::handshake(socket).await.ok()?;
+    let mut pings = connection.ping_pong()?;
+    let answered = tokio::select! {
+        pong = pings.ping(h2::Ping::opaque()) => pong.ok().map(drop),
+        _ = connection => None,
+    };
+    // Without a sender the connection would end itself before the answer comes.
+    drop(sender);
+    answered
+}

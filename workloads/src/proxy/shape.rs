@@ -1,0 +1,52 @@
+//! What is done to a flow.
+
+use std::time::Duration;
+
+/// What is done to the bytes of one flow. The default lets them pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// They are held.
+    pub cut: bool,
+    /// Connections that carry the flow break, and new ones at once.
+    pub reset: bool,
+    /// They come this much later,
+    pub delay: Duration,
+    /// and up to this much later still, at random, in order all the same.
+    pub jitter: Duration,
+    /// No more than this many a second, if given.
+    pub rate: Option<u64>,
+}
+
+impl Shape {
+    /// Held.
+    pub const CUT: Self = Self { cut: true, ..Self::PASS };
+    /// Broken.
+    pub const RESET: Self = Self { reset: true, ..Self::PASS };
+    /// Let pass.
+    pub const PASS: Self = Self {
+        cut: false,
+        reset: false,
+        delay: Duration::ZERO,
+        jitter: Duration::ZERO,
+        rate: None,
+    };
+
+    /// Later, each way.
+    #[must_use]
+    pub fn slow(delay: Duration, jitter: Duration) -> Self {
+        Self { delay, jitter, ..Self::PASS }
+    }
+
+    /// Two faults on one flow.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let narrower = self.rate.into_iter().chain(other.rate).min();
+        Self {
+            cut: self.cut || other.cut,
+            reset: self.reset || other.reset,
+            delay: self.delay + other.delay,
+            jitter: self.jitter + other.jitter,
+            rate: narrower,
+        }
+    }
+}

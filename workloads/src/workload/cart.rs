@@ -1,0 +1,371 @@
+//! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings it
+//! shows, and a put of the cart with one item more or less and with that get's context.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_protocol::NodeId;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use super::Workload;
+use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
+use crate::plan::WorkloadPlan;
+use crate::seed::{Purpose, exponential, stream};
+
+/// Of a hundred visits, how many only look.
+const LOOKS: u32 = 10;
+/// Of a hundred visits that change a cart with something in it, how many take an item out.
+const REMOVES: u32 = 30;
+/// Of a hundred visits, before how many a client goes to another node though all is well.
+const STRAYS: u32 = 5;
+/// A get and a put: what a visit mostly is, to turn operations a second into visits a second.
+const OPS_PER_VISIT: f64 = 1.0 + (100 - LOOKS) as f64 / 100.0;
+
+/// The clients of the carts.
+#[derive(Clone, Debug)]
+pub struct Carts {
+    nodes: Vec<NodeId>,
+    shelf: Shelf,
+    pace: Pace,
+    workers: BTreeMap<Worker, Client>,
+    seed: u64,
+    writes: u64,
+}
+
+/// The carts that are open, and all there ever were.
+#[derive(Clone, Debug)]
+struct Shelf {
+    open: Vec<(Arc<str>, usize)>,
+    puts_per_cart: usize,
+    opened: usize,
+    used: BTreeSet<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+enum Pace {
+    /// Every worker thinks, then visits.
+    Closed { think: Duration },
+    /// Visits begin when they begin, if a worker is free; else as soon as one is.
+    Open { next: Duration, mean: Duration, rng: Box<ChaCha8Rng> },
+}
+
+/// One worker's state.
+#[derive(Clone, Debug)]
+struct Client {
+    rng: ChaCha8Rng,
+    node: usize,
+    at: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Between two visits.
+    Thinking { until: Duration },
+    /// The get is open.
+    Getting { key: Arc<str>, look: bool },
+    /// The get is answered; the put comes next.
+    Deciding { key: Arc<str>, get: u64, items: BTreeSet<String> },
+    /// The put is open.
+    Putting,
+}
+
+impl Carts {
+    /// Clients of `nodes` as the plan has them.
+    #[must_use]
+    pub fn new(plan: &WorkloadPlan, nodes: Vec<NodeId>, seed: u64) -> Self {
+        let pace = match plan.rate {
+            None => Pace::Closed { think: plan.think.0 },
+            Some(rate) => Pace::Open {
+                next: Duration::ZERO,
+                mean: Duration::from_secs_f64(OPS_PER_VISIT / rate),
+                rng: Box::new(stream(seed, Purpose::Arrivals)),
+            },
+        };
+        let shelf = Shelf::new(plan.carts, plan.puts_per_cart);
+        Self { nodes, shelf, pace, workers: BTreeMap::new(), seed, writes: 0 }
+    }
+
+    fn client(&mut self, worker: Worker) -> &mut Client {
+        let (seed, nodes) = (self.seed, self.nodes.len());
+        self.workers.entry(worker).or_insert_with(|| Client {
+            rng: stream(seed, Purpose::Worker(u32::try_from(worker.0).unwrap_or(u32::MAX))),
+            node: worker.0 % nodes,
+            at: State::Thinking { until: Duration::ZERO },
+        })
+    }
+
+    /// The put of a visit whose get is answered: comes before any new visit.
+    fn put(&mut self, worker: Worker) -> Option<Call> {
+        let write = self.writes;
+        let client = self.workers.get_mut(&worker)?;
+        let State::Deciding { key, get, items } = &mut client.at else { return None };
+        let (key, get, items) = (key.clone(), *get, std::mem::take(items));
+        client.at = State::Putting;
+        let value = change(items, write, &mut client.rng);
+        let node = self.nodes[client.node];
+        self.writes += 1;
+        self.shelf.count_put(&key);
+        Some(Call { key, node, action: Action::Put { value, context: Some(get) }, is_final: false })
+    }
+
+    /// The get that begins a visit.
+    fn get(&mut self, worker: Worker) -> Call {
+        let nodes = self.nodes.len();
+        let client = self.client(worker);
+        if client.rng.random_ratio(STRAYS, 100) {
+            client.node = client.rng.random_range(0..nodes);
+        }
+        let (node, look) = (client.node, client.rng.random_ratio(LOOKS, 100));
+        // Squaring makes low carts busy and high ones long-lived: some carts see many faults.
+        let at = client.rng.random::<f64>().powi(2);
+        let key = self.shelf.pick(at);
+        self.client(worker).at = State::Getting { key: key.clone(), look };
+        Call { key, node: self.nodes[node], action: Action::Get, is_final: false }
+    }
+
+    /// When this worker, which is free and has no put to make, begins a visit.
+    fn ready_at(&mut self, worker: Worker) -> Duration {
+        let thinks_until = match &self.client(worker).at {
+            State::Thinking { until } => *until,
+            // Its completion was never told: it may as well begin anew.
+            State::Getting { .. } | State::Deciding { .. } | State::Putting => Duration::ZERO,
+        };
+        match &self.pace {
+            Pace::Closed { .. } => thinks_until,
+            Pace::Open { next, .. } => *next,
+        }
+    }
+
+    fn rest(&mut self, worker: Worker, now: Duration) {
+        let think = match &self.pace {
+            Pace::Closed { think } => *think,
+            Pace::Open { .. } => Duration::ZERO,
+        };
+        let client = self.client(worker);
+        let until = now + think.mul_f64(exponential(&mut client.rng));
+        client.at = State::Thinking { until };
+    }
+
+    /// Clients go elsewhere when a node does not serve them.
+    fn fail_over(&mut self, worker: Worker) {
+        let nodes = self.nodes.len();
+        let client = self.client(worker);
+        client.node = (client.node + client.rng.random_range(1..nodes.max(2))) % nodes;
+    }
+}
+
+impl Generator for Carts {
+    fn op(&mut self, context: &Context<'_>) -> Next {
+        for worker in context.free {
+            if let Some(call) = self.put(*worker) {
+                return Next::Op(*worker, call);
+            }
+        }
+        let ready = context.free.iter().map(|worker| (self.ready_at(*worker), *worker)).min();
+        let Some((at, worker)) = ready else { return Next::Wait(None) };
+        if at > context.now {
+            return Next::Wait(Some(at));
+        }
+        if let Pace::Open { next, mean, rng } = &mut self.pace {
+            *next += mean.mul_f64(exponential(rng));
+        }
+        Next::Op(worker, self.get(worker))
+    }
+
+    fn update(&mut self, event: &Event) {
+        let worker = event.worker;
+        let before = self.client(worker).at.clone();
+        match (before, &event.outcome) {
+            (State::Getting { key, look: false }, Outcome::Ok { index, values }) => {
+                let items = union(values);
+                self.client(worker).at = State::Deciding { key, get: *index, items };
+            }
+            (_, Outcome::Ok { .. }) => self.rest(worker, event.now),
+            (_, Outcome::Fail | Outcome::Info) => {
+                self.fail_over(worker);
+                self.rest(worker, event.now);
+            }
+        }
+    }
+}
+
+impl Workload for Carts {
+    fn keys(&self) -> &BTreeSet<Arc<str>> {
+        &self.shelf.used
+    }
+}
+
+impl Shelf {
+    fn new(carts: usize, puts_per_cart: usize) -> Self {
+        let mut shelf = Self { open: vec![], puts_per_cart, opened: 0, used: BTreeSet::new() };
+        for _ in 0..carts {
+            let cart = shelf.open_cart();
+            shelf.open.push(cart);
+        }
+        shelf
+    }
+
+    fn open_cart(&mut self) -> (Arc<str>, usize) {
+        self.opened += 1;
+        (format!("cart-{}", self.opened).into(), 0)
+    }
+
+    /// The open cart at `at` of the way, from 0 to 1.
+    fn pick(&self, at: f64) -> Arc<str> {
+        let index = (at * self.open.len() as f64) as usize;
+        self.open[index.min(self.open.len() - 1)].0.clone()
+    }
+
+    fn count_put(&mut self, key: &Arc<str>) {
+        self.used.insert(key.clone());
+        let Some(index) = self.open.iter().position(|(open, _)| open == key) else { return };
+        self.open[index].1 += 1;
+        if self.open[index].1 >= self.puts_per_cart {
+            self.open[index] = self.open_cart();
+        }
+    }
+}
+
+/// What a cart shows: the union of its siblings.
+fn union(siblings: &[Value]) -> BTreeSet<String> {
+    let lists = siblings.iter().filter_map(|cart| cart.get("items")?.as_array());
+    lists.flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+/// The cart with one item more or less.
+fn change(mut items: BTreeSet<String>, write: u64, rng: &mut ChaCha8Rng) -> Value {
+    let listed: Vec<_> = items.iter().cloned().collect();
+    let removed = listed.choose(rng).filter(|_| rng.random_ratio(REMOVES, 100));
+    let (verb, item) = match removed {
+        Some(item) => {
+            items.remove(item);
+            ("remove", item.clone())
+        }
+        None => {
+            let item = format!("item-{write}");
+            items.insert(item.clone());
+            ("add", item)
+        }
+    };
+    json!({ "id": format!("put-{write}"), "items": items, verb: item })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+
+    fn carts(plan: &WorkloadPlan, seed: u64) -> Carts {
+        Carts::new(plan, (1..=5).map(NodeId).collect(), seed)
+    }
+
+    /// A store that never fails and answers at once: one version a key.
+    fn play(carts: &mut Carts, workers: usize, steps: usize) -> Vec<(Worker, Call)> {
+        let free: Vec<_> = (0..workers).map(Worker).collect();
+        let mut stored: BTreeMap<Arc<str>, Value> = BTreeMap::new();
+        let (mut now, mut done) = (Duration::ZERO, Vec::new());
+        while done.len() < steps {
+            match carts.op(&Context { now, free: &free }) {
+                Next::Op(worker, call) => {
+                    let values = match &call.action {
+                        Action::Put { value, .. } => {
+                            stored.insert(call.key.clone(), value.clone());
+                            vec![]
+                        }
+                        Action::Get | Action::Home => {
+                            stored.get(&call.key).cloned().into_iter().collect()
+                        }
+                    };
+                    let outcome = Outcome::Ok { index: done.len() as u64, values };
+                    carts.update(&Event { now, worker, outcome });
+                    done.push((worker, call));
+                }
+                Next::Wait(until) => now = until.unwrap(),
+                Next::Done => panic!("carts never end by themselves"),
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn the_same_seed_and_answers_give_the_same_operations() {
+        let plan = Plan::default().workload;
+        let run = |seed| play(&mut carts(&plan, seed), 4, 500);
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
+
+    #[test]
+    fn a_put_follows_its_get_with_that_gets_context_and_one_item_more_or_less() {
+        let plan = Plan::default().workload;
+        let ops = play(&mut carts(&plan, 3), 1, 400);
+        let puts: Vec<_> =
+            (0..).zip(&ops).filter(|(_, (_, call))| call.action.f() == "put").collect();
+        assert!(puts.len() > 100);
+        for (index, (_, call)) in &puts {
+            let Action::Put { value, context } = &call.action else { unreachable!() };
+            assert_eq!(*context, Some(index - 1));
+            assert_eq!(ops[*index as usize - 1].1.key, call.key);
+            let items = value["items"].as_array().unwrap();
+            match (value.get("add"), value.get("remove")) {
+                (Some(item), None) => assert!(items.contains(item)),
+                (None, Some(item)) => assert!(!items.contains(item)),
+                _ => panic!("{value}"),
+            }
+        }
+        let ids: BTreeSet<_> =
+            puts.iter().map(|(_, (_, call))| format!("{:?}", call.action)).collect();
+        assert_eq!(ids.len(), puts.len(), "written values are unique");
+    }
+
+    #[test]
+    fn a_full_cart_makes_room_for_a_new_one() {
+        let plan = WorkloadPlan { carts: 2, puts_per_cart: 5, ..Plan::default().workload };
+        let mut carts = carts(&plan, 1);
+        play(&mut carts, 1, 200);
+        assert!(carts.keys().len() > 10);
+    }
+
+    #[test]
+    fn an_open_loop_begins_visits_at_its_rate() {
+        let plan = WorkloadPlan { rate: Some(190.0), ..Plan::default().workload };
+        let mut carts = carts(&plan, 1);
+        let free: Vec<_> = (0..8).map(Worker).collect();
+        let (mut now, mut ops) = (Duration::ZERO, 0);
+        while now < Duration::from_secs(20) {
+            match carts.op(&Context { now, free: &free }) {
+                Next::Op(worker, _) => {
+                    ops += 1;
+                    let outcome = Outcome::Ok { index: 0, values: vec![] };
+                    carts.update(&Event { now, worker, outcome });
+                }
+                Next::Wait(until) => now = until.unwrap(),
+                Next::Done => unreachable!(),
+            }
+        }
+        assert!((3400..4200).contains(&ops), "{ops} operations in 20 s at 190 a second");
+    }
+
+    #[test]
+    fn a_client_that_is_not_served_goes_to_another_node() {
+        let plan = Plan::default().workload;
+        let mut carts = carts(&plan, 1);
+        let free = [Worker(0)];
+        let (mut now, mut last, mut moved) = (Duration::ZERO, None, 0);
+        for _ in 0..40 {
+            match carts.op(&Context { now, free: &free }) {
+                Next::Op(worker, call) => {
+                    moved += usize::from(last.replace(call.node) != Some(call.node));
+                    carts.update(&Event { now, worker, outcome: Outcome::Fail });
+                }
+                Next::Wait(until) => now = until.unwrap(),
+                Next::Done => unreachable!(),
+            }
+        }
+        assert!(moved > 10, "{moved}");
+    }
+}

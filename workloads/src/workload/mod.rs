@@ -1,0 +1,14 @@
+//! Workloads: a generator, the keys it has used, and what its history is checked for.
+
+pub mod cart;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::generator::Generator;
+
+/// A generator that knows which keys have to be read at the end.
+pub trait Workload: Generator {
+    /// Every key a put was sent for.
+    fn keys(&self) -> &BTreeSet<Arc<str>>;
+}
