@@ -173,15 +173,12 @@ impl History {
 
     /// Reads JSON lines. A last line that was cut short is left out and reported by [`Self::torn`].
     pub fn from_reader(reader: impl BufRead) -> Result<Self, HistoryError> {
-        let mut history = Self::default();
-        let mut structure = Structure::default();
+        let mut builder = Builder::default();
         let mut lines = Lines::new(reader);
         while let Some(op) = lines.next_op()? {
-            let partner = structure.accept(&op).map_err(|error| at_line(error, lines.line))?;
-            history.push(op, partner);
+            builder.push(op, Some(lines.line))?;
         }
-        history.torn = lines.torn;
-        Ok(history)
+        Ok(builder.finish(lines.torn))
     }
 
     /// Makes a history of ops that are numbered already.
@@ -276,6 +273,29 @@ impl<'a> IntoIterator for &'a History {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// A history in the making, for readers that watch their budget between ops.
+#[derive(Default)]
+pub(crate) struct Builder {
+    history: History,
+    structure: Structure,
+}
+
+impl Builder {
+    /// Takes the next op, which stands on `line`.
+    pub(crate) fn push(&mut self, op: Op, line: Option<u64>) -> Result<(), HistoryError> {
+        let invoke = self.structure.accept(&op).map_err(|error| match line {
+            Some(line) => at_line(error, line),
+            None => error,
+        })?;
+        self.history.push(op, invoke);
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, torn: Option<Torn>) -> History {
+        History { torn, ..self.history }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod cart_oracle;
 pub mod fuzz;
 pub mod register_oracle;
 pub mod sibling_oracle;
+pub mod simple_oracle;
 pub mod store;
 
 use checker::history::History;
