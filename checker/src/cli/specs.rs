@@ -3,6 +3,8 @@
 use crate::cart::Cart;
 use crate::causal::{Causal, Strength};
 use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
+use crate::convergence::Convergence;
+use crate::faults::Availability;
 use crate::history::{History, Outcome};
 use crate::sessions::Sessions;
 use crate::siblings::Siblings;
@@ -87,6 +89,10 @@ static ALL: &[Spec] = &[
     }),
     any("sessions", "the four session guarantees of registers", || Box::new(Sessions)),
     any("staleness", "how stale reads of registers are", || Box::new(Staleness::default())),
+    any("convergence", "all final reads of a key agree", || Box::new(Convergence)),
+    any("availability", "how operations fared under each fault", || {
+        Box::new(Availability::default())
+    }),
     any("set-full", "no added element is lost", || Box::new(SetFull::default())),
     any("counter-bounds", "every read lies between what is sure and what is possible", || {
         Box::new(CounterBounds)
