@@ -6,10 +6,14 @@
 pub mod budget;
 pub mod cart;
 pub mod compose;
+mod fast_line;
 pub mod finding;
+pub mod formats;
 pub mod history;
+pub mod linearizable;
 pub mod op;
 pub mod siblings;
+pub mod spec;
 pub mod verdict;
 mod versions;
 pub mod wellformed;

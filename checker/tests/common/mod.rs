@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod fuzz;
+pub mod objects;
 pub mod sibling_oracle;
 pub mod store;
 

@@ -1,0 +1,3 @@
+//! Histories in other forms than JSON lines.
+
+pub mod compact;
