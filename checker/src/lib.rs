@@ -5,10 +5,12 @@
 
 pub mod budget;
 pub mod cart;
+pub mod cli_generate;
 pub mod compose;
 mod fast_line;
 pub mod finding;
 pub mod formats;
+pub mod generate;
 pub mod history;
 pub mod linearizable;
 pub mod op;

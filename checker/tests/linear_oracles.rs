@@ -12,10 +12,11 @@ use checker::budget::Budget;
 use checker::history::History;
 use checker::linearizable::{Engine, Linearizable, named};
 use checker::op::{Op, Process};
-use checker::spec::Register;
+use checker::linearizable::sequential::Sequential;
+use checker::spec::{Kv, Queue, Register, Spec};
 use checker::verdict::{CheckReport, Checker, Verdict};
 use common::fuzz::{agree, histories};
-use common::objects::{Object, dones, generate, has_order, in_real_time};
+use common::objects::{Object, dones, generate, has_order, in_program_order, in_real_time};
 use rand::prelude::*;
 
 struct Named(Box<dyn Checker>);
@@ -112,6 +113,37 @@ fn multi_registers() {
 #[test]
 fn kv_stores() {
     check("kv", false);
+}
+
+fn check_sequential<S: Spec + Clone>(spec: S, unique: bool) {
+    let name: &'static str = Box::leak(spec.name().to_owned().into_boxed_str());
+    let object = Object { spec: name, unique };
+    agree(
+        &format!("sequential {name}{}", if unique { ", unique writes" } else { "" }),
+        |_| Sequential::new(spec.clone()),
+        |rng| generate(object, rng),
+        |_, history| has_order(name, &dones(name, history), in_program_order),
+    );
+}
+
+#[test]
+fn sequential_registers_of_unique_writes() {
+    check_sequential(Register::default(), true);
+}
+
+#[test]
+fn sequential_registers() {
+    check_sequential(Register::default(), false);
+}
+
+#[test]
+fn sequential_queues() {
+    check_sequential(Queue, true);
+}
+
+#[test]
+fn sequential_kv_stores() {
+    check_sequential(Kv, false);
 }
 
 /// The part of a history made of the operations with these names.

@@ -43,6 +43,7 @@ mod plan;
 mod states;
 
 pub mod frontier;
+pub mod sequential;
 pub mod shrink;
 pub mod stream;
 pub mod validate;
@@ -130,8 +131,7 @@ impl<S: Spec> Linearizable<S> {
         let judged = Mutex::new(Vec::with_capacity(objects.len()));
         let work = || {
             while let Some(&at) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let mut meter = meter.stopped_by(&stop);
-                let judgement = self.judge(&objects[at], &mut meter);
+                let judgement = self.judge(&objects[at], meter, &stop);
                 if matches!(judgement, Judgement::Wrong(_)) {
                     stop.store(true, Ordering::Relaxed);
                 }
@@ -151,7 +151,13 @@ impl<S: Spec> Linearizable<S> {
         self.report(objects, &judged)
     }
 
-    fn judge(&self, object: &Object<S::Op>, meter: &mut Meter) -> Judgement {
+    fn judge(
+        &self,
+        object: &Object<S::Op>,
+        whole: &Meter,
+        stop: &Arc<AtomicBool>,
+    ) -> Judgement {
+        let mut meter = whole.stopped_by(stop);
         if let Err(exhausted) = meter.look() {
             return Judgement::Unknown { reason: exhausted.to_string() };
         }
@@ -164,14 +170,15 @@ impl<S: Spec> Linearizable<S> {
                 Some(conflict) => Judgement::Wrong(self.small_conflict(object, &conflict)),
             };
         }
-        let search = frontier::search(&self.spec, &object.calls, meter);
+        let search = frontier::search(&self.spec, &object.calls, &mut meter);
         match search.answer {
             Answer::Linearizable(order) => {
                 let checked = validate::validate(&self.spec, &object.calls, &order);
                 checked.expect("the order that the search found is legal");
                 Judgement::Fine { engine: "search", widest: search.widest }
             }
-            Answer::Stuck(call) => Judgement::Wrong(self.small_part(object, call, meter)),
+            // What is found wrong is made small even if another object was wrong before it.
+            Answer::Stuck(call) => Judgement::Wrong(self.small_part(object, call, whole)),
             Answer::Unknown { reason, events, of } => {
                 let reason = format!("{reason}: {events} of {of} events were explained");
                 Judgement::Unknown { reason }
