@@ -117,7 +117,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let write = |format: &str| {
             let path = dir.path().join(format);
-            let mut words = vec!["generate", "--ops", "300", "--violations", "1", "--format", format];
+            let mut words =
+                vec!["generate", "--ops", "300", "--violations", "1", "--format", format];
             words.extend(["--indeterminate", "0.1", "--output", path.to_str().unwrap()]);
             let args = Command::try_parse_from(words).unwrap().args;
             let mut notes = Vec::new();

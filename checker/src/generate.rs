@@ -15,8 +15,8 @@ use crate::op::{Kind, Op};
 
 mod objects;
 
-use objects::{Falsified, Object};
 pub use objects::SPECS;
+use objects::{Falsified, Object};
 
 /// What history to make.
 #[derive(Clone, Debug)]
@@ -92,8 +92,8 @@ pub fn generate(
     if !(0.0..=1.0).contains(&settings.indeterminate) {
         return Err(GenerateError::Range("the share of indeterminate operations is from 0 to 1"));
     }
-    let object = Object::named(settings)
-        .ok_or_else(|| GenerateError::Spec(settings.spec.clone()))?;
+    let object =
+        Object::named(settings).ok_or_else(|| GenerateError::Spec(settings.spec.clone()))?;
     let mut world = World {
         settings,
         object,

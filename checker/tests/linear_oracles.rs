@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 
 use checker::budget::Budget;
 use checker::history::History;
+use checker::linearizable::sequential::Sequential;
 use checker::linearizable::{Engine, Linearizable, named};
 use checker::op::{Op, Process};
-use checker::linearizable::sequential::Sequential;
 use checker::spec::{Kv, Queue, Register, Spec};
 use checker::verdict::{CheckReport, Checker, Verdict};
 use common::fuzz::{agree, histories};
@@ -237,7 +237,8 @@ fn verdict(spec: &str, ops: Vec<Op>) -> Verdict {
 
 #[test]
 fn names_and_times_and_keys_do_not_matter() {
-    for (spec, unique) in [("register", true), ("register", false), ("queue", true), ("kv", false)] {
+    for (spec, unique) in [("register", true), ("register", false), ("queue", true), ("kv", false)]
+    {
         each_history(spec, unique, |seed, history| {
             let ops = history.ops().to_vec();
             let right = verdict(spec, ops.clone());

@@ -102,10 +102,8 @@ pub(crate) enum Event {
 
 /// The events of these calls, which stand in order of invocation.
 pub(crate) fn events<O>(calls: &[Call<O>]) -> Vec<Event> {
-    let mut returns: Vec<(u64, u32)> = (0..)
-        .zip(calls)
-        .filter_map(|(at, call)| call.returned.map(|time| (time, at)))
-        .collect();
+    let mut returns: Vec<(u64, u32)> =
+        (0..).zip(calls).filter_map(|(at, call)| call.returned.map(|time| (time, at))).collect();
     returns.sort_unstable();
     let mut events = Vec::with_capacity(calls.len() + returns.len());
     let mut begun = 0;

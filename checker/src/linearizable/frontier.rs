@@ -67,10 +67,8 @@ pub fn search<S: Spec>(spec: &S, calls: &[Call<S::Op>], meter: &mut Meter) -> Se
         Frontier::<S, u64>::new(&plan).run(meter)
     } else if width <= u128::SLOTS {
         Frontier::<S, u128>::new(&plan).run(meter)
-    } else if width <= Wide::<4>::SLOTS {
-        Frontier::<S, Wide<4>>::new(&plan).run(meter)
-    } else if width <= Wide::<16>::SLOTS {
-        Frontier::<S, Wide<16>>::new(&plan).run(meter)
+    } else if width <= Wide::<8>::SLOTS {
+        Frontier::<S, Wide<8>>::new(&plan).run(meter)
     } else if width <= Wide::<64>::SLOTS {
         Frontier::<S, Wide<64>>::new(&plan).run(meter)
     } else {

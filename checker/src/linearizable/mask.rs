@@ -117,7 +117,7 @@ mod tests {
     fn every_width_behaves_as_a_set() {
         behaves_as_a_set::<u64>();
         behaves_as_a_set::<u128>();
-        behaves_as_a_set::<Wide<4>>();
+        behaves_as_a_set::<Wide<8>>();
         behaves_as_a_set::<Wide<64>>();
     }
 }

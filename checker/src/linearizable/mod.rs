@@ -140,9 +140,11 @@ impl<S: Spec> Linearizable<S> {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if cores.min(objects.len()) > 1 {
-            std::thread::scope(|scope| (0..cores.min(objects.len())).for_each(|_| {
-                scope.spawn(work);
-            }));
+            std::thread::scope(|scope| {
+                (0..cores.min(objects.len())).for_each(|_| {
+                    scope.spawn(work);
+                })
+            });
         } else {
             work();
         }
@@ -151,12 +153,7 @@ impl<S: Spec> Linearizable<S> {
         self.report(objects, &judged)
     }
 
-    fn judge(
-        &self,
-        object: &Object<S::Op>,
-        whole: &Meter,
-        stop: &Arc<AtomicBool>,
-    ) -> Judgement {
+    fn judge(&self, object: &Object<S::Op>, whole: &Meter, stop: &Arc<AtomicBool>) -> Judgement {
         let mut meter = whole.stopped_by(stop);
         if let Err(exhausted) = meter.look() {
             return Judgement::Unknown { reason: exhausted.to_string() };
@@ -234,11 +231,7 @@ impl<S: Spec> Linearizable<S> {
         Wrong { rule, calls: shrunk.kept, minimal: shrunk.minimal, stuck }
     }
 
-    fn report(
-        &self,
-        objects: &[Object<S::Op>],
-        judged: &[(usize, Judgement)],
-    ) -> CheckReport {
+    fn report(&self, objects: &[Object<S::Op>], judged: &[(usize, Judgement)]) -> CheckReport {
         let mut findings = Findings::default();
         let (mut engines, mut widest, mut minimal) = (BTreeSet::new(), 0, true);
         let mut open = Vec::new();

@@ -396,11 +396,7 @@ impl<'a, S: Spec> Search<'a, S> {
 
 /// Checks an order: each call at most once and all that returned, those of a process in turn,
 /// each allowed where it stands.
-fn validate<S: Spec>(
-    spec: &S,
-    calls: &[Call<Joint<S::Op>>],
-    order: &[u32],
-) -> Result<(), String> {
+fn validate<S: Spec>(spec: &S, calls: &[Call<Joint<S::Op>>], order: &[u32]) -> Result<(), String> {
     let mut states: HashMap<u32, S::State> = HashMap::new();
     let mut last: HashMap<u64, u32> = HashMap::new();
     let mut placed = vec![false; calls.len()];
@@ -413,7 +409,8 @@ fn validate<S: Spec>(
             return Err(format!("op {} stands after a later one of its process", call.name));
         }
         let state = states.entry(call.op.0).or_insert_with(|| spec.init());
-        *state = spec.step(state, &call.op.1).ok_or_else(|| format!("op {} cannot be", call.name))?;
+        *state =
+            spec.step(state, &call.op.1).ok_or_else(|| format!("op {} cannot be", call.name))?;
     }
     match calls.iter().zip(&placed).find(|(call, placed)| call.returned.is_some() && !**placed) {
         Some((call, _)) => Err(format!("op {} is missing", call.name)),

@@ -97,9 +97,8 @@ mod tests {
     #[test]
     fn what_is_held_keeps_its_state_under_a_new_number() {
         let mut states: States<&str, u64> = States::new("", 0);
-        let mut intern = |state| {
-            states.intern(state, |state| Known { state, useful_until: 9, observers: 0 })
-        };
+        let mut intern =
+            |state| states.intern(state, |state| Known { state, useful_until: 9, observers: 0 });
         let (_, mut b, mut dead) = (intern("a"), intern("b"), DEAD);
         states.forget_others([&mut b, &mut dead].into_iter());
         assert_eq!((b, dead, states.get(b).state), (1, DEAD, "b"));

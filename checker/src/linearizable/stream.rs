@@ -92,7 +92,8 @@ fn does(f: &str) -> Option<Does> {
 }
 
 fn zones_of<R: Read>(rows: &mut Rows<R>, meter: &mut Meter) -> Result<Option<Keys>, CompactError> {
-    let mut keys = Keys { zones: Vec::new(), counts: Vec::new(), values: vec![0], nulls: vec![NO_VALUE] };
+    let mut keys =
+        Keys { zones: Vec::new(), counts: Vec::new(), values: vec![0], nulls: vec![NO_VALUE] };
     let mut fs: Vec<Option<Does>> = Vec::new();
     while let Some(row) = rows.next_row(&mut keys)? {
         let ops = row.index;

@@ -39,9 +39,8 @@ pub fn validate<S: Spec>(spec: &S, calls: &[Call<S::Op>], order: &[u32]) -> Resu
         latest_invocation = latest_invocation.max(call.invoked);
         state = spec.step(&state, &call.op).ok_or(Refuted::Illegal(call.name))?;
     }
-    let missing = calls.iter().zip(&placed).find(|(call, placed)| {
-        call.returned.is_some() && !**placed
-    });
+    let missing =
+        calls.iter().zip(&placed).find(|(call, placed)| call.returned.is_some() && !**placed);
     missing.map_or(Ok(()), |(call, _)| Err(Refuted::Missing(call.name)))
 }
 
@@ -74,10 +73,8 @@ mod tests {
 
     #[test]
     fn equal_times_overlap() {
-        let calls = [
-            call(0, RegisterOp::Write(1), 0, Some(5)),
-            call(1, RegisterOp::Read(0), 5, Some(6)),
-        ];
+        let calls =
+            [call(0, RegisterOp::Write(1), 0, Some(5)), call(1, RegisterOp::Read(0), 5, Some(6))];
         assert_eq!(validate(&Register::default(), &calls, &[1, 0]), Ok(()));
     }
 }

@@ -203,9 +203,10 @@ impl Zones {
     /// The clusters with a zone, by `first`: the initial value, if it was read, leads.
     fn zones(&self) -> impl Iterator<Item = (u32, &Cluster)> {
         let initial = self.clusters[0].reads.then_some(Values::FIRST);
-        initial.into_iter().chain(self.by_first.iter().copied()).map(|value| {
-            (value, &self.clusters[value as usize])
-        })
+        initial
+            .into_iter()
+            .chain(self.by_first.iter().copied())
+            .map(|value| (value, &self.clusters[value as usize]))
     }
 
     fn forward_conflict(&self) -> Option<Conflict> {
@@ -224,14 +225,16 @@ impl Zones {
     /// Is there a backward zone within a forward one? The forward ones are apart here, so only
     /// the last that starts before a backward one can hold it.
     fn backward_conflict(&self) -> Option<Conflict> {
-        let forward: Vec<u32> =
-            self.zones().filter(|(_, zone)| zone.first < zone.last).map(|(value, _)| value).collect();
+        let forward: Vec<u32> = self
+            .zones()
+            .filter(|(_, zone)| zone.first < zone.last)
+            .map(|(value, _)| value)
+            .collect();
         // Backward zones come in the order of their ends, and their starts in nearly the same:
         // the place of the last one is next to that of this one.
         let mut place = 0;
         for (value, zone) in self.zones().filter(|(_, zone)| zone.first >= zone.last) {
-            let starts_before =
-                |at: usize| self.clusters[forward[at] as usize].first < zone.last;
+            let starts_before = |at: usize| self.clusters[forward[at] as usize].first < zone.last;
             while place < forward.len() && starts_before(place) {
                 place += 1;
             }

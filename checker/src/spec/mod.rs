@@ -53,8 +53,8 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use hashbrown::HashTable;
 use hashbrown::DefaultHashBuilder;
+use hashbrown::HashTable;
 use serde_json::Value;
 
 use crate::history::Pair;
@@ -295,8 +295,10 @@ mod tests {
     #[test]
     fn values_are_numbered_densely() {
         let mut values = Values::new(Value::Null);
-        let ids: Vec<u32> =
-            [json!(7), json!("7"), json!(7), Value::Null].iter().map(|v| values.intern(v)).collect();
+        let ids: Vec<u32> = [json!(7), json!("7"), json!(7), Value::Null]
+            .iter()
+            .map(|v| values.intern(v))
+            .collect();
         assert_eq!(ids, [1, 2, 1, Values::FIRST]);
         assert_eq!((values.len(), values.get(2)), (3, &json!("7")));
     }

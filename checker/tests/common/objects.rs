@@ -22,9 +22,7 @@ pub fn run(spec: &str, state: &Value, f: &str, arg: &Value) -> Option<(Value, Va
     match (spec, f) {
         ("register" | "cas-register" | "kv", "read" | "get") => same(state.clone()),
         ("register" | "cas-register" | "kv", "write" | "put") => Some((arg.clone(), json!(null))),
-        ("cas-register", "cas") => {
-            (*state == arg[0]).then(|| (arg[1].clone(), json!(null)))
-        }
+        ("cas-register", "cas") => (*state == arg[0]).then(|| (arg[1].clone(), json!(null))),
         ("kv", "append") => {
             let text = format!("{}{}", state.as_str().unwrap_or(""), arg.as_str()?);
             Some((json!(text), json!(null)))
@@ -53,9 +51,7 @@ pub fn run(spec: &str, state: &Value, f: &str, arg: &Value) -> Option<(Value, Va
             Some((json!(elements), first))
         }
         ("counter", "read") => same(json!(state.as_i64().unwrap_or(0))),
-        ("counter", _) => {
-            Some((json!(state.as_i64().unwrap_or(0) + arg.as_i64()?), json!(null)))
-        }
+        ("counter", _) => Some((json!(state.as_i64().unwrap_or(0) + arg.as_i64()?), json!(null))),
         ("multi-register", _) => {
             let mut registers = state.as_object().cloned().unwrap_or_default();
             let mut returns = Vec::new();
@@ -97,34 +93,36 @@ pub struct Done {
 /// The operations that happened, or may have.
 pub fn dones(spec: &str, history: &History) -> Vec<Done> {
     let happened = history.pairs().filter(|pair| pair.outcome() != Outcome::Fail);
-    happened.map(|pair| {
-        let ok = pair.outcome() == Outcome::Ok;
-        let process = match pair.invoke.process {
-            Process::Client(process) => process,
-            Process::Nemesis => unreachable!("pairs are of clients"),
-        };
-        let arg = match spec {
-            "owned-mutex" => json!(process),
-            _ => pair.invoke.value.clone().unwrap_or_default(),
-        };
-        let mut result = pair.completion.and_then(|op| op.value.clone()).unwrap_or_default();
-        if spec == "set" && pair.f() == "read" && result.is_null() {
-            result = json!([]);
-        }
-        if let (true, Value::Array(elements)) = (spec == "set", &mut result) {
-            elements.sort_by_key(Value::as_i64);
-        }
-        Done {
-            key: pair.key().unwrap_or("").to_owned(),
-            f: pair.f().to_owned(),
-            arg,
-            result: ok.then_some(result),
-            process,
-            index: pair.invoke.index,
-            invoked: pair.invoke.time,
-            returned: pair.acknowledged_at(),
-        }
-    }).collect()
+    happened
+        .map(|pair| {
+            let ok = pair.outcome() == Outcome::Ok;
+            let process = match pair.invoke.process {
+                Process::Client(process) => process,
+                Process::Nemesis => unreachable!("pairs are of clients"),
+            };
+            let arg = match spec {
+                "owned-mutex" => json!(process),
+                _ => pair.invoke.value.clone().unwrap_or_default(),
+            };
+            let mut result = pair.completion.and_then(|op| op.value.clone()).unwrap_or_default();
+            if spec == "set" && pair.f() == "read" && result.is_null() {
+                result = json!([]);
+            }
+            if let (true, Value::Array(elements)) = (spec == "set", &mut result) {
+                elements.sort_by_key(Value::as_i64);
+            }
+            Done {
+                key: pair.key().unwrap_or("").to_owned(),
+                f: pair.f().to_owned(),
+                arg,
+                result: ok.then_some(result),
+                process,
+                index: pair.invoke.index,
+                invoked: pair.invoke.time,
+                returned: pair.acknowledged_at(),
+            }
+        })
+        .collect()
 }
 
 /// May `next` come before `other`, as far as the order of the kind asked for goes?
@@ -158,9 +156,10 @@ fn order_exists(
     for at in 0..left.len() {
         let op = left[at];
         // An indeterminate op that others of its process do not wait for may be left out.
-        let blocked = left.iter().enumerate().any(|(other, it)| {
-            other != at && it.result.is_some() && !may_precede(op, it)
-        });
+        let blocked = left
+            .iter()
+            .enumerate()
+            .any(|(other, it)| other != at && it.result.is_some() && !may_precede(op, it));
         if blocked {
             continue;
         }
@@ -296,13 +295,7 @@ fn take_effect(spec: &str, states: &mut BTreeMap<String, Value>, it: &mut Open) 
     }
 }
 
-fn invocation(
-    spec: &str,
-    process: u64,
-    unique: bool,
-    fresh: &mut i64,
-    rng: &mut StdRng,
-) -> Op {
+fn invocation(spec: &str, process: u64, unique: bool, fresh: &mut i64, rng: &mut StdRng) -> Op {
     let mut value = |rng: &mut StdRng| {
         *fresh += 1;
         if unique { *fresh } else { rng.random_range(1..=2) }
@@ -340,11 +333,11 @@ fn invocation(
         },
         "multi-register" => {
             let parts = rng.random_range(1..=2);
-            let part = |rng: &mut StdRng, value: &mut dyn FnMut(&mut StdRng) -> i64| {
-                match rng.random_bool(0.5) {
-                    true => json!(["r", rng.random_range(0..2), null]),
-                    false => json!(["w", rng.random_range(0..2), value(rng)]),
-                }
+            let part = |rng: &mut StdRng, value: &mut dyn FnMut(&mut StdRng) -> i64| match rng
+                .random_bool(0.5)
+            {
+                true => json!(["r", rng.random_range(0..2), null]),
+                false => json!(["w", rng.random_range(0..2), value(rng)]),
             };
             let parts: Vec<Value> = (0..parts).map(|_| part(rng, &mut value)).collect();
             op("txn").value(parts)

@@ -40,7 +40,7 @@ mod ops;
 mod rows;
 mod writer;
 
-pub use ops::{read, Reader};
+pub use ops::{Reader, read};
 pub(crate) use rows::{Dictionary, Literal, NEMESIS, NO_VALUE, Refused, Row, Rows};
 pub use writer::Writer;
 

@@ -2,9 +2,7 @@
 
 use std::io::Read;
 
-use super::{
-    CompactError, Flags, KINDS, LONGEST, LONGEST_BLOCK, MAGIC, SMALL, VERSION, unzigzag,
-};
+use super::{CompactError, Flags, KINDS, LONGEST, LONGEST_BLOCK, MAGIC, SMALL, VERSION, unzigzag};
 use crate::budget::Exhausted;
 use crate::history::Torn;
 use crate::op::Kind;
@@ -350,16 +348,12 @@ impl<R: Read> Rows<R> {
             self.keys += 1;
             self.values.push(KeyValues::default());
             let kept = dictionary.key(self.bytes()?);
-                self.kept(kept)?;
+            self.kept(kept)?;
         }
         Ok(key)
     }
 
-    fn value(
-        &mut self,
-        key: u32,
-        dictionary: &mut impl Dictionary,
-    ) -> Result<u32, CompactError> {
+    fn value(&mut self, key: u32, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
         let place = key.wrapping_add(1) as usize;
         let KeyValues { count, last_integer } = self.values[place];
         let value = self.reference(count)?;

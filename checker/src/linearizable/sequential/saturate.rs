@@ -74,8 +74,10 @@ impl<'a> Registers<'a> {
         calls: &[Call<Joint<O>>],
         register: impl Fn(&Joint<O>) -> Option<RegisterOp>,
     ) -> Option<Self> {
-        let ops: Vec<(u32, RegisterOp)> =
-            calls.iter().map(|call| Some((call.op.0, register(&call.op)?))).collect::<Option<_>>()?;
+        let ops: Vec<(u32, RegisterOp)> = calls
+            .iter()
+            .map(|call| Some((call.op.0, register(&call.op)?)))
+            .collect::<Option<_>>()?;
         let mut writes = HashMap::new();
         let mut read: HashSet<(u32, u32)> = HashSet::new();
         for (at, &(key, op)) in (0..).zip(&ops) {
@@ -92,10 +94,16 @@ impl<'a> Registers<'a> {
             }
         }
         // A write that never returned and was never read need not have happened.
-        let idle: Vec<bool> = calls.iter().zip(&ops).map(|(call, &(key, op))| match op {
-            RegisterOp::Write(value) => call.returned.is_none() && !read.contains(&(key, value)),
-            RegisterOp::Read(_) => false,
-        }).collect();
+        let idle: Vec<bool> = calls
+            .iter()
+            .zip(&ops)
+            .map(|(call, &(key, op))| match op {
+                RegisterOp::Write(value) => {
+                    call.returned.is_none() && !read.contains(&(key, value))
+                }
+                RegisterOp::Read(_) => false,
+            })
+            .collect();
         let mut place = vec![(0, 0); calls.len()];
         let mut places: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
         for (program, its) in (0..).zip(programs) {
