@@ -33,7 +33,7 @@ pub struct CheckArgs {
     /// What to judge by; told by the operations when not given
     #[arg(long, value_name = "SPEC", value_parser = specs::parse)]
     pub spec: Option<Spec>,
-    /// Form of the files: auto, jsonl, edn, json or etcd
+    /// Form of the files: auto, jsonl, compact, edn, json or etcd
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
     pub format: FormatArg,
     /// Time for each file
@@ -61,10 +61,11 @@ fn parse_format(text: &str) -> Result<FormatArg, String> {
     Ok(FormatArg(match text {
         "auto" => None,
         "jsonl" => Some(Format::Jsonl),
+        "compact" => Some(Format::Compact),
         "edn" => Some(Format::Edn),
         "json" => Some(Format::Json),
         "etcd" => Some(Format::Etcd),
-        _ => return Err("the formats are auto, jsonl, edn, json and etcd".to_owned()),
+        _ => return Err("the formats are auto, jsonl, compact, edn, json and etcd".to_owned()),
     }))
 }
 

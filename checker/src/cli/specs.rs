@@ -6,8 +6,11 @@ use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use crate::convergence::Convergence;
 use crate::faults::Availability;
 use crate::history::{History, Outcome};
+use crate::linearizable::Linearizable;
+use crate::linearizable::sequential::Sequential;
 use crate::sessions::Sessions;
 use crate::siblings::Siblings;
+use crate::spec;
 use crate::staleness::Staleness;
 use crate::verdict::Checker;
 
@@ -69,7 +72,25 @@ const fn siblings(name: &'static str, what: &'static str, make: fn() -> Box<dyn 
     Spec { name, what, make, unique_values: true }
 }
 
+/// The linearizability of an object.
+fn linearizable<S: spec::Spec + Default + 'static>() -> Box<dyn Checker> {
+    Box::new(Linearizable::new(S::default()))
+}
+
 static ALL: &[Spec] = &[
+    any("register", "linearizable reads and writes", linearizable::<spec::Register>),
+    any("cas-register", "the same with compare-and-set", linearizable::<spec::CasRegister>),
+    any("mutex", "a lock: one holder at a time", linearizable::<spec::Mutex>),
+    any("multi-register", "many registers, read and written together", || {
+        linearizable::<spec::MultiRegister>()
+    }),
+    any("set", "a linearizable set", linearizable::<spec::Set>),
+    any("queue", "a linearizable first-in-first-out queue", linearizable::<spec::Queue>),
+    any("counter", "a linearizable counter", linearizable::<spec::Counter>),
+    any("kv", "linearizable strings by key: put, get, append", linearizable::<spec::Kv>),
+    any("sequential", "a sequentially consistent register", || {
+        Box::new(Sequential::new(spec::Register::default()))
+    }),
     siblings("siblings", "no lost update, no false sibling, at the final reads", || {
         Box::new(Siblings::default())
     }),

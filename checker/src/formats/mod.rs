@@ -4,6 +4,7 @@
 //! - [`Format::Edn`]: Jepsen's op maps, one a line or in one vector or list; also the key-value logs
 //!   of the literature (`:f :get`, `:put`, `:append` with a `:key`);
 //! - [`Format::Json`]: the JSON twin of the same, lines or one array, without index or time;
+//! - [`Format::Compact`]: our own compact form ([`compact`]), for large histories;
 //! - [`Format::Etcd`]: `INFO  jepsen.util - 4<TAB>:invoke<TAB>:cas<TAB>[1 4]`.
 //!
 //! All are read as streams: memory is that of the ops, and is watched.
@@ -14,7 +15,9 @@ use std::path::Path;
 
 use crate::budget::{Exhausted, Meter};
 use crate::history::{Builder, History, HistoryError, Lines};
+use compact::CompactError;
 
+pub mod compact;
 pub mod edn;
 mod etcd;
 mod import;
@@ -27,6 +30,8 @@ pub use jepsen::write_edn;
 pub enum Format {
     /// Our own JSON lines.
     Jsonl,
+    /// Our own compact form.
+    Compact,
     /// Jepsen's EDN.
     Edn,
     /// The JSON twin of Jepsen's EDN.
@@ -51,6 +56,9 @@ pub enum ReadError {
     /// What stands in it is wrong.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// What stands in the compact form is wrong.
+    #[error(transparent)]
+    Compact(CompactError),
     /// It does not fit the budget.
     #[error("{exhausted} while reading: {ops} ops were read")]
     Budget {
@@ -62,6 +70,17 @@ pub enum ReadError {
     /// It is of no known form.
     #[error("the form is none of JSON lines, EDN, JSON or etcd's log: say it with --format")]
     UnknownForm,
+}
+
+impl From<CompactError> for ReadError {
+    fn from(error: CompactError) -> Self {
+        match error {
+            CompactError::Io(source) => Self::History(source.into()),
+            CompactError::Malformed(error) => Self::History(error),
+            CompactError::Budget { exhausted, ops } => Self::Budget { exhausted, ops },
+            other => Self::Compact(other),
+        }
+    }
 }
 
 /// Reads a file.
@@ -90,6 +109,7 @@ pub fn from_reader(
     let reader = BufReader::with_capacity(1 << 16, std::io::Cursor::new(head).chain(reader));
     match format {
         Format::Jsonl => jsonl(reader, meter),
+        Format::Compact => Ok(compact::read(reader, meter)?),
         Format::Edn => jepsen::read_edn(reader, options.lenient, meter),
         Format::Json => jepsen::read_json(reader, options.lenient, meter),
         Format::Etcd => etcd::read(reader, options.lenient, meter),
@@ -98,6 +118,9 @@ pub fn from_reader(
 
 /// Tells the form by the first bytes.
 pub fn detect(head: &[u8]) -> Option<Format> {
+    if compact::is_compact(head) {
+        return Some(Format::Compact);
+    }
     let text = String::from_utf8_lossy(head);
     let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == ',' || c == '\u{feff}');
     if text.is_empty() {
@@ -153,6 +176,7 @@ mod tests {
         check("INFO  jepsen.util - 4\t:invoke\t:cas\t[1 4]", Some(Format::Etcd));
         check("0\t:invoke\t:read\tnil", Some(Format::Etcd));
         check("", Some(Format::Jsonl));
+        assert_eq!(detect(&compact::MAGIC), Some(Format::Compact));
         check("PK\u{3}\u{4}", None);
         check("hello", None);
     }

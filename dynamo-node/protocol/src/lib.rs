@@ -1,1 +1,47 @@
 //! The Dynamo protocol as one deterministic state machine without I/O.
+//!
+//! [`Node::handle`] takes one [`Input`] and leaves [`Output`]s in an [`Outbox`]; the host does the rest:
+//!
+//! ```text
+//! input (client request, peer message, timer, link down)
+//!   -> Node::handle(now, input, store, outbox)
+//!   -> outputs (peer messages, replies, timers), released once what was applied to the store is durable
+//! ```
+//!
+//! The core reads no clock, no randomness and no environment, and iterates nothing unordered: the
+//! same inputs on the same store give the same outputs. Four hosts run it unchanged: the node, the
+//! model, the simulator, and the replay of records.
+//!
+//! What a host owes the core:
+//! 1. `handle` is called by one task at a time, [`Input::Started`] first.
+//! 2. Outputs are carried out in order, and none before everything applied to the store up to then
+//!    is durable, not even what a node tells itself.
+//! 3. If a change could not be made durable, no later output is released: the process ends and starts
+//!    again on what its disk holds.
+//! 4. Each start hands in an incarnation that no earlier one of the cluster had.
+//! 5. A data directory that is new, wiped, restored or cloned gets a new [`Identity`].
+
+mod config;
+mod coordinator;
+mod detector;
+mod handoff;
+mod id;
+mod io;
+mod message;
+mod node;
+mod replica;
+mod ring;
+mod storage;
+mod version;
+
+pub use config::{Config, ConfigError, Limits, Quorum, ReadMode, Timing};
+pub use id::{Identity, Key, NodeId, OpId, RequestId};
+pub use io::{ClientOp, Discard, Event, Input, Output, Refusal, Reply, Timer};
+pub use message::{Answer, Envelope, Message};
+pub use node::{Node, Outbox, Time};
+pub use ring::{Member, Ring, Token};
+pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
+pub use version::{
+    Actor, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary, Version,
+    VersionVector, Versioning,
+};

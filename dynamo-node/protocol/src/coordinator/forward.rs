@@ -1,0 +1,69 @@
+//! Requests that wait for a home to coordinate them.
+
+use super::{Operation, Origin};
+use crate::id::{NodeId, OpId};
+use crate::io::{ClientOp, Event, Reply, Timer};
+use crate::message::Message;
+use crate::node::{Node, Step};
+use crate::storage::Store;
+
+/// A request sent on to a home.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Forward {
+    origin: Origin,
+    request: ClientOp,
+    home: NodeId,
+}
+
+impl Forward {
+    pub(super) fn home(&self) -> NodeId {
+        self.home
+    }
+}
+
+/// A home that coordinates has to wait for its own peers, fallbacks included, before it answers: it gets
+/// this many times the patience a replica gets.
+const FORWARD_PATIENCE: u32 = 3;
+
+impl Node {
+    pub(super) fn forward<S>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        request: ClientOp,
+        home: NodeId,
+    ) {
+        let op = self.open(step);
+        step.set_timer(Timer::Patience(op), self.config.timing.patience * FORWARD_PATIENCE);
+        step.event(Event::ForwardedTo(home));
+        self.send(step, home, Message::Forward { op, request: request.clone() });
+        self.operations.insert(op.seq, Operation::Forward(Forward { origin, request, home }));
+    }
+
+    pub(crate) fn forward_answered<S>(&mut self, step: &mut Step<'_, S>, op: OpId, reply: Reply) {
+        if self.is_mine(op)
+            && let Some(Operation::Forward(forward)) = self.operations.get(&op.seq)
+        {
+            self.reply(step, forward.origin, reply);
+            self.close(step, op);
+        }
+    }
+
+    /// The home is held down by now. It may have coordinated the request, or may yet: a put goes to no
+    /// other, since a second home would mint it a second time; a get may be asked anywhere.
+    pub(super) fn forward_silent<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) else { return };
+        if matches!(forward.request, ClientOp::Get { .. }) {
+            let Forward { origin, request, .. } = forward.clone();
+            self.close(step, op);
+            self.accept(step, origin, request);
+        }
+    }
+
+    pub(super) fn forward_timed_out<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        if let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) {
+            self.reply(step, forward.origin, Reply::TimedOut);
+            self.close(step, op);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Coordinating: one operation from a client's request to its reply and what follows it.
+
+mod forward;
+mod get;
+mod put;
+mod quorum;
+
+use crate::config::Quorum;
+use crate::coordinator::forward::Forward;
+use crate::coordinator::get::Get;
+use crate::coordinator::put::Put;
+use crate::coordinator::quorum::Tally;
+use crate::handoff::Delivery;
+use crate::id::{Key, NodeId, OpId, RequestId};
+use crate::io::{ClientOp, Event, Refusal, Reply, Timer};
+use crate::message::Answer;
+use crate::node::{Node, Step};
+use crate::storage::{Role, Store, StoreError};
+
+/// Who waits for the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// A client of this node.
+    Client(RequestId),
+    /// A node that forwarded its client's request, under its operation.
+    Peer(NodeId, OpId),
+}
+
+/// Something open at this node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Operation {
+    Put(Put),
+    Get(Get),
+    Forward(Forward),
+    Delivery(Delivery),
+}
+
+/// Where a request is coordinated.
+enum Place {
+    Here(Role),
+    At(NodeId),
+    Nowhere,
+}
+
+impl Node {
+    /// A client of this node asks: a home coordinates; another node forwards to a home; and only
+    /// if no home is held up does a fallback coordinate itself (paper, section 4.5).
+    pub(crate) fn accept<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        request: ClientOp,
+    ) {
+        if let Err(refusal) = self.check_size(&request) {
+            return self.reply(step, origin, Reply::Refused(refusal));
+        }
+        match self.place(request.key()) {
+            Place::Here(role) => self.coordinate(step, origin, request, role),
+            Place::At(home) => self.forward(step, origin, request, home),
+            Place::Nowhere => self.refuse_unavailable(step, origin, &request),
+        }
+    }
+
+    /// A peer forwards its client's request: it is not forwarded a second time.
+    pub(crate) fn take_over<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        op: OpId,
+        request: ClientOp,
+    ) {
+        let (homes, _) = self.config.preference_list(request.key());
+        let origin = Origin::Peer(from, op);
+        if let Err(refusal) = self.check_size(&request) {
+            self.reply(step, origin, Reply::Refused(refusal));
+        } else if homes.contains(&self.config.me) {
+            self.coordinate(step, origin, request, Role::Home);
+        } else {
+            self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.config.me)));
+        }
+    }
+
+    fn coordinate<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        request: ClientOp,
+        role: Role,
+    ) {
+        match request {
+            ClientOp::Get { key } => self.begin_get(step, origin, key, role),
+            ClientOp::Put { key, context, value } => {
+                self.begin_put(step, origin, key, &context, value, role);
+            }
+        }
+    }
+
+    fn place(&self, key: &Key) -> Place {
+        let (homes, _) = self.config.preference_list(key);
+        if homes.contains(&self.config.me) {
+            return Place::Here(Role::Home);
+        }
+        match homes.iter().find(|home| self.detector.is_up(**home)) {
+            Some(home) => Place::At(*home),
+            None if self.config.quorum == Quorum::Sloppy => Place::Here(Role::Hint(homes[0])),
+            None => Place::Nowhere,
+        }
+    }
+
+    fn refuse_unavailable<S>(&self, step: &mut Step<'_, S>, origin: Origin, request: &ClientOp) {
+        let needed = match request {
+            ClientOp::Get { .. } => self.config.r,
+            ClientOp::Put { .. } => self.config.w,
+        };
+        let refusal = Refusal::Unavailable { needed, reachable: 0 };
+        self.reply(step, origin, Reply::Refused(refusal));
+    }
+
+    fn check_size(&self, request: &ClientOp) -> Result<(), Refusal> {
+        let limits = &self.config.limits;
+        let (bytes, limit) = (request.key().as_bytes().len(), limits.key_bytes);
+        if bytes > limit {
+            return Err(Refusal::KeyTooLong { bytes, limit });
+        }
+        match request {
+            ClientOp::Put { value: Some(value), .. } if value.len() > limits.value_bytes => {
+                let (bytes, limit) = (value.len(), limits.value_bytes);
+                Err(Refusal::ValueTooLong { bytes, limit })
+            }
+            ClientOp::Get { .. } | ClientOp::Put { .. } => Ok(()),
+        }
+    }
+
+    /// The slots of `key`, this node's own already claimed in `role`, the others given a host each.
+    /// Also how many of those hosts are held up.
+    fn slots(&self, key: &Key, role: Role) -> (Tally, usize) {
+        let (homes, mut spares) = self.config.preference_list(key);
+        if self.config.quorum == Quorum::Strict {
+            spares.clear();
+        }
+        let mut tally = Tally::new(homes, spares);
+        match role {
+            Role::Home => tally.claim(self.config.me, self.config.me),
+            Role::Hint(target) => tally.claim(target, self.config.me),
+        }
+        let reachable = tally.assign(|host| self.detector.is_up(host));
+        (tally, reachable)
+    }
+
+    /// The hosts of `tally` other than this one, and as what each was asked.
+    fn others(&self, tally: &Tally) -> Vec<(NodeId, Role)> {
+        tally.asked().filter(|(host, _)| *host != self.config.me).collect()
+    }
+
+    fn coordinating<S>(&self, step: &mut Step<'_, S>, op: OpId, origin: Origin, role: Role) {
+        let request = match origin {
+            Origin::Client(request) => Some(request),
+            Origin::Peer(..) => None,
+        };
+        step.event(Event::Coordinating { op, request, role });
+    }
+
+    pub(crate) fn store_answered<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        current: bool,
+        op: OpId,
+        result: Result<(), StoreError>,
+    ) {
+        if !self.is_mine(op) {
+            return;
+        }
+        match self.operations.get(&op.seq) {
+            Some(Operation::Put(_)) => self.put_answered(step, from, op, result.is_ok()),
+            Some(Operation::Get(_)) => self.written_back(step, from, op, result.is_ok()),
+            Some(Operation::Delivery(_)) => self.delivered(step, current, op, result),
+            Some(Operation::Forward(_)) | None => {}
+        }
+    }
+
+    pub(crate) fn fetch_answered<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        op: OpId,
+        answer: Answer,
+    ) {
+        if self.is_mine(op) {
+            self.get_answered(step, from, op, answer);
+        }
+    }
+
+    /// Some of those asked are slow: they are held down, and others are asked in their place.
+    pub(crate) fn patience_ended<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        let Some(operation) = self.operations.get(&op.seq).filter(|_| self.is_mine(op)) else {
+            return;
+        };
+        for host in operation.silent() {
+            self.suspect(step, host);
+        }
+        if self.ask_others(step, op) {
+            step.set_timer(Timer::Patience(op), self.config.timing.patience);
+        }
+    }
+
+    /// Asks spares for the slots that lack a grant. Says whether anyone new was asked.
+    fn ask_others<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) -> bool {
+        match self.operations.get(&op.seq) {
+            Some(Operation::Put(_)) => self.hedge_put(step, op, true),
+            Some(Operation::Get(_)) => self.hedge_get(step, op, true),
+            Some(Operation::Forward(_)) => {
+                self.forward_silent(step, op);
+                false
+            }
+            Some(Operation::Delivery(_)) | None => false,
+        }
+    }
+
+    /// The link to `host` broke: operation `seq` hardly gets an answer from it.
+    pub(crate) fn host_lost<S: Store>(&mut self, step: &mut Step<'_, S>, seq: u64, host: NodeId) {
+        let op = self.op(seq);
+        match self.operations.get(&seq) {
+            Some(Operation::Put(put)) if put.silent().contains(&host) => {
+                self.put_answered(step, host, op, false);
+            }
+            Some(Operation::Get(get)) if get.waits_for(host) => self.get_host_lost(step, host, op),
+            Some(Operation::Forward(forward)) if forward.home() == host => {
+                self.forward_silent(step, op);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn deadline_passed<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        if !self.is_mine(op) {
+            return;
+        }
+        match self.operations.get(&op.seq) {
+            Some(Operation::Put(_)) => self.end_put(step, op),
+            Some(Operation::Get(_)) => self.get_deadline(step, op),
+            Some(Operation::Forward(_)) => self.forward_timed_out(step, op),
+            Some(Operation::Delivery(_)) | None => {}
+        }
+    }
+}
+
+impl Operation {
+    /// Hosts that were asked, have not answered, and are still needed.
+    fn silent(&self) -> Vec<NodeId> {
+        match self {
+            Self::Put(put) => put.silent(),
+            Self::Get(get) => get.silent(),
+            Self::Forward(forward) => vec![forward.home()],
+            // Sent again by the handoff timer; a slow delivery says nothing of its target.
+            Self::Delivery(_) => Vec::new(),
+        }
+    }
+}

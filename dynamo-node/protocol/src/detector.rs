@@ -1,0 +1,68 @@
+//! Local failure detection (paper, section 4.8.3): a peer that does not answer what it is asked is
+//! held down by the node that asked, and by no other; one that is held down is pinged until it
+//! answers. A pair that has nothing to say to each other asks nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{Identity, NodeId};
+use crate::io::{Event, Output, Timer};
+use crate::message::Message;
+use crate::node::{Node, Step};
+use crate::storage::Store;
+
+/// What a node believes of its peers. Beliefs steer who is asked; no safety rests on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Detector {
+    down: BTreeSet<NodeId>,
+    identities: BTreeMap<NodeId, Identity>,
+}
+
+impl Detector {
+    pub(crate) fn is_up(&self, peer: NodeId) -> bool {
+        !self.down.contains(&peer)
+    }
+
+    pub(crate) fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.down.iter().copied()
+    }
+
+    /// Notes the identity a peer speaks under; false if it last spoke under another.
+    pub(crate) fn heard_as(&mut self, peer: NodeId, identity: Identity) -> bool {
+        let before = self.identities.insert(peer, identity);
+        before.is_none_or(|before| before == identity)
+    }
+}
+
+impl Node {
+    /// Holds `peer` down from now on.
+    pub(crate) fn suspect<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if self.detector.down.insert(peer) {
+            step.event(Event::Down(peer));
+            step.set_timer(Timer::Ping(peer), self.config.timing.ping);
+        }
+    }
+
+    /// `peer` has said something: it is up, and its hints go out.
+    pub(crate) fn answers<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if self.detector.down.remove(&peer) {
+            step.event(Event::Up(peer));
+            step.output(Output::CancelTimer(Timer::Ping(peer)));
+            self.deliver_hints(step, peer);
+        }
+    }
+
+    pub(crate) fn ping<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if !self.detector.is_up(peer) {
+            self.send(step, peer, Message::Ping);
+            step.set_timer(Timer::Ping(peer), self.config.timing.ping);
+        }
+    }
+
+    /// The link to `peer` broke: what it was asked will hardly be answered.
+    pub(crate) fn lost<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        self.suspect(step, peer);
+        for seq in self.operations.keys().copied().collect::<Vec<_>>() {
+            self.host_lost(step, seq, peer);
+        }
+    }
+}

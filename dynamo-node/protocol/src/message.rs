@@ -1,0 +1,124 @@
+//! What nodes say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Identity, Key, NodeId, OpId};
+use crate::io::{ClientOp, Reply};
+use crate::storage::{Role, StoreError};
+use crate::version::Siblings;
+
+/// A message and its two ends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Who sends.
+    pub from: NodeId,
+    /// Under which identity: what it acknowledges is on that directory's disk and on no other.
+    pub identity: Identity,
+    /// To whom.
+    pub to: NodeId,
+    /// What.
+    pub message: Message,
+}
+
+/// One message. The link may lose, delay, duplicate and reorder them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// A client's request, from a node that is not a home of its key, to one that is.
+    Forward {
+        /// The forwarder's operation.
+        op: OpId,
+        /// The request.
+        request: ClientOp,
+    },
+    /// What became of a forwarded request.
+    Forwarded {
+        /// The forwarder's operation.
+        op: OpId,
+        /// The answer, to be passed on.
+        reply: Reply,
+    },
+    /// Take in these versions: from a put, a read repair or a handoff alike.
+    Store {
+        /// The sender's operation.
+        op: OpId,
+        /// As home, or as hint for a home.
+        role: Role,
+        /// The key.
+        key: Key,
+        /// The sender's whole set, never the new version alone (ARCHITECTURE.md, decision 3).
+        set: Siblings,
+    },
+    /// What became of a [`Message::Store`]: if all went well, the versions are durable here.
+    Stored {
+        /// The sender's operation.
+        op: OpId,
+        /// `Err` if they were not taken in.
+        result: Result<(), StoreError>,
+    },
+    /// Say what you hold of this key.
+    Fetch {
+        /// The sender's operation.
+        op: OpId,
+        /// The key.
+        key: Key,
+    },
+    /// What a node holds of a key.
+    Fetched {
+        /// The asker's operation.
+        op: OpId,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Are you there? Asked only of a peer that is held down.
+    Ping,
+    /// I am.
+    Pong,
+}
+
+/// A replica's answer to a fetch: three cases that are never mixed up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Answer {
+    /// What is held; an empty set is a sure "nothing".
+    Known {
+        /// The versions.
+        set: Siblings,
+        /// False from an amnesiac: the versions are good, their absence proves nothing.
+        votes: bool,
+    },
+    /// The record is there and cannot be used.
+    Failed(StoreError),
+}
+
+impl Message {
+    /// The versions it carries, if it carries any.
+    #[must_use]
+    pub fn set(&self) -> Option<&Siblings> {
+        match self {
+            Self::Store { set, .. } | Self::Fetched { answer: Answer::Known { set, .. }, .. } => {
+                Some(set)
+            }
+            Self::Forward { .. }
+            | Self::Forwarded { .. }
+            | Self::Stored { .. }
+            | Self::Fetch { .. }
+            | Self::Fetched { answer: Answer::Failed(_), .. }
+            | Self::Ping
+            | Self::Pong => None,
+        }
+    }
+
+    /// The name of its kind, for logs and counters.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Forward { .. } => "forward",
+            Self::Forwarded { .. } => "forwarded",
+            Self::Store { .. } => "store",
+            Self::Stored { .. } => "stored",
+            Self::Fetch { .. } => "fetch",
+            Self::Fetched { .. } => "fetched",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The node: all protocol state, and the one place inputs enter.
+//!
+//! It does not retry a put, ever: a put is minted once, and what a client hears after a timeout is
+//! "timed out". It does not decide when something is durable: its host holds back the outputs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::coordinator::{Operation, Origin};
+use crate::detector::Detector;
+use crate::handoff::Handoff;
+use crate::id::{NodeId, OpId};
+use crate::io::{ClientOp, Discard, Event, Input, Output, Reply, Timer};
+use crate::message::{Envelope, Message};
+use crate::storage::{Meta, Store};
+
+/// A node's wall clock, in microseconds since the Unix epoch. Used for nothing but the stamps of
+/// last-writer-wins: it may jump and differ between nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+/// What one or more steps want done, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Outbox {
+    /// Oldest first.
+    pub outputs: Vec<Output>,
+}
+
+/// One Dynamo node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    pub(crate) config: Arc<Config>,
+    /// As in the store; written there before it is relied on.
+    pub(crate) meta: Meta,
+    incarnation: u64,
+    next_seq: u64,
+    /// By [`OpId::seq`]: an operation of another incarnation is not found, so a late answer to an
+    /// earlier life counts nowhere.
+    pub(crate) operations: BTreeMap<u64, Operation>,
+    pub(crate) detector: Detector,
+    pub(crate) handoff: Handoff,
+}
+
+/// What a step works with besides the node.
+pub(crate) struct Step<'a, S> {
+    pub(crate) now: Time,
+    pub(crate) store: &'a mut S,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+impl Node {
+    /// A node that starts on the directory `meta`. `incarnation` must differ from that of every
+    /// other start of any node.
+    #[must_use]
+    pub fn new(config: Arc<Config>, meta: Meta, incarnation: u64) -> Self {
+        Self {
+            config,
+            meta,
+            incarnation,
+            next_seq: 0,
+            operations: BTreeMap::new(),
+            detector: Detector::default(),
+            handoff: Handoff::default(),
+        }
+    }
+
+    /// Takes one step: changes the node and its store, and leaves in `outbox` what the host is to do
+    /// once the store's changes are durable.
+    ///
+    /// # Panics
+    /// If an invariant of the protocol is broken; the message says which.
+    pub fn handle<S: Store>(
+        &mut self,
+        now: Time,
+        input: Input,
+        store: &mut S,
+        outbox: &mut Outbox,
+    ) {
+        let step = &mut Step { now, store, outbox };
+        match input {
+            Input::Started => self.resume_handoff(step),
+            Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
+            Input::Peer(envelope) => self.receive(step, envelope),
+            Input::Timer(Timer::Patience(op)) => self.patience_ended(step, op),
+            Input::Timer(Timer::Deadline(op)) => self.deadline_passed(step, op),
+            Input::Timer(Timer::Ping(peer)) => self.ping(step, peer),
+            Input::Timer(Timer::Handoff(target)) => self.handoff_due(step, target),
+            Input::Unreachable(peer) => self.lost(step, peer),
+        }
+    }
+
+    /// How many requests, repairs and deliveries are open: 0 when the node is at rest.
+    #[must_use]
+    pub fn open_operations(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// The peers this node holds down now.
+    pub fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.detector.held_down()
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The directory it runs on.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
+        let Envelope { from, identity, to, message } = envelope;
+        if let Err(why) = self.admit(from, to, &message) {
+            return step.event(Event::Discarded(from, why));
+        }
+        let current = self.detector.heard_as(from, identity);
+        self.answers(step, from);
+        match message {
+            Message::Forward { op, request } => self.take_over(step, from, op, request),
+            Message::Forwarded { op, reply } => self.forward_answered(step, op, reply),
+            Message::Store { op, role, key, set } => {
+                let result = self.take_in(step, role, key, &set);
+                self.send(step, from, Message::Stored { op, result });
+            }
+            Message::Stored { op, result } => self.store_answered(step, from, current, op, result),
+            Message::Fetch { op, key } => {
+                let answer = self.answer(step, &key);
+                self.send(step, from, Message::Fetched { op, answer });
+            }
+            Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),
+            Message::Ping => self.send(step, from, Message::Pong),
+            Message::Pong => {}
+        }
+    }
+
+    /// A message from outside is checked before anything of it is believed.
+    fn admit(&self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Discard> {
+        let member = |id| self.config.members().iter().any(|member| member.id == id);
+        if to != self.config.me || from == to || !member(from) {
+            return Err(Discard::Misaddressed);
+        }
+        match message.set() {
+            Some(set) if !set.fits(self.config.versioning) => Err(Discard::BadVersions),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn open<S>(&mut self, step: &mut Step<'_, S>) -> OpId {
+        let op = self.next_op();
+        step.set_timer(Timer::Patience(op), self.config.timing.patience);
+        step.set_timer(Timer::Deadline(op), self.config.timing.deadline);
+        op
+    }
+
+    /// An operation without timers of its own: [`Timer::Handoff`] watches over deliveries.
+    pub(crate) fn next_op(&mut self) -> OpId {
+        let op = self.op(self.next_seq);
+        self.next_seq += 1;
+        op
+    }
+
+    pub(crate) fn op(&self, seq: u64) -> OpId {
+        OpId { incarnation: self.incarnation, seq }
+    }
+
+    pub(crate) fn close<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        self.operations.remove(&op.seq);
+        step.output(Output::CancelTimer(Timer::Patience(op)));
+        step.output(Output::CancelTimer(Timer::Deadline(op)));
+    }
+
+    pub(crate) fn is_mine(&self, op: OpId) -> bool {
+        op.incarnation == self.incarnation
+    }
+
+    pub(crate) fn send<S>(&self, step: &mut Step<'_, S>, to: NodeId, message: Message) {
+        assert_ne!(to, self.config.me, "what a node asks of itself it does at once");
+        let (from, identity) = (self.config.me, self.meta.identity);
+        step.output(Output::Send(Envelope { from, identity, to, message }));
+    }
+
+    pub(crate) fn reply<S>(&self, step: &mut Step<'_, S>, origin: Origin, reply: Reply) {
+        match origin {
+            Origin::Client(request) => step.output(Output::Reply(request, reply)),
+            Origin::Peer(node, op) => self.send(step, node, Message::Forwarded { op, reply }),
+        }
+    }
+}
+
+impl<S> Step<'_, S> {
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outbox.outputs.push(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.output(Output::Event(event));
+    }
+
+    pub(crate) fn set_timer(&mut self, timer: Timer, after: Duration) {
+        self.output(Output::SetTimer(timer, after));
+    }
+}
+
+impl ClientOp {
+    pub(crate) fn key(&self) -> &crate::Key {
+        match self {
+            Self::Get { key } | Self::Put { key, .. } => key,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What a node does with its own records: take versions in, say what it holds, mint.
+
+use bytes::Bytes;
+
+use crate::id::{Identity, Key};
+use crate::io::{Event, Refusal};
+use crate::message::Answer;
+use crate::node::{Node, Step};
+use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
+use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector, Versioning};
+
+/// No context names more events of one actor: counters count single puts, and must not overflow
+/// because a client made its context up.
+const COUNTER_LIMIT: u64 = 1 << 60;
+
+impl Node {
+    /// Merges `set` into the record at `role` and `key`. Never refused for a limit: what was
+    /// accepted once has to be carried.
+    pub(crate) fn take_in<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        role: Role,
+        key: Key,
+        set: &Siblings,
+    ) -> Result<(), StoreError> {
+        let place = Place { role, key };
+        let mut record = self.load_or_new(step, &place)?;
+        let is_new = record.set.is_empty();
+        if record.set.merge(set) {
+            record.check_rollback();
+            step.store.apply(vec![Change::Put(place, record)])?;
+        }
+        self.keep_hint(step, role, is_new);
+        Ok(())
+    }
+
+    fn keep_hint<S>(&mut self, step: &mut Step<'_, S>, role: Role, is_new: bool) {
+        if let Role::Hint(target) = role {
+            if is_new {
+                step.event(Event::HintStored(target));
+            }
+            self.expect_hints(step, target);
+        }
+    }
+
+    /// What is at `place`; an empty record if nothing is, an empty amnesiac one if it is corrupt.
+    fn load_or_new<S: Store>(
+        &self,
+        step: &mut Step<'_, S>,
+        place: &Place,
+    ) -> Result<Record, StoreError> {
+        let empty = |amnesiac| Record {
+            set: Siblings::empty(self.config.versioning),
+            minter: None,
+            amnesiac,
+        };
+        match step.store.record(place) {
+            Ok(Some(record)) if record.set.fits(self.config.versioning) => Ok(record),
+            Ok(None) => Ok(empty(false)),
+            Ok(Some(_)) | Err(StoreError::Corrupt) => {
+                step.event(Event::StoreFailed(place.role, StoreError::Corrupt));
+                Ok(empty(true))
+            }
+            Err(error) => {
+                step.event(Event::StoreFailed(place.role, error));
+                Err(error)
+            }
+        }
+    }
+
+    /// What this node holds of `key`: as a home its record, else all its hints for the key's homes.
+    pub(crate) fn answer<S: Store>(&self, step: &mut Step<'_, S>, key: &Key) -> Answer {
+        match self.held(step, key) {
+            Ok((set, amnesiac)) => Answer::Known { set, votes: !amnesiac && !self.meta.amnesiac },
+            Err(error) => {
+                step.event(Event::StoreFailed(Role::Home, error));
+                Answer::Failed(error)
+            }
+        }
+    }
+
+    fn held<S: Store>(
+        &self,
+        step: &mut Step<'_, S>,
+        key: &Key,
+    ) -> Result<(Siblings, bool), StoreError> {
+        let (homes, _) = self.config.preference_list(key);
+        let roles: Vec<_> = if homes.contains(&self.config.me) {
+            vec![Role::Home]
+        } else {
+            homes.into_iter().map(Role::Hint).collect()
+        };
+        let (mut set, mut amnesiac) = (Siblings::empty(self.config.versioning), false);
+        for role in roles {
+            if let Some(record) = step.store.record(&Place { role, key: key.clone() })? {
+                if !record.set.fits(self.config.versioning) {
+                    return Err(StoreError::Corrupt);
+                }
+                set.merge(&record.set);
+                amnesiac |= record.amnesiac;
+            }
+        }
+        Ok((set, amnesiac))
+    }
+
+    /// Writes a new version into the record at `place` and returns the whole set it is now part
+    /// of. One atomic change: record, minter and, for a fresh birth, the birth counter.
+    pub(crate) fn mint<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        place: Place,
+        context: &Context,
+        value: Option<Bytes>,
+    ) -> Result<(Option<Dot>, Siblings), Refusal> {
+        let mut record = self.load_or_new(step, &place).map_err(Refusal::Storage)?;
+        self.check_caps(&record.set, &context.0)?;
+        let (role, is_new) = (place.role, record.set.is_empty());
+        let mut meta = self.meta;
+        let dot = match &mut record.set {
+            Siblings::Plain(set) => {
+                let identity = Identity(u64::from(self.config.me.0));
+                set.write(&context.0, Actor { identity, birth: 0 }, value);
+                None
+            }
+            Siblings::Dotted(_) => {
+                let lww = self.config.versioning == Versioning::Lww;
+                let stamp = if lww { step.now.0 } else { 0 };
+                Some(record.write(&mut meta, &context.0, stamp, value))
+            }
+        };
+        let set = record.set.clone();
+        let mut changes = vec![Change::Put(place, record)];
+        if meta != self.meta {
+            changes.push(Change::Meta(meta));
+        }
+        step.store.apply(changes).map_err(Refusal::Storage)?;
+        self.meta = meta;
+        self.keep_hint(step, role, is_new);
+        Ok((dot, set))
+    }
+
+    fn check_caps(&self, set: &Siblings, read: &VersionVector) -> Result<(), Refusal> {
+        if !read.is_canonical() || read.iter().any(|(_, counter)| counter > COUNTER_LIMIT) {
+            return Err(Refusal::BadContext);
+        }
+        let limits = &self.config.limits;
+        let siblings = set.len_without(read);
+        if siblings >= limits.siblings {
+            return Err(Refusal::TooManySiblings { siblings });
+        }
+        let mut context = set.context().0;
+        context.join(read);
+        if context.actors() >= limits.actors {
+            return Err(Refusal::TooManyActors { actors: context.actors() });
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    /// Mints the record's next dot and writes `value` under it.
+    ///
+    /// An old actor needs proof: that it was born under the present identity, and that nobody
+    /// names more of its events than this record minted. Without it the record takes a fresh birth,
+    /// which is always safe.
+    fn write(
+        &mut self,
+        meta: &mut Meta,
+        read: &VersionVector,
+        stamp: u64,
+        value: Option<Bytes>,
+    ) -> Dot {
+        let Siblings::Dotted(set) = &mut self.set else {
+            panic!("only dotted sets have dots");
+        };
+        let proven = self.minter.filter(|minter| {
+            let Minter { actor, counter } = *minter;
+            actor.identity == meta.identity
+                && set.context().get(&actor) == counter
+                && read.get(&actor) <= counter
+        });
+        let mut minter = proven.unwrap_or_else(|| meta.birth(set.context(), read));
+        minter.counter += 1;
+        let dot = Dot { actor: minter.actor, counter: minter.counter };
+        set.write(read, Version { dot, stamp, value });
+        self.minter = Some(minter);
+        dot
+    }
+
+    /// A set that names more of this record's own actor than the record minted proves that the
+    /// record was rolled back: its actor is given up.
+    fn check_rollback(&mut self) {
+        if let (Some(minter), Siblings::Dotted(set)) = (self.minter, &self.set)
+            && set.context().get(&minter.actor) > minter.counter
+        {
+            self.minter = None;
+        }
+    }
+}
+
+impl Meta {
+    /// A fresh actor that nobody has heard of: not even a context that a client made up.
+    fn birth(&mut self, set: &VersionVector, read: &VersionVector) -> Minter {
+        loop {
+            let actor = Actor { identity: self.identity, birth: self.births };
+            self.births += 1;
+            if set.get(&actor) == 0 && read.get(&actor) == 0 {
+                return Minter { actor, counter: 0 };
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The consistent-hashing ring (paper, sections 4.2 and 4.3): who is home of a key, and who stands
+//! in for a home that is out of reach.
+
+mod token;
+
+use serde::{Deserialize, Serialize};
+
+pub use token::Token;
+
+use crate::id::{Key, NodeId};
+
+/// A member and its share of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub id: NodeId,
+    /// Its virtual nodes: the load it takes is proportional to them.
+    pub tokens: u16,
+}
+
+/// Every member's tokens, sorted: a pure function of the membership, so that all nodes that agree
+/// on the members agree on every preference list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ring {
+    tokens: Vec<(Token, NodeId)>,
+    hosts: usize,
+}
+
+impl Ring {
+    /// Places the virtual nodes of `members`.
+    #[must_use]
+    pub fn new(members: &[Member]) -> Self {
+        let mut tokens: Vec<_> = members
+            .iter()
+            .flat_map(|m| (0..m.tokens).map(|index| (Token::of_virtual_node(m.id, index), m.id)))
+            .collect();
+        tokens.sort_unstable();
+        let hosts = members.iter().filter(|member| member.tokens > 0).count();
+        Self { tokens, hosts }
+    }
+
+    /// All hosts in the order in which they are asked for `key`: the owners of the tokens met
+    /// clockwise from the key's, each host once. The first N are the key's homes, in the order of
+    /// their slots; the rest are its fallbacks.
+    #[must_use]
+    pub fn preference_list(&self, key: &Key) -> Vec<NodeId> {
+        let token = Token::of_key(key);
+        let start = self.tokens.partition_point(|entry| entry.0 < token);
+        let (before, from) = self.tokens.split_at(start);
+        let mut list = Vec::with_capacity(self.hosts);
+        for (_, host) in from.iter().chain(before) {
+            if !list.contains(host) {
+                list.push(*host);
+                if list.len() == self.hosts {
+                    break;
+                }
+            }
+        }
+        list
+    }
+
+    /// The tokens and their owners, in ring order.
+    #[must_use]
+    pub fn tokens(&self) -> &[(Token, NodeId)] {
+        &self.tokens
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(nodes: u16, tokens: u16) -> Ring {
+        let members: Vec<_> = (1..=nodes).map(|id| Member { id: NodeId(id), tokens }).collect();
+        Ring::new(&members)
+    }
+
+    #[test]
+    fn every_host_is_listed_once() {
+        let ring = ring(7, 16);
+        for index in 0..200 {
+            let mut list = ring.preference_list(&Key::from(format!("key-{index}").as_str()));
+            list.sort();
+            assert_eq!(list, (1..=7).map(NodeId).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_owner_is_the_first_token_at_or_after_the_key_and_the_ring_wraps() {
+        let ring = ring(3, 4);
+        for index in 0..500 {
+            let key = Key::from(format!("{index}").as_str());
+            let token = Token::of_key(&key);
+            let clockwise = ring.tokens().iter().find(|entry| entry.0 >= token);
+            let owner = clockwise.unwrap_or(&ring.tokens()[0]).1;
+            assert_eq!(ring.preference_list(&key)[0], owner);
+        }
+        let last = ring.tokens().last().unwrap().0;
+        assert!((0..500).any(|i| Token::of_key(&Key::from(format!("{i}").as_str())) > last));
+    }
+
+    #[test]
+    fn a_join_moves_keys_to_the_newcomer_alone() {
+        let (before, after) = (ring(4, 64), ring(5, 64));
+        let mut moved = 0;
+        for index in 0..2000 {
+            let key = Key::from(format!("{index}").as_str());
+            let (old, new) = (before.preference_list(&key)[0], after.preference_list(&key)[0]);
+            if old != new {
+                assert_eq!(new, NodeId(5));
+                moved += 1;
+            }
+        }
+        assert!((200..=640).contains(&moved), "a fifth of 2000 keys should move, {moved} did");
+    }
+}

@@ -1,0 +1,192 @@
+//! What a node keeps: records, hints and who it is. Synchronous and transactional; *durability* is the
+//! host's effect, which it awaits before it releases a step's outputs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::{Identity, Key, NodeId};
+use crate::version::{Actor, Siblings};
+
+/// As what a node holds a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// As one of its N homes.
+    Home,
+    /// In place of this home, until it can be told (paper, section 4.6).
+    Hint(NodeId),
+}
+
+/// Where a record lies. A hint's place names its target *and* its key: two targets of one key are
+/// two records, which never share an actor.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// As what; first, so that the hints for one target lie together.
+    pub role: Role,
+    /// The key.
+    pub key: Key,
+}
+
+/// Who mints dots from a record, and how many it has minted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Minter {
+    /// The record's own actor: born with it, dies with it.
+    pub actor: Actor,
+    /// The last counter it minted.
+    pub counter: u64,
+}
+
+/// What one place holds, written in one atomic piece.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// Everything known of the key.
+    pub set: Siblings,
+    /// None until the record first mints; always none under plain clocks.
+    pub minter: Option<Minter>,
+    /// It replaced a record that could not be read: it may have forgotten acknowledged versions, so its
+    /// answers do not count as votes until it is refilled.
+    pub amnesiac: bool,
+}
+
+/// Who this data directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Meta {
+    /// Drawn with the directory, gone with it.
+    pub identity: Identity,
+    /// How many births were given out under the identity.
+    pub births: u64,
+    /// The directory began empty in a cluster that may have written before: its answers do not
+    /// count as votes until it is refilled from every other home.
+    pub amnesiac: bool,
+}
+
+/// One atomic change, or part of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// The place now holds this record.
+    Put(Place, Record),
+    /// The place now holds nothing.
+    Remove(Place),
+    /// The directory's own state.
+    Meta(Meta),
+}
+
+/// Why storage did not do as asked. That there is no record is not an error: [`Store::record`] says
+/// `Ok(None)` only when it knows.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error,
+)]
+pub enum StoreError {
+    /// Something is there, but not what was written.
+    #[error("the record is corrupt")]
+    Corrupt,
+    /// It cannot be read now.
+    #[error("the record cannot be read")]
+    Unreadable,
+    /// It cannot be written; nothing of the change took place.
+    #[error("the disk refuses writes")]
+    Unwritable,
+}
+
+/// A node's storage, called inside [`Node::handle`](crate::Node::handle).
+///
+/// Reads see every change applied before. A host may lose changes it has not made durable when
+/// it crashes, but only from the end: if a change survives, so does all that was applied before it.
+pub trait Store {
+    /// What `place` holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] or [`StoreError::Unreadable`], never as "nothing".
+    fn record(&self, place: &Place) -> Result<Option<Record>, StoreError>;
+
+    /// The keys of up to `most` hints for `target` that come after key `after`, in key order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    fn hints(
+        &self,
+        target: NodeId,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Key>, StoreError>;
+
+    /// Applies `changes`, all or none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unwritable`]: none was applied.
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
+}
+
+/// A store in memory: for tests, the model and examples.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MemoryStore {
+    /// Who it is.
+    pub meta: Meta,
+    /// What it holds.
+    pub records: BTreeMap<Place, Record>,
+}
+
+impl Meta {
+    /// A directory made by the cluster's genesis: nothing was written before it.
+    #[must_use]
+    pub fn genesis(identity: Identity) -> Self {
+        Self { identity, births: 0, amnesiac: false }
+    }
+
+    /// A directory made afterwards: an empty one cannot tell newborn from wiped.
+    #[must_use]
+    pub fn renewed(identity: Identity) -> Self {
+        Self { identity, births: 0, amnesiac: true }
+    }
+}
+
+impl Place {
+    /// The key's record as a home.
+    #[must_use]
+    pub fn home(key: Key) -> Self {
+        Self { role: Role::Home, key }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store of the directory `meta`.
+    #[must_use]
+    pub fn new(meta: Meta) -> Self {
+        Self { meta, records: BTreeMap::new() }
+    }
+}
+
+impl Store for MemoryStore {
+    fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
+        Ok(self.records.get(place).cloned())
+    }
+
+    fn hints(
+        &self,
+        target: NodeId,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Result<Vec<Key>, StoreError> {
+        let role = Role::Hint(target);
+        let first = Place { role, key: after.cloned().unwrap_or_else(|| Key::from("")) };
+        let hints = self.records.range(first..).map(|(place, _)| place);
+        let hints = hints.take_while(|place| place.role == role);
+        Ok(hints
+            .filter(|place| Some(&place.key) != after)
+            .take(most)
+            .map(|p| p.key.clone())
+            .collect())
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        for change in changes {
+            match change {
+                Change::Put(place, record) => drop(self.records.insert(place, record)),
+                Change::Remove(place) => drop(self.records.remove(&place)),
+                Change::Meta(meta) => self.meta = meta,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Dotted version vector sets: the default scheme.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::vector::{Dot, VersionVector};
+
+/// One live version: the event that wrote it, and what it wrote.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version {
+    /// The write event.
+    pub dot: Dot,
+    /// The coordinator's wall clock at the write, in microseconds since the Unix epoch; 0 unless
+    /// the versioning is last-writer-wins.
+    pub stamp: u64,
+    /// What was written; `None` is a tombstone.
+    pub value: Option<Bytes>,
+}
+
+/// What one record knows of a key: the live versions, and a vector that covers every event it has seen.
+///
+/// An event that `context` covers but that is not live was overwritten by a version that read it.
+/// (Preguica, Baquero, Almeida, Fonte, Goncalves: "Dotted Version Vectors", arXiv 1011.5808.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DottedSet {
+    context: VersionVector,
+    /// Sorted by dot, each dot once, each covered by `context`.
+    versions: Vec<Version>,
+}
+
+impl DottedSet {
+    /// Everything this set has seen.
+    #[must_use]
+    pub fn context(&self) -> &VersionVector {
+        &self.context
+    }
+
+    /// The live versions, in the order of their dots.
+    #[must_use]
+    pub fn versions(&self) -> &[Version] {
+        &self.versions
+    }
+
+    /// Adds `version`, which overwrites what `read` covers.
+    ///
+    /// # Panics
+    /// If the set has not seen every earlier event of the dot's actor, or has seen this one:
+    /// closure is broken, and a later merge would drop versions that nobody overwrote.
+    pub fn write(&mut self, read: &VersionVector, version: Version) {
+        self.versions.retain(|held| !read.contains(&held.dot));
+        self.context.join(read);
+        let Dot { actor, counter } = version.dot;
+        assert_eq!(self.context.get(&actor) + 1, counter, "dot {} is not closed", version.dot);
+        self.context.raise(actor, counter);
+        let at = self.versions.partition_point(|held| held.dot < version.dot);
+        self.versions.insert(at, version);
+    }
+
+    /// Takes in everything `other` knows: a version stays if both hold it, or if one holds it
+    /// and the other has not seen its event. Says whether this set changed.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        if other == self {
+            return false;
+        }
+        let before = self.versions.len();
+        self.versions.retain(|mine| other.holds(&mine.dot) || !other.context.contains(&mine.dot));
+        let mut changed = self.versions.len() != before;
+        for theirs in &other.versions {
+            if !self.context.contains(&theirs.dot) {
+                let at = self.versions.partition_point(|mine| mine.dot < theirs.dot);
+                self.versions.insert(at, theirs.clone());
+                changed = true;
+            }
+        }
+        if !self.context.covers(&other.context) {
+            self.context.join(&other.context);
+            changed = true;
+        }
+        changed
+    }
+
+    fn holds(&self, dot: &Dot) -> bool {
+        self.versions.binary_search_by_key(dot, |version| version.dot).is_ok()
+    }
+
+    /// Whether order, uniqueness and cover hold: what a set from outside has to be checked for.
+    #[must_use]
+    pub fn is_canonical(&self) -> bool {
+        self.context.is_canonical()
+            && self.versions.is_sorted_by(|a, b| a.dot < b.dot)
+            && self.versions.iter().all(|version| self.context.contains(&version.dot))
+    }
+}

@@ -1,0 +1,161 @@
+//! Versions: what a record knows of a key, and how knowledge merges.
+//!
+//! The invariant behind the default scheme is **closure**: a version vector entry `(a, n)` claims all of
+//! `a.1..=a.n`, so whoever mints `a.n` must, at that moment, hold in the very record it mints
+//! from a set that covers `a.1..=a.(n-1)`. Unique dots alone are not enough: a context that covers a gap
+//! drops, at the next merge, a version that its client never read. [`DottedSet::write`] asserts it.
+
+mod dotted;
+mod plain;
+mod vector;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use dotted::{DottedSet, Version};
+pub use plain::{ClockSet, ClockedVersion};
+pub use vector::{Actor, Dot, VersionVector};
+
+/// How versions are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Versioning {
+    /// Dotted version vector sets: nothing acknowledged is lost.
+    Dotted,
+    /// The paper's vector clocks: concurrent puts through one coordinator overwrite each other.
+    Paper,
+    /// Dotted sets in storage, but a get answers only the version with the newest wall clock, and
+    /// its context covers the others: the next put drops them unread.
+    Lww,
+}
+
+/// All versions of a key that one record, message or answer knows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Siblings {
+    /// Of versionings `dotted` and `lww`.
+    Dotted(DottedSet),
+    /// Of versioning `paper`.
+    Plain(ClockSet),
+}
+
+/// What a get has shown its client, and what that client's next put overwrites. Opaque to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Context(pub VersionVector);
+
+/// Which versions a set holds, without what they say. Two sets of one key with one summary are
+/// the same set: values belong to events and never change.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Summary {
+    /// Context and live dots.
+    Dotted(VersionVector, Vec<Dot>),
+    /// The whole set: plain clocks do not identify a value.
+    Plain(ClockSet),
+}
+
+impl Siblings {
+    /// Nothing known, under `versioning`.
+    #[must_use]
+    pub fn empty(versioning: Versioning) -> Self {
+        match versioning {
+            Versioning::Dotted | Versioning::Lww => Self::Dotted(DottedSet::default()),
+            Versioning::Paper => Self::Plain(ClockSet::default()),
+        }
+    }
+
+    /// Whether this is a well-formed set of `versioning`: what a set from a peer or a disk has to
+    /// be checked for before it is merged.
+    #[must_use]
+    pub fn fits(&self, versioning: Versioning) -> bool {
+        match self {
+            Self::Dotted(set) => versioning != Versioning::Paper && set.is_canonical(),
+            Self::Plain(set) => versioning == Versioning::Paper && set.is_canonical(),
+        }
+    }
+
+    /// Takes in everything `other` knows; says whether this changed.
+    ///
+    /// # Panics
+    /// If the two are of different schemes: [`Siblings::fits`] is checked at the door.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dotted(mine), Self::Dotted(theirs)) => mine.merge(theirs),
+            (Self::Plain(mine), Self::Plain(theirs)) => mine.merge(theirs),
+            _ => panic!("two versioning schemes met in one merge"),
+        }
+    }
+
+    /// Whether taking in `other` would change nothing.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other || !self.clone().merge(other)
+    }
+
+    /// What a client that is shown this set has read.
+    #[must_use]
+    pub fn context(&self) -> Context {
+        match self {
+            Self::Dotted(set) => Context(set.context().clone()),
+            Self::Plain(set) => Context(set.context()),
+        }
+    }
+
+    /// The values a get answers under `versioning`: every live one, or the newest alone.
+    #[must_use]
+    pub fn visible(&self, versioning: Versioning) -> Vec<Bytes> {
+        match (self, versioning) {
+            (Self::Dotted(set), Versioning::Lww) => {
+                let newest = set.versions().iter().max_by_key(|v| (v.stamp, v.dot));
+                newest.and_then(|version| version.value.clone()).into_iter().collect()
+            }
+            (Self::Dotted(_) | Self::Plain(_), _) => self.values(),
+        }
+    }
+
+    /// Every live value, tombstones apart.
+    #[must_use]
+    pub fn values(&self) -> Vec<Bytes> {
+        match self {
+            Self::Dotted(set) => set.versions().iter().filter_map(|v| v.value.clone()).collect(),
+            Self::Plain(set) => set.versions().iter().filter_map(|v| v.value.clone()).collect(),
+        }
+    }
+
+    /// How many live versions there are, tombstones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Dotted(set) => set.versions().len(),
+            Self::Plain(set) => set.versions().len(),
+        }
+    }
+
+    /// How many live versions a put that has read `read` leaves beside its own.
+    #[must_use]
+    pub fn len_without(&self, read: &VersionVector) -> usize {
+        match self {
+            Self::Dotted(set) => set.versions().iter().filter(|v| !read.contains(&v.dot)).count(),
+            Self::Plain(set) => set.versions().iter().filter(|v| !read.covers(&v.clock)).count(),
+        }
+    }
+
+    /// Whether nothing was ever seen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Dotted(set) => set.context().actors() == 0,
+            Self::Plain(set) => set.versions().is_empty(),
+        }
+    }
+
+    /// Which versions it holds.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        match self {
+            Self::Dotted(set) => Summary::Dotted(
+                set.context().clone(),
+                set.versions().iter().map(|version| version.dot).collect(),
+            ),
+            Self::Plain(set) => Summary::Plain(set.clone()),
+        }
+    }
+}
