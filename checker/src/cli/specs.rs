@@ -6,11 +6,10 @@ use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use crate::convergence::Convergence;
 use crate::faults::Availability;
 use crate::history::{History, Outcome};
-use crate::linearizable::Linearizable;
-use crate::linearizable::sequential::Sequential;
+use crate::linearizable::{self, sequential::Sequential};
 use crate::sessions::Sessions;
 use crate::siblings::Siblings;
-use crate::spec;
+use crate::spec::{Kv, Register};
 use crate::staleness::Staleness;
 use crate::verdict::Checker;
 
@@ -72,24 +71,28 @@ const fn siblings(name: &'static str, what: &'static str, make: fn() -> Box<dyn 
     Spec { name, what, make, unique_values: true }
 }
 
-/// The linearizability of an object.
-fn linearizable<S: spec::Spec + Default + 'static>() -> Box<dyn Checker> {
-    Box::new(Linearizable::new(S::default()))
+/// The checker of a specification, of one of [`linearizable::NAMES`].
+fn linearizable(name: &str) -> Box<dyn Checker> {
+    linearizable::named(name).expect("the table names none but those there are")
 }
 
 static ALL: &[Spec] = &[
-    any("register", "linearizable reads and writes", linearizable::<spec::Register>),
-    any("cas-register", "the same with compare-and-set", linearizable::<spec::CasRegister>),
-    any("mutex", "a lock: one holder at a time", linearizable::<spec::Mutex>),
-    any("multi-register", "many registers, read and written together", || {
-        linearizable::<spec::MultiRegister>()
+    any("register", "linearizable reads and writes", || linearizable("register")),
+    any("cas-register", "the same with compare-and-set", || linearizable("cas-register")),
+    any("mutex", "never held twice, whoever releases", || linearizable("mutex")),
+    any("owned-mutex", "never held twice, released by its holder", || linearizable("owned-mutex")),
+    any("multi-register", "linearizable transactions over registers", || {
+        linearizable("multi-register")
     }),
-    any("set", "a linearizable set", linearizable::<spec::Set>),
-    any("queue", "a linearizable first-in-first-out queue", linearizable::<spec::Queue>),
-    any("counter", "a linearizable counter", linearizable::<spec::Counter>),
-    any("kv", "linearizable strings by key: put, get, append", linearizable::<spec::Kv>),
-    any("sequential", "a sequentially consistent register", || {
-        Box::new(Sequential::new(spec::Register::default()))
+    any("set", "a linearizable set", || linearizable("set")),
+    any("queue", "a linearizable first-in-first-out queue", || linearizable("queue")),
+    any("counter", "a linearizable counter", || linearizable("counter")),
+    any("kv", "linearizable get, put and append of texts", || linearizable("kv")),
+    any("sequential-register", "sequentially consistent registers", || {
+        Box::new(Sequential::new(Register::default()))
+    }),
+    any("sequential-kv", "sequentially consistent get, put and append", || {
+        Box::new(Sequential::new(Kv))
     }),
     siblings("siblings", "no lost update, no false sibling, at the final reads", || {
         Box::new(Siblings::default())

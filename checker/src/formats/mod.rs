@@ -23,6 +23,7 @@ mod etcd;
 mod import;
 mod jepsen;
 
+use compact::CompactError;
 pub use jepsen::write_edn;
 
 /// A form of histories.
@@ -56,7 +57,7 @@ pub enum ReadError {
     /// What stands in it is wrong.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// What stands in the compact form is wrong.
+    /// Its bytes are wrong.
     #[error(transparent)]
     Compact(CompactError),
     /// It does not fit the budget.
@@ -75,10 +76,12 @@ pub enum ReadError {
 impl From<CompactError> for ReadError {
     fn from(error: CompactError) -> Self {
         match error {
-            CompactError::Io(source) => Self::History(source.into()),
+            CompactError::Io(error) => Self::History(error.into()),
             CompactError::Malformed(error) => Self::History(error),
             CompactError::Budget { exhausted, ops } => Self::Budget { exhausted, ops },
-            other => Self::Compact(other),
+            CompactError::Other | CompactError::Version(_) | CompactError::Damaged { .. } => {
+                Self::Compact(error)
+            }
         }
     }
 }
@@ -176,7 +179,7 @@ mod tests {
         check("INFO  jepsen.util - 4\t:invoke\t:cas\t[1 4]", Some(Format::Etcd));
         check("0\t:invoke\t:read\tnil", Some(Format::Etcd));
         check("", Some(Format::Jsonl));
-        assert_eq!(detect(&compact::MAGIC), Some(Format::Compact));
+        assert_eq!(detect(b"\x89DYNH\r\n\x1a\x01"), Some(Format::Compact));
         check("PK\u{3}\u{4}", None);
         check("hello", None);
     }
