@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::stepped::Nonces;
 use dynamo_protocol::{Config, NodeId, Quorum, ReadMode, Versioning};
 
 /// Everything a node is started with.
@@ -21,6 +22,9 @@ pub struct Options {
     pub genesis: bool,
     /// Where to record every step, for [`replay`](crate::record::replay).
     pub record: Option<PathBuf>,
+    /// Take no step but those that are asked for by [`Admin::step`](crate::Admin::step), and draw nothing:
+    /// for test drivers. Needs the feature `faults`. The address book is not used.
+    pub stepped: Option<Nonces>,
     /// Obey the requests that falsify the node's world. Needs the feature `faults`.
     pub fault_hooks: bool,
 }
@@ -45,6 +49,7 @@ impl Options {
             storage: Storage::Memory,
             genesis: false,
             record: None,
+            stepped: None,
             fault_hooks: false,
         }
     }

@@ -23,6 +23,7 @@ pub mod record;
 mod replies;
 mod rpc;
 mod server;
+pub mod stepped;
 pub mod storage;
 mod telemetry;
 mod timers;

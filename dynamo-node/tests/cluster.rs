@@ -1,5 +1,7 @@
 //! Whole nodes over real connections.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -323,4 +325,29 @@ async fn a_record_begins_with_what_lay_in_the_store() {
     let replayed = replay(&records).unwrap();
     assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
     assert_eq!(replayed.records, 2);
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
+    let cluster = Cluster::start_with(3, |options| {
+        options.config.versioning = dynamo_protocol::Versioning::Lww;
+        options.fault_hooks = true;
+    })
+    .await;
+    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, rate_ppm: 1_000_000 };
+    cluster.admin(NodeId(1)).set_clock(ahead).await.unwrap();
+    cluster.client(NodeId(1)).put("k", "", "first").await.unwrap();
+    cluster.client(NodeId(2)).put("k", "", "last").await.unwrap();
+    eventually("all homes have both", async || {
+        let mut both = 0;
+        for id in 1..=3 {
+            let replica = cluster.admin(NodeId(id)).read_replica("k").await.unwrap();
+            both += usize::from(matches!(replica, ReplicaState::Found(r) if r.versions == 2));
+        }
+        both == 3
+    })
+    .await;
+    assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["first"]);
+    cluster.stop().await;
 }

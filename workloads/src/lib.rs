@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod sim;
 mod span;
 pub mod store;
 pub mod verdict;

@@ -97,6 +97,14 @@ pub struct ServeArgs {
     #[cfg(feature = "faults")]
     #[arg(long)]
     fault_hooks: bool,
+    /// Take no step but those a test driver asks for, under this nonce.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "INCARNATION", requires = "fault_hooks")]
+    stepped: Option<u64>,
+    /// The identity of a new directory, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, requires = "stepped")]
+    identity: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -202,6 +210,9 @@ impl ServeArgs {
         #[cfg(feature = "faults")]
         {
             options.fault_hooks = self.fault_hooks;
+            let identity = self.identity.map(dynamo_protocol::Identity);
+            let nonces = |incarnation| crate::stepped::Nonces { identity, incarnation };
+            options.stepped = self.stepped.map(nonces);
         }
         Ok(options)
     }

@@ -34,7 +34,11 @@ struct Failing {
 impl Store for Failing {
     fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
         self.reads.set(self.reads.get() + 1);
-        if self.reads.get() % 3 == 0 { Err(StoreError::Corrupt) } else { self.store.record(place) }
+        if self.reads.get().is_multiple_of(3) {
+            Err(StoreError::Corrupt)
+        } else {
+            self.store.record(place)
+        }
     }
 
     fn hints(
