@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use checker::cli::CheckArgs;
+use checker::cli_generate::GenerateArgs;
+use checker::generate::GenerateError;
 use clap::{Args, Parser, Subcommand};
 use dynamo_node::cli::NodeCommand;
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
@@ -26,6 +29,10 @@ struct CommandLine {
 enum Command {
     /// Run a workload against a cluster while faults happen, and say what was lost.
     Test(Box<TestArgs>),
+    /// Judge recorded histories, this bench's or others'.
+    Check(CheckArgs),
+    /// Write a history to test checkers with.
+    Generate(GenerateArgs),
     /// A node itself, and a plain client of one.
     #[command(subcommand)]
     Node(Box<NodeCommand>),
@@ -109,6 +116,10 @@ where
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match CommandLine::try_parse_from(&arguments) {
         Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
+        Ok(CommandLine { command: Command::Check(args) }) => {
+            checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Ok(CommandLine { command: Command::Generate(args) }) => generate(&args),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
         Err(error) => {
             // To clap help is an error too, one for standard output. Its own usage status is 2,
@@ -116,6 +127,16 @@ where
             let refused = error.use_stderr();
             let _ = error.print();
             if refused { REFUSED } else { VALID }
+        }
+    }
+}
+
+fn generate(args: &GenerateArgs) -> u8 {
+    match checker::cli_generate::run(args, &mut std::io::stderr()) {
+        Ok(_) => VALID,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if matches!(error, GenerateError::Io(_)) { BROKEN } else { REFUSED }
         }
     }
 }
@@ -268,7 +289,7 @@ mod tests {
         let words = ["dyno", "test"].into_iter().chain(line.split_whitespace());
         match CommandLine::try_parse_from(words).unwrap().command {
             Command::Test(args) => args.plan(),
-            Command::Node(_) => unreachable!(),
+            Command::Check(_) | Command::Generate(_) | Command::Node(_) => unreachable!(),
         }
     }
 

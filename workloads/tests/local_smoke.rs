@@ -133,6 +133,9 @@ fn everything_is_kept(bench: &Bench) {
     assert!(history.torn().is_none());
     let asked = |f: &str| history.pairs().filter(|pair| pair.f() == f).count();
     assert!(asked("get") > 100 && asked("put") > 100 && asked("home") > 10);
+    let again =
+        Command::new(DYNO).arg("check").arg(bench.latest("history.jsonl")).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stdout));
     let plan = fs::read_to_string(bench.latest("plan.toml")).unwrap();
     assert!(plan.contains("seed = 1") && plan.contains("time = \"8s\""), "{plan}");
     for node in 1..=5 {

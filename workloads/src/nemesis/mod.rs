@@ -1,10 +1,9 @@
 //! The nemesis: does the faults of a schedule to a cluster, and proves each of them.
 //!
 //! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in
-//! force,
-//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call
-//! returned. Every step is in the history. A fault is leased: whatever holds it up, it is healed
-//! when its time is over, and dies with the driver.
+//! force, *heal*, and *verify healed*. Proof is what the system and the network show, not that a
+//! call returned. Every step is in the history. A fault is leased: whatever holds it up, it is
+//! healed when its time is over, and dies with the driver.
 
 mod links;
 mod partition;
@@ -20,10 +19,10 @@ use checker::op::{Kind, Op, Process};
 use dynamo_protocol::NodeId;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Life, Status};
 use crate::journal::Journal;
 use crate::proxy::FaultId;
 use schedule::{Episode, Fault};
@@ -50,7 +49,7 @@ pub struct Nemesis<C> {
     slowness: Slowness,
     patience: Duration,
     /// A node's process is stopped by one fault at a time, however late that one is healed.
-    turns: BTreeMap<NodeId, Arc<Turn<()>>>,
+    turns: BTreeMap<NodeId, Arc<sync::Mutex<()>>>,
     in_force: Mutex<BTreeMap<FaultId, String>>,
 }
 
@@ -103,7 +102,7 @@ impl<C: Cluster> Nemesis<C> {
         self.note_outcome(episode, "heal", healed)
     }
 
-    async fn take_turns(&self, nodes: &[NodeId]) -> Vec<OwnedMutexGuard<()>> {
+    async fn take_turns(&self, nodes: &[NodeId]) -> Vec<sync::OwnedMutexGuard<()>> {
         let mut turns = Vec::new();
         for (node, turn) in &self.turns {
             // In the order of ids everywhere, so that two faults never wait for each other.
@@ -135,7 +134,7 @@ impl<C: Cluster> Nemesis<C> {
     }
 
     /// What the proof of healing is compared with.
-    async fn before(&self, fault: &Fault) -> BTreeMap<NodeId, crate::cluster::Status> {
+    async fn before(&self, fault: &Fault) -> BTreeMap<NodeId, Status> {
         let mut before = BTreeMap::new();
         for node in fault.stops() {
             if let Ok(status) = self.cluster.status(*node).await {
@@ -162,7 +161,7 @@ impl<C: Cluster> Nemesis<C> {
     async fn heal(
         &self,
         episode: &Episode,
-        before: &BTreeMap<NodeId, crate::cluster::Status>,
+        before: &BTreeMap<NodeId, Status>,
     ) -> Result<Value, Unproven> {
         let cluster = &*self.cluster;
         match &episode.fault {
@@ -232,9 +231,9 @@ pub async fn heal_all<C: Cluster>(cluster: &C, faults: &[Episode]) -> Result<(),
     }
     for node in cluster.nodes() {
         match cluster.life(*node) {
-            crate::cluster::Life::Runs(_) => {}
-            crate::cluster::Life::Stopped(_) => cluster.resume(*node).await?,
-            crate::cluster::Life::Gone => cluster.start(*node).await?,
+            Life::Runs(_) => {}
+            Life::Stopped(_) => cluster.resume(*node).await?,
+            Life::Gone => cluster.start(*node).await?,
         }
     }
     Ok(())

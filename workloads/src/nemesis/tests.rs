@@ -78,7 +78,7 @@ async fn what_a_broken_run_left_is_healed() {
     cluster.shape(episodes[2].id, vec![(flow, crate::proxy::Shape::CUT)]).await.unwrap();
     heal_all(&cluster, &episodes).await.unwrap();
     for node in cluster.nodes() {
-        assert!(matches!(cluster.life(*node), crate::cluster::Life::Runs(_)));
+        assert!(matches!(cluster.life(*node), Life::Runs(_)));
     }
     assert_eq!(cluster.shaped(flow), crate::proxy::Shape::PASS);
 }

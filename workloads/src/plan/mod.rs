@@ -19,7 +19,8 @@ pub use crate::span::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Names the folder of the results.
+    /// Names the folder of the results; that of the file, where a file does not say.
+    #[serde(default)]
     pub name: String,
     /// Every random choice comes from it; drawn at the start of the run where none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,16 +283,7 @@ impl Plan {
     /// # Errors
     /// Names the line, the column and the mend.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PlanError> {
-        let nameless = Self { name: String::new(), ..Self::default() };
-        // Not `toml::from_str::<Plan>`: what a file leaves out must not be named after the default.
-        let table: toml::Table =
-            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
-        let mut plan: Self =
-            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
-        if !table.contains_key("name") {
-            plan.name = nameless.name;
-        }
-        Ok(plan)
+        toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))
     }
 
     /// The plan as a file.
