@@ -163,7 +163,7 @@ impl Node {
         let enough = get.tally.granted() >= self.config.r;
         let settled = get.tally.is_settled();
         if enough && get.origin.is_some() && get.write_back.is_none() {
-            if self.config.read == ReadMode::Plain || get.agrees() {
+            if self.config.read == ReadMode::Plain || self.is_settled_knowledge(get) {
                 let shown = get.merged.clone();
                 self.reply_to_get(step, op, &shown);
             } else {
@@ -173,6 +173,14 @@ impl Node {
             self.fail_get(step, op);
         }
         self.check_repairs(step, op);
+    }
+
+    /// Whether every later get is bound to meet what this one is about to show: all answers agree, and
+    /// they are so many that any R slots have one of them. Agreement alone is not enough: one answer
+    /// always agrees with itself.
+    fn is_settled_knowledge(&self, get: &Get) -> bool {
+        let met = get.tally.granted() + self.config.r > self.config.n;
+        get.agrees() && (met || get.merged.is_empty())
     }
 
     fn reply_to_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, shown: &Siblings) {
