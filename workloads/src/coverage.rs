@@ -216,7 +216,7 @@ impl Homes<'_> {
         let config = self.config;
         self.known
             .entry(key.to_owned())
-            .or_insert_with(|| config.preference_list(&Key::from(key)).0)
+            .or_insert_with(|| config.preference_list(&Key::from(key)).0.to_vec())
     }
 
     /// Is a home of the key hit, or a link between two of them cut?

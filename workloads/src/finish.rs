@@ -52,7 +52,7 @@ pub async fn finish<C: Cluster, K: Client>(
 }
 
 fn homes(config: &Config, key: &str) -> Vec<NodeId> {
-    config.preference_list(&Key::from(key)).0
+    config.preference_list(&Key::from(key)).0.to_vec()
 }
 
 async fn read<K: Client>(interpreter: &mut Interpreter<K>, mut reads: Reads) -> Result<()> {

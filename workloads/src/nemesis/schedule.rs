@@ -268,7 +268,7 @@ impl Draw<'_> {
             Target::Node(node) => vec![node],
             Target::Home(index) => homes.get(index - 1).copied().into_iter().collect(),
             Target::Role(Role::Coordinator) => homes.first().copied().into_iter().collect(),
-            Target::Role(Role::Homes) => homes,
+            Target::Role(Role::Homes) => homes.to_vec(),
             // With as many homes as nodes nobody is a fallback.
             Target::Role(Role::Fallback) => match fallbacks.first() {
                 Some(node) => vec![*node],
