@@ -1,5 +1,7 @@
 //! Whole nodes over real connections.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cluster, config, eventually, on_disk, peers};
+use dynamo_node::record::replay;
 use dynamo_node::{ClientError, Options, ReplicaState, start};
 use dynamo_protocol::{NodeId, Quorum};
 use tokio::net::TcpListener;
@@ -270,4 +273,81 @@ async fn an_address_book_with_a_gap_or_a_stranger_is_refused() {
         let error = start(options, listener).await.unwrap_err();
         assert!(error.to_string().contains("--peer"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn what_a_cluster_did_replays_from_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start_with(4, |options| {
+        options.record = Some(folder.path().join(options.config.me.to_string()));
+    })
+    .await;
+    let client = cluster.client(NodeId(1));
+    for index in 0..100 {
+        let key = format!("k{}", index % 10);
+        let got = client.get(key.clone()).await.unwrap();
+        let context = if index % 3 == 0 { Bytes::new() } else { got.context };
+        client.put(key, context, format!("v{index}")).await.unwrap();
+    }
+    cluster.nodes.remove(&NodeId(4)).unwrap().stop().await.unwrap();
+    for index in 0..20 {
+        client.put(format!("k{index}"), "", "with a node down").await.unwrap();
+    }
+    cluster.stop().await;
+    let mut steps = 0;
+    for id in 1..=4 {
+        let replayed = replay(&folder.path().join(NodeId(id).to_string())).unwrap();
+        assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
+        assert_eq!((replayed.records, replayed.cut_short), (1, 0));
+        steps += replayed.steps;
+    }
+    assert!(steps > 1000, "{steps} steps");
+}
+
+#[tokio::test]
+async fn a_record_begins_with_what_lay_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("records");
+    let member = dynamo_protocol::Member { id: NodeId(1), tokens: 4 };
+    let config = dynamo_protocol::Config::new(NodeId(1), vec![member], [1, 1, 1]).unwrap();
+    for round in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut options = Options::new(config.clone(), BTreeMap::new());
+        options.storage = on_disk(&folder);
+        options.genesis = round == 0;
+        options.record = Some(records.clone());
+        let node = start(options, listener).await.unwrap();
+        let client = dynamo_node::Client::new(node.address().to_string());
+        assert_eq!(client.get("k").await.unwrap().values.len(), round);
+        client.put("k", "", format!("v{round}")).await.unwrap();
+        node.stop().await.unwrap();
+    }
+    let replayed = replay(&records).unwrap();
+    assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
+    assert_eq!(replayed.records, 2);
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
+    let cluster = Cluster::start_with(3, |options| {
+        options.config.versioning = dynamo_protocol::Versioning::Lww;
+        options.fault_hooks = true;
+    })
+    .await;
+    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, rate_ppm: 1_000_000 };
+    cluster.admin(NodeId(1)).set_clock(ahead).await.unwrap();
+    cluster.client(NodeId(1)).put("k", "", "first").await.unwrap();
+    cluster.client(NodeId(2)).put("k", "", "last").await.unwrap();
+    eventually("all homes have both", async || {
+        let mut both = 0;
+        for id in 1..=3 {
+            let replica = cluster.admin(NodeId(id)).read_replica("k").await.unwrap();
+            both += usize::from(matches!(replica, ReplicaState::Found(r) if r.versions == 2));
+        }
+        both == 3
+    })
+    .await;
+    assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["first"]);
+    cluster.stop().await;
 }

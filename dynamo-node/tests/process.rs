@@ -1,5 +1,7 @@
 //! Real processes: what survives `kill -9`, how a node ends, what it says to whom.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::net::TcpListener;

@@ -238,6 +238,24 @@ impl Step<'_> {
         }
     }
 
+    /// A host that learns that a peer is out of reach or back.
+    fn noticed(&mut self) -> Option<(u8, u32)> {
+        let mut found = Vec::new();
+        self.discoveries(&mut found);
+        if let Some(Action::Unreachable { node, peer }) = found.first() {
+            return Some((*node, self.unreachable(*peer)));
+        }
+        (0..self.nodes()).find_map(|node| {
+            let timers = &self.tables.facts(self.host(node)).timers;
+            let back = |timer: &Timer| match timer {
+                Timer::Ping(peer) => self.reaches(node, self.index(*peer)),
+                _ => false,
+            };
+            let ping = timers.iter().find(|(timer, _)| back(timer)).copied();
+            ping.map(|(_, input)| (node, input))
+        })
+    }
+
     /// Hosts that may find a peer out of reach, and to whom that is news.
     fn discoveries(&mut self, actions: &mut Vec<Action>) {
         let stuck = self.world.flight.iter().map(|m| self.tables.wire(*m));
@@ -422,7 +440,8 @@ impl Step<'_> {
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
                 let prompt = !matches!(wire.sort, Sort::Store | Sort::Fetch);
-                if self.spec.reductions.prompt && prompt && self.is_deliverable(message) {
+                let deliverable = self.is_deliverable(message);
+                if self.spec.reductions.prompt && prompt && deliverable {
                     queue.push_back((wire.to, message));
                 } else {
                     self.world.send(message);
@@ -433,6 +452,20 @@ impl Step<'_> {
 
     /// Forgets what cannot matter any more.
     fn tidy(&mut self) {
+        if !self.is_symmetric() || self.world.touched.count_ones() as usize >= self.spec.nodes {
+            self.world.touched = u8::MAX;
+        }
+        if self.spec.reductions.notice {
+            while let Some((node, input)) = self.noticed() {
+                self.run(node, input);
+            }
+        }
+        if self.spec.reductions.late {
+            while let Some(message) = self.late_fetch() {
+                self.world.take(message);
+                self.run(self.tables.wire(message).to, message);
+            }
+        }
         if self.spec.reductions.inert {
             let flight = std::mem::take(&mut self.world.flight);
             self.world.flight = flight.into_iter().filter(|m| !self.is_inert(*m)).collect();
@@ -440,6 +473,24 @@ impl Step<'_> {
         if self.spec.reductions.monitor {
             monitor::forget(self.spec, self.world);
         }
+    }
+
+    /// A fetch whose asker has no client that waits for a get, of its own or of a node that may have
+    /// forwarded one.
+    fn late_fetch(&self) -> Option<u32> {
+        let homes = self.setup.homes();
+        let waits = |asker: u8| {
+            self.world.clients.iter().enumerate().any(|(index, client)| {
+                let is_get = self.spec.script.put(index, usize::from(client.step)).is_none();
+                let at = client.waits_at;
+                is_get && at > 0 && (at == asker + 1 || usize::from(at) > homes)
+            })
+        };
+        let late = |message: &&u32| {
+            let wire = self.tables.wire(**message);
+            wire.sort == Sort::Fetch && self.is_deliverable(**message) && !waits(wire.from)
+        };
+        self.world.flight.iter().find(late).copied()
     }
 
     /// Whether delivering `message` changes nothing, now or later. Answers go to operations, which
@@ -536,9 +587,12 @@ impl Step<'_> {
     /// alike only if all are homes: a fallback is not, and where there are fallbacks the order of
     /// the homes decides who is asked.
     fn may_touch(&self, node: u8) -> bool {
-        let symmetric = self.spec.reductions.alike && self.spec.nodes == self.spec.n;
         let touched = |node: u8| self.world.touched >> node & 1 == 1;
-        !symmetric || touched(node) || (0..node).all(touched)
+        !self.is_symmetric() || touched(node) || (0..node).all(touched)
+    }
+
+    fn is_symmetric(&self) -> bool {
+        self.spec.reductions.alike && self.spec.nodes == self.spec.n
     }
 }
 
@@ -573,6 +627,8 @@ impl Reductions {
             "warm" => Self { warm: false, ..all },
             "alike" => Self { alike: false, ..all },
             "monitor" => Self { monitor: false, ..all },
+            "late" => Self { late: false, ..all },
+            "notice" => Self { notice: false, ..all },
             _ => all,
         }
     }

@@ -58,6 +58,11 @@ pub struct Reductions {
     pub alike: bool,
     /// The monitor forgets what no later step asks it.
     pub monitor: bool,
+    /// A fetch that no reply waits for any more is answered at once: it serves read repair alone.
+    pub late: bool,
+    /// A host that has something under way to a peer learns at once that it is out of reach, and
+    /// pings at once when it is back.
+    pub notice: bool,
 }
 
 /// One bounded configuration.
@@ -116,10 +121,25 @@ pub(crate) struct Setup {
 
 impl Reductions {
     /// Everything that is sound to leave out.
-    pub const ALL: Self = Self { prompt: true, inert: true, warm: true, alike: true, monitor: true };
+    pub const ALL: Self = Self {
+        prompt: true,
+        inert: true,
+        warm: true,
+        alike: true,
+        monitor: true,
+        late: true,
+        notice: true,
+    };
     /// Nothing left out.
-    pub const NONE: Self =
-        Self { prompt: false, inert: false, warm: false, alike: false, monitor: false };
+    pub const NONE: Self = Self {
+        prompt: false,
+        inert: false,
+        warm: false,
+        alike: false,
+        monitor: false,
+        late: false,
+        notice: false,
+    };
 }
 
 impl Spec {

@@ -36,13 +36,14 @@ enum Command {
     Mutants(crate::mutants::MutantsArgs),
     /// A node itself, and a plain client of one.
     #[command(subcommand)]
-    Node(NodeCommand),
+    Node(Box<NodeCommand>),
 }
 
 /// Arguments of `dyno test`. What is given overrides the plan.
 #[derive(Debug, Args)]
 struct TestArgs {
-    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and partition.
+    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and
+    /// partition.
     plan: Option<PathBuf>,
     /// Where the cluster runs: local or sim.
     #[arg(long, value_name = "KIND")]
@@ -115,15 +116,15 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match CommandLine::try_parse_from(&arguments) {
-        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(command),
+        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
         Ok(CommandLine { command: Command::Sim(args) }) => sim(&args),
         Ok(CommandLine { command: Command::Replay(args) }) => replay(&args),
         #[cfg(feature = "mutants")]
         Ok(CommandLine { command: Command::Mutants(args) }) => crate::mutants::run(&args),
         Err(error) => {
-            // To clap help is an error too, one for standard output. Its own usage status is 2, which
-            // here means "unknown".
+            // To clap help is an error too, one for standard output. Its own usage status is 2,
+            // which here means "unknown".
             let refused = error.use_stderr();
             let _ = error.print();
             if refused { REFUSED } else { VALID }

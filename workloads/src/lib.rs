@@ -1,8 +1,8 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
 //!
 //! [`run`] goes from a plan to a verdict: read it first. Data flows one way: a [`generator`] draws
-//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`] breaks the
-//! [`cluster`] meanwhile, and what the history shows is judged at the end.
+//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`]
+//! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end.
 
 pub mod analysis;
 pub mod cli;

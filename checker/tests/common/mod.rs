@@ -3,8 +3,10 @@
 
 pub mod cart_oracle;
 pub mod fuzz;
+pub mod objects;
 pub mod register_oracle;
 pub mod sibling_oracle;
+pub mod simple_oracle;
 pub mod store;
 
 use checker::history::History;

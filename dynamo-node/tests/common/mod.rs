@@ -10,30 +10,30 @@ use dynamo_protocol::{Config, Key, Member, NodeId};
 use tokio::net::TcpListener;
 
 /// A cluster whose nodes dial each other directly.
-pub struct Cluster {
-    pub config: Config,
-    pub addresses: BTreeMap<NodeId, String>,
-    pub nodes: BTreeMap<NodeId, Running>,
+pub(crate) struct Cluster {
+    pub(crate) config: Config,
+    pub(crate) addresses: BTreeMap<NodeId, String>,
+    pub(crate) nodes: BTreeMap<NodeId, Running>,
 }
 
-pub fn config(me: u16, nodes: u16) -> Config {
+pub(crate) fn config(me: u16, nodes: u16) -> Config {
     let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 16 }).collect();
     Config::new(NodeId(me), members, [3, 2, 2]).unwrap()
 }
 
 /// The address book of node `me`.
-pub fn peers(addresses: &BTreeMap<NodeId, String>, me: NodeId) -> BTreeMap<NodeId, String> {
+pub(crate) fn peers(addresses: &BTreeMap<NodeId, String>, me: NodeId) -> BTreeMap<NodeId, String> {
     let others = addresses.iter().filter(|(id, _)| **id != me);
     others.map(|(id, address)| (*id, address.clone())).collect()
 }
 
 impl Cluster {
     /// Starts `nodes` nodes in memory.
-    pub async fn start(nodes: u16) -> Self {
+    pub(crate) async fn start(nodes: u16) -> Self {
         Self::start_with(nodes, |_| {}).await
     }
 
-    pub async fn start_with(nodes: u16, change: impl Fn(&mut Options)) -> Self {
+    pub(crate) async fn start_with(nodes: u16, change: impl Fn(&mut Options)) -> Self {
         let mut listeners = BTreeMap::new();
         let mut addresses = BTreeMap::new();
         for id in (1..=nodes).map(NodeId) {
@@ -51,25 +51,25 @@ impl Cluster {
         cluster
     }
 
-    pub fn client(&self, node: NodeId) -> Client {
+    pub(crate) fn client(&self, node: NodeId) -> Client {
         Client::new(self.addresses[&node].as_str())
     }
 
-    pub fn admin(&self, node: NodeId) -> Admin {
+    pub(crate) fn admin(&self, node: NodeId) -> Admin {
         Admin::new(self.addresses[&node].as_str())
     }
 
-    pub async fn status(&self, node: NodeId) -> StatusReport {
+    pub(crate) async fn status(&self, node: NodeId) -> StatusReport {
         self.admin(node).status().await.unwrap()
     }
 
     /// The homes of `key`, and its fallbacks.
-    pub fn preference_list(&self, key: &str) -> (Vec<NodeId>, Vec<NodeId>) {
+    pub(crate) fn preference_list(&self, key: &str) -> (Vec<NodeId>, Vec<NodeId>) {
         let (homes, fallbacks) = self.config.preference_list(&Key::from(key));
         (homes.to_vec(), fallbacks.to_vec())
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         for node in self.nodes.into_values() {
             node.stop().await.unwrap();
         }
@@ -77,7 +77,7 @@ impl Cluster {
 }
 
 /// Asks again and again until `true`, for ten seconds: an answer is awaited, not a time.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !holds().await {
         assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
@@ -85,6 +85,6 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-pub fn on_disk(folder: &tempfile::TempDir) -> Storage {
+pub(crate) fn on_disk(folder: &tempfile::TempDir) -> Storage {
     Storage::Disk(folder.path().join("data"))
 }

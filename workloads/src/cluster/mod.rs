@@ -1,6 +1,8 @@
 //! Where the store runs: what the driver can do to it, wherever that is.
 
 mod clients;
+#[cfg(test)]
+pub(crate) mod fake;
 mod local;
 mod process;
 

@@ -1,9 +1,10 @@
 //! The nemesis: does the faults of a schedule to a cluster, and proves each of them.
 //!
-//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in force,
-//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call returned.
-//! Every step is in the history. A fault is leased: whatever holds it up, it is healed when its
-//! time is over, and dies with the driver.
+//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in
+//! force,
+//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call
+//! returned. Every step is in the history. A fault is leased: whatever holds it up, it is healed
+//! when its time is over, and dies with the driver.
 
 mod links;
 mod partition;
@@ -47,6 +48,7 @@ pub struct Nemesis<C> {
     cluster: Arc<C>,
     journal: Arc<Journal>,
     slowness: Slowness,
+    patience: Duration,
     /// A node's process is stopped by one fault at a time, however late that one is healed.
     turns: BTreeMap<NodeId, Arc<Turn<()>>>,
     in_force: Mutex<BTreeMap<FaultId, String>>,
@@ -59,7 +61,8 @@ impl<C: Cluster> Nemesis<C> {
     /// A nemesis of this cluster.
     pub fn new(cluster: Arc<C>, journal: Arc<Journal>, slowness: Slowness) -> Self {
         let turns = cluster.nodes().iter().map(|node| (*node, Arc::default())).collect();
-        Self { cluster, journal, slowness, turns, in_force: Mutex::default() }
+        let patience = PROOF_PATIENCE;
+        Self { cluster, journal, slowness, patience, turns, in_force: Mutex::default() }
     }
 
     /// What is in force now, for people.
@@ -79,7 +82,7 @@ impl<C: Cluster> Nemesis<C> {
 
     async fn episode(&self, episode: &Episode) -> Result<()> {
         sleep_until(self.journal.instant(episode.at)).await;
-        let turns = timeout(PROOF_PATIENCE, self.take_turns(episode.fault.stops())).await;
+        let turns = timeout(self.patience, self.take_turns(episode.fault.stops())).await;
         let skip = match turns {
             Ok(_) => self.probe(&episode.fault).err(),
             Err(_) => Some("an earlier fault of the same process is not healed".to_owned()),
@@ -115,8 +118,8 @@ impl<C: Cluster> Nemesis<C> {
         &self,
         step: impl Future<Output = Result<T, Unproven>>,
     ) -> Result<T, Unproven> {
-        let late = || format!("not proven within {PROOF_PATIENCE:?}");
-        timeout(PROOF_PATIENCE, step).await.unwrap_or_else(|_| Err(late()))
+        let late = || format!("not proven within {:?}", self.patience);
+        timeout(self.patience, step).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn hold(&self, episode: &Episode) {
@@ -258,3 +261,6 @@ async fn until<T>(mut proof: impl AsyncFnMut() -> Option<T>) -> T {
         sleep(LOOK_AGAIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! Which faults happen, when and to whom: drawn whole from the plan's seed before the run.
 //!
 //! Faults come in turns of about `hold + gap`, every kind once before any comes again. In one
-//! turn of three a second fault of another kind falls into the first. Faults of processes never meet on
-//! one node and, unless a target says so, leave more than half of the nodes alone.
+//! turn of three a second fault of another kind falls into the first. Faults of processes never
+//! meet on one node and, unless a target says so, leave more than half of the nodes alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::seed::{Purpose, stream};
 const LEAD_IN: Duration = Duration::from_millis(300);
 /// A turn is not made shorter than this to fit three of each kind into the run.
 const SHORT_TURN: Duration = Duration::from_secs(1);
-/// A process that was stopped is not picked again so soon. If it takes longer to come back, the fault
-/// that picks it waits for it.
+/// A process that was stopped is not picked again so soon. If it takes longer to come back, the
+/// fault that picks it waits for it.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// In one turn of so many a second fault overlaps the first.
 const OVERLAP_ONE_IN: u32 = 3;
@@ -82,8 +82,8 @@ impl Fault {
     }
 }
 
-/// All faults of a run, in the order of their times. `keys` are those the workload begins with: roles
-/// such as "the coordinator of a key" are of one of them.
+/// All faults of a run, in the order of their times. `keys` are those the workload begins with:
+/// roles such as "the coordinator of a key" are of one of them.
 ///
 /// # Panics
 /// If the plan was not checked: [`Plan::check`].

@@ -66,6 +66,14 @@ impl Plan {
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
         })?;
+        for (name, span) in [
+            ("patience", self.cluster.patience),
+            ("deadline", self.cluster.deadline),
+            ("ping", self.cluster.ping),
+            ("handoff", self.cluster.handoff),
+        ] {
+            refuse_if(span.0.as_millis() == 0, || format!("cluster.{name} {span}: at least 1ms"))?;
+        }
         let binary = self.cluster.binary.as_deref();
         let missing = binary.filter(|binary| !binary.is_file());
         refuse_if(missing.is_some(), || {
@@ -195,6 +203,7 @@ mod tests {
             "the cluster cannot be: N = 3 must be from 1 to 2 (the number of nodes)",
         );
         check("[cluster]\nnodes = 99", "99 nodes: a local cluster has 1 to 25");
+        check("[cluster]\nping = \"0s\"", "cluster.ping 0s: at least 1ms");
         check("[workload]\nconcurrency = 0", "concurrency = 0: at least 1 is needed");
         check("faults = [\"kill\", \"kill\"]", "fault kill is listed twice");
         check(

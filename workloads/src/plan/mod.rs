@@ -481,6 +481,23 @@ mod tests {
     }
 
     #[test]
+    fn every_plan_that_comes_with_dyno_can_be_run() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+        let plans: Vec<_> = std::fs::read_dir(dir).unwrap().flatten().collect();
+        assert!(plans.len() >= 5);
+        for entry in plans {
+            let plan = Plan::read(&entry.path()).unwrap();
+            assert_eq!(plan.check(), Ok(()), "{:?}", entry.path());
+        }
+    }
+
+    #[test]
+    fn the_plan_that_writes_everything_out_is_the_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/default.toml");
+        assert_eq!(Plan::read(&path), Ok(Plan::default()));
+    }
+
+    #[test]
     fn targets_and_cuts_are_read_as_they_are_written() {
         for text in ["one", "coordinator", "home:2", "n3"] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
