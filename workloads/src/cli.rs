@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
 use crate::report;
 use crate::run::{Finished, Order, run};
+use crate::sim::cli::{ReplayArgs, SimArgs, replay, sim};
 use crate::verdict::{BROKEN, REFUSED, VALID};
 
 #[derive(Debug, Parser)]
@@ -33,6 +34,13 @@ enum Command {
     Check(CheckArgs),
     /// Write a history to test checkers with.
     Generate(GenerateArgs),
+    /// Run simulated clusters under virtual time, a seed each.
+    Sim(SimArgs),
+    /// Run a recorded trace again, and compare every state.
+    Replay(ReplayArgs),
+    /// Seed bugs, and see whether the bench catches them.
+    #[cfg(feature = "mutants")]
+    Mutants(crate::mutants::MutantsArgs),
     /// A node itself, and a plain client of one.
     #[command(subcommand)]
     Node(Box<NodeCommand>),
@@ -121,6 +129,10 @@ where
         }
         Ok(CommandLine { command: Command::Generate(args) }) => generate(&args),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
+        Ok(CommandLine { command: Command::Sim(args) }) => sim(&args),
+        Ok(CommandLine { command: Command::Replay(args) }) => replay(&args),
+        #[cfg(feature = "mutants")]
+        Ok(CommandLine { command: Command::Mutants(args) }) => crate::mutants::run(&args),
         Err(error) => {
             // To clap help is an error too, one for standard output. Its own usage status is 2,
             // which here means "unknown".
@@ -289,7 +301,7 @@ mod tests {
         let words = ["dyno", "test"].into_iter().chain(line.split_whitespace());
         match CommandLine::try_parse_from(words).unwrap().command {
             Command::Test(args) => args.plan(),
-            Command::Check(_) | Command::Generate(_) | Command::Node(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 

@@ -14,6 +14,8 @@ pub mod generator;
 pub mod interpreter;
 pub mod journal;
 pub mod mechanisms;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod nemesis;
 pub mod plan;
 pub mod progress;

@@ -29,6 +29,7 @@ mod handoff;
 mod id;
 mod io;
 mod message;
+pub mod mutant;
 mod node;
 mod replica;
 mod ring;

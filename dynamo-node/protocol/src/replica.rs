@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::id::{Identity, Key};
 use crate::io::{Event, Refusal};
 use crate::message::Answer;
+use crate::mutant::{Mutant, mutated, mutated_birth};
 use crate::node::{Node, Step};
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
 use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector, Versioning};
@@ -26,9 +27,17 @@ impl Node {
         let place = Place { role, key };
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
+        if mutated(Mutant::StoreOverwrites) {
+            record.set = Siblings::empty(self.config.versioning);
+        }
         if record.set.merge(set) {
             record.check_rollback();
-            step.store.apply(vec![Change::Put(place, record)])?;
+            let applied = step.store.apply(vec![Change::Put(place, record)]);
+            applied.or_else(
+                |error| {
+                    if mutated(Mutant::FullDiskAcks) { Ok(()) } else { Err(error) }
+                },
+            )?;
         }
         self.keep_hint(step, role, is_new);
         Ok(())
@@ -75,13 +84,15 @@ impl Node {
             Role::Home => self.load(step, role, key),
             Role::Hint(_) => self.hints_of(step, key),
         };
+        let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
         match held {
             Ok(Some(Record { set, amnesiac, .. })) => {
-                Answer::Known { set, votes: !amnesiac && !self.meta.amnesiac }
+                let votes = !amnesiac && !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes);
+                Answer::Known { set, votes }
             }
             Ok(None) => Answer::Known {
                 set: Siblings::empty(self.config.versioning),
-                votes: !self.meta.amnesiac,
+                votes: !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes),
             },
             Err(error) => {
                 step.event(Event::StoreFailed(role, error));
@@ -193,6 +204,7 @@ impl Record {
         let proven = self.minter.filter(|minter| {
             let Minter { actor, counter } = *minter;
             actor.identity == meta.identity
+                && !mutated(Mutant::NodeWideCounter)
                 && set.context().get(&actor) == counter
                 && read.get(&actor) <= counter
         });
@@ -218,6 +230,9 @@ impl Record {
 impl Meta {
     /// A fresh actor that nobody has heard of: not even a context that a client made up.
     fn birth(&mut self, set: &VersionVector, read: &VersionVector) -> Minter {
+        if let Some(minter) = mutated_birth(self, set, read) {
+            return minter;
+        }
         loop {
             let actor = Actor { identity: self.identity, birth: self.births };
             self.births += 1;

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Meta, Node,
-    NodeId, Outbox, Output, Reply, RequestId, Time, Timer,
+    ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Message,
+    Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Time, Timer,
 };
 use thiserror::Error;
 
@@ -381,10 +382,20 @@ impl Bench {
         if host.node.take().is_none() {
             return Err(StepError::Stopped(node));
         }
+        let before = self.monitor.is_some().then(|| host.disk.clone());
         host.disk.crash(keep);
+        let recovered = before.is_none_or(|before| host.disk.has_recovered(&before, keep));
         host.held.clear();
         host.timers.clear();
         host.paused = false;
+        if !recovered {
+            let check = "recovery-oracle";
+            let what =
+                "after a crash the disk holds what no run of whole batches leaves, or lacks \
+                        what was reported durable"
+                    .to_owned();
+            self.effects.push(Effect::Breached(Breach { check, node, what }));
+        }
         self.sweep(node);
         Ok(())
     }
@@ -421,7 +432,12 @@ impl Bench {
             monitor.handled(&self.hosts, id, told, before, &self.outbox.outputs, breaches);
         }
         let host = &mut self.hosts[index(id)];
-        let rests_on = host.disk.applied();
+        let mut rests_on = host.disk.applied();
+        if mutated(Mutant::AckUnsynced)
+            || mutated(Mutant::CoordinatorUnsynced) && self.outbox.outputs.iter().all(is_no_vote)
+        {
+            rests_on = 0;
+        }
         host.held.extend(self.outbox.outputs.drain(..).map(|output| (rests_on, output)));
         if self.cluster.sync == Sync::EachStep {
             host.disk.sync_to(rests_on);
@@ -507,6 +523,12 @@ impl Host {
         timers.sort_unstable();
         timers
     }
+}
+
+/// Whether it is no replica's word to another node.
+fn is_no_vote(output: &Output) -> bool {
+    let Output::Send(envelope) = output else { return true };
+    !matches!(envelope.message, Message::Stored { .. })
 }
 
 /// Where a node's host stands in a list of all of them.

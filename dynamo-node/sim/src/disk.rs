@@ -7,10 +7,12 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Role, Store, StoreError,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How a disk misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +126,18 @@ impl Disk {
         self.records.get(place).filter(|_| !self.damaged.contains(place))
     }
 
+    /// What a reader finds at `place`, durable or not, if it is not damaged.
+    #[must_use]
+    pub fn present(&self, place: &Place) -> Option<&Record> {
+        self.records.get(place).filter(|_| !self.damaged.contains(place))
+    }
+
+    /// The hints a reader finds: a damaged one can be delivered to nobody.
+    pub(crate) fn hints_left(&self) -> usize {
+        let hints = self.records.keys().filter(|place| place.role != Role::Home);
+        hints.filter(|place| !self.damaged.contains(place)).count()
+    }
+
     /// The hints of `key` that would be here after a power cut now.
     pub(crate) fn durable_hints(
         &self,
@@ -161,19 +175,52 @@ impl Disk {
 
     /// What was not durable is gone, but for the oldest `keep` batches of it.
     pub(crate) fn crash(&mut self, keep: u64) {
-        let first = self.undo.front().map_or(self.applied, |undo| undo.batch - 1);
-        let kept = first + keep;
+        let kept = self.durable_batch() + keep;
         while let Some(undo) = self.undo.pop_back_if(|undo| undo.batch > kept) {
-            match undo.what {
-                Before::Record { place, record, damaged } => self.restore(place, record, damaged),
-                Before::Meta(meta) => self.meta = meta,
+            if mutated(Mutant::TornBatch) && undo.batch == kept + 1 && self.is_first_of_batch(&undo)
+            {
+                continue;
             }
+            self.take_back(undo.what);
         }
         self.undo.clear();
+        if mutated(Mutant::HintsVolatile) {
+            self.records.retain(|place, _| place.role == Role::Home);
+        }
         self.applied = self.applied.min(kept);
         self.synced = self.applied;
         // What comes from outside the disk ends with the process.
         self.read_failures.set(0);
+    }
+
+    fn is_first_of_batch(&self, undo: &Undo) -> bool {
+        self.undo.back().is_none_or(|before| before.batch < undo.batch)
+    }
+
+    /// Whether it holds what a crash that kept `keep` batches may leave of `before`.
+    pub(crate) fn has_recovered(&self, before: &Self, keep: u64) -> bool {
+        let reported = before.synced.saturating_sub(before.durable_batch());
+        let mut should = before.clone();
+        should.undo_after(before.durable_batch() + keep.max(reported));
+        should.meta == self.meta && should.records == self.records
+    }
+
+    /// The last batch that is durable in truth.
+    fn durable_batch(&self) -> u64 {
+        self.undo.front().map_or(self.applied, |undo| undo.batch - 1)
+    }
+
+    fn undo_after(&mut self, kept: u64) {
+        while let Some(undo) = self.undo.pop_back_if(|undo| undo.batch > kept) {
+            self.take_back(undo.what);
+        }
+    }
+
+    fn take_back(&mut self, what: Before) {
+        match what {
+            Before::Record { place, record, damaged } => self.restore(place, record, damaged),
+            Before::Meta(meta) => self.meta = meta,
+        }
     }
 
     fn restore(&mut self, place: Place, record: Option<Record>, damaged: bool) {
@@ -242,6 +289,9 @@ impl Store for Disk {
             return Err(StoreError::Unreadable);
         }
         if self.damaged.contains(place) {
+            if mutated(Mutant::DamageAccepted) {
+                return Ok(self.records.get(place).map(damaged));
+            }
             return Err(StoreError::Corrupt);
         }
         Ok(self.records.get(place).cloned())
@@ -288,6 +338,18 @@ impl Store for Disk {
         }
         Ok(())
     }
+}
+
+/// The record with its values changed where they lie: by way of its text, since the core gives
+/// nobody a way to change what an event wrote.
+fn damaged(record: &Record) -> Record {
+    let mut text = serde_json::to_value(record).expect("a record is plain data");
+    if let Some(Value::Array(versions)) = text.pointer_mut("/set/Dotted/versions") {
+        for version in versions {
+            version["value"] = Value::from(b"\"damaged\"".as_slice());
+        }
+    }
+    serde_json::from_value(text).expect("its shape is what it was")
 }
 
 #[cfg(test)]

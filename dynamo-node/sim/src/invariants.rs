@@ -12,6 +12,7 @@
 //! | `no-dominated-sibling` | no live version was read by the writer of another | paper, 4.4 |
 //! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | decision 6 |
 //! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
+//! | `recovery-oracle` | a crash leaves a run of whole batches, with all that was reported durable | contract, 2 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
 
 use std::collections::{HashMap, HashSet};
@@ -300,7 +301,8 @@ impl Monitor {
         let DiskFault::Damage(role, key) = fault else { return };
         let Some(puts) = self.keys.get_mut(key) else { return };
         let place = Place { role: *role, key: key.clone() };
-        let Some(record) = hosts[index(node)].disk.durable(&place) else { return };
+        // Durable or not: what is synced afterwards is damaged already.
+        let Some(record) = hosts[index(node)].disk.present(&place) else { return };
         for put in &mut puts.puts {
             put.lost += usize::from(covers(record, &put.dot));
         }

@@ -6,7 +6,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
-use dynamo_protocol::{Digest, Event, Identity, NodeId, Place, Reply, RequestId, Role, Timer};
+use dynamo_protocol::mutant::{Mutant, mutated};
+use dynamo_protocol::{Digest, Event, Identity, NodeId, Place, Reply, RequestId, Timer};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -422,7 +423,10 @@ impl World {
     fn synced(&mut self, node: NodeId) {
         let outside = &mut self.hosts[index(node)];
         let Some(batch) = outside.syncing.take() else { return };
-        if std::mem::take(&mut outside.sync_fails) {
+        let fails = std::mem::take(&mut outside.sync_fails);
+        if fails && mutated(Mutant::SyncErrorSwallowed) {
+            self.take(Step::Disk { node, fault: DiskFault::LoseSyncs(1) });
+        } else if fails {
             // The host's side of the contract: what could not be made durable ends the process.
             self.end(node, 0);
             return self.schedule(RESTART, What::Restart { node });
@@ -609,20 +613,22 @@ impl World {
         }
     }
 
-    /// Whether no hint, no operation and no message is left: nothing more comes of itself.
+    /// Whether every process runs and holds no other down, and no hint and no operation is left.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.unrest().is_none()
     }
 
-    /// What keeps the cluster from being quiet.
+    /// What keeps the cluster from being quiet. Hints that are damaged do not: they are lost.
     #[must_use]
     pub fn unrest(&self) -> Option<String> {
         self.bench.cluster().ids().find_map(|id| {
             let host = self.bench.host(id);
             let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
-            let hints = host.disk().records().filter(|(place, _)| place.role != Role::Home).count();
-            match (hints, node.open_operations()) {
+            if let Some(peer) = node.held_down().next() {
+                return Some(format!("{id} holds {peer} down"));
+            }
+            match (host.disk().hints_left(), node.open_operations()) {
                 (0, 0) => None,
                 (hints, open) => {
                     Some(format!("{id} holds {hints} hints and has {open} operations open"))

@@ -12,17 +12,7 @@ use serde_json::json;
 use super::batch::{Batch, Findings, report};
 use super::replay::judge;
 use crate::plan::{Plan, PlanError};
-
-/// All is as it must be.
-const VALID: u8 = 0;
-/// Something is violated.
-const INVALID: u8 = 1;
-/// Nothing is violated, but it cannot all be told.
-const UNKNOWN: u8 = 2;
-/// Refused before anything was started.
-const REFUSED: u8 = 254;
-/// The run itself did not work.
-const BROKEN: u8 = 255;
+use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
 /// Arguments of `dyno sim`.
 #[derive(Debug, Args)]
@@ -118,6 +108,17 @@ pub fn sim(args: &SimArgs) -> u8 {
 ///
 /// # Errors
 /// If there is no such bug in this build.
+#[cfg(feature = "mutants")]
+fn enable(name: &str) -> Result<(), String> {
+    crate::mutants::activate(Some(crate::mutants::named(name)?));
+    Ok(())
+}
+
+/// Turns a seeded bug on.
+///
+/// # Errors
+/// Always: this build has none.
+#[cfg(not(feature = "mutants"))]
 fn enable(name: &str) -> Result<(), String> {
     Err(format!(
         "--mutant {name}: this build has no seeded bugs; build with \

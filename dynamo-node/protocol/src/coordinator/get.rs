@@ -8,6 +8,7 @@ use crate::config::ReadMode;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Event, Refusal, Reply, Timer};
 use crate::message::{Answer, Message};
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Role, Store, StoreError};
 use crate::version::Siblings;
@@ -160,10 +161,11 @@ impl Node {
     /// Replies at R, repairs when no more answers are to come.
     fn check_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let enough = get.tally.granted() >= self.config.r;
+        let needed = if mutated(Mutant::FirstReply) { 1 } else { self.config.r };
+        let enough = get.tally.granted() >= needed;
         let settled = get.tally.is_settled();
         if enough && get.origin.is_some() && get.write_back.is_none() {
-            if self.config.read == ReadMode::Plain || get.agrees() {
+            if self.config.read == ReadMode::Plain || self.is_settled_knowledge(get) {
                 let shown = get.merged.clone();
                 self.reply_to_get(step, op, &shown);
             } else {
@@ -173,6 +175,14 @@ impl Node {
             self.fail_get(step, op);
         }
         self.check_repairs(step, op);
+    }
+
+    /// Whether every later get is bound to meet what this one is about to show: all answers agree, and
+    /// they are so many that any R slots have one of them. Agreement alone is not enough: one answer
+    /// always agrees with itself.
+    fn is_settled_knowledge(&self, get: &Get) -> bool {
+        let met = get.tally.granted() + self.config.r > self.config.n;
+        get.agrees() && (met || get.merged.is_empty())
     }
 
     fn reply_to_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, shown: &Siblings) {

@@ -16,6 +16,7 @@ use crate::handoff::Delivery;
 use crate::id::{NodeId, OpId, RequestId};
 use crate::io::{ClientOp, Event, Refusal, Reply, Timer};
 use crate::message::Answer;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Place, Role, Store, StoreError};
 
@@ -112,7 +113,7 @@ impl Node {
         role: Role,
         mut tally: Tally,
     ) {
-        if self.config.quorum == Quorum::Strict {
+        if self.config.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
             tally.homes_only();
         }
         match role {

@@ -5,6 +5,7 @@ use super::{Operation, Origin};
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Event, Reply};
 use crate::message::Message;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Place, Role, Store};
 use crate::version::{Dot, Siblings};
@@ -96,7 +97,8 @@ impl Node {
     fn check_put<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return };
         let settled = put.tally.is_settled();
-        if put.tally.granted() >= self.config.w
+        let needed = self.config.w - usize::from(mutated(Mutant::AckBeforeW));
+        if put.tally.granted() >= needed
             && let Some(origin) = put.origin.take()
         {
             step.event(Event::Acknowledged { op, holders: put.tally.holders() });

@@ -6,6 +6,7 @@
 //! count for two homes; both leave one copy where two were promised.
 
 use crate::id::NodeId;
+use crate::mutant::{Mutant, mutated};
 use crate::storage::Role;
 
 /// The slots of one operation and who was asked for each.
@@ -80,12 +81,16 @@ impl Tally {
     fn ask(&mut self, index: usize, host: NodeId) {
         let twice =
             self.slots.iter().any(|slot| slot.asked.iter().any(|(asked, _)| *asked == host));
-        assert!(!twice, "host {host} would stand for two slots");
+        let may_be = mutated(Mutant::HostTwice) || mutated(Mutant::FallbackTwice);
+        assert!(!twice || may_be, "host {host} would stand for two slots");
         self.slots[index].asked.push((host, Standing::Asked));
     }
 
     fn take_spare(&mut self, is_up: impl Fn(NodeId) -> bool) -> Option<NodeId> {
         let at = self.spares.iter().position(|spare| is_up(*spare))?;
+        if mutated(Mutant::FallbackTwice) {
+            return Some(self.spares[at]);
+        }
         Some(self.spares.remove(at))
     }
 
@@ -140,6 +145,10 @@ impl Tally {
 
     /// How many slots have a grant.
     pub(crate) fn granted(&self) -> usize {
+        if mutated(Mutant::SlotTwice) {
+            let asked = self.slots.iter().flat_map(|slot| &slot.asked);
+            return asked.filter(|(_, standing)| *standing == Standing::Granted).count();
+        }
         self.slots.iter().filter(|slot| slot.is_granted()).count()
     }
 

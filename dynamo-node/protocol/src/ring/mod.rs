@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use token::Token;
 
 use crate::id::{Key, NodeId};
+use crate::mutant::{Mutant, mutated};
 
 /// A member and its share of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ fn walk(tokens: &[(Token, NodeId)], start: usize, hosts: usize) -> Vec<NodeId> {
     let (before, from) = tokens.split_at(start);
     let mut list = Vec::with_capacity(hosts);
     for (_, host) in from.iter().chain(before) {
-        if !list.contains(host) {
+        if !list.contains(host) || mutated(Mutant::HostTwice) {
             list.push(*host);
             if list.len() == hosts {
                 break;
