@@ -15,7 +15,6 @@ use std::path::Path;
 
 use crate::budget::{Exhausted, Meter};
 use crate::history::{Builder, History, HistoryError, Lines};
-use compact::CompactError;
 
 pub mod compact;
 pub mod edn;
