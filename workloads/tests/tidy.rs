@@ -28,6 +28,11 @@ impl Source {
         name.replace('\\', "/")
     }
 
+    /// Tests tell stories from top to bottom, and may be as long as those are.
+    fn is_test(&self) -> bool {
+        self.name().contains("/tests")
+    }
+
     /// The lines before the tests, which come last.
     fn without_tests(&self) -> impl Iterator<Item = &str> {
         self.text.lines().take_while(|line| *line != "#[cfg(test)]")
@@ -69,8 +74,7 @@ fn check(wrongs: Vec<String>) {
 fn a_file_can_be_held_in_the_head() {
     let long = sources().into_iter().filter_map(|source| {
         let lines = source.without_tests().count();
-        let is_test = source.name().contains("/tests");
-        (lines > FILE && !is_test).then(|| format!("{}: {lines} lines", source.name()))
+        (lines > FILE && !source.is_test()).then(|| format!("{}: {lines} lines", source.name()))
     });
     check(long.collect());
 }
@@ -78,7 +82,7 @@ fn a_file_can_be_held_in_the_head() {
 #[test]
 fn a_function_fits_on_a_screen() {
     let mut long = Vec::new();
-    for source in sources() {
+    for source in sources().into_iter().filter(|source| !source.is_test()) {
         for (name, lines) in functions(source.without_tests()) {
             let excused = LONG_FUNCTIONS.contains(&(source.name().as_str(), name.as_str()));
             if lines > FUNCTION && !excused {
@@ -118,7 +122,9 @@ fn lines_are_short_and_sources_are_ascii() {
     let mut wrongs = Vec::new();
     for source in sources() {
         for (number, line) in (1..).zip(source.text.lines()) {
-            if line.len() > LINE {
+            // A sample of a format is as long as it is.
+            let is_sample = ["\"", "r#\""].iter().any(|quote| line.trim_start().starts_with(quote));
+            if line.len() > LINE && !is_sample {
                 wrongs.push(format!("{}:{number}: {} columns", source.name(), line.len()));
             }
             if !line.is_ascii() {

@@ -202,8 +202,8 @@ impl<'a> Interpreter<'a> {
 
     /// Begins and ends what is due.
     fn happen(&mut self) {
-        while let Some((_, ends, fault)) =
-            self.timeline.pop_front_if(|(at, _, _)| *at <= self.world.now())
+        while self.next_fault() <= self.world.now()
+            && let Some((_, ends, fault)) = self.timeline.pop_front()
         {
             if ends { fault.end(&mut self.world) } else { fault.begin(&mut self.world) }
         }
