@@ -396,3 +396,18 @@ fn resident() -> usize {
     let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
     pages.unwrap_or(0) * 4_096
 }
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        let rate = self.generated as f64 / self.elapsed.as_secs_f64().max(0.001);
+        write!(
+            f,
+            "{} states, {} to expand, depth {}, {rate:.0} generated/s, {} MiB",
+            self.states,
+            self.open,
+            self.depth,
+            self.memory >> 20
+        )
+    }
+}

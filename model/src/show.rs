@@ -190,11 +190,4 @@ impl Bench {
         }
         lines
     }
-
-    /// How many hosts, messages and steps were kept.
-    #[must_use]
-    pub fn sizes(&self) -> String {
-        let tables = self.lock();
-        format!("{} hosts, {} inputs, {} effects", tables.hosts.len(), tables.inputs.len(), tables.effects())
-    }
 }

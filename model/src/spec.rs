@@ -196,7 +196,7 @@ impl Setup {
 
     /// The identity of node `me`'s directory after `wipes` renewals.
     pub(crate) fn identity(me: u8, wipes: u8) -> Identity {
-        Identity(u64::from(me + 1) << 8 | u64::from(wipes))
+        Identity(u64::from(me + 1) | u64::from(wipes) << 8)
     }
 
     /// A nonce that no other start of any node has.
