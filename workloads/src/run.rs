@@ -19,8 +19,9 @@ use crate::journal::Journal;
 use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Slowness, heal_all};
-use crate::plan::{Plan, PlanError, WorkloadName};
+use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
 use crate::progress::Progress;
+use crate::sim::single;
 use crate::store::Store;
 use crate::verdict::{Document, Latency, Reasons, summary};
 use crate::workload::Workload;
@@ -56,6 +57,10 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
     let store = Store::create(order.out, order.plan)?;
     let mut document = order.empty_document();
     let mut harness = Vec::new();
+    if order.plan.cluster.kind == ClusterKind::Sim {
+        simulate(order, &config, &store, &mut document);
+        return Ok(Finished { store, document });
+    }
     let logs = store.path("logs");
     match LocalCluster::start(order.plan, &store.path("data"), &logs).await {
         Err(error) => harness.push(error.to_string()),
@@ -80,6 +85,20 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         let _ = std::fs::remove_dir_all(store.path("data"));
     }
     Ok(Finished { store, document })
+}
+
+/// The same under virtual time.
+fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Document) {
+    let episodes = single::episodes(order.plan, config);
+    match single::bench(order.plan, order.seed, &episodes, store, document) {
+        Ok(white_box) => {
+            judge(order.plan, config, store, document);
+            single::add(white_box, document);
+            document.conclude(Vec::new());
+        }
+        Err(error) => document.conclude(vec![format!("{error:#}")]),
+    }
+    write(store, document);
 }
 
 /// Workload and faults, then the final phase.
@@ -142,7 +161,7 @@ async fn settle(
 
 /// In an open loop there must be a worker for every operation that may be open at a time: as many
 /// as arrive while one times out.
-fn workers(plan: &Plan) -> usize {
+pub(crate) fn workers(plan: &Plan) -> usize {
     let Some(rate) = plan.workload.rate else { return plan.workload.concurrency };
     let open = (rate * plan.workload.timeout.0.as_secs_f64()).ceil() as usize;
     // More connections than this and the driver is what is measured.

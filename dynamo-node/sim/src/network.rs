@@ -96,6 +96,10 @@ impl Links {
         self.link(from, to).shape = shape;
     }
 
+    pub(crate) fn shape_of(&self, from: NodeId, to: NodeId) -> Shape {
+        self.links[index(from) * self.nodes + index(to)].shape
+    }
+
     pub(crate) fn hold(&mut self, from: NodeId, to: NodeId, message: u64) {
         self.link(from, to).held.push(message);
     }

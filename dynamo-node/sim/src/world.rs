@@ -564,6 +564,12 @@ impl World {
         self.links.shape(from, to, shape);
     }
 
+    /// What a fault adds to a link now.
+    #[must_use]
+    pub fn shape_of(&self, from: NodeId, to: NodeId) -> Shape {
+        self.links.shape_of(from, to)
+    }
+
     /// Sets how far a node's wall clock is off, in microseconds.
     pub fn clock(&mut self, node: NodeId, offset: i64) {
         self.take(Step::Clock { node, offset });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dynamo_protocol::{Config, Member, NodeId, Quorum};
 
-use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Target};
+use super::{Engine, FaultName, Plan, PlanError, Shape, Target};
 
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
@@ -60,9 +60,6 @@ impl Plan {
 
     fn check_cluster(&self) -> Result<(), PlanError> {
         let nodes = self.cluster.nodes;
-        refuse_if(self.cluster.kind == ClusterKind::Sim, || {
-            "cluster sim is not in this build: use --cluster local".to_owned()
-        })?;
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
         })?;

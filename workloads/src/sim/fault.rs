@@ -7,6 +7,7 @@ use dynamo_sim::network::Shape;
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
 
 /// One fault, from its beginning to its end, in microseconds of virtual time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,12 @@ pub struct Fault {
     pub until: u64,
     /// What happens, and to whom.
     pub what: What,
+    /// How the history calls it, if it is to be there.
+    pub journal: Option<Journal>,
 }
+
+/// A fault as the history has it: number, name, and whom it hits.
+pub type Journal = (u64, &'static str, Value);
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +124,7 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
         let kind = *weather.kinds.choose(rng).expect("there are kinds");
         let until = time.min(at + rng.random_range(weather.hold / 10..=2 * weather.hold));
         if let Some(what) = what(kind, nodes, &mut losses, rng) {
-            faults.push(Fault { at, until, what });
+            faults.push(Fault { at, until, what, journal: None });
         }
         at += rng.random_range(weather.gap / 10..=2 * weather.gap);
     }
@@ -201,6 +207,13 @@ fn of_node(node: NodeId, nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     links(nodes).into_iter().filter(|(from, to)| *from == node || *to == node).collect()
 }
 
+/// The links at either end of which one of `nodes` is.
+#[must_use]
+pub fn links_of(nodes: &[NodeId], all: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let touches = |(from, to): &(NodeId, NodeId)| nodes.contains(from) || nodes.contains(to);
+    links(all).into_iter().filter(touches).collect()
+}
+
 fn links(nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
     let pairs = nodes.iter().flat_map(|from| nodes.iter().map(|to| (*from, *to)));
     pairs.filter(|(from, to)| from != to).collect()
@@ -248,6 +261,29 @@ impl Fault {
             }
             What::SlowDisk(node, _) => world.slow_disk(*node, 1),
             What::SyncError(_) | What::BitFlip(_) => {}
+        }
+    }
+
+    /// Whether it is in force now: seen, not assumed.
+    #[must_use]
+    pub fn is_in_force(&self, world: &World) -> bool {
+        match &self.what {
+            What::Kill(nodes) | What::PowerCut(nodes) => {
+                nodes.iter().all(|node| !world.runs(*node))
+            }
+            What::Wipe(node) => !world.runs(*node),
+            What::Pause(nodes) => nodes.iter().all(|node| world.bench().host(*node).is_paused()),
+            What::Cut(links) => links.iter().all(|(from, to)| world.bench().is_cut(*from, *to)),
+            What::Shape(links, shape) => {
+                links.iter().all(|(from, to)| world.shape_of(*from, *to) == *shape)
+            }
+            What::Clock(..)
+            | What::DiskFull(_)
+            | What::ReadErrors(..)
+            | What::WriteErrors(..)
+            | What::SyncError(_)
+            | What::SlowDisk(..)
+            | What::BitFlip(_) => true,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use checker::history::{History, HistoryError};
-use checker::op::{Kind, Op};
+use checker::op::{Kind, Op, Process};
 use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
 use dynamo_sim::World;
 use dynamo_sim::trace;
@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::fault::Fault;
 use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
+use crate::interpreter::Counts;
 
 /// Runs generators one after the other on one world.
 pub struct Interpreter<'a> {
@@ -36,17 +37,6 @@ pub struct Interpreter<'a> {
     /// What every written value was, so that reading it back costs no parsing.
     values: HashMap<Bytes, Value>,
     counts: Counts,
-}
-
-/// Operations by how they ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// They happened.
-    pub ok: u64,
-    /// They surely did not.
-    pub fail: u64,
-    /// Nobody knows.
-    pub info: u64,
 }
 
 struct Open {
@@ -205,8 +195,24 @@ impl<'a> Interpreter<'a> {
         while self.next_fault() <= self.world.now()
             && let Some((_, ends, fault)) = self.timeline.pop_front()
         {
-            if ends { fault.end(&mut self.world) } else { fault.begin(&mut self.world) }
+            let step = if ends { "heal" } else { "inject" };
+            self.note(fault, Kind::Invoke, step);
+            if ends {
+                fault.end(&mut self.world)
+            } else {
+                fault.begin(&mut self.world)
+            }
+            let proven = fault.is_in_force(&self.world) != ends;
+            self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
         }
+    }
+
+    fn note(&mut self, fault: &Fault, kind: Kind, step: &str) {
+        let Some((id, name, whom)) = &fault.journal else { return };
+        let mut value = whom.clone();
+        value["fault"] = (*id).into();
+        value["step"] = step.into();
+        self.push(Op::new(Process::Nemesis, kind, *name).value(value));
     }
 
     fn outcome(&self, answer: Answer) -> Result<Vec<Value>, (Kind, String)> {
@@ -265,7 +271,11 @@ impl<'a> Interpreter<'a> {
                 Outcome::Info
             }
         };
-        self.counts.count(&outcome);
+        match &outcome {
+            Outcome::Ok { .. } => self.counts.ok += 1,
+            Outcome::Fail => self.counts.fail += 1,
+            Outcome::Info => self.counts.info += 1,
+        }
         let at = self.free.partition_point(|free| *free < worker);
         self.free.insert(at, worker);
         let now = Duration::from_micros(self.world.now());
@@ -278,16 +288,6 @@ impl<'a> Interpreter<'a> {
         line.time = self.world.now() * 1_000;
         self.lines.push(line);
         index
-    }
-}
-
-impl Counts {
-    fn count(&mut self, outcome: &Outcome) {
-        match outcome {
-            Outcome::Ok { .. } => self.ok += 1,
-            Outcome::Fail => self.fail += 1,
-            Outcome::Info => self.info += 1,
-        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
+pub mod single;
 
 pub use run::{Outcome, Violation, run};
 pub use scenario::Scenario;

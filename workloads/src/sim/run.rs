@@ -15,9 +15,10 @@ use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Mechanisms, Settings};
 use dynamo_sim::{Configs, World};
 
-use super::interpreter::{Counts, Interpreter};
+use super::interpreter::Interpreter;
 use super::scenario::Scenario;
 use crate::generator::{Action, Read, Reads, TimeLimit};
+use crate::interpreter::Counts;
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
 
