@@ -1,7 +1,6 @@
 //! `dyno model check | list | explore`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -148,14 +147,11 @@ enum DurabilityArg {
 
 /// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused.
 #[must_use]
-pub fn run(args: &ModelArgs) -> ExitCode {
-    match carry_out(args) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => {
-            eprintln!("dyno model: {error:#}");
-            ExitCode::from(254)
-        }
-    }
+pub fn run(args: &ModelArgs) -> u8 {
+    carry_out(args).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        254
+    })
 }
 
 fn carry_out(args: &ModelArgs) -> anyhow::Result<u8> {

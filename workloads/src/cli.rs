@@ -30,6 +30,8 @@ struct CommandLine {
 enum Command {
     /// Run a workload against a cluster while faults happen, and say what was lost.
     Test(Box<TestArgs>),
+    /// Check the node's own protocol code exhaustively.
+    Model(Box<model::cli::ModelArgs>),
     /// Judge recorded histories, this bench's or others'.
     Check(CheckArgs),
     /// Write a history to test checkers with.
@@ -128,6 +130,7 @@ where
             checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
         }
         Ok(CommandLine { command: Command::Generate(args) }) => generate(&args),
+        Ok(CommandLine { command: Command::Model(args) }) => model::cli::run(&args),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
         Ok(CommandLine { command: Command::Sim(args) }) => sim(&args),
         Ok(CommandLine { command: Command::Replay(args) }) => replay(&args),
