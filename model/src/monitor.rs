@@ -165,9 +165,11 @@ fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
 
 fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
     let (index, at) = requested(request);
-    let waits = step.world.clients.get(index).is_some_and(|client| {
-        client.waits_at == node + 1 && client.step == at
-    });
+    let waits = step
+        .world
+        .clients
+        .get(index)
+        .is_some_and(|client| client.waits_at == node + 1 && client.step == at);
     if !waits {
         step.world.ghost.flags |= flag::ANSWERED_TWICE;
         return;
