@@ -75,8 +75,9 @@ fn note_forwarded(step: &mut Step<'_>, input: u32, effect: &Effect) {
 fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     let Some(put) = writer(step, input, mint) else { return };
     step.world.ghost.stand_ins += u8::from(mint.role != Role::Home);
-    check_dot(step, node, put, mint);
+    // First, so that a tombstone, which only its stamp tells, is seen to hold what it overwrote.
     step.world.ghost.stamps[usize::from(put)] = mint.stamp;
+    check_dot(step, node, put, mint);
 }
 
 fn writer(step: &mut Step<'_>, input: u32, mint: Mint) -> Option<u8> {

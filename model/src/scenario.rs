@@ -193,7 +193,7 @@ pub fn defaults() -> Vec<Scenario> {
         lww,
         &[("contexts-closed", 3), ("acknowledged-kept", 4)],
     );
-    let mut group = spec("p,g");
+    let mut group = spec("p");
     (group.durability, group.faults.power_cuts, group.faults.restarts) = (Durability::Group, 1, 1);
     add("power-cut", "what was acknowledged was synced", group, &[]);
     let mut buffered = spec("p");
@@ -203,7 +203,7 @@ pub fn defaults() -> Vec<Scenario> {
         "buffered",
         "the paper's buffered writes: one power cut and an acknowledged put is gone",
         buffered,
-        &[("acknowledged-kept", 2)],
+        &[("acknowledged-kept", 1)],
     );
     add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
     scenarios
