@@ -1,7 +1,7 @@
 //! Breadth-first search over any stateright `Model` whose states pack into words.
 //!
 //! stateright's own checkers keep whole states (breadth first) or give no shortest traces (depth
-//! first), and keep no checkpoint. This one is one thread, breadth first, so that the first state
+//! first). This one is one thread, breadth first, so that the first state
 //! found to break a claim is one of the nearest. Of a state that was seen it keeps its fingerprint (8
 //! bytes), its parent (4), which of the parent's actions led to it (2), and its place in the hash
 //! table (5 to 10); whole states are kept, packed, for the layer being expanded and the next one.
@@ -49,7 +49,7 @@ pub struct Progress {
     pub depth: usize,
     /// States found that were not expanded yet.
     pub open: usize,
-    /// Time spent, before the checkpoint included.
+    /// Time spent in all runs of the search.
     pub elapsed: Duration,
     /// The process's resident memory, in bytes; 0 where the system does not tell.
     pub memory: usize,
@@ -68,7 +68,7 @@ pub struct Outcome<A> {
     pub found: Vec<Option<Vec<A>>>,
 }
 
-/// A search that can be stopped and gone on with.
+/// A search: [`Search::run`] again goes on where a budget ended it.
 pub struct Search<'m, M: Compact> {
     model: &'m M,
     pub(crate) seen: Seen,
@@ -254,64 +254,11 @@ impl<'m, M: Compact> Search<'m, M> {
         let next = self.model.next_state(state, action);
         (action, next.expect("a step that was taken once can be taken again"))
     }
-
-    /// Brings back the whole states of the last layer, which is what a checkpoint leaves out, by
-    /// taking the recorded steps again. The first fingerprint that differs is an error: the
-    /// checkpoint is of another model.
-    pub(crate) fn rebuild(&mut self, expanded: usize) -> Result<(), u32> {
-        let needed = self.seen.ancestors(self.layers.last().copied().unwrap_or(0));
-        let mut states = Packed::default();
-        let mut numbers: Vec<u32> = Vec::new();
-        for state in self.model.init_states() {
-            states.push(|words| self.model.pack(&state, words));
-            numbers.push(0);
-        }
-        let mut ends = self.layers[1..].to_vec();
-        ends.push(u32::try_from(self.seen.len()).expect("states are counted in 32 bits"));
-        let (mut layer, mut next) = (states, Packed::default());
-        for depth in 1..self.layers.len() + 1 {
-            let range = ends[depth - 1]..ends.get(depth).copied().unwrap_or(ends[depth - 1]);
-            if range.is_empty() {
-                break;
-            }
-            next.words.clear();
-            next.ends.clear();
-            let mut met = Vec::new();
-            let mut parent: Option<(u32, M::State)> = None;
-            for at in range.filter(|at| needed[*at as usize]) {
-                let from = self.seen.parents[at as usize];
-                if parent.as_ref().is_none_or(|(number, _)| *number != from) {
-                    let place = numbers.binary_search(&from).map_err(|_| at)?;
-                    parent = Some((from, self.model.unpack(layer.get(place))));
-                }
-                let Some((_, state)) = &parent else { return Err(at) };
-                let (_, child) = self.follow(state, self.seen.ordinals[at as usize]);
-                if self.model.fingerprint(&child) != self.seen.fingerprints[at as usize] {
-                    return Err(at);
-                }
-                next.push(|words| self.model.pack(&child, words));
-                met.push(at);
-            }
-            std::mem::swap(&mut layer, &mut next);
-            numbers = met;
-        }
-        self.layer = layer;
-        self.expanded = expanded;
-        Ok(())
-    }
-
-    /// What a checkpoint has to say besides [`Seen`]. A layer is begun again from its start: the
-    /// states of the next one that were met already are cut off.
-    pub(crate) fn at_layer_start(&self) -> usize {
-        self.seen.len() - self.next.len()
-    }
 }
 
 impl Progress {
     fn exceeds(&self, budget: &Budget) -> bool {
-        self.elapsed >= budget.time
-            || self.states >= budget.states
-            || self.memory >= budget.memory
+        self.elapsed >= budget.time || self.states >= budget.states || self.memory >= budget.memory
     }
 }
 
@@ -331,14 +278,6 @@ impl Seen {
         Some(at)
     }
 
-    pub(crate) fn restore(fingerprints: Vec<u64>, parents: Vec<u32>, ordinals: Vec<u16>) -> Self {
-        let mut table = HashTable::with_capacity(fingerprints.len());
-        for (at, fingerprint) in (0_u32..).zip(&fingerprints) {
-            table.insert_unique(*fingerprint, at, |at| fingerprints[*at as usize]);
-        }
-        Self { table, fingerprints, parents, ordinals }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.fingerprints.len()
     }
@@ -351,18 +290,6 @@ impl Seen {
         }
         ordinals.reverse();
         ordinals
-    }
-
-    /// Which states lie on a path to one at or after `first`.
-    fn ancestors(&self, first: u32) -> Vec<bool> {
-        let mut needed = vec![false; self.len()];
-        for at in (0..self.len()).rev() {
-            if at >= first as usize || needed[at] {
-                needed[at] = true;
-                needed[self.parents[at] as usize] = true;
-            }
-        }
-        needed
     }
 
     fn bytes_per_state(&self) -> f64 {
@@ -382,11 +309,6 @@ impl Packed {
     fn get(&self, at: usize) -> &[u32] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.words[start..self.ends[at]]
-    }
-
-    fn push(&mut self, pack: impl FnOnce(&mut Vec<u32>)) {
-        pack(&mut self.words);
-        self.ends.push(self.words.len());
     }
 }
 

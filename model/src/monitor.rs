@@ -75,8 +75,9 @@ fn note_forwarded(step: &mut Step<'_>, input: u32, effect: &Effect) {
 fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     let Some(put) = writer(step, input, mint) else { return };
     step.world.ghost.stand_ins += u8::from(mint.role != Role::Home);
-    check_dot(step, node, put, mint);
+    // First, so that a tombstone, which only its stamp tells, is seen to hold what it overwrote.
     step.world.ghost.stamps[usize::from(put)] = mint.stamp;
+    check_dot(step, node, put, mint);
 }
 
 fn writer(step: &mut Step<'_>, input: u32, mint: Mint) -> Option<u8> {
@@ -165,9 +166,11 @@ fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
 
 fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
     let (index, at) = requested(request);
-    let waits = step.world.clients.get(index).is_some_and(|client| {
-        client.waits_at == node + 1 && client.step == at
-    });
+    let waits = step
+        .world
+        .clients
+        .get(index)
+        .is_some_and(|client| client.waits_at == node + 1 && client.step == at);
     if !waits {
         step.world.ghost.flags |= flag::ANSWERED_TWICE;
         return;

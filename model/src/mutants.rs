@@ -39,8 +39,14 @@ pub struct Trialled {
     pub trace: Vec<String>,
 }
 
-const LOST: &[&str] =
-    &["acknowledged-kept", "w-copies", "converges", "dots-closed", "dots-unique", "assertions-hold"];
+const LOST: &[&str] = &[
+    "acknowledged-kept",
+    "w-copies",
+    "converges",
+    "dots-closed",
+    "dots-unique",
+    "assertions-hold",
+];
 const HELD: &[&str] = &["held-by-w-at-acknowledgement", "w-copies", "acknowledged-kept"];
 const FRESH: &[&str] = &["regular-gets", "read-your-writes"];
 const ORDER: &[&str] = &[
@@ -130,9 +136,10 @@ impl Trial {
     /// If the core refuses the configuration.
     pub fn run(&self, budget: &Budget) -> Result<Trialled, SpecError> {
         let is_killer = |name: &str| self.killers.contains(&name);
-        let until = CLAIMS.iter().enumerate().filter(|(_, claim)| {
-            claim.kind == Kind::Always && is_killer(claim.name)
-        });
+        let until = CLAIMS
+            .iter()
+            .enumerate()
+            .filter(|(_, claim)| claim.kind == Kind::Always && is_killer(claim.name));
         let until = until.fold(0, |bits, (at, _)| bits | 1 << at);
         let budget = Budget { until, ..*budget };
         let checked = check(&Scenario::of(self.spec.clone()), &budget, &mut |_| ())?;

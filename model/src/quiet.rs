@@ -34,6 +34,9 @@ mod tests {
     #[test]
     fn a_panic_is_caught_with_its_text() {
         assert_eq!(super::catch(|| ()), None);
-        assert_eq!(super::catch(|| panic!("dot {} is not closed", 1)).unwrap(), "dot 1 is not closed");
+        assert_eq!(
+            super::catch(|| panic!("dot {} is not closed", 1)).unwrap(),
+            "dot 1 is not closed"
+        );
     }
 }

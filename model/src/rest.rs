@@ -67,7 +67,9 @@ pub(crate) fn judge(bench: &Bench, tables: &mut Tables, world: &World) -> Option
     Some(Rest {
         equal_after_handoff,
         equal_after_reads,
-        shows_acknowledged: shown(&|shown| values & !ghost.closure(shown | deleted_over(world, bench)) == 0),
+        shows_acknowledged: shown(&|shown| {
+            values & !ghost.closure(shown | deleted_over(world, bench)) == 0
+        }),
         resurrected: drain.shown.iter().flatten().any(|shown| shown & overwritten != 0),
     })
 }
@@ -78,9 +80,11 @@ fn deleted_over(world: &World, bench: &Bench) -> Versions {
 }
 
 fn is_at_rest(bench: &Bench, tables: &Tables, world: &World) -> bool {
-    let done = world.clients.iter().zip(bench.spec.script.clients()).all(|(client, steps)| {
-        client.waits_at == 0 && usize::from(client.step) >= steps.len()
-    });
+    let done = world
+        .clients
+        .iter()
+        .zip(bench.spec.script.clients())
+        .all(|(client, steps)| client.waits_at == 0 && usize::from(client.step) >= steps.len());
     done && world.flight.iter().all(|message| {
         let wire = tables.wire(*message);
         let up = tables.facts(world.hosts[usize::from(wire.to)]).up;
@@ -143,8 +147,7 @@ impl Drain<'_> {
             let at = usize::try_from(at).expect("one read a home");
             self.shown[at] = match reply {
                 Reply::Got { values, .. } => {
-                    let writers =
-                        values.iter().filter_map(|value| bench.spec.script.writer(value));
+                    let writers = values.iter().filter_map(|value| bench.spec.script.writer(value));
                     Some(writers.fold(0, |all, number| all | 1 << number))
                 }
                 _ => None,
@@ -172,7 +175,11 @@ impl Drain<'_> {
             store(host).records.keys().any(|place| matches!(place.role, Role::Hint(_)))
         });
         let set = |host: &u32| {
-            store(host).records.get(&place).filter(|r| !r.set.is_empty()).map(|r| stable_hash(&r.set))
+            store(host)
+                .records
+                .get(&place)
+                .filter(|r| !r.set.is_empty())
+                .map(|r| stable_hash(&r.set))
         };
         let homes = &self.hosts[..self.bench.setup.homes()];
         !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))

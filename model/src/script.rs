@@ -37,7 +37,9 @@ pub struct Script {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScriptError {
     /// A letter that is no operation.
-    #[error("{letter:?} in script {script:?}: use p (put), g (get), d (delete), and a comma between clients")]
+    #[error(
+        "{letter:?} in script {script:?}: use p (put), g (get), d (delete), and a comma between clients"
+    )]
     Letter {
         /// The letter.
         letter: char,
@@ -193,7 +195,10 @@ mod tests {
         let script: Script = "pgd,p".parse().unwrap();
         assert_eq!(script.to_string(), "pgd,p");
         assert_eq!(script.puts(), 3);
-        assert_eq!([script.put(0, 0), script.put(0, 1), script.put(0, 2)], [Some(0), None, Some(1)]);
+        assert_eq!(
+            [script.put(0, 0), script.put(0, 1), script.put(0, 2)],
+            [Some(0), None, Some(1)]
+        );
         assert_eq!(script.puts_of(1), 0b100);
         assert_eq!(script.deletes(), 0b010);
         assert_eq!(script.value(1), None);

@@ -108,7 +108,6 @@ pub(crate) struct RecordFacts {
     pub(crate) tombs: SmallVec<[u32; 2]>,
     /// What the record has seen.
     pub(crate) context: u32,
-    pub(crate) set: u64,
     pub(crate) siblings: u8,
 }
 
@@ -168,10 +167,6 @@ impl<T: Hash + Eq> Interner<T> {
     /// A hash of the value that does not depend on its number.
     pub(crate) fn hash(&self, number: u32) -> u64 {
         self.hashes[number as usize]
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.values.len()
     }
 }
 
@@ -280,11 +275,6 @@ impl Tables {
         })
     }
 
-    /// How many steps of the core were computed.
-    pub(crate) fn effects(&self) -> usize {
-        self.effects.len()
-    }
-
     fn mints(
         &mut self,
         setup: &Setup,
@@ -316,9 +306,10 @@ impl Tables {
 
     fn look_at(&mut self, setup: &Setup, number: u32) -> Facts {
         let host = self.hosts.get(number).clone();
-        let timers = host.timers.iter().map(|timer| {
-            (*timer, self.input(setup, HostInput::Handle(Input::Timer(*timer))))
-        });
+        let timers = host
+            .timers
+            .iter()
+            .map(|timer| (*timer, self.input(setup, HostInput::Handle(Input::Timer(*timer)))));
         let timers = timers.collect();
         let disk = host.disk();
         let records =
@@ -344,7 +335,6 @@ impl Tables {
             foreign: writers.contains(&None),
             tombs: tombs.into_iter().map(|stamp| self.stamps.intern(stamp).0).collect(),
             context: self.context(set.context()),
-            set: stable_hash(set),
             siblings: u8::try_from(set.len()).unwrap_or(u8::MAX),
         }
     }
@@ -379,7 +369,6 @@ fn dots(set: &DottedSet, wanted: impl Fn(&Option<Bytes>) -> bool) -> Vec<Stamp> 
     let versions = set.versions().iter().filter(|version| wanted(&version.value));
     versions.map(|version| Stamp::Dot(version.dot)).collect()
 }
-
 
 /// The version a step minted at `place`: the core says the dot; a clock is found by comparing the
 /// record before and after.

@@ -129,7 +129,12 @@ impl World {
         words.extend_from_slice(&self.flight);
         for client in &self.clients {
             words.push(client.context);
-            words.push(u32::from_le_bytes([client.step, client.waits_at, client.read, client.seen]));
+            words.push(u32::from_le_bytes([
+                client.step,
+                client.waits_at,
+                client.read,
+                client.seen,
+            ]));
             words.push(u32::from_le_bytes([client.must, client.floor, 0, 0]));
         }
         let spent = &self.spent;
