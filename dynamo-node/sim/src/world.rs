@@ -246,7 +246,7 @@ impl World {
                 self.now = self.now.max(limit);
                 return None;
             }
-            let Some(Reverse(due)) = self.queue.pop() else { return None };
+            let Reverse(due) = self.queue.pop()?;
             self.now = due.at;
             self.happen(due.what);
         }
