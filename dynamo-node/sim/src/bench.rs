@@ -450,9 +450,10 @@ impl Bench {
         loop {
             let host = &mut self.hosts[index(id)];
             let durable = host.disk.synced();
-            let Some((_, output)) = host.held.pop_front_if(|(batch, _)| *batch <= durable) else {
+            if host.held.front().is_none_or(|(batch, _)| *batch > durable) {
                 return;
-            };
+            }
+            let Some((_, output)) = host.held.pop_front() else { return };
             self.let_out(id, output);
         }
     }

@@ -176,7 +176,7 @@ impl Disk {
     /// What was not durable is gone, but for the oldest `keep` batches of it.
     pub(crate) fn crash(&mut self, keep: u64) {
         let kept = self.durable_batch() + keep;
-        while let Some(undo) = self.undo.pop_back_if(|undo| undo.batch > kept) {
+        while let Some(undo) = self.pop_undo(kept) {
             if mutated(Mutant::TornBatch) && undo.batch == kept + 1 && self.is_first_of_batch(&undo)
             {
                 continue;
@@ -211,9 +211,15 @@ impl Disk {
     }
 
     fn undo_after(&mut self, kept: u64) {
-        while let Some(undo) = self.undo.pop_back_if(|undo| undo.batch > kept) {
+        while let Some(undo) = self.pop_undo(kept) {
             self.take_back(undo.what);
         }
+    }
+
+    /// The newest change of a batch after `kept`.
+    fn pop_undo(&mut self, kept: u64) -> Option<Undo> {
+        self.undo.back().filter(|undo| undo.batch > kept)?;
+        self.undo.pop_back()
     }
 
     fn take_back(&mut self, what: Before) {

@@ -26,7 +26,8 @@ impl Flight {
     pub(crate) fn take(&mut self, number: u64) -> Option<Envelope> {
         let slot = self.slot(number)?;
         let taken = self.slots.get_mut(slot)?.take();
-        while self.slots.pop_front_if(|slot| slot.is_none()).is_some() {
+        while self.slots.front().is_some_and(Option::is_none) {
+            self.slots.pop_front();
             self.first += 1;
         }
         taken

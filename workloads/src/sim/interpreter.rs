@@ -192,9 +192,8 @@ impl<'a> Interpreter<'a> {
 
     /// Begins and ends what is due.
     fn happen(&mut self) {
-        while self.next_fault() <= self.world.now()
-            && let Some((_, ends, fault)) = self.timeline.pop_front()
-        {
+        while self.next_fault() <= self.world.now() {
+            let Some((_, ends, fault)) = self.timeline.pop_front() else { return };
             let step = if ends { "heal" } else { "inject" };
             self.note(fault, Kind::Invoke, step);
             if ends {
