@@ -1,5 +1,7 @@
 //! No reduction changes a verdict: each is compared with the model that leaves nothing out.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
 use model::{Budget, CLAIMS, Kind, Reductions, Search, Spec};
 

@@ -1,5 +1,7 @@
 //! The verdicts the protocol is known to have, and what each costs to find.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
 use model::{Budget, CLAIMS, Expected, Report, Scenario, Spec, check, claim, defaults};
 
@@ -44,7 +46,6 @@ fn paper_clocks_lose_an_acknowledged_put_in_three_steps() {
 /// One writer, one client that gets twice, no fault: over every N to 4, R and W, gets are stale after
 /// an acknowledgement iff R+W <= N; and free of new-then-old iff R = N, or with write-back R+W > N.
 #[test]
-#[ignore = "finding: with R < W atomic gets invert, as R answers that agree are not yet W copies"]
 fn the_sweep_over_r_and_w_is_as_the_table_says_cell_for_cell() {
     for n in 1..=4 {
         for r in 1..=n {
