@@ -1,5 +1,7 @@
 //! The search keeps its budgets: out of one is `unknown`, with how far it got.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::{Duration, Instant};
 
 use checker::budget::{Budget, peak_bytes, resident_bytes};

@@ -1,5 +1,7 @@
 //! The compact form holds what JSON lines hold, and hostile bytes end in an error.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use checker::budget::Budget;

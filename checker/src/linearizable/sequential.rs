@@ -136,13 +136,16 @@ impl<S: Spec> Sequential<S> {
     }
 }
 
+/// A time, and which part of it.
+type Instant = (u64, u32);
+
 /// The calls with times that tell those of one process apart: where one begins at the instant at
 /// which the one before it returned, that instant is split in two. This makes intervals shorter
 /// and never longer, so what is linearizable then was so before, and now in program order too.
 fn in_turn<O: Clone>(objects: &[Object<O>]) -> Cow<'_, [Object<O>]> {
     // Of each process when its last call returned, and in which part of that instant.
-    let mut last: HashMap<u64, (u64, u32)> = HashMap::new();
-    let mut times: Vec<((u64, u32), Option<(u64, u32)>)> = Vec::new();
+    let mut last: HashMap<u64, Instant> = HashMap::new();
+    let mut times: Vec<(Instant, Option<Instant>)> = Vec::new();
     let mut places: Vec<(usize, usize)> = Vec::new();
     for (at, object) in objects.iter().enumerate() {
         places.extend((0..object.calls.len()).map(|call| (at, call)));
@@ -151,7 +154,7 @@ fn in_turn<O: Clone>(objects: &[Object<O>]) -> Cow<'_, [Object<O>]> {
     places.sort_by_key(|place| (call(*place).invoked, call(*place).name));
     for place in &places {
         let Call { process, invoked, returned, .. } = *call(*place);
-        let part = |time: u64, (last, part): (u64, u32)| if last == time { part } else { 0 };
+        let part = |time: u64, (last, part): Instant| if last == time { part } else { 0 };
         let begun = last.get(&process).map_or(0, |last| part(invoked, (last.0, last.1 + 1)));
         let begun = (invoked, begun);
         let ended = returned.map(|time| (time, part(time, begun)));
@@ -161,11 +164,11 @@ fn in_turn<O: Clone>(objects: &[Object<O>]) -> Cow<'_, [Object<O>]> {
     if times.iter().all(|(begun, _)| begun.1 == 0) {
         return Cow::Borrowed(objects);
     }
-    let mut instants: Vec<(u64, u32)> =
+    let mut instants: Vec<Instant> =
         times.iter().flat_map(|(begun, ended)| [Some(*begun), *ended]).flatten().collect();
     instants.sort_unstable();
     instants.dedup();
-    let rank = |time: (u64, u32)| instants.partition_point(|instant| *instant < time) as u64;
+    let rank = |time: Instant| instants.partition_point(|instant| *instant < time) as u64;
     let mut told = objects.to_vec();
     for (place, (begun, ended)) in places.iter().zip(times) {
         let call = &mut told[place.0].calls[place.1];
