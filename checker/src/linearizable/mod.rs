@@ -30,6 +30,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hashbrown::HashSet;
+
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds};
 use crate::history::History;
@@ -203,12 +205,23 @@ impl<S: Spec> Linearizable<S> {
     }
 
     /// A small part of the calls that cannot be explained. What begins after the stuck call has
-    /// returned plays no part in it.
+    /// returned plays no part in it; what returns after that is still open where its result may
+    /// come from what is left out.
     fn small_part(&self, object: &Object<S::Op>, stuck: u32, meter: &Meter) -> Wrong {
         const LONGEST: Duration = Duration::from_secs(5);
         let end = object.calls[stuck as usize].returned.unwrap_or(u64::MAX);
         let until = object.calls.partition_point(|call| call.invoked <= end);
-        let calls = &object.calls[..until];
+        let mut calls = object.calls[..until].to_vec();
+        let ops: Vec<&S::Op> = object.calls.iter().map(|call| &call.op).collect();
+        let ties = self.spec.ties(&ops);
+        let made_later: HashSet<u32> =
+            ties[until..].iter().flat_map(|tie| &tie.makes).copied().collect();
+        for (call, tie) in calls.iter_mut().zip(&ties) {
+            let from_later = tie.uses.iter().any(|thing| made_later.contains(thing));
+            if call.returned > Some(end) && (self.spec.is_observer(&call.op) || from_later) {
+                call.returned = None;
+            }
+        }
         let mut meter = meter.within(LONGEST);
         let is_wrong = |part: &[Call<S::Op>]| {
             meter.look()?;
@@ -218,7 +231,7 @@ impl<S: Spec> Linearizable<S> {
                 Answer::Unknown { .. } => Err(Exhausted::Stopped),
             }
         };
-        let shrunk = shrink::shrink(&self.spec, calls, stuck, is_wrong);
+        let shrunk = shrink::shrink(&self.spec, &calls, stuck, is_wrong);
         let kept: Vec<Call<S::Op>> =
             shrunk.kept.iter().map(|at| calls[*at as usize].clone()).collect();
         let again = frontier::search(&self.spec, &kept, &mut meter);
