@@ -1,3 +1,24 @@
-//! `dyno`: the bench.
+//! `dyno`: the whole bench in one command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "dyno", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Hosts on one machine, each with its own sshd.
+    Lab(workloads::lab::cli::LabArgs),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Lab(args) => workloads::lab::cli::run(args),
+    }
+}
