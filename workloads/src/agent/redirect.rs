@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::nft::{self, MARK};
 use super::proto::Peer;
-use crate::proxy::{Carried, Pair, Shape};
+use crate::proxy::{Connection, Shape};
 
 /// A peer that does not answer the dial for so long is given up, as a kernel would in the end.
 const DIAL: Duration = Duration::from_secs(20);
@@ -77,23 +77,26 @@ impl Redirect {
 
 async fn accept(listener: TcpListener, flows: Arc<BTreeMap<NodeId, Flows>>) {
     let mut connections = JoinSet::new();
+    let mut count = 0_u32;
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 // Out of descriptors, or the dialler is gone again: the next one may do better.
                 let Ok((dialled, _)) = accepted else { tokio::task::yield_now().await; continue };
-                connections.spawn(serve(dialled, flows.clone()));
+                // Each connection has jitter of its own, one stream each way.
+                count = count.wrapping_add(2);
+                connections.spawn(serve(dialled, flows.clone(), count));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(dialled: TcpStream, flows: Arc<BTreeMap<NodeId, Flows>>) {
+async fn serve(dialled: TcpStream, flows: Arc<BTreeMap<NodeId, Flows>>, stream: u32) {
     let Some(meant) = original(&dialled) else { return };
     let Some(flows) = flows.values().find(|flows| flows.at == meant) else { return };
-    let carried = Carried::new(flows.there.subscribe(), flows.back.subscribe());
-    carried.run(dialled, async { timeout(DIAL, dial(meant)).await? }).await;
+    let connection = Connection::of(flows.there.subscribe(), flows.back.subscribe(), stream);
+    connection.carry(dialled, async { timeout(DIAL, dial(meant)).await? }).await;
 }
 
 /// Where the node meant its connection to go.

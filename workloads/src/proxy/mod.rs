@@ -16,17 +16,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dynamo_protocol::NodeId;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use ping::{Observed, Ping};
+pub use ping::{Observed, Ping, Way};
 pub use shape::Shape;
 
-use connection::{Connection, Traffic};
+pub(crate) use connection::Connection;
+pub(crate) use ping::round_trip;
+
+use connection::Traffic;
 
 /// An end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum End {
     /// The clients, all together.
     Clients,
@@ -35,7 +39,7 @@ pub enum End {
 }
 
 /// From one end to another: of a link, who dials and who listens; of a flow, who is heard by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pair {
     /// Who dials or speaks.
     pub from: End,

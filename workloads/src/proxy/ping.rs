@@ -95,7 +95,8 @@ fn way((received, sent): (u64, u64)) -> Way {
     }
 }
 
-async fn round_trip(socket: TcpStream) -> Option<()> {
+/// Has whoever listens at the other end answer a ping.
+pub(crate) async fn round_trip(socket: TcpStream) -> Option<()> {
     let (sender, mut connection) = h2::client::handshake(socket).await.ok()?;
     let mut pings = connection.ping_pong()?;
     let answered = tokio::select! {
