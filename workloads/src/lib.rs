@@ -1,5 +1,7 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
 
+pub mod agent;
+pub mod cluster;
 pub mod generator;
 pub mod lab;
 pub mod plan;

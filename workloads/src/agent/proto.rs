@@ -22,7 +22,7 @@ const LONGEST: usize = 4 << 20;
 
 /// From the driver.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Call {
+pub(super) struct Call {
     /// Counts up within a run.
     pub id: u64,
     /// What is to be done.
@@ -120,7 +120,7 @@ pub struct Probe {
 
 /// From an agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Reply {
+pub(super) struct Reply {
     /// Of the call it answers.
     pub id: u64,
     /// What the system says of the node's process, now.

@@ -36,7 +36,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 pub use state::{HostState, State};
-pub use tools::{lacking, privilege, Privilege};
+pub(crate) use tools::path as program_path;
+pub use tools::{Privilege, lacking, privilege};
 
 use parent::Parent;
 

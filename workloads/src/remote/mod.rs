@@ -16,7 +16,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use binary::Binary;
-pub use inventory::{Host, Inventory};
+pub use inventory::{Host, Inventory, InventoryError};
+pub(crate) use inventory::check_dir;
 pub use secret::Secret;
 pub use ssh::Ssh;
 
@@ -63,6 +64,14 @@ impl RemoteError {
     pub fn lasting(host: &str, reason: impl std::fmt::Display) -> Self {
         Self { host: host.to_owned(), reason: reason.to_string(), is_final: true }
     }
+}
+
+/// A number nobody else has: names runs, probes and files that are not whole yet. It is no choice
+/// of a run, so it does not come from the plan's seed.
+#[must_use]
+pub(crate) fn unique() -> u64 {
+    use rand::TryRngCore;
+    rand::rngs::OsRng.try_next_u64().expect("the system has randomness")
 }
 
 #[cfg(test)]

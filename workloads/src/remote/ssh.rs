@@ -190,7 +190,7 @@ impl Ssh {
             let _ = sftp.mkdir(Path::new(folder), 0o700);
         }
         // Under a name of its own until it is whole: two drivers may be at it.
-        let partial = format!("{}/upload-{:016x}", Binary::FOLDER, rand::random::<u64>());
+        let partial = format!("{}/upload-{:016x}", Binary::FOLDER, super::unique());
         let partial = Path::new(&partial);
         let written = self.write(&sftp, partial).and_then(|()| {
             let flags = RenameFlags::OVERWRITE | RenameFlags::ATOMIC | RenameFlags::NATIVE;
