@@ -1,1 +1,42 @@
-//! A Dynamo node: the tokio and tonic shell around dynamo-protocol.
+//! A Dynamo node: the tokio and tonic shell around [`dynamo_protocol`].
+//!
+//! No rule of the protocol is here. The shell turns calls into inputs, makes the core's changes durable,
+//! and only then carries out what the core wants done.
+//!
+//! ```text
+//! rpc, timers -> driver -> Node::handle -> storage -> committer
+//!                             |                          |  durable
+//!                             +--------- outputs --------+--> transport, rpc, timers
+//! ```
+//!
+//! [`start`] runs a node in this process, [`Client`] talks to one, [`cli`] is the command line.
+
+pub mod cli;
+mod client;
+mod clock;
+mod commit;
+mod config;
+mod driver;
+mod http2;
+mod queue;
+mod replies;
+mod rpc;
+mod server;
+pub mod storage;
+mod telemetry;
+mod timers;
+mod transport;
+mod wire;
+
+/// The network's messages, as compiled from `proto/dynamo.proto`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::use_self)]
+mod proto {
+    tonic::include_proto!("dynamo.v1");
+}
+
+pub use client::{Admin, Client, ClientError, Got};
+pub use clock::Skew;
+pub use config::{DEFAULT_CLUSTER, Options, Storage};
+pub use driver::Fatal;
+pub use proto::{Counters, Replica, ReplicaRecord, StatusReport, replica::State as ReplicaState};
+pub use server::{Ended, Running, StartError, start};

@@ -1,7 +1,7 @@
 //! Envelopes.
 
 use dynamo_protocol::{
-    Answer, ClientOp, Context, Envelope, Identity, Message, OpId, Role, Siblings, Versioning,
+    Answer, ClientOp, Context, Envelope, Identity, Message, OpId, Role, Siblings,
 };
 
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
@@ -70,26 +70,19 @@ fn answer_to_proto(answer: Answer) -> proto::Fetched {
     }
 }
 
-/// An envelope that has arrived in a cluster of `versioning`.
-pub(crate) fn envelope_from_proto(
-    envelope: proto::Envelope,
-    versioning: Versioning,
-) -> Result<Envelope, Malformed> {
+/// An envelope that has arrived.
+pub(crate) fn envelope_from_proto(envelope: proto::Envelope) -> Result<Envelope, Malformed> {
     let op = envelope.op.map(|op| OpId { incarnation: op.incarnation, seq: op.seq });
     let message = envelope.message.ok_or(Malformed::Missing("the message"))?;
     Ok(Envelope {
         from: node_id(envelope.from)?,
         identity: Identity(envelope.identity),
         to: node_id(envelope.to)?,
-        message: message_from_proto(op, message, versioning)?,
+        message: message_from_proto(op, message)?,
     })
 }
 
-fn message_from_proto(
-    op: Option<OpId>,
-    message: Wire,
-    versioning: Versioning,
-) -> Result<Message, Malformed> {
+fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malformed> {
     let op = || op.ok_or(Malformed::Missing("the operation"));
     Ok(match message {
         Wire::Forward(forward) => {
@@ -103,7 +96,7 @@ fn message_from_proto(
                 None => Role::Home,
                 Some(target) => Role::Hint(node_id(target)?),
             };
-            let set = siblings_from_proto(store.set, versioning)?;
+            let set = siblings_from_proto(store.set)?;
             Message::Store { op: op()?, role, key: key(store.key)?, set }
         }
         Wire::Stored(stored) => {
@@ -112,7 +105,7 @@ fn message_from_proto(
         }
         Wire::Fetch(fetch) => Message::Fetch { op: op()?, key: key(fetch.key)? },
         Wire::Fetched(fetched) => {
-            Message::Fetched { op: op()?, answer: answer_from_proto(fetched, versioning)? }
+            Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }
         Wire::Ping(proto::Ping {}) => Message::Ping,
         Wire::Pong(proto::Pong {}) => Message::Pong,
@@ -130,11 +123,11 @@ fn forward_from_proto(forward: proto::Forward) -> Result<ClientOp, Malformed> {
     })
 }
 
-fn answer_from_proto(fetched: proto::Fetched, versioning: Versioning) -> Result<Answer, Malformed> {
+fn answer_from_proto(fetched: proto::Fetched) -> Result<Answer, Malformed> {
     Ok(match fault_from_proto(fetched.fault)? {
         Some(error) => Answer::Failed(error),
         None => {
-            let set = siblings_from_proto(fetched.set, versioning)?;
+            let set = siblings_from_proto(fetched.set)?;
             Answer::Known { set, votes: fetched.votes }
         }
     })
@@ -142,7 +135,7 @@ fn answer_from_proto(fetched: proto::Fetched, versioning: Versioning) -> Result<
 
 /// About how many bytes an envelope takes in a queue and on the wire.
 pub(crate) fn weight(envelope: &Envelope) -> usize {
-    const FIXED: usize = 64;
+    const FIXED: usize = 96;
     FIXED
         + match &envelope.message {
             Message::Forward { request, .. } => op_weight(request),

@@ -1,11 +1,14 @@
 //! Between protobuf and the protocol's own types: the only place that knows both.
 //!
-//! Nothing from outside is believed: what comes out of here is canonical, of the cluster's
-//! versioning, and within the sizes the storage can take.
+//! Nothing from outside is believed: what comes out of here is canonical and within the sizes that
+//! storage can take.
 
 mod client;
 mod context;
 mod message;
+mod replica;
+#[cfg(test)]
+mod tests;
 mod version;
 
 use bytes::Bytes;
@@ -15,8 +18,8 @@ use thiserror::Error;
 use crate::proto;
 
 pub(crate) use client::{client_op, outcome, refused};
-pub(crate) use context::context_to_bytes;
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
+pub(crate) use replica::replica;
 
 /// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of
 /// a key that nobody can have put is answered, but not one that no engine could look up.
@@ -33,8 +36,6 @@ pub(crate) enum Malformed {
     Key(usize),
     #[error("{0} is not in canonical order")]
     NotCanonical(&'static str),
-    #[error("the versions are not of this cluster's versioning")]
-    WrongVersioning,
     #[error("{0} has the unknown value {1}")]
     UnknownValue(&'static str, i32),
     #[error("the context is malformed")]

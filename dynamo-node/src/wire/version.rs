@@ -2,7 +2,6 @@
 
 use dynamo_protocol::{
     Actor, ClockSet, ClockedVersion, Dot, DottedSet, Identity, Siblings, Version, VersionVector,
-    Versioning,
 };
 
 use super::Malformed;
@@ -48,16 +47,11 @@ fn version_to_proto(version: &Version) -> proto::Version {
 }
 
 fn clocked_to_proto(version: &ClockedVersion) -> proto::ClockedVersion {
-    proto::ClockedVersion {
-        clock: vector_to_proto(&version.clock),
-        value: version.value.clone(),
-    }
+    proto::ClockedVersion { clock: vector_to_proto(&version.clock), value: version.value.clone() }
 }
 
-pub(super) fn siblings_from_proto(
-    set: Option<proto::Siblings>,
-    versioning: Versioning,
-) -> Result<Siblings, Malformed> {
+/// Canonical, that is; whether it is of the cluster's versioning the protocol checks.
+pub(super) fn siblings_from_proto(set: Option<proto::Siblings>) -> Result<Siblings, Malformed> {
     let scheme = set.and_then(|set| set.scheme).ok_or(Malformed::Missing("the set"))?;
     let set = match scheme {
         Scheme::Dotted(set) => {
@@ -72,11 +66,7 @@ pub(super) fn siblings_from_proto(
             ClockSet::from_versions(versions).map(Siblings::Plain)
         }
     };
-    let set = set.ok_or(Malformed::NotCanonical("a set of versions"))?;
-    if !set.fits(versioning) {
-        return Err(Malformed::WrongVersioning);
-    }
-    Ok(set)
+    set.ok_or(Malformed::NotCanonical("a set of versions"))
 }
 
 fn version_from_proto(version: proto::Version) -> Result<Version, Malformed> {

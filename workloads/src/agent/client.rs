@@ -19,6 +19,8 @@ const ANSWERS: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(100);
 /// What a login shell may print before the agent speaks.
 const NOISE: usize = 64 << 10;
+/// How long probes that belong together may come one after the other.
+const GATHER: Duration = Duration::from_millis(1);
 /// Beats in a lease: one may be lost, and one late.
 const BEATS: u32 = 5;
 
@@ -100,7 +102,7 @@ impl Handle {
             trouble: Mutex::default(),
         });
         let (greeted, greeting) = oneshot::channel();
-        let worker = Worker { remote, terms, shared: shared.clone(), link: None, calls: 0 };
+        let worker = Worker { remote, terms, shared: shared.clone(), link: None, calls: 0, lost: None };
         let failed = |error: &dyn std::fmt::Display| RemoteError::lasting(name, error);
         thread::Builder::new()
             .name(format!("agent {name}"))
@@ -164,9 +166,23 @@ impl Handle {
 fn inherent(request: &Request) -> Duration {
     match request {
         Request::Start(spec) => spec.patience,
-        Request::Probe(probe) => probe.patience,
+        Request::Probe(probes) => {
+            probes.iter().map(|probe| probe.patience).max().unwrap_or_default()
+        }
         _ => Duration::ZERO,
     }
+}
+
+/// The probes that are asked for at the same time as `first`, and what is asked next.
+fn gather(first: Asked, asks: &Receiver<Asked>) -> (Vec<Asked>, Option<Asked>) {
+    let mut probes = vec![first];
+    while let Ok(asked) = asks.recv_timeout(GATHER) {
+        if !matches!(asked.request, Request::Probe(_)) {
+            return (probes, Some(asked));
+        }
+        probes.push(asked);
+    }
+    (probes, None)
 }
 
 struct Worker {
@@ -175,6 +191,8 @@ struct Worker {
     shared: Arc<Shared>,
     link: Option<Box<dyn Link>>,
     calls: u64,
+    /// Why the host is lost for this run, if it is.
+    lost: Option<RemoteError>,
 }
 
 impl Worker {
@@ -186,12 +204,24 @@ impl Worker {
         let deadline = Instant::now() + self.terms.patience;
         let greeting = self.insist(deadline, Self::greet);
         let failed = greeting.is_err();
+        // From now on an agent that does not know us is not ours.
+        self.terms.hello.resume = true;
         if greeted.send(greeting).is_err() || failed {
             return self.part();
         }
         let beat = self.terms.hello.lease / BEATS;
+        let mut next = None;
         loop {
-            match asks.recv_timeout(beat) {
+            let asked = match next.take() {
+                Some(asked) => Ok(asked),
+                None => asks.recv_timeout(beat),
+            };
+            match asked {
+                Ok(asked) if matches!(asked.request, Request::Probe(_)) => {
+                    let probes;
+                    (probes, next) = gather(asked, asks);
+                    self.probe(probes);
+                }
                 Ok(asked) => {
                     let answer = self.serve(asked.request, asked.patience);
                     // Whoever asked may have given up.
@@ -206,6 +236,29 @@ impl Worker {
         }
     }
 
+    /// Probes take as long as links are cut, and there are many: all at a time.
+    fn probe(&mut self, asked: Vec<Asked>) {
+        let of = |asked: &Asked| match &asked.request {
+            Request::Probe(probes) => probes.clone(),
+            _ => Vec::new(),
+        };
+        let probes: Vec<_> = asked.iter().flat_map(of).collect();
+        let patience = asked.iter().map(|asked| asked.patience).max().unwrap_or(ANSWERS);
+        let mut answer = self.serve(Request::Probe(probes), patience);
+        for asked in asked {
+            let share = of(&asked).len();
+            let mine = match &mut answer {
+                Ok(Answer::Probed(probed)) if probed.len() >= share => {
+                    Ok(Answer::Probed(probed.drain(..share).collect()))
+                }
+                Ok(other) => Ok(other.clone()),
+                Err(error) => Err(error.clone()),
+            };
+            // Whoever asked may have given up.
+            let _ = asked.reply.send(mine);
+        }
+    }
+
     /// Goodbye, if the host can hear it; if not, its lease will tell it.
     fn part(&mut self) {
         if self.link.is_some() {
@@ -214,19 +267,24 @@ impl Worker {
     }
 
     fn serve(&mut self, request: Request, patience: Duration) -> Result<Answer, RemoteError> {
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
         self.calls += 1;
         let call = Call { id: self.calls, request };
         let deadline = Instant::now() + patience;
         let reply = self.insist(deadline, |worker, left| {
             if worker.link.is_none() {
-                let welcome = worker.greet(left)?;
-                if !welcome.known {
-                    let lost = "its agent was gone: the lease was over or it was killed; \
-                                the node and its faults went with it";
-                    return Err(worker.lasting(lost));
-                }
+                worker.greet(left)?;
             }
             worker.exchange(&call, left)
+        });
+        let reply = reply.inspect_err(|error| {
+            if error.is_final {
+                self.lost = Some(error.clone());
+                *self.shared.life.lock().expect("no one panics with the lock held") =
+                    NodeLife::Gone;
+            }
         })?;
         reply.answer.map_err(|reason| self.lasting(&reason))
     }

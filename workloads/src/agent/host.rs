@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use futures::future::try_join_all;
+
 use super::facts;
 use super::links::Links;
 use super::node::Node;
@@ -42,10 +44,10 @@ impl Host {
         self.run == run
     }
 
-    pub(super) fn welcome(&self, known: bool, leftovers: Vec<String>) -> Result<Answer, String> {
+    pub(super) fn welcome(&self, leftovers: Vec<String>) -> Result<Answer, String> {
         let probe = self.prober.port().map_err(|error| error.to_string())?;
         let data_dir = self.node.data_dir();
-        Ok(Answer::Welcome(Welcome { known, probe, data_dir, leftovers }))
+        Ok(Answer::Welcome(Welcome { probe, data_dir, leftovers }))
     }
 
     pub(super) fn life(&self) -> NodeLife {
@@ -70,7 +72,7 @@ impl Host {
             Request::Shape(fault, shapes) => self.links.install(fault, shapes).await,
             Request::Unshape(fault) => self.links.heal(fault).await,
             Request::HealAll => self.links.heal_all().await,
-            Request::Probe(probe) => return self.probe(probe).await,
+            Request::Probe(probes) => return self.probe(probes).await,
             Request::Heard(nonce) => return Ok(Answer::Heard(self.prober.heard(nonce))),
             Request::Log(from) => return self.node.read_log(from).map(Answer::Log),
             Request::Facts => return Ok(Answer::Facts(facts::all().await)),
@@ -78,10 +80,12 @@ impl Host {
         .map(|()| Answer::Done)
     }
 
-    async fn probe(&self, probe: Probe) -> Result<Answer, String> {
-        let peer = self.links.peer(probe.to)?;
-        let probed = self.prober.probe(peer, probe.patience, probe.nonce).await;
-        Ok(Answer::Probed(probed))
+    async fn probe(&self, probes: Vec<Probe>) -> Result<Answer, String> {
+        let each = probes.iter().map(async |probe| {
+            let peer = self.links.peer(probe.to)?;
+            Ok(self.prober.probe(peer, probe.patience, probe.nonce).await)
+        });
+        try_join_all(each).await.map(Answer::Probed)
     }
 
     /// Heals everything and ends the node.

@@ -21,12 +21,12 @@ mod redirect;
 mod relay;
 mod server;
 
-use std::process::ExitCode;
-
 use clap::{Args, Subcommand};
 
 pub use client::{Asked, Gate, Handle, Terms};
 pub use proto::{Answer, Fact, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Welcome};
+
+use crate::verdict::{BROKEN, VALID};
 
 /// What runs on a host for the driver; nobody starts it by hand.
 #[derive(Debug, Args)]
@@ -43,16 +43,16 @@ enum AgentCommand {
 
 /// Does what the other end of its standard input says.
 #[must_use]
-pub fn run(args: &AgentArgs) -> ExitCode {
+pub fn run(args: &AgentArgs) -> u8 {
     let done = match args.command {
         None => relay::run(),
         Some(AgentCommand::Serve) => server::run(),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => VALID,
         Err(error) => {
             eprintln!("agent: {error}");
-            ExitCode::from(255)
+            BROKEN
         }
     }
 }

@@ -56,8 +56,8 @@ pub enum Request {
     Unshape(FaultId),
     /// Take all faults away.
     HealAll,
-    /// Ping another host's node from here.
-    Probe(Probe),
+    /// Ping other hosts' nodes from here, all at a time.
+    Probe(Vec<Probe>),
     /// Has a probe's datagram arrived here?
     Heard(u64),
     /// The node's log from a place on.
@@ -73,6 +73,8 @@ pub enum Request {
 pub struct Hello {
     /// Names the run: only its driver is listened to.
     pub run: u64,
+    /// The run was on this host already: an agent that knows nothing of it has lost its state.
+    pub resume: bool,
     /// Without a word for this long, the agent heals everything, stops the node and ends.
     pub lease: Duration,
     /// Which node this host has.
@@ -138,8 +140,8 @@ pub enum Answer {
     Welcome(Welcome),
     /// Another run has this host, for this much longer if its driver says nothing more.
     Busy(Duration),
-    /// To a probe.
-    Probed(Probed),
+    /// To probes, in their order.
+    Probed(Vec<Probed>),
     /// To the question whether a datagram arrived.
     Heard(bool),
     /// Some of the log; nothing, where it ends.
@@ -151,8 +153,6 @@ pub enum Answer {
 /// An agent's answer to its driver's hello.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The run was known already: this is a reconnect.
-    pub known: bool,
     /// Where probes' datagrams are taken.
     pub probe: u16,
     /// Where the node's disk is to be.

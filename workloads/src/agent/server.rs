@@ -199,23 +199,25 @@ impl Agent {
     }
 
     async fn hello(&mut self, connection: u64, hello: Hello) -> Result<Answer, String> {
-        let known = match &self.host {
-            Some(host) if host.is_of(hello.run) => true,
+        match &self.host {
+            Some(host) if host.is_of(hello.run) => {}
             Some(_) => {
                 let left = ends(&self.lease).saturating_duration_since(Instant::now());
                 return Ok(Answer::Busy(left));
             }
-            None => false,
-        };
-        if !known {
-            self.host = Some(Host::take(&hello, &self.folder).await?);
+            None if hello.resume => {
+                return Err("its agent is another one: the first was killed, or its lease ended \
+                            while nobody could speak to it; its node and faults went with it"
+                    .to_owned());
+            }
+            None => self.host = Some(Host::take(&hello, &self.folder).await?),
         }
         self.serving = connection;
         let length = hello.lease.min(LONGEST);
         *self.lease.lock().expect("no one panics with the lock held") =
             Lease { length, ends: Instant::now() + length };
         let host = self.host.as_ref().expect("taken above");
-        host.welcome(known, std::mem::take(&mut self.leftovers))
+        host.welcome(std::mem::take(&mut self.leftovers))
     }
 
     fn life(&self) -> NodeLife {

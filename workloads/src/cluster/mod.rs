@@ -1,8 +1,25 @@
-//! Where the store runs.
+//! Where the store runs: what the driver can do to it, wherever that is.
 
+mod arguments;
+mod clients;
+mod local;
 mod process;
+mod ssh;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use dynamo_protocol::NodeId;
+use thiserror::Error;
+
+pub use clients::NodeClients;
+pub use local::LocalCluster;
 pub(crate) use process::Process;
+pub use ssh::{SshCluster, connect, facts};
+
+use crate::plan::FaultName;
+use crate::proxy::{FaultId, Net, Observed, Pair, Ping, Shape};
 
 /// What the system says of a node's process: not what the node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,4 +30,120 @@ pub enum Life {
     Stopped(u32),
     /// There is no process.
     Gone,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Of its data directory.
+    pub identity: String,
+    /// Of its process.
+    pub incarnation: u64,
+    /// Hints on its disk.
+    pub hints_held: u64,
+    /// Requests and deliveries under way.
+    pub open_operations: u64,
+    /// Events since its process started, by name.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Why the cluster did not do what it was told.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// A node does not start.
+    #[error("{node} did not start: {reason} (its log: {})", log.display())]
+    Start {
+        /// The node.
+        node: NodeId,
+        /// What it said, or what the system did.
+        reason: String,
+        /// Where its log is.
+        log: PathBuf,
+    },
+    /// A node's process is not as it must be for this.
+    #[error("{node}: {reason}")]
+    Node {
+        /// The node.
+        node: NodeId,
+        /// What is in the way.
+        reason: String,
+    },
+    /// Nothing about a node: files, ports.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// Something a node did that nobody made it do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mishap {
+    /// Which node.
+    pub node: NodeId,
+    /// What it did.
+    pub what: String,
+}
+
+/// A cluster of real processes, wherever they run: what a run needs of it beside its faults.
+pub trait Deployed: Cluster {
+    /// The clients' links to the nodes.
+    fn net(&self) -> &Arc<Net>;
+
+    /// What went wrong that no fault of the plan explains, so far.
+    fn mishaps(&self) -> Vec<Mishap>;
+
+    /// The nodes' logs, as files here.
+    fn logs(&self) -> impl Future<Output = Vec<(NodeId, PathBuf)>> + Send;
+
+    /// Ends all nodes.
+    fn end(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// What the driver can do to the store.
+pub trait Cluster: Send + Sync + 'static {
+    /// The nodes, in the order of their ids.
+    fn nodes(&self) -> &[NodeId];
+
+    /// Can this fault be done here at all? What cannot is skipped, and the run says so.
+    ///
+    /// # Errors
+    /// Why not.
+    fn able(&self, _fault: FaultName) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What the system says of a node's process.
+    fn life(&self, node: NodeId) -> Life;
+
+    /// Starts a node on its disk; returns when it serves.
+    fn start(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Ends a node's process at once; returns when it is gone.
+    fn kill(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Makes a node's process stand still.
+    fn pause(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Lets it go on.
+    fn resume(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Empties the disk of a node that is down.
+    fn wipe(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Shapes flows, under the name of a fault.
+    fn shape(
+        &self,
+        fault: FaultId,
+        shapes: Vec<(Pair, Shape)>,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Takes away what a fault does to flows.
+    fn unshape(&self, fault: FaultId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// What is done to a flow now, by all faults together.
+    fn shaped(&self, flow: Pair) -> Shape;
+
+    /// Pings a node through a link.
+    fn ping(&self, ping: Ping) -> impl Future<Output = Observed> + Send;
+
+    /// Asks a node, past all faults of the network.
+    fn status(&self, node: NodeId) -> impl Future<Output = Result<Status, ClusterError>> + Send;
 }

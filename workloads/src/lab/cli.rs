@@ -2,13 +2,14 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Lab, LabError, Wanted, default_dir, host, keeper};
+use crate::verdict::{BROKEN, VALID};
 
 /// Hosts on one machine, each with its own sshd.
 #[derive(Debug, Args)]
@@ -65,31 +66,31 @@ struct Place {
 
 /// Does what it is told: 0, or 255 with one line about what was in the way, or the command's status.
 #[must_use]
-pub fn run(args: LabArgs) -> ExitCode {
+pub fn run(args: LabArgs) -> u8 {
     let done = match args.command {
         LabCommand::Up { nodes, place } => up(&Wanted { dir: place.dir, hosts: nodes }),
         LabCommand::Status { json, place } => status(&place, json),
         LabCommand::Down { place } => down(&place),
         LabCommand::Exec { place, host, command } => exec(&place, host.as_deref(), &command),
-        LabCommand::Keeper => keeper::run().map(|()| ExitCode::SUCCESS).map_err(LabError),
-        LabCommand::Host => host::run().map(|()| ExitCode::SUCCESS).map_err(LabError),
+        LabCommand::Keeper => keeper::run().map(|()| VALID).map_err(LabError),
+        LabCommand::Host => host::run().map(|()| VALID).map_err(LabError),
     };
     done.unwrap_or_else(|error| {
         eprintln!("{error}");
-        ExitCode::from(255)
+        BROKEN
     })
 }
 
-fn up(wanted: &Wanted) -> Result<ExitCode, LabError> {
+fn up(wanted: &Wanted) -> Result<u8, LabError> {
     let started = Instant::now();
     let lab = Lab::up(wanted)?;
     let (hosts, ms) = (lab.state().hosts.len(), started.elapsed().as_millis());
     println!("{hosts} hosts up in {ms} ms; inventory: {}", lab.hosts_file().display());
     println!("dyno lab exec --dir {} -- COMMAND runs a command that sees them", lab.dir().display());
-    Ok(ExitCode::SUCCESS)
+    Ok(VALID)
 }
 
-fn status(place: &Place, json: bool) -> Result<ExitCode, LabError> {
+fn status(place: &Place, json: bool) -> Result<u8, LabError> {
     let lab = Lab::find(&place.dir)?;
     if json {
         let state = lab.as_ref().map(Lab::state);
@@ -108,24 +109,24 @@ fn status(place: &Place, json: bool) -> Result<ExitCode, LabError> {
 }
 
 /// As `grep` does: 1 is "no", not an error.
-fn exit(yes: bool) -> ExitCode {
-    if yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn exit(yes: bool) -> u8 {
+    if yes { VALID } else { 1 }
 }
 
-fn down(place: &Place) -> Result<ExitCode, LabError> {
+fn down(place: &Place) -> Result<u8, LabError> {
     match Lab::find(&place.dir)? {
         Some(lab) => lab.down()?,
         None if place.dir.exists() => super::remove(&place.dir)?,
         None => println!("no lab is up in {}", place.dir.display()),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(VALID)
 }
 
 fn exec(
     place: &Place,
     host: Option<&str>,
     command: &[std::ffi::OsString],
-) -> Result<ExitCode, LabError> {
+) -> Result<u8, LabError> {
     let dir = place.dir.display();
     let lab = Lab::find(&place.dir)?
         .ok_or_else(|| LabError(format!("none is up in {dir}: `dyno lab up --dir {dir}` first")))?;

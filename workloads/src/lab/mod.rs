@@ -62,6 +62,8 @@ pub struct Lab {
     state: State,
     /// Held by whoever brought up a lab that is to end with it.
     parent: Option<Parent>,
+    /// Its folder goes with it.
+    ends_with_us: bool,
 }
 
 /// What kind of lab is wanted.
@@ -102,9 +104,20 @@ impl Lab {
         Self::save(wanted, state, Some(parent))
     }
 
+    /// A lab for one run of this process: in a folder of its own.
+    ///
+    /// # Errors
+    /// If this machine cannot have one.
+    pub fn for_one_run(hosts: u16) -> Result<Self, LabError> {
+        let dir = std::env::temp_dir().join(format!("dyno-lab-run-{:016x}", crate::remote::unique()));
+        let mut lab = Self::attached(&Wanted { dir, hosts })?;
+        lab.ends_with_us = true;
+        Ok(lab)
+    }
+
     fn save(wanted: &Wanted, state: State, parent: Option<Parent>) -> Result<Self, LabError> {
         state.write(&wanted.dir)?;
-        Ok(Self { dir: wanted.dir.clone(), state, parent })
+        Ok(Self { dir: wanted.dir.clone(), state, parent, ends_with_us: false })
     }
 
     /// The lab that is up in a folder, if one is.
@@ -116,7 +129,7 @@ impl Lab {
         if !state.parent.is_alive() {
             return Ok(None);
         }
-        Ok(Some(Self { dir: dir.to_owned(), state, parent: None }))
+        Ok(Some(Self { dir: dir.to_owned(), state, parent: None, ends_with_us: false }))
     }
 
     fn of_size(self, hosts: u16) -> Result<Self, LabError> {
@@ -201,6 +214,16 @@ impl Lab {
         command.args(["--mount", "--uts", "--net", "--ipc"]).arg(children(host.pid)).arg("--");
         command.env("HOME", host::HOME).env("PATH", tools::path());
         Ok(command)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.ends_with_us {
+            // Its processes first, as they write there. What cannot be removed is a few logs.
+            drop(self.parent.take());
+            let _ = remove(&self.dir);
+        }
     }
 }
 

@@ -1,11 +1,16 @@
 //! What a plan must keep to before anything is started, each with its mend.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
 
 use dynamo_protocol::{Config, Member, NodeId, Quorum};
 
-use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Target};
+use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target};
+use crate::remote::Inventory;
 
+/// An agent waits no longer for its driver.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
 
@@ -41,10 +46,15 @@ impl Plan {
     fn check_name(&self) -> Result<(), PlanError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         refuse_if(
-            self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain),
+            self.name.is_empty()
+                || self.name.starts_with('.')
+                || self.name == "latest"
+                || !self.name.chars().all(plain),
             || {
                 let name = &self.name;
-                format!("name `{name}` names a folder: use letters, digits, `-`, `_`, `.`")
+                format!(
+                    "name `{name}` names a folder: use letters, digits, `-`, `_`, `.`, not `latest`"
+                )
             },
         )?;
         refuse_if(self.seed.is_some_and(|seed| i64::try_from(seed).is_err()), || {
@@ -60,7 +70,35 @@ impl Plan {
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
         })?;
+        self.check_hosts()?;
+        let binary = self.cluster.binary.as_deref();
+        let missing = binary.filter(|binary| !binary.is_file());
+        refuse_if(missing.is_some(), || {
+            let path = missing.unwrap_or(Path::new("")).display();
+            format!("binary {path} is no file: name a build of dyno")
+        })?;
         self.config(NodeId(1)).map(drop)
+    }
+
+    fn check_hosts(&self) -> Result<(), PlanError> {
+        let cluster = &self.cluster;
+        let lease = cluster.lease.0;
+        let shortest = Duration::from_secs(1);
+        refuse_if(!(shortest..=LONGEST_LEASE).contains(&lease), || {
+            format!("lease {}: from 1s to {}", cluster.lease, Span(LONGEST_LEASE))
+        })?;
+        match (cluster.kind, &cluster.hosts) {
+            (ClusterKind::Ssh, None) => {
+                refuse_if(true, || "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())
+            }
+            (ClusterKind::Ssh, Some(hosts)) => Inventory::read(hosts)
+                .and_then(|inventory| inventory.take(cluster.nodes.into()))
+                .map(drop)
+                .map_err(|error| PlanError(error.to_string())),
+            (kind, hosts) => refuse_if(hosts.is_some(), || {
+                format!("cluster {kind} has its own hosts: --hosts goes with --cluster ssh")
+            }),
+        }
     }
 
     fn check_workload(&self) -> Result<(), PlanError> {
@@ -195,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_the_results() {
-        for name in ["", "..", "a/b", ".hidden", "a b"] {
+        for name in ["", "..", "a/b", ".hidden", "a b", "latest"] {
             let plan = Plan { name: name.to_owned(), ..Plan::default() };
             assert!(plan.check().unwrap_err().0.contains("names a folder"), "{name}");
         }

@@ -6,7 +6,7 @@ mod check;
 mod toml_error;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
@@ -60,6 +60,9 @@ pub struct ClusterPlan {
     pub tokens: u16,
     /// The storage engine.
     pub engine: Engine,
+    /// Nodes run from this build of `dyno` instead of the driver's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binary: Option<PathBuf>,
     /// After this a silent replica is held down.
     pub patience: Span,
     /// After this a request is answered "timed out".
@@ -68,6 +71,13 @@ pub struct ClusterPlan {
     pub ping: Span,
     /// Between two looks at the hints for a target.
     pub handoff: Span,
+    /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<String>,
+    /// Whether a host of which nothing is known is believed, and remembered.
+    pub accept_new: bool,
+    /// Hosts heal and stop by themselves when the driver has been silent for this long.
+    pub lease: Span,
 }
 
 /// What the clients do.
@@ -155,6 +165,10 @@ names! {
     ClusterKind {
         /// Real processes on this machine.
         Local = "local",
+        /// Real hosts, reached by SSH.
+        Ssh = "ssh",
+        /// Hosts made for the run on this machine, reached by SSH.
+        Lab = "lab",
         /// The simulator, under virtual time.
         Sim = "sim",
     }
@@ -334,10 +348,14 @@ impl Default for ClusterPlan {
             read: ReadMode::Plain,
             tokens: 64,
             engine: Engine::Fjall,
+            binary: None,
             patience: Span::millis(100),
             deadline: Span::secs(1),
             ping: Span::millis(100),
             handoff: Span::millis(200),
+            hosts: None,
+            accept_new: false,
+            lease: Span::secs(10),
         }
     }
 }

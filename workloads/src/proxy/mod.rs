@@ -90,6 +90,30 @@ impl Net {
     /// # Errors
     /// If a port cannot be had.
     pub async fn open(nodes: &[NodeId], seed: u64) -> io::Result<Self> {
+        let mut net = Self::closed(nodes);
+        let ends = || nodes.iter().map(|node| End::Node(*node));
+        for node in nodes {
+            for from in ends().chain([End::Clients]).filter(|from| *from != End::Node(*node)) {
+                net.listen(from, *node, seed).await?;
+            }
+        }
+        Ok(net)
+    }
+
+    /// Listens for the clients alone, where the links among `nodes` are not the driver's. Faults of
+    /// those are kept, so that [`Self::shape`] tells of them too, and are for others to carry out.
+    ///
+    /// # Errors
+    /// If a port cannot be had.
+    pub async fn for_clients(nodes: &[NodeId], seed: u64) -> io::Result<Self> {
+        let mut net = Self::closed(nodes);
+        for node in nodes {
+            net.listen(End::Clients, *node, seed).await?;
+        }
+        Ok(net)
+    }
+
+    fn closed(nodes: &[NodeId]) -> Self {
         let mut net = Self {
             links: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -105,12 +129,7 @@ impl Net {
                 }
             }
         }
-        for node in nodes {
-            for from in ends().chain([End::Clients]).filter(|from| *from != End::Node(*node)) {
-                net.listen(from, *node, seed).await?;
-            }
-        }
-        Ok(net)
+        net
     }
 
     async fn listen(&mut self, from: End, to: NodeId, seed: u64) -> io::Result<()> {

@@ -47,7 +47,8 @@ pub struct Ping {
 }
 
 impl Observed {
-    const NOTHING: Self = Self { answered: None, there: Way::Silent, back: Way::Silent };
+    /// What is seen where there is nothing to see.
+    pub(crate) const NOTHING: Self = Self { answered: None, there: Way::Silent, back: Way::Silent };
 
     /// Is this what a link shows on which these directions are cut?
     #[must_use]

@@ -1,0 +1,187 @@
+//! `get`, `put`, `delete`, `status`: one question to one node.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::client::{Admin, Client, ClientError};
+
+/// Whom to ask, and how long.
+#[derive(Clone, Debug, Args)]
+pub struct AskArgs {
+    /// The node's address, HOST:PORT.
+    #[arg(long)]
+    at: String,
+    /// How long to wait for an answer, in milliseconds.
+    #[arg(long, default_value_t = 5000)]
+    timeout_ms: u64,
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `get`.
+#[derive(Clone, Debug, Args)]
+pub struct GetArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The key.
+    key: String,
+}
+
+/// Arguments of `put`.
+#[derive(Clone, Debug, Args)]
+pub struct PutArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The context that `get` printed: the versions it was printed with are overwritten.
+    #[arg(long, default_value = "")]
+    context: String,
+    /// The key.
+    key: String,
+    /// The value.
+    value: String,
+}
+
+/// Arguments of `delete`.
+#[derive(Clone, Debug, Args)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// The context that `get` printed: the versions it was printed with are deleted.
+    #[arg(long)]
+    context: String,
+    /// The key.
+    key: String,
+}
+
+/// Arguments of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+impl AskArgs {
+    fn deadline(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn client(&self) -> Client {
+        Client::new(self.at.as_str()).with_deadline(self.deadline())
+    }
+}
+
+impl GetArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let got = self.ask.client().get(self.key).await.map_err(failed)?;
+        let context = hex(&got.context);
+        if self.ask.json {
+            let values: Vec<_> = got.values.iter().map(|value| text(value)).collect();
+            return print(&json!({ "values": values, "context": context }).to_string());
+        }
+        let mut lines: Vec<_> = got.values.iter().map(|v| v.escape_ascii().to_string()).collect();
+        if lines.is_empty() {
+            lines.push("(no value)".to_owned());
+        }
+        lines.push(format!("context: {context}"));
+        print(&lines.join("\n"))
+    }
+}
+
+impl PutArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let context = unhex(&self.context)?;
+        self.ask.client().put(self.key, context, self.value).await.map_err(failed)?;
+        done(&self.ask)
+    }
+}
+
+impl DeleteArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let context = unhex(&self.context)?;
+        self.ask.client().delete(self.key, context).await.map_err(failed)?;
+        done(&self.ask)
+    }
+}
+
+impl StatusArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.deadline());
+        let status = admin.status().await.map_err(failed)?;
+        let status = serde_json::to_value(&status).map_err(Failure::failed)?;
+        if self.ask.json {
+            return print(&status.to_string());
+        }
+        let mut lines = Vec::new();
+        flatten(&status, &mut lines);
+        print(&lines.join("\n"))
+    }
+}
+
+/// One line a field, those of inner objects beside those of the outer one.
+fn flatten(value: &Value, lines: &mut Vec<String>) {
+    for (name, field) in value.as_object().into_iter().flatten() {
+        match field {
+            Value::Object(_) => flatten(field, lines),
+            Value::String(text) => lines.push(format!("{name:<24} {text}")),
+            other => lines.push(format!("{name:<24} {other}")),
+        }
+    }
+}
+
+fn done(ask: &AskArgs) -> Result<(), Failure> {
+    print(if ask.json { r#"{"done":true}"# } else { "done" })
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{text}").and_then(|()| output.flush()).map_err(Failure::failed)
+}
+
+fn failed(error: ClientError) -> Failure {
+    Failure::failed(error)
+}
+
+/// A value as JSON: text if it is text, else its bytes.
+fn text(value: &[u8]) -> Value {
+    match std::str::from_utf8(value) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "hex": hex(value) }),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, Failure> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let byte = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
+    let bytes: Option<Vec<_>> = text.as_bytes().chunks(2).map(byte).collect();
+    bytes.ok_or_else(|| {
+        Failure::refused("--context: not what `get` printed: an even number of hexadecimal digits")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_digits_come_back_as_bytes() {
+        let bytes: Vec<_> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&bytes)).unwrap(), bytes);
+        assert_eq!(unhex("").unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_not_hexadecimal_is_refused() {
+        for text in ["0", "0g", "zz", "0x00", "\u{e4}"] {
+            assert_eq!(unhex(text).unwrap_err().status, super::super::REFUSED, "{text}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line of a node and of its clients, as a library: the binary `dynamo-node` mounts it, and
+//! so does `dyno node`.
+//!
+//! Exit status: 0; 254 if the command was refused before anything started; 255 if it could not start
+//! or failed.
+
+mod client;
+mod parent;
+mod serve;
+
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+pub use client::{AskArgs, DeleteArgs, GetArgs, PutArgs, StatusArgs};
+pub use serve::ServeArgs;
+
+/// The command did what it was asked to.
+pub const DONE: u8 = 0;
+/// The command line makes no sense; nothing was started.
+pub const REFUSED: u8 = 254;
+/// It could not start, or it failed.
+pub const FAILED: u8 = 255;
+
+/// What a node's command line can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Run a node until it is told to stop.
+    Serve(ServeArgs),
+    /// Print all versions of a key, and their context.
+    Get(GetArgs),
+    /// Write a version of a key.
+    Put(PutArgs),
+    /// Delete what a context was read with.
+    Delete(DeleteArgs),
+    /// Print how a node does.
+    Status(StatusArgs),
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "dynamo-node", version, about = "A Dynamo node, and a client of one.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: NodeCommand,
+}
+
+/// Why a command did not do what it was asked to: one line, and the exit status.
+#[derive(Debug)]
+struct Failure {
+    status: u8,
+    why: String,
+}
+
+impl Failure {
+    fn refused(why: impl fmt::Display) -> Self {
+        Self { status: REFUSED, why: why.to_string() }
+    }
+
+    fn failed(why: impl fmt::Display) -> Self {
+        Self { status: FAILED, why: why.to_string() }
+    }
+}
+
+/// Parses `arguments`, the program's name first, and runs them. Returns the exit status.
+pub fn main<I>(arguments: I) -> u8
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    match CommandLine::try_parse_from(arguments) {
+        Ok(line) => run(line.command),
+        Err(error) => {
+            // Help and version are errors to clap, and go to standard output.
+            let status = if error.use_stderr() { REFUSED } else { DONE };
+            // If nobody reads it there is nobody to tell.
+            drop(error.print());
+            status
+        }
+    }
+}
+
+/// Runs a command on a runtime of its own. Returns the exit status; what went wrong is said in one
+/// line on standard error.
+#[must_use]
+pub fn run(command: NodeCommand) -> u8 {
+    let threads = match &command {
+        NodeCommand::Serve(serve) => serve.threads(),
+        _ => 1,
+    };
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(command));
+            // A stuck file system must not keep the process.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::failed(format!("cannot start the runtime: {error}"))),
+    };
+    match result {
+        Ok(()) => DONE,
+        Err(failure) => {
+            eprintln!("error: {}", failure.why);
+            failure.status
+        }
+    }
+}
+
+async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
+    match command {
+        NodeCommand::Serve(args) => args.run().await,
+        NodeCommand::Get(args) => args.run().await,
+        NodeCommand::Put(args) => args.run().await,
+        NodeCommand::Delete(args) => args.run().await,
+        NodeCommand::Status(args) => args.run().await,
+    }
+}

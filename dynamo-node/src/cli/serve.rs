@@ -1,0 +1,289 @@
+//! `serve`: a node as a process.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use dynamo_protocol::{Config, Member, NodeId, Quorum, ReadMode, Timing, Versioning};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, parent};
+use crate::config::{DEFAULT_CLUSTER, Options, Storage};
+use crate::server::{Running, start};
+use crate::storage::EngineKind;
+
+/// How much longer than a request's deadline a node that was told to stop may take.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Arguments of `serve`.
+#[derive(Clone, Debug, Args)]
+pub struct ServeArgs {
+    /// This node's number.
+    #[arg(long)]
+    id: u16,
+    /// The data directory; made if it is not there.
+    #[arg(long, required_if_eq("engine", "fjall"))]
+    data: Option<PathBuf>,
+    /// Where to listen, HOST:PORT; port 0 takes a free one, which the ready line names.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+    /// All members' numbers, this node's too: repeated, or separated by commas.
+    #[arg(long = "member", alias = "members", value_delimiter = ',', required = true)]
+    members: Vec<u16>,
+    /// Virtual nodes of each member.
+    #[arg(long, default_value_t = 64)]
+    tokens: u16,
+    /// Where to dial a peer, ID=HOST:PORT; once for each other member.
+    #[arg(long = "peer", value_parser = peer)]
+    peers: Vec<(NodeId, String)>,
+    /// The cluster's name: nodes of another one are refused.
+    #[arg(long, default_value = DEFAULT_CLUSTER)]
+    cluster: String,
+    /// How many homes a key has.
+    #[arg(short, default_value_t = 3)]
+    n: usize,
+    /// How many of them answer a get.
+    #[arg(short, default_value_t = 2)]
+    r: usize,
+    /// How many of them hold a put before it is acknowledged.
+    #[arg(short, default_value_t = 2)]
+    w: usize,
+    /// Who may answer for a home that is out of reach.
+    #[arg(long, value_enum, default_value = "sloppy")]
+    quorum: QuorumArg,
+    /// How versions are told apart.
+    #[arg(long, value_enum, default_value = "dotted")]
+    versioning: VersioningArg,
+    /// When a get whose answers differ writes the merged set back.
+    #[arg(long, value_enum, default_value = "plain")]
+    read: ReadArg,
+    /// After this a silent replica is held down.
+    #[arg(long, default_value_t = default_ms(Timing::default().patience))]
+    patience_ms: u64,
+    /// After this a request is answered "timed out".
+    #[arg(long, default_value_t = default_ms(Timing::default().deadline))]
+    deadline_ms: u64,
+    /// Between two pings of a peer that is held down.
+    #[arg(long, default_value_t = default_ms(Timing::default().ping))]
+    ping_ms: u64,
+    /// Between two looks at the hints for one target.
+    #[arg(long, default_value_t = default_ms(Timing::default().handoff))]
+    handoff_ms: u64,
+    /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
+    /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
+    #[arg(long)]
+    genesis: bool,
+    /// What keeps the records.
+    #[arg(long, value_enum, default_value = "fjall")]
+    engine: EngineKind,
+    /// What to log, as in `info` or `dynamo_node=debug`.
+    #[arg(long, default_value = "info,fjall=warn,lsm_tree=warn")]
+    log: String,
+    /// Threads that serve; by default as many as there are cores.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// End when standard input closes, or the parent process dies.
+    #[arg(long)]
+    exit_with_stdin: bool,
+    /// Obey requests that falsify the node's world: for test drivers only.
+    #[cfg(feature = "faults")]
+    #[arg(long)]
+    fault_hooks: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum QuorumArg {
+    /// The next healthy host.
+    Sloppy,
+    /// Nobody.
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VersioningArg {
+    /// Dotted version vectors: nothing acknowledged is lost.
+    Dotted,
+    /// The paper's vector clocks: known to lose.
+    Paper,
+    /// Last writer wins: known to lose.
+    Lww,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReadArg {
+    /// After the reply.
+    Plain,
+    /// Before the reply.
+    Atomic,
+}
+
+fn default_ms(default: Duration) -> u64 {
+    u64::try_from(default.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn peer(text: &str) -> Result<(NodeId, String), String> {
+    let (id, address) = text.split_once('=').ok_or("give ID=HOST:PORT")?;
+    let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
+    let port = address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok((NodeId(id), address.to_owned())),
+        _ => Err(format!("{address:?} is not HOST:PORT")),
+    }
+}
+
+impl ServeArgs {
+    pub(super) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(cores).max(1)
+    }
+
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let options = self.options()?;
+        self.start_log()?;
+        if self.exit_with_stdin {
+            parent::die_with_parent().map_err(Failure::failed)?;
+        }
+        let patience = options.config.timing.deadline + STOP_GRACE;
+        let listener = TcpListener::bind(&self.listen).await;
+        let listener = listener.map_err(|error| {
+            Failure::failed(format!("cannot listen on {}: {error}", self.listen))
+        })?;
+        let mut running = start(options, listener).await.map_err(|error| match error {
+            crate::StartError::NoAddress(_) | crate::StartError::NotAPeer(_) => {
+                Failure::refused(error)
+            }
+            _ => Failure::failed(error),
+        })?;
+        say_ready(&running)?;
+        tokio::select! {
+            ended = running.ended() => return ended.map_err(Failure::failed),
+            stop = asked_to_stop(self.exit_with_stdin) => stop?,
+        }
+        tracing::info!("stopping");
+        running.begin_stop().await;
+        match tokio::time::timeout(patience, running.ended()).await {
+            Ok(ended) => ended.map_err(Failure::failed),
+            Err(_) => Err(Failure::failed(format!("did not end within {patience:?}"))),
+        }
+    }
+
+    fn options(&self) -> Result<Options, Failure> {
+        let member = |&id: &u16| Member { id: NodeId(id), tokens: self.tokens };
+        let members = self.members.iter().map(member).collect();
+        let config = Config::new(NodeId(self.id), members, [self.n, self.r, self.w]);
+        let mut config = config.map_err(Failure::refused)?;
+        config.quorum = self.quorum.into();
+        config.versioning = self.versioning.into();
+        config.read = self.read.into();
+        config.timing = self.timing()?;
+        let mut peers = BTreeMap::new();
+        for (id, address) in &self.peers {
+            if peers.insert(*id, address.clone()).is_some() {
+                return Err(Failure::refused(format!("--peer {}: given twice", id.0)));
+            }
+        }
+        let mut options = Options::new(config, peers);
+        options.cluster.clone_from(&self.cluster);
+        options.genesis = self.genesis;
+        options.storage = match (self.engine, &self.data) {
+            (EngineKind::Memory, _) => Storage::Memory,
+            (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
+            (EngineKind::Fjall, None) => return Err(Failure::refused("--data is missing")),
+        };
+        #[cfg(feature = "faults")]
+        {
+            options.fault_hooks = self.fault_hooks;
+        }
+        Ok(options)
+    }
+
+    fn timing(&self) -> Result<Timing, Failure> {
+        let ms = |name: &str, ms: u64| match ms {
+            0 => Err(Failure::refused(format!("{name} must be at least 1"))),
+            ms => Ok(Duration::from_millis(ms)),
+        };
+        let timing = Timing {
+            patience: ms("--patience-ms", self.patience_ms)?,
+            deadline: ms("--deadline-ms", self.deadline_ms)?,
+            ping: ms("--ping-ms", self.ping_ms)?,
+            handoff: ms("--handoff-ms", self.handoff_ms)?,
+        };
+        if timing.patience >= timing.deadline {
+            return Err(Failure::refused(
+                "--patience-ms must be less than --deadline-ms: a request must have time left when a \
+                 silent replica is given up",
+            ));
+        }
+        Ok(timing)
+    }
+
+    fn start_log(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(&self.log);
+        let filter = filter.map_err(|error| Failure::refused(format!("--log: {error}")))?;
+        let logging = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init();
+        // A host that has a log already keeps it.
+        drop(logging);
+        Ok(())
+    }
+}
+
+/// The one line on standard output: whoever started the node waits for it.
+fn say_ready(running: &Running) -> Result<(), Failure> {
+    let ready = json!({ "ready": {
+        "address": running.address().to_string(),
+        "identity": running.identity().to_string(),
+        "incarnation": running.incarnation(),
+        "pid": std::process::id(),
+    }});
+    let mut output = std::io::stdout().lock();
+    let written = writeln!(output, "{ready}").and_then(|()| output.flush());
+    written.map_err(|error| Failure::failed(format!("cannot say that it is ready: {error}")))
+}
+
+async fn asked_to_stop(with_stdin: bool) -> Result<(), Failure> {
+    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+        () = parent::stdin_closed(), if with_stdin => {}
+    }
+    Ok(())
+}
+
+impl From<QuorumArg> for Quorum {
+    fn from(arg: QuorumArg) -> Self {
+        match arg {
+            QuorumArg::Sloppy => Self::Sloppy,
+            QuorumArg::Strict => Self::Strict,
+        }
+    }
+}
+
+impl From<VersioningArg> for Versioning {
+    fn from(arg: VersioningArg) -> Self {
+        match arg {
+            VersioningArg::Dotted => Self::Dotted,
+            VersioningArg::Paper => Self::Paper,
+            VersioningArg::Lww => Self::Lww,
+        }
+    }
+}
+
+impl From<ReadArg> for ReadMode {
+    fn from(arg: ReadArg) -> Self {
+        match arg {
+            ReadArg::Plain => Self::Plain,
+            ReadArg::Atomic => Self::Atomic,
+        }
+    }
+}

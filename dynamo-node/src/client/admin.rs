@@ -1,0 +1,105 @@
+//! What operators and test drivers ask of a node.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use super::ClientError;
+use crate::clock::Skew;
+use crate::http2;
+use crate::proto;
+use crate::proto::admin_client::AdminClient;
+use crate::proto::replica::State;
+use crate::transport::describe;
+
+/// Asks one node about itself. Cheap to clone. It connects when it is first used.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    endpoint: Result<Endpoint, ClientError>,
+    deadline: Duration,
+}
+
+impl Admin {
+    /// For the node at `address`, `host:port`. Gives a question up after two seconds.
+    #[must_use]
+    pub fn new(address: impl Into<String>) -> Self {
+        let address = address.into();
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = endpoint.map(http2::tune).map_err(|error| {
+            ClientError::Refused(format!("{address} is not an address: {}", describe(&error)))
+        });
+        Self { endpoint, deadline: Duration::from_secs(2) }
+    }
+
+    /// The same with another deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How it does.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn status(&self) -> Result<proto::StatusReport, ClientError> {
+        self.ask(async |mut node| node.status(proto::StatusRequest {}).await).await
+    }
+
+    /// Its own home record of a key, straight from its storage: no quorum, no repair. Found, absent,
+    /// corrupt and unreadable are four answers.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn read_replica(&self, key: impl Into<Bytes>) -> Result<State, ClientError> {
+        let key = key.into();
+        let request = proto::ReplicaRequest { key };
+        let replica = self.ask(async |mut node| node.read_replica(request.clone()).await).await?;
+        let unclear = || ClientError::Indeterminate("the node did not say which".to_owned());
+        replica.state.ok_or_else(unclear)
+    }
+
+    /// Sets its wall clock wrong, from now on.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if its fault hooks are off.
+    pub async fn set_clock(&self, skew: Skew) -> Result<(), ClientError> {
+        let clock = proto::Clock { offset_us: skew.offset_us, rate_ppm: skew.rate_ppm };
+        self.ask(async |mut node| node.set_clock(clock).await).await.map(drop)
+    }
+
+    /// Asks it to end. It has not ended yet when this returns.
+    ///
+    /// # Errors
+    /// If it did not take the request.
+    pub async fn stop(&self) -> Result<(), ClientError> {
+        self.ask(async |mut node| node.stop(proto::StopRequest {}).await).await.map(drop)
+    }
+
+    async fn ask<A>(
+        &self,
+        question: impl AsyncFnOnce(AdminClient<Channel>) -> Result<tonic::Response<A>, Status>,
+    ) -> Result<A, ClientError> {
+        let endpoint = self.endpoint.clone()?.connect_timeout(self.deadline);
+        let late = |_| ClientError::Indeterminate(format!("none within {:?}", self.deadline));
+        let asking = async {
+            let channel = endpoint.connect().await;
+            let channel = channel.map_err(|error| ClientError::Refused(describe(&error)))?;
+            let node = AdminClient::new(channel).max_decoding_message_size(usize::MAX);
+            let answer = question(node).await.map_err(|status| refused(&status))?;
+            Ok(answer.into_inner())
+        };
+        tokio::time::timeout(self.deadline, asking).await.map_err(late)?
+    }
+}
+
+fn refused(status: &Status) -> ClientError {
+    match status.code() {
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => {
+            ClientError::Refused(status.message().to_owned())
+        }
+        _ => ClientError::Indeterminate(describe(status)),
+    }
+}

@@ -1,0 +1,143 @@
+//! A client: gets, puts and deletes over one session, and what operators ask.
+//!
+//! It never retries a put: whether one that failed was applied only its caller can find out, by
+//! reading.
+
+mod admin;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::time::timeout;
+
+pub use admin::Admin;
+
+use crate::proto::outcome::Outcome;
+use crate::proto::request::Op;
+use crate::proto::{DeleteRequest, Done, GetRequest, PutRequest, Refused, TimedOut};
+use session::{Answered, Session};
+
+/// A client of one node. Cheap to clone; all clones share one session, on which any number of requests
+/// are under way at once. It connects when it is first used, and again when the session breaks.
+///
+/// Needs a tokio runtime.
+#[derive(Clone, Debug)]
+pub struct Client {
+    session: Arc<Session>,
+    deadline: Duration,
+}
+
+/// What a get answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Got {
+    /// Every version that no other one overwrote; none if the key is absent.
+    pub values: Vec<Bytes>,
+    /// To be handed back, as it is, with the put that overwrites them.
+    pub context: Bytes,
+}
+
+/// What became of a request that was not answered as hoped.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ClientError {
+    /// Surely not applied, now or later: the node said so, or the request was never sent.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// It may have been applied, or may yet be.
+    #[error("no answer: {0}")]
+    Indeterminate(String),
+}
+
+impl Client {
+    /// A client of the node at `address`, `host:port`. Gives a request up after two seconds: later than
+    /// the node itself does by default, so that the node's own answer is heard.
+    #[must_use]
+    pub fn new(address: impl Into<String>) -> Self {
+        Self { session: Arc::new(Session::start(address.into())), deadline: Duration::from_secs(2) }
+    }
+
+    /// The same client with another deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// All versions of a key, and their context.
+    ///
+    /// # Errors
+    /// If there is no such answer. A get changes nothing, whichever error it is.
+    pub async fn get(&self, key: impl Into<Bytes>) -> Result<Got, ClientError> {
+        match self.ask(Op::Get(GetRequest { key: key.into() })).await? {
+            Outcome::Got(got) => Ok(Got { values: got.values, context: got.context }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A new version of a key, which overwrites those that `context` was read with; with an empty
+    /// context none. Returns when the node's quorum holds it durably.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it was surely not applied.
+    pub async fn put(
+        &self,
+        key: impl Into<Bytes>,
+        context: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> Result<(), ClientError> {
+        let (key, context, value) = (key.into(), context.into(), value.into());
+        self.change(Op::Put(PutRequest { key, context, value })).await
+    }
+
+    /// A tombstone, which overwrites the versions that `context` was read with.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if it was surely not applied.
+    pub async fn delete(
+        &self,
+        key: impl Into<Bytes>,
+        context: impl Into<Bytes>,
+    ) -> Result<(), ClientError> {
+        let (key, context) = (key.into(), context.into());
+        self.change(Op::Delete(DeleteRequest { key, context })).await
+    }
+
+    async fn change(&self, op: Op) -> Result<(), ClientError> {
+        match self.ask(op).await? {
+            Outcome::Done(Done {}) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ask(&self, op: Op) -> Result<Outcome, ClientError> {
+        let mut asked = self.session.ask(op)?;
+        let answered = match timeout(self.deadline, asked.answered()).await {
+            Ok(answered) => answered,
+            Err(_) if asked.give_up() => {
+                let waited = format!("no connection within {:?}; not sent", self.deadline);
+                return Err(ClientError::Refused(waited));
+            }
+            Err(_) => {
+                let waited = format!("none within {:?}", self.deadline);
+                return Err(ClientError::Indeterminate(waited));
+            }
+        };
+        match answered {
+            Answered::Outcome(Outcome::Refused(Refused { reason, .. })) => {
+                Err(ClientError::Refused(reason))
+            }
+            Answered::Outcome(Outcome::TimedOut(TimedOut {})) => Err(ClientError::Indeterminate(
+                "the node's quorum did not answer in time".to_owned(),
+            )),
+            Answered::Outcome(outcome) => Ok(outcome),
+            Answered::NotSent(why) => Err(ClientError::Refused(why)),
+            Answered::Broken(why) => Err(ClientError::Indeterminate(why)),
+        }
+    }
+}
+
+fn unexpected(outcome: &Outcome) -> ClientError {
+    ClientError::Indeterminate(format!("the node answered something else: {outcome:?}"))
+}

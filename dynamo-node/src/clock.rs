@@ -1,0 +1,71 @@
+//! The node's wall clock: what last-writer-wins stamps with, and nothing else.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use dynamo_protocol::Time;
+
+/// A wall clock that can be set wrong.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    skew: Skew,
+    since: Instant,
+}
+
+/// How a clock deviates from the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skew {
+    /// By how many microseconds it is ahead.
+    pub offset_us: i64,
+    /// How fast it runs, in parts per million of true speed.
+    pub rate_ppm: u64,
+}
+
+impl Skew {
+    /// None.
+    pub const NONE: Self = Self { offset_us: 0, rate_ppm: 1_000_000 };
+}
+
+impl Clock {
+    /// The machine's own.
+    pub(crate) fn new() -> Self {
+        Self { skew: Skew::NONE, since: Instant::now() }
+    }
+
+    /// Deviates from now on; what it deviated before is forgotten.
+    pub(crate) fn set(&mut self, skew: Skew) {
+        *self = Self { skew, since: Instant::now() };
+    }
+
+    /// What it reads.
+    pub(crate) fn now(&self) -> Time {
+        let micros = |time: std::time::Duration| i128::try_from(time.as_micros()).unwrap_or(0);
+        // A machine's clock before 1970 reads 0: stamps only have to be comparable.
+        let truth = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
+        Time(self.skew.apply(truth, micros(self.since.elapsed())))
+    }
+}
+
+impl Skew {
+    fn apply(self, truth: i128, elapsed: i128) -> u64 {
+        if self == Self::NONE {
+            return u64::try_from(truth).unwrap_or(0);
+        }
+        let gained = elapsed * (i128::from(self.rate_ppm) - 1_000_000) / 1_000_000;
+        let skewed = truth + i128::from(self.offset_us) + gained;
+        u64::try_from(skewed.max(0)).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_ahead_by_its_offset_and_gains_by_its_rate() {
+        assert_eq!(Skew::NONE.apply(1000, 500), 1000);
+        assert_eq!(Skew { offset_us: -300, rate_ppm: 1_000_000 }.apply(1000, 500), 700);
+        assert_eq!(Skew { offset_us: 0, rate_ppm: 3_000_000 }.apply(1000, 500), 2000);
+        assert_eq!(Skew { offset_us: 0, rate_ppm: 500_000 }.apply(1000, 500), 750);
+        assert_eq!(Skew { offset_us: -5000, rate_ppm: 1_000_000 }.apply(1000, 500), 0);
+    }
+}

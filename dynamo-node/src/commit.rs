@@ -1,0 +1,98 @@
+//! Group commit: one thread makes batches durable while the driver goes on.
+//!
+//! Sixteen threads that sync do no better than one, and one commit costs about the same whether it
+//! carries one batch or a hundred: the committer takes all that wait and commits them together.
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::watch;
+
+use crate::storage::{Batch, Engine, EngineError};
+
+/// Makes batches durable, in order.
+pub(crate) struct Committer {
+    way: Way,
+    /// The last batch that is durable, or why nothing ever will be again.
+    durable: watch::Receiver<Result<u64, EngineError>>,
+}
+
+enum Way {
+    /// Nothing would be waited for.
+    AtOnce { engine: Arc<dyn Engine>, done: watch::Sender<Result<u64, EngineError>> },
+    /// The bound on what waits is the driver's, see [`crate::driver`].
+    Thread { batches: Option<mpsc::Sender<Batch>>, thread: Option<JoinHandle<()>> },
+}
+
+impl Committer {
+    /// Starts the thread, if `engine` needs one. It ends when the committer is dropped.
+    pub(crate) fn start(engine: Arc<dyn Engine>) -> std::io::Result<Self> {
+        let (done, durable) = watch::channel(Ok(0));
+        if engine.is_volatile() {
+            return Ok(Self { way: Way::AtOnce { engine, done }, durable });
+        }
+        let (batches, waiting) = mpsc::channel();
+        let run = move || commit_all(&*engine, &waiting, &done);
+        let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
+        let way = Way::Thread { batches: Some(batches), thread: Some(thread) };
+        Ok(Self { way, durable })
+    }
+
+    /// Makes `batch` durable, now or soon.
+    pub(crate) fn submit(&self, batch: Batch) {
+        match &self.way {
+            Way::AtOnce { engine, done } => {
+                let number = batch.number;
+                let _ = done.send_replace(engine.commit(batch.writes).map(|()| number));
+            }
+            Way::Thread { batches, .. } => {
+                let batches = batches.as_ref().expect("taken only when this is dropped");
+                // If the thread is gone, `changed` says why.
+                drop(batches.send(batch));
+            }
+        }
+    }
+
+    /// The last batch known to be durable.
+    pub(crate) fn durable(&mut self) -> Result<u64, EngineError> {
+        self.durable.borrow_and_update().clone()
+    }
+
+    /// Waits until more is durable, and says up to where; or why nothing will ever be again.
+    pub(crate) async fn changed(&mut self) -> Result<u64, EngineError> {
+        match self.durable.changed().await {
+            Ok(()) => self.durable(),
+            Err(_) => Err(EngineError::Io("the committer has panicked".to_owned())),
+        }
+    }
+}
+
+impl Drop for Committer {
+    /// Waits for the commit under way, so that the engine is closed when the node is gone.
+    fn drop(&mut self) {
+        if let Way::Thread { batches, thread } = &mut self.way {
+            drop(batches.take());
+            drop(thread.take().map(JoinHandle::join));
+        }
+    }
+}
+
+fn commit_all(
+    engine: &dyn Engine,
+    waiting: &mpsc::Receiver<Batch>,
+    done: &watch::Sender<Result<u64, EngineError>>,
+) {
+    while let Ok(Batch { mut number, mut writes }) = waiting.recv() {
+        for next in waiting.try_iter() {
+            number = next.number;
+            writes.extend(next.writes);
+        }
+        let result = engine.commit(writes).map(|()| number);
+        let failed = result.is_err();
+        let _ = done.send_replace(result);
+        if failed {
+            return;
+        }
+    }
+}

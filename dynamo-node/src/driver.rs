@@ -1,0 +1,335 @@
+//! The one task that owns the protocol node.
+//!
+//! ```text
+//! arrivals -> handle each -> one batch of changes -> committer
+//!                         -> outputs, held until that batch is durable -> peers, clients, timers
+//! ```
+//!
+//! While a batch is being made durable the next one is filled. No rule of the protocol is here: this
+//! file moves values.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_protocol::{
+    ClientOp, Envelope, Input, Key, Node, NodeId, Outbox, Output, Place, Record, RequestId, Store,
+    StoreError,
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+
+use crate::clock::{Clock, Skew};
+use crate::commit::Committer;
+use crate::proto::StatusReport;
+use crate::replies::{Answer, ReplyTo};
+use crate::storage::{EngineError, Records};
+use crate::telemetry::Telemetry;
+use crate::timers::Timers;
+use crate::transport::Transport;
+
+/// How many arrivals may wait. One is what one read of a stream brought, some 256 KiB at most unless a
+/// single message is larger: enough to keep the driver busy, little enough that a slow disk is felt by
+/// those who send.
+pub(crate) const ARRIVALS: usize = 256;
+/// How many arrivals one batch takes: what comes later in a long queue must not hold up what came first.
+const TURN: usize = 64;
+/// How many bytes may wait for the disk before no more is handled: a second of a slow one.
+const UNDURABLE_BYTES: usize = 64 << 20;
+/// How many client requests may be open. Each may hold a value of 1 MiB, most hold hundreds of bytes.
+/// More are refused, which tells a client more than a late answer would.
+const OPEN_REQUESTS: usize = 1 << 15;
+
+/// What the network brings.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    /// From one peer.
+    Peer(Vec<Envelope>),
+    /// From one client.
+    Client(Vec<Asked>),
+    /// A link broke or cannot be made.
+    Unreachable(NodeId),
+}
+
+/// A client's request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) op: ClientOp,
+    pub(crate) reply_to: ReplyTo,
+}
+
+/// A home record straight from storage.
+pub(crate) type ReplicaRead = Result<Option<Record>, StoreError>;
+
+/// What operators ask.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Status(oneshot::Sender<StatusReport>),
+    ReadReplica(Key, oneshot::Sender<ReplicaRead>),
+    SetClock(Skew, oneshot::Sender<()>),
+    Stop,
+}
+
+/// Why a node ended that was not asked to.
+#[derive(Clone, Debug, Error)]
+pub enum Fatal {
+    /// The disk failed: what it holds is not known until the node starts on it again.
+    #[error("{0}; nothing more is acknowledged. Start the node again on what its disk holds")]
+    Storage(#[from] EngineError),
+}
+
+/// See the [module](self).
+pub(crate) struct Driver<T> {
+    node: Node,
+    store: Records,
+    committer: Committer,
+    clock: Clock,
+    timers: Timers,
+    transport: T,
+    telemetry: Telemetry,
+    requests: HashMap<RequestId, ReplyTo>,
+    next_request: u64,
+    /// What the turn under way wants done.
+    effects: Effects,
+    /// What waits for its batch to be durable, in order.
+    held: VecDeque<Held>,
+    /// The bytes of the batches among them.
+    undurable: usize,
+    /// The last batch that was submitted, and the last that is durable.
+    submitted: u64,
+    durable: u64,
+    /// Until when the open requests may still be answered, if the node is to end.
+    ends: Option<Instant>,
+    about: About,
+    started: Instant,
+}
+
+/// What a node tells about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    /// The nonce of this start.
+    pub(crate) incarnation: u64,
+    /// What all nodes of the cluster agree on.
+    pub(crate) settings: Arc<str>,
+}
+
+/// What leaves the node when a batch is durable.
+#[derive(Default)]
+struct Effects {
+    outbox: Outbox,
+    replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
+}
+
+struct Held {
+    batch: u64,
+    bytes: usize,
+    effects: Effects,
+}
+
+/// Where arrivals and commands come from.
+pub(crate) struct Sources {
+    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+impl<T: Transport> Driver<T> {
+    pub(crate) fn new(
+        node: Node,
+        about: About,
+        store: Records,
+        committer: Committer,
+        transport: T,
+        telemetry: Telemetry,
+    ) -> Self {
+        Self {
+            node,
+            store,
+            committer,
+            clock: Clock::new(),
+            timers: Timers::default(),
+            transport,
+            telemetry,
+            requests: HashMap::new(),
+            next_request: 0,
+            effects: Effects::default(),
+            held: VecDeque::new(),
+            undurable: 0,
+            submitted: 0,
+            durable: 0,
+            ends: None,
+            about,
+            started: Instant::now(),
+        }
+    }
+
+    /// Runs until the node is told to end, or has to.
+    pub(crate) async fn run(mut self, mut sources: Sources) -> Result<(), Fatal> {
+        self.step(Input::Started);
+        self.submit()?;
+        let mut arrived = Vec::with_capacity(TURN);
+        let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
+        while !self.has_ended() {
+            self.arm(alarm.as_mut());
+            tokio::select! {
+                biased;
+                durable = self.committer.changed() => self.made_durable(durable?),
+                Some(command) = sources.commands.recv() => self.command(command),
+                () = alarm.as_mut() => self.run_timers(),
+                _ = sources.arrivals.recv_many(&mut arrived, TURN), if self.has_room() => {
+                    arrived.drain(..).for_each(|arrival| self.arrive(arrival));
+                }
+            }
+            self.submit()?;
+        }
+        Ok(())
+    }
+
+    /// The only place where the protocol is run.
+    fn step(&mut self, input: Input) {
+        self.telemetry.counters.steps += 1;
+        let now = self.clock.now();
+        self.node.handle(now, input, &mut self.store, &mut self.effects.outbox);
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Peer(envelopes) => {
+                envelopes.into_iter().for_each(|envelope| self.step(Input::Peer(envelope)));
+            }
+            Arrival::Client(requests) => {
+                requests.into_iter().for_each(|asked| self.ask(asked));
+            }
+            Arrival::Unreachable(peer) => self.step(Input::Unreachable(peer)),
+        }
+    }
+
+    fn ask(&mut self, Asked { op, reply_to }: Asked) {
+        if self.ends.is_some() {
+            return reply_to.answer(Answer::Stopping);
+        }
+        if self.requests.len() >= OPEN_REQUESTS {
+            self.telemetry.counters.overloaded += 1;
+            return reply_to.answer(Answer::Overloaded);
+        }
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(request, reply_to);
+        self.step(Input::Client { request, op });
+    }
+
+    fn run_timers(&mut self) {
+        let now = Instant::now();
+        while let Some(timer) = self.timers.pop(now) {
+            self.step(Input::Timer(timer));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Status(asker) => drop(asker.send(self.status())),
+            Command::ReadReplica(key, asker) => {
+                let read = self.store.record(&Place::home(key));
+                self.effects.replicas.push((asker, read));
+            }
+            Command::SetClock(skew, asker) => {
+                self.clock.set(skew);
+                let _ = asker.send(());
+            }
+            Command::Stop => {
+                // A little more than the deadline, after which the protocol has answered everything.
+                let patience = self.node.config().timing.deadline + Duration::from_millis(100);
+                self.ends.get_or_insert(Instant::now() + patience);
+            }
+        }
+    }
+
+    /// Ends a turn: its changes go to the committer, and what it wants done waits for them and for
+    /// all that was applied before.
+    fn submit(&mut self) -> Result<(), Fatal> {
+        let effects = std::mem::take(&mut self.effects);
+        let mut bytes = 0;
+        if let Some(batch) = self.store.take_batch() {
+            self.submitted = batch.number;
+            bytes = batch.bytes();
+            self.telemetry.counters.commits += 1;
+            self.telemetry.counters.changes += batch.writes.len() as u64;
+            self.committer.submit(batch);
+        }
+        self.undurable += bytes;
+        self.held.push_back(Held { batch: self.submitted, bytes, effects });
+        let durable = self.committer.durable()?;
+        self.made_durable(durable);
+        Ok(())
+    }
+
+    /// Carries out what waited for batch `durable`.
+    fn made_durable(&mut self, durable: u64) {
+        if durable > self.durable {
+            self.durable = durable;
+            self.store.committed(durable);
+        }
+        while self.held.front().is_some_and(|held| held.batch <= durable)
+            && let Some(held) = self.held.pop_front()
+        {
+            self.undurable -= held.bytes;
+            let Effects { outbox, replicas } = held.effects;
+            outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
+            replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Send(envelope) => self.transport.send(envelope),
+            Output::Reply(request, reply) => {
+                self.telemetry.replied(&reply);
+                if let Some(reply_to) = self.requests.remove(&request) {
+                    reply_to.answer(Answer::Reply(reply));
+                }
+            }
+            Output::SetTimer(timer, after) => self.timers.set(timer, Instant::now() + after),
+            Output::CancelTimer(timer) => self.timers.cancel(timer),
+            Output::Event(event) => self.telemetry.event(&event),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.undurable < UNDURABLE_BYTES
+    }
+
+    fn has_ended(&self) -> bool {
+        let at_rest = self.requests.is_empty() && self.node.open_operations() == 0;
+        self.ends.is_some_and(|ends| self.held.is_empty() && (at_rest || Instant::now() >= ends))
+    }
+
+    /// Sets the alarm for the next timer. It may ring early, for one that was cancelled since.
+    fn arm(&self, alarm: std::pin::Pin<&mut Sleep>) {
+        /// When nothing runs: any time will do, it only rings for nothing.
+        const IDLE: Duration = Duration::from_secs(60);
+        let next = self.timers.next().into_iter().chain(self.ends).min();
+        let next = next.unwrap_or_else(|| Instant::now() + IDLE);
+        if alarm.is_elapsed() || next < alarm.deadline() {
+            alarm.reset(next);
+        }
+    }
+
+    fn status(&self) -> StatusReport {
+        let meta = self.node.meta();
+        StatusReport {
+            id: self.node.config().me.0.into(),
+            identity: meta.identity.to_string(),
+            incarnation: self.about.incarnation,
+            amnesiac: meta.amnesiac,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            hints_held: self.store.hints_held(),
+            open_operations: self.node.open_operations() as u64,
+            down: self.node.held_down().map(|peer| peer.0.into()).collect(),
+            open_requests: self.requests.len() as u64,
+            counters: Some(self.telemetry.snapshot()),
+            settings: self.about.settings.to_string(),
+            stopping: self.ends.is_some(),
+        }
+    }
+}

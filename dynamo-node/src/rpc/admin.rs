@@ -1,0 +1,73 @@
+//! Operators and test drivers.
+
+use dynamo_protocol::Key;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+use super::{Shared, gone};
+use crate::clock::Skew;
+use crate::driver::Command;
+use crate::proto;
+use crate::proto::admin_server;
+use crate::wire;
+
+/// See the [module](self).
+pub(crate) struct AdminService(pub(crate) Shared);
+
+#[tonic::async_trait]
+impl admin_server::Admin for AdminService {
+    async fn status(
+        &self,
+        _: Request<proto::StatusRequest>,
+    ) -> Result<Response<proto::StatusReport>, Status> {
+        self.command(Command::Status).await.map(Response::new)
+    }
+
+    async fn read_replica(
+        &self,
+        request: Request<proto::ReplicaRequest>,
+    ) -> Result<Response<proto::Replica>, Status> {
+        let key = Key(request.into_inner().key);
+        if key.as_bytes().len() > wire::LONGEST_KEY {
+            return Err(Status::invalid_argument("the key is longer than storage can hold"));
+        }
+        let read = self.command(|asker| Command::ReadReplica(key, asker)).await?;
+        Ok(Response::new(wire::replica(read)))
+    }
+
+    async fn set_clock(
+        &self,
+        request: Request<proto::Clock>,
+    ) -> Result<Response<proto::Clock>, Status> {
+        if !self.0.fault_hooks {
+            return Err(Status::failed_precondition(
+                "fault hooks are off: build with feature `faults` and serve with --fault-hooks",
+            ));
+        }
+        let clock = request.into_inner();
+        let rate_ppm = if clock.rate_ppm == 0 { 1_000_000 } else { clock.rate_ppm };
+        let skew = Skew { offset_us: clock.offset_us, rate_ppm };
+        self.command(|asker| Command::SetClock(skew, asker)).await?;
+        tracing::warn!(offset_us = skew.offset_us, rate_ppm, "clock set wrong");
+        Ok(Response::new(proto::Clock { rate_ppm, ..clock }))
+    }
+
+    async fn stop(
+        &self,
+        _: Request<proto::StopRequest>,
+    ) -> Result<Response<proto::StopReport>, Status> {
+        self.0.commands.send(Command::Stop).await.map_err(|_| gone())?;
+        Ok(Response::new(proto::StopReport {}))
+    }
+}
+
+impl AdminService {
+    async fn command<A>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<A>) -> Command,
+    ) -> Result<A, Status> {
+        let (asker, answer) = oneshot::channel();
+        self.0.commands.send(command(asker)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}

@@ -1,0 +1,50 @@
+//! The services: each turns what a call brings into arrivals for the driver, and what the driver
+//! answers into what the call returns.
+
+mod admin;
+mod kv;
+mod peer;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use dynamo_protocol::NodeId;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tonic::Status;
+
+pub(crate) use admin::AdminService;
+pub(crate) use kv::KvService;
+pub(crate) use peer::PeerService;
+
+use crate::driver::{Arrival, Command};
+use crate::telemetry::LinkCounters;
+
+/// A stream of answers.
+type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// What the services share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) me: NodeId,
+    pub(crate) members: Arc<[NodeId]>,
+    pub(crate) settings: Arc<str>,
+    pub(crate) fault_hooks: bool,
+    pub(crate) arrivals: mpsc::Sender<Arrival>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) counters: Arc<LinkCounters>,
+    /// True when the driver has ended: streams end too.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Returns when the node is closing.
+    pub(crate) async fn closed(&self) {
+        // An error means that the node is gone.
+        drop(self.closing.clone().wait_for(|closing| *closing).await);
+    }
+}
+
+fn gone() -> Status {
+    Status::unavailable("the node is ending")
+}

@@ -1,0 +1,266 @@
+//! A whole node: directory, driver, links and services, from start to end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_protocol::{Identity, Node};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tonic::transport::server::TcpIncoming;
+
+use crate::commit::Committer;
+use crate::config::{Options, Storage};
+use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
+use crate::http2;
+use crate::proto::admin_server::AdminServer;
+use crate::proto::kv_server::KvServer;
+use crate::proto::peer_server::PeerServer;
+use crate::rpc::{AdminService, KvService, PeerService, Shared};
+use crate::storage::{Directory, DirectoryError, EngineError, Owner, Records};
+use crate::telemetry::Telemetry;
+use crate::transport::{GrpcTransport, Links};
+
+/// Operators are few.
+const COMMANDS: usize = 16;
+/// Largest message of a client: many requests together, or one whose value the protocol has yet to
+/// refuse as too long.
+pub(crate) const CLIENT_MESSAGE: usize = 16 << 20;
+/// How long open connections get to end by themselves when the node has ended.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A node that runs. Dropping it does not stop it.
+pub struct Running {
+    address: SocketAddr,
+    identity: Identity,
+    incarnation: u64,
+    commands: mpsc::Sender<Command>,
+    task: JoinHandle<Result<(), Ended>>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A member that cannot be reached by any address.
+    #[error("member {0} has no address: give --peer {0}=HOST:PORT")]
+    NoAddress(u16),
+    /// An address of nobody.
+    #[error("--peer {0}: no such member, or this node itself")]
+    NotAPeer(u16),
+    /// The data directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The records in it.
+    #[error(transparent)]
+    Storage(#[from] EngineError),
+    /// The system.
+    #[error("cannot {what}: {error}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// Why a node ended that was not asked to.
+#[derive(Debug, Error)]
+pub enum Ended {
+    /// It could not go on.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// An invariant was broken.
+    #[error("the driver panicked: {0}")]
+    Panicked(JoinError),
+    /// The network.
+    #[error("the server failed: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// Starts a node that listens on `listener`.
+///
+/// # Errors
+/// If its address book, its directory or its storage will not do.
+pub async fn start(options: Options, listener: TcpListener) -> Result<Running, StartError> {
+    check_addresses(&options)?;
+    let system = |what| move |error| StartError::System { what, error };
+    let address = listener.local_addr().map_err(system("tell the address"))?;
+    let settings: Arc<str> = options.settings().into();
+    let config = Arc::new(options.config.clone());
+    // Opening reads files, for as long as it takes: not on a thread that serves.
+    let opening = tokio::task::spawn_blocking({
+        let options = options.clone();
+        move || open(&options)
+    });
+    let (directory, store) =
+        opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+
+    let incarnation = nonce();
+    let telemetry = Telemetry::default();
+    let (arrive, arrivals) = mpsc::channel(ARRIVALS);
+    let (command, commands) = mpsc::channel(COMMANDS);
+    let (close, closing) = watch::channel(false);
+    let links = Links {
+        me: config.me,
+        settings: Arc::clone(&settings),
+        arrivals: arrive.clone(),
+        counters: Arc::clone(&telemetry.links),
+    };
+    let shared = Shared {
+        me: config.me,
+        members: config.members().iter().map(|member| member.id).collect(),
+        settings: Arc::clone(&settings),
+        fault_hooks: options.fault_hooks && cfg!(feature = "faults"),
+        arrivals: arrive,
+        commands: command.clone(),
+        counters: Arc::clone(&telemetry.links),
+        closing,
+    };
+    let committer = Committer::start(Arc::clone(&directory.engine));
+    let committer = committer.map_err(system("start the committer"))?;
+    let transport = GrpcTransport::start(&options.peers, &links);
+    let node = Node::new(config, directory.meta, incarnation);
+    let about = About { incarnation, settings };
+    let driver = Driver::new(node, about, store, committer, transport, telemetry);
+
+    let driving = tokio::spawn(driver.run(Sources { arrivals, commands }));
+    let serving = tokio::spawn(serve(shared, listener));
+    let task = tokio::spawn(oversee(driving, serving, close));
+    let identity = directory.meta.identity;
+    tracing::info!(
+        node = %options.config.me, %address, %identity, incarnation,
+        amnesiac = directory.meta.amnesiac, "started"
+    );
+    Ok(Running { address, identity, incarnation, commands: command, task })
+}
+
+fn check_addresses(options: &Options) -> Result<(), StartError> {
+    let me = options.config.me;
+    let members = options.config.members().iter().map(|member| member.id);
+    let peers: Vec<_> = members.filter(|member| *member != me).collect();
+    if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
+        return Err(StartError::NoAddress(peer.0));
+    }
+    if let Some(other) = options.peers.keys().find(|id| !peers.contains(id)) {
+        return Err(StartError::NotAPeer(other.0));
+    }
+    Ok(())
+}
+
+fn open(options: &Options) -> Result<(Directory, Records), StartError> {
+    let versioning = options.config.versioning;
+    let directory = match &options.storage {
+        Storage::Memory => Directory::in_memory(options.genesis),
+        Storage::Disk(path) => {
+            let owner =
+                Owner { node: options.config.me, cluster: options.cluster.clone(), versioning };
+            Directory::open(path, &owner, options.genesis)?
+        }
+    };
+    let store = Records::open(Arc::clone(&directory.engine), versioning)?;
+    Ok((directory, store))
+}
+
+/// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has
+/// only floats keeps all of them.
+fn nonce() -> u64 {
+    rand::random::<u64>() >> 11
+}
+
+async fn serve(shared: Shared, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    let kv = KvServer::new(KvService(shared.clone()))
+        .max_decoding_message_size(CLIENT_MESSAGE)
+        .max_encoding_message_size(usize::MAX);
+    // What was accepted once has to be carried: the limits are those of puts.
+    let peer = PeerServer::new(PeerService(shared.clone())).max_decoding_message_size(usize::MAX);
+    let admin =
+        AdminServer::new(AdminService(shared.clone())).max_encoding_message_size(usize::MAX);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    http2::server()
+        .add_service(kv)
+        .add_service(peer)
+        .add_service(admin)
+        .serve_with_incoming_shutdown(incoming, shared.closed())
+        .await
+}
+
+/// Ends the rest when the driver has ended, and the other way round.
+async fn oversee(
+    mut driving: JoinHandle<Result<(), Fatal>>,
+    mut serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    close: watch::Sender<bool>,
+) -> Result<(), Ended> {
+    tokio::select! {
+        driven = &mut driving => {
+            // Dropping the driver has closed the links; now the streams and the listener.
+            close.send_replace(true);
+            if tokio::time::timeout(LINGER, &mut serving).await.is_err() {
+                serving.abort();
+            }
+            Ok(driven.map_err(Ended::Panicked)??)
+        }
+        served = &mut serving => {
+            driving.abort();
+            Ok(served.map_err(Ended::Panicked)??)
+        }
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its data directory's identity.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The nonce of this start.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Begins the end: new requests are refused, open ones answered.
+    pub async fn begin_stop(&self) {
+        // If nobody listens it has ended already.
+        drop(self.commands.send(Command::Stop).await);
+    }
+
+    /// Waits until it has ended, asked or not.
+    ///
+    /// # Errors
+    /// If it was not asked to.
+    pub async fn ended(&mut self) -> Result<(), Ended> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(panic) => Err(Ended::Panicked(panic)),
+        }
+    }
+
+    /// Stops it: answers or times out what is open, makes everything durable, closes the directory.
+    ///
+    /// # Errors
+    /// If it ended otherwise.
+    pub async fn stop(mut self) -> Result<(), Ended> {
+        self.begin_stop().await;
+        self.ended().await
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("address", &self.address)
+            .field("identity", &self.identity)
+            .field("incarnation", &self.incarnation)
+            .finish_non_exhaustive()
+    }
+}

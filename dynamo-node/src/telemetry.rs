@@ -1,0 +1,97 @@
+//! What a node has done since it started: counted where the protocol and its host say it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dynamo_protocol::{Discard, Event, Reply, Role, StoreError};
+
+use crate::proto;
+
+/// What the network counts: its tasks and the driver share it.
+#[derive(Debug, Default)]
+pub(crate) struct LinkCounters {
+    /// Thrown away because a queue was full.
+    pub(crate) overflow: AtomicU64,
+    /// Thrown away because the peer could not be reached.
+    pub(crate) unreachable: AtomicU64,
+    pub(crate) sent: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) malformed: AtomicU64,
+}
+
+/// Adds to a counter that orders nothing.
+pub(crate) fn add(counter: &AtomicU64, count: usize) {
+    counter.fetch_add(count as u64, Ordering::Relaxed);
+}
+
+/// All counters of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Telemetry {
+    pub(crate) counters: proto::Counters,
+    pub(crate) links: Arc<LinkCounters>,
+}
+
+impl Telemetry {
+    /// Everything, as of now.
+    pub(crate) fn snapshot(&self) -> proto::Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        proto::Counters {
+            dropped_overflow: read(&self.links.overflow),
+            dropped_unreachable: read(&self.links.unreachable),
+            messages_sent: read(&self.links.sent),
+            messages_received: read(&self.links.received),
+            messages_malformed: read(&self.links.malformed),
+            ..self.counters
+        }
+    }
+
+    /// A client is answered.
+    pub(crate) fn replied(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Got { .. } => self.counters.gets += 1,
+            Reply::Done => {}
+            Reply::Refused(_) => self.counters.refused += 1,
+            Reply::TimedOut => self.counters.timed_out += 1,
+        }
+    }
+
+    /// The protocol says what happened.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let counters = &mut self.counters;
+        match event {
+            Event::Coordinating { role: Role::Home, .. } => counters.coordinated_home += 1,
+            Event::Coordinating { role: Role::Hint(_), .. } => counters.coordinated_fallback += 1,
+            Event::Minted { .. } => {}
+            Event::ForwardedTo(_) => counters.forwarded += 1,
+            Event::Acknowledged { .. } => counters.acknowledged += 1,
+            Event::HintStored(_) => counters.hints_stored += 1,
+            Event::HintDelivered(_) => counters.hints_delivered += 1,
+            Event::ReadRepair(_) => counters.read_repairs += 1,
+            Event::Down(peer) => {
+                counters.held_down += 1;
+                tracing::info!(%peer, "held down");
+            }
+            Event::Up(peer) => {
+                counters.held_up += 1;
+                tracing::info!(%peer, "held up");
+            }
+            Event::Discarded(from, why) => {
+                match why {
+                    Discard::DeadIdentity => counters.discarded_dead_identity += 1,
+                    Discard::BadVersions => counters.discarded_bad_versions += 1,
+                    Discard::Misaddressed => counters.discarded_misaddressed += 1,
+                }
+                tracing::debug!(%from, ?why, "message discarded");
+            }
+            Event::StoreFailed(role, error) => {
+                match error {
+                    StoreError::Corrupt => counters.store_corrupt += 1,
+                    StoreError::Unreadable => counters.store_unreadable += 1,
+                    StoreError::Unwritable => counters.store_unwritable += 1,
+                }
+                tracing::warn!(?role, %error, "storage");
+            }
+        }
+        tracing::trace!(?event, "event");
+    }
+}

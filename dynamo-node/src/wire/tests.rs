@@ -1,0 +1,262 @@
+//! What goes over the wire comes back, and what is malformed does not.
+
+use bytes::Bytes;
+use dynamo_protocol::{
+    Actor, Answer, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Identity, Key, Message,
+    NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version, VersionVector,
+};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::context::{context_from_bytes, context_to_bytes};
+use super::*;
+use crate::proto;
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..20).prop_map(Bytes::from)
+}
+
+fn any_key() -> impl Strategy<Value = Key> {
+    bytes().prop_map(Key)
+}
+
+fn actor() -> impl Strategy<Value = Actor> {
+    let actor = (any::<u64>(), 0..3_u64);
+    actor.prop_map(|(identity, birth)| Actor { identity: Identity(identity), birth })
+}
+
+fn vector() -> impl Strategy<Value = VersionVector> {
+    btree_map(actor(), 1..u64::MAX, 0..5).prop_map(|entries| entries.into_iter().collect())
+}
+
+fn dotted() -> impl Strategy<Value = Siblings> {
+    let value = proptest::option::of(bytes());
+    let live = vec((actor(), 1..4_u64, any::<u64>(), value), 0..4);
+    live.prop_map(|live| {
+        let mut set = DottedSet::default();
+        for (actor, counter, stamp, value) in live {
+            if set.context().get(&actor) > 0 {
+                continue;
+            }
+            let mut read = VersionVector::default();
+            read.raise(actor, counter - 1);
+            let dot = Dot { actor, counter };
+            set.write(&read, Version { dot, stamp, value });
+        }
+        Siblings::Dotted(set)
+    })
+}
+
+fn plain() -> impl Strategy<Value = Siblings> {
+    vec((vector(), actor(), proptest::option::of(bytes())), 0..4).prop_map(|writes| {
+        let mut set = ClockSet::default();
+        writes.into_iter().for_each(|(read, actor, value)| {
+            // A counter at its end cannot be counted up.
+            let read = read.iter().map(|(a, n)| (a, n >> 1 | 1)).collect();
+            set.write(&read, actor, value);
+        });
+        Siblings::Plain(set)
+    })
+}
+
+fn fault() -> impl Strategy<Value = StoreError> {
+    use StoreError::{Corrupt, Unreadable, Unwritable};
+    prop_oneof![Just(Corrupt), Just(Unreadable), Just(Unwritable)]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    let number = 0..usize::MAX;
+    let two = (number.clone(), number.clone());
+    prop_oneof![
+        two.clone().prop_map(|(needed, reachable)| Refusal::Unavailable { needed, reachable }),
+        two.clone().prop_map(|(bytes, limit)| Refusal::KeyTooLong { bytes, limit }),
+        two.prop_map(|(bytes, limit)| Refusal::ValueTooLong { bytes, limit }),
+        number.clone().prop_map(|siblings| Refusal::TooManySiblings { siblings }),
+        number.prop_map(|actors| Refusal::TooManyActors { actors }),
+        Just(Refusal::BadContext),
+        any::<u16>().prop_map(|id| Refusal::NotHome(NodeId(id))),
+        fault().prop_map(Refusal::Storage),
+    ]
+}
+
+fn reply() -> impl Strategy<Value = Reply> {
+    prop_oneof![
+        (vec(bytes(), 0..4), vector())
+            .prop_map(|(values, vector)| Reply::Got { values, context: Context(vector) }),
+        Just(Reply::Done),
+        refusal().prop_map(Reply::Refused),
+        Just(Reply::TimedOut),
+    ]
+}
+
+fn request() -> impl Strategy<Value = ClientOp> {
+    let value = proptest::option::of(bytes());
+    prop_oneof![
+        any_key().prop_map(|key| ClientOp::Get { key }),
+        (any_key(), vector(), value).prop_map(|(key, vector, value)| {
+            ClientOp::Put { key, context: Context(vector), value }
+        }),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let op = (any::<u64>(), any::<u64>());
+    let op = op.prop_map(|(incarnation, seq)| OpId { incarnation, seq });
+    let role = prop_oneof![Just(Role::Home), any::<u16>().prop_map(|id| Role::Hint(NodeId(id)))];
+    let set = || prop_oneof![dotted(), plain()];
+    let known = (set(), any::<bool>()).prop_map(|(set, votes)| Answer::Known { set, votes });
+    let answer = prop_oneof![known, fault().prop_map(Answer::Failed)];
+    let stored = prop_oneof![Just(Ok(())), fault().prop_map(Err)];
+    prop_oneof![
+        (op.clone(), request()).prop_map(|(op, request)| Message::Forward { op, request }),
+        (op.clone(), reply()).prop_map(|(op, reply)| Message::Forwarded { op, reply }),
+        (op.clone(), role, any_key(), set()).prop_map(|(op, role, key, set)| Message::Store {
+            op,
+            role,
+            key,
+            set
+        }),
+        (op.clone(), stored).prop_map(|(op, result)| Message::Stored { op, result }),
+        (op.clone(), any_key()).prop_map(|(op, key)| Message::Fetch { op, key }),
+        (op, answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
+        Just(Message::Ping),
+        Just(Message::Pong),
+    ]
+}
+
+fn envelope() -> impl Strategy<Value = Envelope> {
+    (any::<u16>(), any::<u64>(), any::<u16>(), message()).prop_map(
+        |(from, identity, to, message)| Envelope {
+            from: NodeId(from),
+            identity: Identity(identity),
+            to: NodeId(to),
+            message,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn an_envelope_comes_back_from_the_wire(envelope in envelope()) {
+        let encoded = envelope_to_proto(envelope.clone()).encode_to_vec();
+        let decoded = proto::Envelope::decode(&encoded[..]).unwrap();
+        prop_assert_eq!(envelope_from_proto(decoded), Ok(envelope));
+    }
+
+    #[test]
+    fn an_envelopes_weight_is_about_its_length(envelope in envelope()) {
+        let weight = weight(&envelope);
+        let encoded = envelope_to_proto(envelope).encode_to_vec();
+        prop_assert!(weight * 2 >= encoded.len(), "{weight} for {}", encoded.len());
+        prop_assert!(weight <= encoded.len() * 3 + 128, "{weight} for {}", encoded.len());
+    }
+
+    #[test]
+    fn damaged_bytes_give_an_error_or_a_canonical_message(
+        envelope in envelope(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+    ) {
+        let mut encoded = envelope_to_proto(envelope).encode_to_vec();
+        prop_assume!(!encoded.is_empty());
+        let at = at.index(encoded.len());
+        encoded[at] ^= 1 << bit;
+        let Ok(decoded) = proto::Envelope::decode(&encoded[..]) else { return Ok(()) };
+        let Ok(envelope) = envelope_from_proto(decoded) else { return Ok(()) };
+        if let Some(set) = envelope.message.set() {
+            let canonical = match set {
+                Siblings::Dotted(set) => set.is_canonical(),
+                Siblings::Plain(set) => set.is_canonical(),
+            };
+            prop_assert!(canonical);
+        }
+    }
+
+    #[test]
+    fn a_context_comes_back_and_a_damaged_one_is_refused(
+        vector in vector(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+    ) {
+        let context = Context(vector);
+        let mut bytes = context_to_bytes(&context).to_vec();
+        prop_assert_eq!(context_from_bytes(&bytes), Ok(context));
+        prop_assume!(!bytes.is_empty());
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert_eq!(context_from_bytes(&bytes), Err(Malformed::Context));
+        bytes[at] ^= 1 << bit;
+        bytes.truncate(at);
+        prop_assert!(at == 0 || context_from_bytes(&bytes) == Err(Malformed::Context));
+    }
+
+    #[test]
+    fn no_bytes_of_a_client_bring_the_context_decoder_down(bytes in vec(any::<u8>(), 0..60)) {
+        drop(context_from_bytes(&bytes));
+    }
+}
+
+fn entry(identity: u64, counter: u64) -> proto::Entry {
+    proto::Entry { identity, birth: 0, counter }
+}
+
+fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envelope {
+    let version = |dot| proto::Version { dot: Some(dot), stamp: 0, value: None };
+    let set = proto::DottedSet { context, versions: dots.into_iter().map(version).collect() };
+    let set = Some(proto::Siblings { scheme: Some(proto::siblings::Scheme::Dotted(set)) });
+    let store = proto::Store { hint_for: None, key: Bytes::from_static(b"k"), set };
+    proto::Envelope {
+        from: 1,
+        identity: 1,
+        to: 2,
+        op: Some(proto::OpId { incarnation: 1, seq: 1 }),
+        message: Some(proto::envelope::Message::Store(store)),
+    }
+}
+
+#[test]
+fn a_set_that_is_not_canonical_is_refused() {
+    let sound = store_of(vec![entry(1, 2), entry(2, 1)], vec![entry(1, 2)]);
+    assert!(envelope_from_proto(sound).is_ok());
+    for (what, context, dots) in [
+        ("out of order", vec![entry(2, 1), entry(1, 2)], vec![]),
+        ("an actor twice", vec![entry(1, 1), entry(1, 2)], vec![]),
+        ("a zero", vec![entry(1, 0)], vec![]),
+        ("a dot that is not covered", vec![entry(1, 1)], vec![entry(1, 2)]),
+        ("a dot twice", vec![entry(1, 1)], vec![entry(1, 1), entry(1, 1)]),
+        ("a dot of nothing", vec![entry(1, 1)], vec![entry(1, 0)]),
+    ] {
+        let refused = envelope_from_proto(store_of(context, dots));
+        assert!(matches!(refused, Err(Malformed::NotCanonical(_))), "{what}: {refused:?}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_refused() {
+    let whole = store_of(vec![entry(1, 1)], vec![entry(1, 1)]);
+    let no_op = proto::Envelope { op: None, ..whole.clone() };
+    assert_eq!(envelope_from_proto(no_op), Err(Malformed::Missing("the operation")));
+    let no_message = proto::Envelope { message: None, ..whole.clone() };
+    assert_eq!(envelope_from_proto(no_message), Err(Malformed::Missing("the message")));
+    let node = proto::Envelope { from: 1 << 16, ..whole };
+    assert_eq!(envelope_from_proto(node), Err(Malformed::NodeId(1 << 16)));
+    assert_eq!(client_op(None), Err(Malformed::Missing("the operation")));
+}
+
+#[test]
+fn a_key_that_storage_cannot_hold_is_refused() {
+    let get = |length| {
+        let key = Bytes::from(vec![0; length]);
+        client_op(Some(proto::request::Op::Get(proto::GetRequest { key })))
+    };
+    assert!(get(LONGEST_KEY).is_ok());
+    assert_eq!(get(LONGEST_KEY + 1), Err(Malformed::Key(LONGEST_KEY + 1)));
+}
+
+#[test]
+fn an_unknown_fault_is_refused_and_not_taken_for_success() {
+    let stored = proto::Stored { fault: 99 };
+    let envelope = proto::Envelope {
+        message: Some(proto::envelope::Message::Stored(stored)),
+        ..store_of(vec![], vec![])
+    };
+    let refused = envelope_from_proto(envelope);
+    assert_eq!(refused, Err(Malformed::UnknownValue("the store fault", 99)));
+}

@@ -1,0 +1,122 @@
+//! From a history to verdicts: which checkers, with which claims.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use checker::budget::Budget;
+use checker::cart::Cart;
+use checker::compose::compose;
+use checker::history::History;
+use checker::siblings::Siblings;
+use checker::verdict::{CheckReport, Checker, Verdict};
+use checker::wellformed::WellFormed;
+use dynamo_protocol::{Quorum, ReadMode};
+
+use crate::coverage::FaultCoverage;
+use crate::plan::{FaultName, Plan};
+
+/// A run of a minute is judged in a second; past this the answer is unknown.
+const TIME: Duration = Duration::from_secs(120);
+/// The memory of the whole process, while checkers run.
+const MEMORY: u64 = 4 << 30;
+
+/// The name of the check that judges the record and not the store.
+const RECORD: &str = "well_formed";
+
+/// Runs every checker the plan's claims call for.
+#[must_use]
+pub fn check(
+    plan: &Plan,
+    faults: &BTreeMap<FaultName, FaultCoverage>,
+    history: &History,
+) -> BTreeMap<String, CheckReport> {
+    let wiped = faults.get(&FaultName::Wipe).map_or(0, |wipe| wipe.installed);
+    let cart = cart(plan, wiped);
+    let siblings = siblings(plan, wiped);
+    let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    compose(&checkers, history, &Budget { time: Some(TIME), memory: Some(MEMORY) })
+}
+
+/// An acknowledged add is on W homes once all hints are delivered, less the disks that were wiped.
+fn cart(plan: &Plan, wiped: u64) -> Cart {
+    let lost = usize::try_from(wiped).unwrap_or(usize::MAX);
+    Cart { copies: Some(plan.cluster.w.saturating_sub(lost)), enforce_copies: true }
+}
+
+fn siblings(plan: &Plan, wiped: u64) -> Siblings {
+    let cluster = &plan.cluster;
+    // Quorums of homes meet, unless one of them has forgotten.
+    let meet = cluster.quorum == Quorum::Strict && cluster.r + cluster.w > cluster.n && wiped == 0;
+    Siblings {
+        // The settling gets have made homes agree, and none has forgotten what only it knew.
+        converged: wiped == 0,
+        strict: meet,
+        sessions: meet && cluster.read == ReadMode::Atomic,
+    }
+}
+
+/// What the checkers say of the store, and why.
+#[must_use]
+pub fn property(checks: &BTreeMap<String, CheckReport>) -> (Verdict, Vec<String>) {
+    said(checks.iter().filter(|(name, _)| *name != RECORD))
+}
+
+/// What they say of the record.
+#[must_use]
+pub fn record(checks: &BTreeMap<String, CheckReport>) -> (Verdict, Vec<String>) {
+    said(checks.iter().filter(|(name, _)| *name == RECORD))
+}
+
+fn said<'a>(checks: impl Iterator<Item = (&'a String, &'a CheckReport)>) -> (Verdict, Vec<String>) {
+    let checks: Vec<_> = checks.collect();
+    let verdict = Verdict::all(checks.iter().map(|(_, report)| report.verdict));
+    let reasons = checks.iter().filter(|(_, report)| report.verdict != Verdict::Valid);
+    let reasons = reasons.map(|(name, report)| {
+        let reason = report.reason.as_deref().unwrap_or("it does not say why");
+        format!("{name}: {reason}")
+    });
+    (verdict, reasons.collect())
+}
+
+/// The panics in a log, with their places: a node's own assertions are part of what is tested.
+#[must_use]
+pub fn panics(log: &Path) -> Vec<String> {
+    let Ok(text) = std::fs::read(log) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| line.contains("panicked at"));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_are_found_in_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("n1.log");
+        std::fs::write(&log, "INFO ready\nthread 'main' panicked at src/x.rs:1:1:\nboom\n")
+            .unwrap();
+        assert_eq!(panics(&log), ["thread 'main' panicked at src/x.rs:1:1:"]);
+        assert!(panics(&dir.path().join("none.log")).is_empty());
+    }
+
+    #[test]
+    fn a_wiped_disk_lessens_the_copies_promised_and_the_claim_to_converge() {
+        let plan = Plan::default();
+        assert_eq!(cart(&plan, 0).copies, Some(2));
+        assert_eq!(cart(&plan, 1).copies, Some(1));
+        assert!(siblings(&plan, 0).converged && !siblings(&plan, 1).converged);
+    }
+
+    #[test]
+    fn only_strict_quorums_that_meet_claim_freshness() {
+        let mut plan = Plan::default();
+        assert!(!siblings(&plan, 0).strict);
+        plan.cluster.quorum = Quorum::Strict;
+        assert!(siblings(&plan, 0).strict && !siblings(&plan, 0).sessions);
+        plan.cluster.r = 1;
+        assert!(!siblings(&plan, 0).strict);
+    }
+}

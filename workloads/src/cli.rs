@@ -1,0 +1,358 @@
+//! The command line: flags over plan over defaults.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use dynamo_node::cli::NodeCommand;
+use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use serde::de::DeserializeOwned;
+
+use crate::agent::{self, AgentArgs};
+use crate::doctor::{self, DoctorArgs};
+use crate::lab::cli::LabArgs;
+use crate::lab::{self, Lab, LabError};
+use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
+use crate::report;
+use crate::run::{Finished, Order, run};
+use crate::verdict::{BROKEN, REFUSED, VALID};
+
+#[derive(Debug, Parser)]
+#[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a workload against a cluster while faults happen, and say what was lost.
+    Test(Box<TestArgs>),
+    /// What this machine, and the hosts of a cluster, can do and why not.
+    Doctor(DoctorArgs),
+    /// Hosts on one machine, each with its own sshd.
+    Lab(LabArgs),
+    /// What runs on a host for the driver; nobody starts it by hand.
+    #[command(hide = true)]
+    Agent(AgentArgs),
+    /// A node itself, and a plain client of one.
+    #[command(subcommand)]
+    Node(NodeCommand),
+}
+
+/// Arguments of `dyno test`. What is given overrides the plan.
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and partition.
+    plan: Option<PathBuf>,
+    /// Where the cluster runs: local, ssh, lab or sim.
+    #[arg(long, value_name = "KIND")]
+    cluster: Option<ClusterKind>,
+    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
+    #[arg(long, value_name = "HOSTS")]
+    hosts: Option<String>,
+    /// Believe hosts whose key nobody knows, and remember them.
+    #[arg(long)]
+    accept_new: bool,
+    /// Hosts heal and stop by themselves when the driver has been silent for this long.
+    #[arg(long, value_name = "10s")]
+    lease: Option<Span>,
+    /// How many nodes.
+    #[arg(long)]
+    nodes: Option<u16>,
+    /// What clients do: cart.
+    #[arg(long, value_name = "NAME")]
+    workload: Option<WorkloadName>,
+    /// The faults that happen, or none: kill, pause, partition, delay, reset, wipe.
+    #[arg(long, value_name = "LIST")]
+    faults: Option<String>,
+    /// How long clients work.
+    #[arg(long, value_name = "30s")]
+    time: Option<Span>,
+    /// How many client processes work at a time.
+    #[arg(long)]
+    concurrency: Option<usize>,
+    /// Begin this many operations a second instead, whether or not earlier ones are done.
+    #[arg(long, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// N: homes of a key.
+    #[arg(short)]
+    n: Option<usize>,
+    /// R: answers a get waits for.
+    #[arg(short)]
+    r: Option<usize>,
+    /// W: durable copies a put waits for.
+    #[arg(short)]
+    w: Option<usize>,
+    /// Whether fallbacks stand in for homes: sloppy or strict.
+    #[arg(long, value_parser = word::<Quorum>)]
+    quorum: Option<Quorum>,
+    /// How versions are told apart: dotted, paper or lww.
+    #[arg(long, value_parser = word::<Versioning>)]
+    versioning: Option<Versioning>,
+    /// Whether gets write back before they answer: plain or atomic.
+    #[arg(long, value_parser = word::<ReadMode>)]
+    read: Option<ReadMode>,
+    /// The nodes' storage: fjall or memory.
+    #[arg(long)]
+    engine: Option<Engine>,
+    /// Run nodes from this build of dyno instead of this program.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Where every random choice comes from; drawn if not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where results go.
+    #[arg(long, default_value = "results", value_name = "DIR")]
+    out: PathBuf,
+    /// Print verdict.json as the last line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A setting of the core, by the word it has in plans.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value = serde_json::Value::String(text.to_owned());
+    // Reads "unknown variant `x`, expected one of ...".
+    serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// Parses `arguments`, the program's name first, and does what they say; the exit status.
+pub fn main<I>(arguments: I) -> u8
+where
+    I: IntoIterator,
+    I::Item: Into<OsString>,
+{
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    match CommandLine::try_parse_from(&arguments) {
+        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(command),
+        Ok(CommandLine { command: Command::Doctor(args) }) => doctor::run(&args),
+        Ok(CommandLine { command: Command::Lab(args) }) => lab::cli::run(args),
+        Ok(CommandLine { command: Command::Agent(args) }) => agent::run(&args),
+        Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
+        Err(error) => {
+            // To clap help is an error too, one for standard output. Its own usage status is 2, which
+            // here means "unknown".
+            let refused = error.use_stderr();
+            let _ = error.print();
+            if refused { REFUSED } else { VALID }
+        }
+    }
+}
+
+fn test(args: &TestArgs, given: &[OsString]) -> u8 {
+    let mut plan = match args.plan() {
+        Ok(plan) => plan,
+        Err(error) => return refuse(&error),
+    };
+    // Before there is a second thread: only then can a process move to the lab's network.
+    let _lab = match lab_for(&mut plan) {
+        Ok(lab) => lab,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return BROKEN;
+        }
+    };
+    let seed = plan.seed.unwrap_or_default();
+    let command = again(given, args.seed.is_none().then_some(seed));
+    let order = Order { plan: &plan, seed, command: &command, out: &args.out };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start the runtime: {error}");
+            return BROKEN;
+        }
+    };
+    let finished = runtime.block_on(async {
+        tokio::select! {
+            finished = run(&order) => Some(finished),
+            () = interrupted() => None,
+        }
+    });
+    match finished {
+        None => {
+            eprintln!("error: interrupted; the history so far is in {}/latest", args.out.display());
+            BROKEN
+        }
+        Some(Err(error)) => refuse(&error),
+        Some(Ok(finished)) => conclude(&finished, args.json),
+    }
+}
+
+/// The lab that a plan asks for: it ends with what is returned, or with this process.
+fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
+    if plan.cluster.kind != ClusterKind::Lab {
+        return Ok(None);
+    }
+    let lab = Lab::for_one_run(plan.cluster.nodes)?;
+    lab.enter()?;
+    plan.cluster.hosts = Some(lab.hosts_file().display().to_string());
+    Ok(Some(lab))
+}
+
+/// Resolves when someone wants it to end: nodes die with the runtime that is dropped then.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+fn conclude(finished: &Finished, json: bool) -> u8 {
+    print!("{}", report::summary(&finished.document, finished.store.dir()));
+    if json {
+        println!("{}", finished.document.to_json());
+    }
+    finished.document.exit()
+}
+
+fn refuse(error: &PlanError) -> u8 {
+    eprintln!("error: {error}");
+    REFUSED
+}
+
+/// The command line that does this run again; `seed` if it did not name one.
+fn again(given: &[OsString], seed: Option<u64>) -> String {
+    let words = given.iter().map(|word| quoted(&word.to_string_lossy()));
+    let words = ["dyno".to_owned()].into_iter().chain(words);
+    let words = words.chain(seed.into_iter().flat_map(|seed| ["--seed".into(), seed.to_string()]));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+%@".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+impl TestArgs {
+    /// The effective plan: it has a seed, and was checked.
+    fn plan(&self) -> Result<Plan, PlanError> {
+        let mut plan = match &self.plan {
+            Some(path) => Plan::read(path)?,
+            None => Plan::default(),
+        };
+        self.override_run(&mut plan)?;
+        self.override_cluster(&mut plan);
+        plan.check()?;
+        Ok(plan)
+    }
+
+    fn override_run(&self, plan: &mut Plan) -> Result<(), PlanError> {
+        if let Some(faults) = &self.faults {
+            plan.faults = parse_faults(faults)?;
+        }
+        set(&mut plan.time, self.time);
+        set(&mut plan.workload.name, self.workload);
+        set(&mut plan.workload.concurrency, self.concurrency);
+        plan.workload.rate = self.rate.or(plan.workload.rate);
+        plan.seed = Some(match self.seed.or(plan.seed) {
+            Some(seed) => seed,
+            None => drawn()?,
+        });
+        Ok(())
+    }
+
+    fn override_cluster(&self, plan: &mut Plan) {
+        let cluster = &mut plan.cluster;
+        set(&mut cluster.kind, self.cluster);
+        set(&mut cluster.nodes, self.nodes);
+        set(&mut cluster.lease, self.lease);
+        cluster.accept_new |= self.accept_new;
+        if self.hosts.is_some() {
+            cluster.hosts.clone_from(&self.hosts);
+        }
+        set(&mut cluster.n, self.n);
+        set(&mut cluster.r, self.r);
+        set(&mut cluster.w, self.w);
+        set(&mut cluster.quorum, self.quorum);
+        set(&mut cluster.versioning, self.versioning);
+        set(&mut cluster.read, self.read);
+        set(&mut cluster.engine, self.engine);
+        if self.binary.is_some() {
+            cluster.binary.clone_from(&self.binary);
+        }
+    }
+}
+
+/// A seed that is short enough to be typed again.
+fn drawn() -> Result<u64, PlanError> {
+    let drawn = OsRng.try_next_u32();
+    let refused =
+        |error| PlanError(format!("the system gives no random seed ({error}): use --seed"));
+    drawn.map(u64::from).map_err(refused)
+}
+
+fn set<T: Copy>(field: &mut T, flag: Option<T>) {
+    if let Some(value) = flag {
+        *field = value;
+    }
+}
+
+/// `kill,pause`, or `none`.
+fn parse_faults(list: &str) -> Result<Vec<FaultName>, PlanError> {
+    if list == "none" {
+        return Ok(Vec::new());
+    }
+    let names = list.split(',').map(str::trim);
+    let parsed = names.map(|name| name.parse().map_err(|error| format!("--faults: {error}")));
+    parsed.collect::<Result<_, String>>().map_err(PlanError)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Plan, PlanError> {
+        let words = ["dyno", "test"].into_iter().chain(line.split_whitespace());
+        match CommandLine::try_parse_from(words).unwrap().command {
+            Command::Test(args) => args.plan(),
+            _ => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn flags_override_the_defaults() {
+        let line = "--nodes 7 -n 5 -r 3 -w 3 --faults kill,wipe --time 5s --quorum sloppy --seed 9";
+        let plan = parse(line).unwrap();
+        assert_eq!([plan.cluster.n, plan.cluster.r, plan.cluster.w], [5, 3, 3]);
+        assert_eq!(plan.faults, [FaultName::Kill, FaultName::Wipe]);
+        assert_eq!((plan.cluster.nodes, plan.seed), (7, Some(9)));
+        assert_eq!(parse("--faults none").unwrap().faults, []);
+    }
+
+    #[test]
+    fn flags_override_a_plan_and_the_rest_of_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("nightly.toml");
+        std::fs::write(&path, "time = \"7s\"\nseed = 3\n[cluster]\nnodes = 6\n").unwrap();
+        let plan = parse(&format!("{} --time 2s", path.display())).unwrap();
+        assert_eq!((plan.time, plan.seed, plan.cluster.nodes), (Span::secs(2), Some(3), 6));
+        assert_eq!(plan.name, "nightly");
+    }
+
+    #[test]
+    fn a_run_without_a_seed_draws_one() {
+        assert!(parse("").unwrap().seed.is_some());
+    }
+
+    #[test]
+    fn an_unknown_fault_is_refused_with_those_there_are() {
+        let error = parse("--faults kil").unwrap_err().0;
+        assert!(error.contains("`kil`") && error.contains("is `kill` meant?"), "{error}");
+    }
+
+    #[test]
+    fn the_command_to_run_again_has_the_seed_and_can_be_pasted() {
+        let given = ["test", "--out", "my results"].map(OsString::from);
+        assert_eq!(again(&given, Some(4)), "dyno test --out 'my results' --seed 4");
+        assert_eq!(again(&given[..1], None), "dyno test");
+    }
+}

@@ -1,0 +1,120 @@
+//! Clients of Dynamo nodes, and what the driver asks a node itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dynamo_node::{Admin, Client as NodeClient, ClientError, ReplicaState};
+use dynamo_protocol::NodeId;
+use serde_json::Value;
+
+use super::Status;
+use crate::client::{Client, Completion};
+use crate::generator::{Action, Call, Worker};
+use crate::proxy::{End, Net};
+
+/// How long a node may take to answer the driver.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The clients of a run: each worker has a session of its own with every node it speaks to, through the
+/// clients' links.
+pub struct NodeClients {
+    net: Arc<Net>,
+    timeout: Duration,
+    sessions: Mutex<HashMap<(Worker, NodeId), NodeClient>>,
+}
+
+impl NodeClients {
+    /// Clients that give up after `timeout`.
+    #[must_use]
+    pub fn new(net: Arc<Net>, timeout: Duration) -> Self {
+        Self { net, timeout, sessions: Mutex::default() }
+    }
+
+    fn session(&self, worker: Worker, node: NodeId) -> NodeClient {
+        let mut sessions = self.sessions.lock().expect("no one panics with the lock held");
+        let address = || self.net.address(End::Clients, node).to_string();
+        let session = sessions
+            .entry((worker, node))
+            .or_insert_with(|| NodeClient::new(address()).with_deadline(self.timeout));
+        session.clone()
+    }
+
+    async fn home(&self, node: NodeId, key: Bytes) -> Completion {
+        let address = self.net.address(End::Clients, node).to_string();
+        let admin = Admin::new(address).with_deadline(self.timeout);
+        let values = match admin.read_replica(key).await {
+            Ok(ReplicaState::Found(record)) => record.values,
+            Ok(ReplicaState::Absent(_)) => Vec::new(),
+            Ok(ReplicaState::Corrupt(_)) => {
+                return Completion::Fail("the record is corrupt".into());
+            }
+            Ok(ReplicaState::Unreadable(_)) => {
+                return Completion::Fail("the record cannot be read".into());
+            }
+            Err(error) => return failed(&error),
+        };
+        Completion::Ok { values: values.iter().map(value).collect(), context: None }
+    }
+}
+
+impl Client for NodeClients {
+    async fn call(&self, worker: Worker, call: Call, context: Option<Bytes>) -> Completion {
+        let key = Bytes::copy_from_slice(call.key.as_bytes());
+        match call.action {
+            Action::Home => self.home(call.node, key).await,
+            Action::Get => match self.session(worker, call.node).get(key).await {
+                Ok(got) => Completion::Ok {
+                    values: got.values.iter().map(value).collect(),
+                    context: Some(got.context),
+                },
+                Err(error) => failed(&error),
+            },
+            Action::Put { value, .. } => {
+                let bytes = value.to_string().into_bytes();
+                let context = context.unwrap_or_default();
+                match self.session(worker, call.node).put(key, context, bytes).await {
+                    Ok(()) => Completion::Ok { values: Vec::new(), context: None },
+                    Err(error) => failed(&error),
+                }
+            }
+        }
+    }
+}
+
+fn failed(error: &ClientError) -> Completion {
+    match error {
+        ClientError::Refused(_) => Completion::Fail(error.to_string()),
+        ClientError::Indeterminate(_) => Completion::Info(error.to_string()),
+    }
+}
+
+/// A stored value as it goes into the history: what no client wrote stays visible there.
+fn value(bytes: &Bytes) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+/// What a node says of itself.
+pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    let report = admin.status().await.map_err(|error| error.to_string())?;
+    // By name, so that a counter that is added to the node shows up in verdicts without more ado.
+    let counters = serde_json::to_value(report.counters.unwrap_or_default());
+    let counters = counters.and_then(serde_json::from_value).map_err(|error| error.to_string())?;
+    Ok(Status {
+        identity: report.identity,
+        incarnation: report.incarnation,
+        hints_held: report.hints_held,
+        open_operations: report.open_operations + report.open_requests,
+        counters,
+    })
+}
+
+/// Asks a node to end.
+pub(super) async fn stop(address: SocketAddr) -> Result<(), String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    admin.stop().await.map_err(|error| error.to_string())
+}

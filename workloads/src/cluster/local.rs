@@ -1,0 +1,271 @@
+//! A cluster of real processes on this machine. Every node has its own data directory and log, and
+//! every link goes through a proxy of the driver.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use dynamo_protocol::NodeId;
+use futures::future::join_all;
+
+use super::arguments::Arguments;
+use super::process::Process;
+use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
+use crate::plan::{ClusterPlan, Plan};
+use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
+
+/// How long a node may take until it serves. Long: it syncs its disk, and the machine may be busy.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node may take to end when it is asked to.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Node processes on loopback.
+pub struct LocalCluster {
+    nodes: Vec<NodeId>,
+    homes: BTreeMap<NodeId, Node>,
+    plan: ClusterPlan,
+    program: PathBuf,
+    net: Arc<Net>,
+    mishaps: Arc<Mutex<Vec<Mishap>>>,
+}
+
+struct Node {
+    data: PathBuf,
+    log: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    process: Process,
+    address: SocketAddr,
+    /// Set before the driver ends the process: any other end is a mishap.
+    may_end: Arc<AtomicBool>,
+}
+
+impl LocalCluster {
+    /// Starts all nodes of a plan: their data under `data`, a log each under `logs`.
+    ///
+    /// # Errors
+    /// If one does not start; those that did are ended.
+    pub async fn start(plan: &Plan, data: &Path, logs: &Path) -> Result<Arc<Self>, ClusterError> {
+        let cluster = Arc::new(Self::prepare(plan, data, logs).await?);
+        let starts = cluster.nodes.iter().map(|node| cluster.launch(*node, true));
+        let started: Result<Vec<()>, _> = join_all(starts).await.into_iter().collect();
+        if let Err(error) = started {
+            cluster.end().await;
+            return Err(error);
+        }
+        Ok(cluster)
+    }
+
+    async fn prepare(plan: &Plan, data: &Path, logs: &Path) -> Result<Self, ClusterError> {
+        let nodes = plan.nodes();
+        let program = match &plan.cluster.binary {
+            Some(binary) => binary.clone(),
+            None => {
+                std::env::current_exe().map_err(|error| io("this program's own file", &error))?
+            }
+        };
+        for folder in [data, logs] {
+            fs::create_dir_all(folder).map_err(|error| io(&folder.display(), &error))?;
+        }
+        let net = Net::open(&nodes, plan.seed.unwrap_or_default())
+            .await
+            .map_err(|error| io("the links' ports", &error))?;
+        let homes = nodes.iter().map(|node| {
+            let name = node.to_string();
+            let log = logs.join(format!("{name}.log"));
+            (*node, Node { data: data.join(name), log, running: Mutex::new(None) })
+        });
+        Ok(Self {
+            homes: homes.collect(),
+            nodes,
+            plan: plan.cluster.clone(),
+            program,
+            net: Arc::new(net),
+            mishaps: Arc::default(),
+        })
+    }
+
+    async fn end_node(&self, id: NodeId) {
+        self.net.set_upstream(id, None);
+        let running = self.homes[&id].running().take();
+        let Some(Running { process, address, may_end }) = running else { return };
+        may_end.store(true, Ordering::SeqCst);
+        // One that stands still, or has hung, cannot end by itself: hence the kill after it.
+        if process.proceed().is_ok() && clients::stop(address).await.is_ok() {
+            let _ = tokio::time::timeout(STOP_PATIENCE, process.ended()).await;
+        }
+        process.kill().await;
+    }
+
+    async fn launch(&self, id: NodeId, genesis: bool) -> Result<(), ClusterError> {
+        let node = &self.homes[&id];
+        if node.running().is_some() {
+            return Err(ClusterError::Node { node: id, reason: "it runs already".to_owned() });
+        }
+        let log = File::options().create(true).append(true).open(&node.log);
+        let log = log.map_err(|error| io(&node.log.display(), &error))?;
+        let command = self.command(id, node, genesis);
+        let (process, ready) =
+            Process::start(command, log, START_PATIENCE).await.map_err(|reason| {
+                ClusterError::Start { node: id, reason: node.why(&reason), log: node.log.clone() }
+            })?;
+        let may_end = Arc::new(AtomicBool::new(false));
+        self.watch(id, &process, may_end.clone());
+        *node.running() = Some(Running { process, address: ready.address, may_end });
+        self.net.set_upstream(id, Some(ready.address));
+        Ok(())
+    }
+
+    /// Notes it when the process ends without the driver's doing.
+    fn watch(&self, node: NodeId, process: &Process, may_end: Arc<AtomicBool>) {
+        let (mut ended, mishaps, net) = (process.watch(), self.mishaps.clone(), self.net.clone());
+        tokio::spawn(async move {
+            let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| *status);
+            if let Some(status) = status
+                && !may_end.load(Ordering::SeqCst)
+            {
+                net.set_upstream(node, None);
+                let what = format!("ended by itself with {status}");
+                let mut mishaps = mishaps.lock().expect("no one panics with the lock held");
+                mishaps.push(Mishap { node, what });
+            }
+        });
+    }
+
+    fn command(&self, id: NodeId, node: &Node, genesis: bool) -> Command {
+        let peers = self.nodes.iter().filter(|peer| **peer != id);
+        let peers = peers.map(|peer| (*peer, self.net.address(End::Node(id), *peer)));
+        let arguments = Arguments {
+            id,
+            members: &self.nodes,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: &node.data,
+            peers: peers.collect(),
+            genesis,
+        };
+        let mut command = Command::new(&self.program);
+        command.args(arguments.of(&self.plan));
+        command
+    }
+
+    /// Does something with a node's process.
+    fn with<T>(
+        &self,
+        id: NodeId,
+        act: impl FnOnce(&Running) -> std::io::Result<T>,
+    ) -> Result<T, ClusterError> {
+        let node = |reason: String| ClusterError::Node { node: id, reason };
+        let running = self.homes[&id].running();
+        let running = running.as_ref().ok_or_else(|| node("it is down".to_owned()))?;
+        act(running).map_err(|error| node(error.to_string()))
+    }
+}
+
+impl Node {
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().expect("no one panics with the lock held")
+    }
+
+    /// Why a start failed: what the process last said is usually the reason.
+    fn why(&self, how: &str) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        match log.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(last) => format!("{how}: {last}"),
+            None => how.to_owned(),
+        }
+    }
+}
+
+impl Cluster for LocalCluster {
+    fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    fn life(&self, node: NodeId) -> Life {
+        self.homes[&node].running().as_ref().map_or(Life::Gone, |running| running.process.life())
+    }
+
+    async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.launch(node, false).await
+    }
+
+    async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.net.set_upstream(node, None);
+        let running = self.homes[&node].running().take();
+        let Some(running) = running else {
+            return Err(ClusterError::Node { node, reason: "it is down already".to_owned() });
+        };
+        running.may_end.store(true, Ordering::SeqCst);
+        running.process.kill().await;
+        Ok(())
+    }
+
+    async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.with(node, |running| running.process.stop())
+    }
+
+    async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.with(node, |running| running.process.proceed())
+    }
+
+    async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
+        let home = &self.homes[&node];
+        if home.running().is_some() {
+            return Err(ClusterError::Node { node, reason: "its disk is in use".to_owned() });
+        }
+        fs::remove_dir_all(&home.data).map_err(|error| io(&home.data.display(), &error))
+    }
+
+    async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {
+        self.net.install(fault, shapes);
+        Ok(())
+    }
+
+    async fn unshape(&self, fault: FaultId) -> Result<(), ClusterError> {
+        self.net.heal(fault);
+        Ok(())
+    }
+
+    fn shaped(&self, flow: Pair) -> Shape {
+        self.net.shape(flow)
+    }
+
+    async fn ping(&self, ping: Ping) -> Observed {
+        self.net.ping(ping).await
+    }
+
+    async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
+        let address = self.with(node, |running| Ok(running.address))?;
+        clients::status(address).await.map_err(|reason| ClusterError::Node { node, reason })
+    }
+}
+
+impl Deployed for LocalCluster {
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn mishaps(&self) -> Vec<Mishap> {
+        self.mishaps.lock().expect("no one panics with the lock held").clone()
+    }
+
+    async fn logs(&self) -> Vec<(NodeId, PathBuf)> {
+        self.homes.iter().map(|(id, node)| (*id, node.log.clone())).collect()
+    }
+
+    /// Asks all nodes to end, and ends those that do not.
+    async fn end(&self) {
+        join_all(self.nodes.iter().map(|node| self.end_node(*node))).await;
+    }
+}
+
+fn io(what: &(impl std::fmt::Display + ?Sized), error: &std::io::Error) -> ClusterError {
+    ClusterError::Io(format!("{what}: {error}"))
+}

@@ -1,0 +1,341 @@
+//! Was it tried? Told from the history and the nodes' counters, by what the plan promises to try.
+
+use std::collections::{BTreeMap, HashMap};
+
+use checker::history::{History, Pair};
+use checker::op::{Kind, Op, Process};
+use checker::verdict::Verdict;
+use dynamo_protocol::{Config, Key, NodeId, Quorum};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::plan::{Cut, FaultName, Plan};
+
+/// What is known of one kind of fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FaultCoverage {
+    /// How often it was injected.
+    pub installed: u64,
+    /// How often it was seen to be in force.
+    pub proven: u64,
+    /// How often it was seen to be over.
+    pub healed: u64,
+    /// How often it could not be done.
+    pub skipped: u64,
+    /// Gets that began and succeeded while it was in force, of keys it touches.
+    pub ok_gets_during: u64,
+    /// Puts, likewise.
+    pub ok_puts_during: u64,
+}
+
+/// What was tried.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coverage {
+    /// Valid, or unknown for the reasons.
+    pub verdict: Verdict,
+    /// What was not tried.
+    pub reasons: Vec<String>,
+    /// By fault.
+    pub faults: BTreeMap<FaultName, FaultCoverage>,
+}
+
+/// One fault while it was in force.
+#[derive(Debug, Default)]
+struct Window {
+    from: u64,
+    /// The end of the run, if it was never healed.
+    to: Option<u64>,
+    stopped: Vec<NodeId>,
+    cuts: Vec<Cut>,
+}
+
+/// Keys' homes, each asked of the ring once.
+struct Homes<'a> {
+    config: &'a Config,
+    known: HashMap<String, Vec<NodeId>>,
+}
+
+/// Judges what a run has tried.
+#[must_use]
+pub fn judge(
+    plan: &Plan,
+    config: &Config,
+    history: &History,
+    mechanisms: &BTreeMap<String, u64>,
+) -> Coverage {
+    let mut homes = Homes { config, known: HashMap::new() };
+    let mut reasons = Vec::new();
+    let mut faults = BTreeMap::new();
+    let mut home_unreachable = false;
+    for name in &plan.faults {
+        let windows = windows(history, *name);
+        let mut coverage = steps(history, *name);
+        let mut may_serve = false;
+        for pair in history.pairs().filter(|pair| pair.acknowledged_at().is_some()) {
+            let touching: Vec<_> = windows.iter().filter(|w| homes.touched(w, &pair)).collect();
+            may_serve |= touching.iter().any(|window| !homes.must_refuse(window, &pair));
+            home_unreachable |= !touching.is_empty() && *name != FaultName::Delay;
+            if touching.iter().any(|window| window.spans(&pair)) {
+                match pair.f() {
+                    "get" => coverage.ok_gets_during += 1,
+                    "put" => coverage.ok_puts_during += 1,
+                    _ => {}
+                }
+            }
+        }
+        reasons.extend(coverage.lacks(*name, may_serve));
+        faults.insert(*name, coverage);
+    }
+    reasons.extend(work_done(history));
+    reasons.extend(fired(config, home_unreachable, mechanisms));
+    let verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Unknown };
+    Coverage { verdict, reasons, faults }
+}
+
+impl FaultCoverage {
+    fn lacks(&self, name: FaultName, may_serve: bool) -> Vec<String> {
+        let mut lacks = Vec::new();
+        if self.installed == 0 {
+            lacks.push(format!("{name} never happened"));
+            return lacks;
+        }
+        if self.skipped > 0 {
+            lacks.push(format!("{name} was skipped {} times", self.skipped));
+        }
+        for (done, count) in [("proven to be in force", self.proven), ("healed", self.healed)] {
+            if count < self.installed {
+                let (all, without) = (self.installed, self.installed - count);
+                lacks.push(format!("{name}: {without} of {all} were not {done}"));
+            }
+        }
+        if !may_serve {
+            // Whatever it touched had to be refused in this mode: nothing could be ok.
+            return lacks;
+        }
+        for (what, count) in [("get", self.ok_gets_during), ("put", self.ok_puts_during)] {
+            if count == 0 {
+                lacks.push(format!("no {what} of a key that {name} touches was ok during it"));
+            }
+        }
+        lacks
+    }
+}
+
+/// Without faults too there must have been something to judge.
+fn work_done(history: &History) -> Vec<String> {
+    let ok =
+        |f: &str| history.pairs().any(|pair| pair.f() == f && pair.acknowledged_at().is_some());
+    let lacking = ["get", "put"].into_iter().filter(|f| !ok(f));
+    lacking.map(|f| format!("no {f} was ok")).collect()
+}
+
+/// The mechanisms that had to fire.
+fn fired(config: &Config, home_unreachable: bool, counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let has_fallbacks = config.members().len() > config.n;
+    let hints = home_unreachable && config.quorum == Quorum::Sloppy && has_fallbacks;
+    let repairs = home_unreachable && config.w < config.n;
+    let wanted = [("hints_stored", hints), ("hints_delivered", hints), ("read_repairs", repairs)];
+    let count = |name: &str| counts.get(name).copied().unwrap_or_default();
+    let lacking = wanted.iter().filter(|(name, wanted)| *wanted && count(name) == 0);
+    lacking.map(|(name, _)| format!("{name} is 0 though homes were out of reach")).collect()
+}
+
+fn steps(history: &History, name: FaultName) -> FaultCoverage {
+    let mut coverage = FaultCoverage::default();
+    for (op, value) in nemesis(history, name) {
+        match (value.get("step").and_then(Value::as_str), op.kind) {
+            (Some("probe"), Kind::Fail) => coverage.skipped += 1,
+            (Some("inject"), Kind::Invoke) => coverage.installed += 1,
+            (Some("inject"), Kind::Ok) => coverage.proven += 1,
+            (Some("heal"), Kind::Ok) => coverage.healed += 1,
+            _ => {}
+        }
+    }
+    coverage
+}
+
+/// When faults of this name were in force: from their proof to the beginning of their healing.
+fn windows(history: &History, name: FaultName) -> Vec<Window> {
+    let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
+    for (op, value) in nemesis(history, name) {
+        let Some(fault) = value.get("fault").and_then(Value::as_u64) else { continue };
+        match (value.get("step").and_then(Value::as_str), op.kind) {
+            (Some("inject"), Kind::Ok) => {
+                let (stopped, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
+                windows.insert(fault, Window { from: op.time, to: None, stopped, cuts });
+            }
+            (Some("heal"), Kind::Invoke) => {
+                if let Some(window) = windows.get_mut(&fault) {
+                    window.to = Some(op.time);
+                }
+            }
+            _ => {}
+        }
+    }
+    windows.into_values().collect()
+}
+
+fn nemesis(history: &History, name: FaultName) -> impl Iterator<Item = (&Op, &Value)> {
+    let ops = history.iter().filter(move |op| op.process == Process::Nemesis);
+    let ops = ops.filter(move |op| op.f == name.as_str());
+    ops.filter_map(|op| Some((op, op.value.as_ref()?)))
+}
+
+/// The nodes or cuts that a nemesis op lists.
+fn listed<T: Parsed>(value: &Value, field: &str) -> Vec<T> {
+    let list = value.get(field).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|item| T::parsed(item.as_str()?)).collect()
+}
+
+trait Parsed: Sized {
+    fn parsed(text: &str) -> Option<Self>;
+}
+
+impl Parsed for NodeId {
+    fn parsed(text: &str) -> Option<Self> {
+        text.strip_prefix('n')?.parse().ok().map(Self)
+    }
+}
+
+impl Parsed for Cut {
+    fn parsed(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Window {
+    fn spans(&self, pair: &Pair<'_>) -> bool {
+        let ended = pair.acknowledged_at();
+        let to = self.to.unwrap_or(u64::MAX);
+        pair.invoke.time >= self.from && ended.is_some_and(|ended| ended <= to)
+    }
+}
+
+impl Homes<'_> {
+    fn of(&mut self, key: &str) -> &[NodeId] {
+        let config = self.config;
+        self.known
+            .entry(key.to_owned())
+            .or_insert_with(|| config.preference_list(&Key::from(key)).0)
+    }
+
+    /// Is a home of the key hit, or a link between two of them cut?
+    fn touched(&mut self, window: &Window, pair: &Pair<'_>) -> bool {
+        let Some(key) = pair.key() else { return false };
+        let homes = self.of(key);
+        let cut = |cut: &Cut| homes.contains(&cut.from) && homes.contains(&cut.to);
+        window.stopped.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
+    }
+
+    /// Strict mode has to refuse while too few homes are left.
+    fn must_refuse(&mut self, window: &Window, pair: &Pair<'_>) -> bool {
+        let config = self.config;
+        let Some(key) = pair.key() else { return false };
+        let left = self.of(key).iter().filter(|home| !window.stopped.contains(home)).count();
+        config.quorum == Quorum::Strict && left < config.r.max(config.w)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn nemesis_op(time: u64, kind: Kind, name: &str, step: &str, more: Value) -> Op {
+        let mut value = json!({ "fault": 1, "step": step });
+        for (field, item) in more.as_object().unwrap() {
+            value[field] = item.clone();
+        }
+        Op::new(Process::Nemesis, kind, name.to_owned()).value(value).at(time)
+    }
+
+    fn client_op(process: u64, from: u64, to: u64, f: &'static str, key: &str) -> [Op; 2] {
+        let invoke = Op::invoke(process, f).key(key).at(from);
+        let ok = invoke.completed(Kind::Ok).at(to);
+        [invoke, ok]
+    }
+
+    fn history(mut ops: Vec<Op>) -> History {
+        ops.sort_by_key(|op| op.time);
+        History::numbered(ops).unwrap()
+    }
+
+    /// A kill of n1 from 100 to 200, in a cluster of three where every node is a home.
+    fn killed() -> Vec<Op> {
+        let nodes = json!({ "nodes": ["n1"] });
+        vec![
+            nemesis_op(90, Kind::Invoke, "kill", "inject", nodes.clone()),
+            nemesis_op(100, Kind::Ok, "kill", "inject", nodes.clone()),
+            nemesis_op(200, Kind::Invoke, "kill", "heal", nodes.clone()),
+            nemesis_op(300, Kind::Ok, "kill", "heal", nodes),
+        ]
+    }
+
+    fn judged(ops: Vec<Op>, counts: &[(&str, u64)]) -> Coverage {
+        let mut plan = Plan { faults: vec![FaultName::Kill], ..Plan::default() };
+        plan.cluster.nodes = 3;
+        let config = plan.config(NodeId(1)).unwrap();
+        let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        judge(&plan, &config, &history(ops), &counts)
+    }
+
+    #[test]
+    fn a_fault_that_operations_overlapped_is_covered() {
+        let mut ops = killed();
+        ops.extend(client_op(0, 110, 120, "get", "k"));
+        ops.extend(client_op(0, 130, 140, "put", "k"));
+        let coverage = judged(ops, &[("read_repairs", 1)]);
+        assert_eq!(coverage.reasons, Vec::<String>::new());
+        assert_eq!(coverage.verdict, Verdict::Valid);
+        let kill = coverage.faults[&FaultName::Kill];
+        let one = FaultCoverage { installed: 1, proven: 1, healed: 1, ..FaultCoverage::default() };
+        assert_eq!(kill, FaultCoverage { ok_gets_during: 1, ok_puts_during: 1, ..one });
+    }
+
+    #[test]
+    fn operations_before_and_after_a_fault_do_not_cover_it() {
+        let mut ops = killed();
+        ops.extend(client_op(0, 95, 120, "get", "k"));
+        ops.extend(client_op(1, 150, 250, "put", "k"));
+        let coverage = judged(ops, &[("read_repairs", 1)]);
+        assert_eq!(coverage.verdict, Verdict::Unknown);
+        assert_eq!(coverage.reasons.len(), 2, "{:?}", coverage.reasons);
+    }
+
+    #[test]
+    fn a_fault_that_never_happened_or_was_skipped_is_not_covered() {
+        let work = || {
+            let mut ops = client_op(0, 1, 2, "get", "k").to_vec();
+            ops.extend(client_op(0, 3, 4, "put", "k"));
+            ops
+        };
+        let coverage = judged(work(), &[]);
+        assert_eq!(coverage.reasons, ["kill never happened"]);
+        let mut ops = killed();
+        ops.push(nemesis_op(400, Kind::Fail, "kill", "probe", json!({})));
+        ops.extend(work());
+        assert!(judged(ops, &[]).reasons.contains(&"kill was skipped 1 times".to_owned()));
+    }
+
+    #[test]
+    fn a_fault_that_did_not_bite_is_not_covered() {
+        let mut ops = killed();
+        ops[1] = nemesis_op(100, Kind::Info, "kill", "inject", json!({ "nodes": ["n1"] }));
+        let reasons = judged(ops, &[]).reasons;
+        assert!(reasons.iter().any(|r| r.contains("1 of 1 were not proven")), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_cut_touches_keys_with_homes_on_both_of_its_ends() {
+        let plan = Plan::default();
+        let config = plan.config(NodeId(1)).unwrap();
+        let mut homes = Homes { config: &config, known: HashMap::new() };
+        let list = config.preference_list(&Key::from("k"));
+        let [invoke, ok] = client_op(0, 1, 2, "get", "k");
+        let pair = Pair { invoke: &invoke, completion: Some(&ok) };
+        let window = |from, to| Window { cuts: vec![Cut { from, to }], ..Window::default() };
+        assert!(homes.touched(&window(list.0[0], list.0[2]), &pair));
+        assert!(!homes.touched(&window(list.0[0], list.1[0]), &pair));
+    }
+}

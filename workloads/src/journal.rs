@@ -1,0 +1,47 @@
+//! The history of the run, written before things are done and flushed as it goes.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use checker::history::{HistoryError, Writer};
+use checker::op::Op;
+
+/// The one clock of the run, and the one place where lines get their time and their index: so
+/// that time never goes back in a history, whoever writes to it.
+pub struct Journal {
+    start: Instant,
+    writer: Mutex<Writer>,
+}
+
+impl Journal {
+    /// Begins a history; the run's clock starts now.
+    ///
+    /// # Errors
+    /// If the file cannot be made, or exists.
+    pub fn create(path: &Path) -> Result<Self, HistoryError> {
+        Ok(Self { start: Instant::now(), writer: Mutex::new(Writer::create(path)?) })
+    }
+
+    /// Time since the start of the run.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The instant that is `at` after the start of the run.
+    #[must_use]
+    pub fn instant(&self, at: Duration) -> tokio::time::Instant {
+        (self.start + at).into()
+    }
+
+    /// Writes a line, stamped now; gives its index.
+    ///
+    /// # Errors
+    /// If it cannot be written: a run without its history is worth nothing.
+    pub fn append(&self, op: Op) -> Result<u64, HistoryError> {
+        let mut writer = self.writer.lock().expect("no one panics with the lock held");
+        let now = u64::try_from(self.now().as_nanos()).expect("no run takes 500 years");
+        writer.append(op.at(now))
+    }
+}

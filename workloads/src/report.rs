@@ -1,0 +1,119 @@
+//! The end of a run on a terminal: ten lines that say it all, then what was lost.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use checker::verdict::Verdict;
+use serde_json::Value;
+
+use crate::verdict::Document;
+
+/// As many reasons and lost items are printed; `verdict.json` has them all.
+const MOST_SHOWN: usize = 10;
+
+/// The summary of a run whose folder is `dir`.
+#[must_use]
+pub fn summary(document: &Document, dir: &Path) -> String {
+    let mut text = String::new();
+    headline(&mut text, document);
+    reasons(&mut text, document);
+    work(&mut text, document);
+    lost(&mut text, document);
+    line(&mut text, "results", &dir.display().to_string());
+    line(&mut text, "again", &document.command);
+    text
+}
+
+fn line(text: &mut String, name: &str, what: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  {name:<10} {what}");
+}
+
+fn headline(text: &mut String, document: &Document) {
+    let said = match document.verdict {
+        Verdict::Valid => "nothing acknowledged was lost",
+        Verdict::Invalid => "the store broke its promise",
+        Verdict::Unknown => "this run proves nothing",
+    };
+    let _ = writeln!(text, "{}: {said}", document.verdict.as_str().to_uppercase());
+    let three = format!(
+        "property {}, coverage {}, harness {}",
+        document.property, document.coverage, document.harness
+    );
+    line(text, "verdicts", &three);
+}
+
+fn reasons(text: &mut String, document: &Document) {
+    let reasons = &document.reasons;
+    let all = reasons.property.iter().chain(&reasons.coverage).chain(&reasons.harness);
+    let all: Vec<_> = all.collect();
+    for reason in all.iter().take(MOST_SHOWN) {
+        line(text, "because", reason);
+    }
+    if all.len() > MOST_SHOWN {
+        line(text, "", &format!("and {} more reasons", all.len() - MOST_SHOWN));
+    }
+}
+
+fn work(text: &mut String, document: &Document) {
+    let (ops, latency) = (document.ops, document.latency_ms);
+    let work = format!(
+        "{} ok, {} failed, {} unknown in {:.1} s; p50 {:.1} ms, p99 {:.1} ms",
+        ops.ok, ops.fail, ops.info, document.seconds, latency.p50, latency.p99
+    );
+    line(text, "operations", &work);
+    for (name, fault) in &document.faults {
+        let during = format!("{} gets, {} puts ok", fault.ok_gets_during, fault.ok_puts_during);
+        let skipped = match fault.skipped {
+            0 => String::new(),
+            count => format!(", {count} skipped"),
+        };
+        let steps = format!(
+            "{} injected, {} proven, {} healed{skipped}; during it {during}",
+            fault.installed, fault.proven, fault.healed
+        );
+        line(text, name.as_str(), &steps);
+    }
+    let count = |name: &str| document.mechanisms.get(name).copied().unwrap_or_default();
+    let fired = format!(
+        "{} hints stored, {} delivered, {} read repairs",
+        count("hints_stored"),
+        count("hints_delivered"),
+        count("read_repairs")
+    );
+    line(text, "mechanisms", &fired);
+    if let Some(cart) = document.checks.get("cart") {
+        let detail =
+            |name: &str| cart.details.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let carts = format!(
+            "{} adds acknowledged, {} lost, {} stale for a while, {} removals resurfaced",
+            detail("acknowledged"),
+            detail("lost_count"),
+            detail("stale"),
+            detail("resurfaced")
+        );
+        line(text, "carts", &carts);
+    }
+}
+
+fn lost(text: &mut String, document: &Document) {
+    let cart = document.checks.get("cart");
+    let lost = cart.and_then(|cart| cart.details.get("lost")).and_then(Value::as_array);
+    let lost = lost.map_or(&[][..], Vec::as_slice);
+    for item in lost.iter().take(MOST_SHOWN) {
+        let reads = item["reads"].as_array().map_or(&[][..], Vec::as_slice);
+        let shown: Vec<_> = reads.iter().take(5).map(|read| format!("#{read}")).collect();
+        let more = if reads.len() > 5 { ", ..." } else { "" };
+        let what = format!(
+            "{} of {}: added by op #{}; missing from reads {}{more}",
+            item["item"].as_str().unwrap_or("?"),
+            item["key"].as_str().unwrap_or("?"),
+            item["add"],
+            shown.join(", ")
+        );
+        line(text, "lost", &what);
+    }
+    if lost.len() > MOST_SHOWN {
+        line(text, "", &format!("and {} more, in verdict.json", lost.len() - MOST_SHOWN));
+    }
+}

@@ -1,0 +1,102 @@
+//! Where a run's results lie: `results/<plan>/<time>/`, and `results/latest`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::plan::{Plan, PlanError};
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Makes the folder of a run that begins now, writes its plan into it, and points `latest` at it.
+    ///
+    /// # Errors
+    /// If nothing can be written there.
+    pub fn create(out: &Path, plan: &Plan) -> Result<Self, PlanError> {
+        let refused = |path: &Path, error: io::Error| {
+            PlanError(format!("results cannot be written to {}: {error}", path.display()))
+        };
+        let parent = out.join(&plan.name);
+        fs::create_dir_all(&parent).map_err(|error| refused(&parent, error))?;
+        let dir = fresh(&parent).map_err(|error| refused(&parent, error))?;
+        let store = Self { dir };
+        let path = store.path("plan.toml");
+        fs::write(&path, plan.to_toml()).map_err(|error| refused(&path, error))?;
+        store.point_latest(out).map_err(|error| refused(out, error))?;
+        Ok(store)
+    }
+
+    /// A file of the run.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Replaces the link in one step, so that it always points somewhere.
+    fn point_latest(&self, out: &Path) -> io::Result<()> {
+        let relative = self.dir.strip_prefix(out).unwrap_or(&self.dir);
+        let staged = out.join(format!(".latest-{}", std::process::id()));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(relative, &staged)?;
+        #[cfg(not(unix))]
+        fs::write(&staged, relative.display().to_string())?;
+        fs::rename(&staged, out.join("latest"))
+    }
+}
+
+/// A new folder named after the time; runs that begin in one second are numbered.
+fn fresh(parent: &Path) -> io::Result<PathBuf> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let stamp = now.replace([':', '-'], "");
+    let names = (1..).map(|index| match index {
+        1 => stamp.clone(),
+        _ => format!("{stamp}-{index}"),
+    });
+    for name in names {
+        let dir = parent.join(name);
+        match fs::create_dir(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("no name is left"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_has_its_own_folder_and_latest_is_the_last() {
+        let out = tempfile::tempdir().unwrap();
+        let plan = Plan { seed: Some(5), ..Plan::default() };
+        let first = Store::create(out.path(), &plan).unwrap();
+        let second = Store::create(out.path(), &plan).unwrap();
+        assert_ne!(first.dir(), second.dir());
+        let latest = fs::read_to_string(out.path().join("latest/plan.toml")).unwrap();
+        assert_eq!(Plan::parse(&latest, "plan.toml"), Ok(plan));
+        let target = fs::canonicalize(out.path().join("latest")).unwrap();
+        assert_eq!(target, fs::canonicalize(second.dir()).unwrap());
+    }
+
+    #[test]
+    fn results_that_cannot_be_written_are_refused_in_one_line() {
+        let out = tempfile::NamedTempFile::new().unwrap();
+        let error = Store::create(out.path(), &Plan::default()).unwrap_err().0;
+        assert!(error.starts_with("results cannot be written to"), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+}
