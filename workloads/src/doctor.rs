@@ -1,7 +1,7 @@
 //! `dyno doctor`: what this machine and the hosts of a cluster can do, and why not.
 
-
 use clap::Args;
+use futures::future::join_all;
 use serde::Serialize;
 
 use crate::agent::Fact;
@@ -129,13 +129,18 @@ fn over_ssh(hosts: &str, accept_new: bool) -> Looked {
         let broken = |error: crate::cluster::ClusterError| (BROKEN, error.to_string());
         let plan = ClusterPlan { accept_new, lease: Span::secs(10), ..ClusterPlan::default() };
         let mut lines = Vec::new();
-        for (agent, welcome) in connect(&inventory, &plan).await.map_err(broken)? {
+        let greeted = connect(&inventory, &plan).await.map_err(broken)?;
+        let asked = join_all(greeted.iter().map(|(agent, _)| facts(agent))).await;
+        for ((agent, welcome), facts) in greeted.into_iter().zip(asked) {
             let place = agent.name().to_owned();
             let found = welcome.leftovers.into_iter();
             let found = found.map(|how| Fact { name: "leftover".to_owned(), can: true, how });
-            let facts = facts(&agent).await.map_err(broken)?;
-            lines.extend(found.chain(facts).map(|Fact { name, can, how }| {
-                Line { place: place.clone(), name, can, how }
+            let facts = facts.map_err(broken)?;
+            lines.extend(found.chain(facts).map(|Fact { name, can, how }| Line {
+                place: place.clone(),
+                name,
+                can,
+                how,
             }));
             // A goodbye that is not heard is a lease that ends.
             let _ = agent.tell(crate::agent::Request::Bye).await;

@@ -10,9 +10,7 @@ use checker::verdict::Verdict;
 use dynamo_protocol::{Config, Key, NodeId};
 
 use crate::analysis;
-use crate::cluster::{
-    Cluster, ClusterError, Deployed, LocalCluster, NodeClients, SshCluster,
-};
+use crate::cluster::{Cluster, ClusterError, Deployed, LocalCluster, NodeClients, SshCluster};
 use crate::coverage;
 use crate::finish::finish;
 use crate::generator::TimeLimit;

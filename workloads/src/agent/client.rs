@@ -102,7 +102,15 @@ impl Handle {
             trouble: Mutex::default(),
         });
         let (greeted, greeting) = oneshot::channel();
-        let worker = Worker { remote, terms, shared: shared.clone(), link: None, calls: 0, lost: None };
+        let worker = Worker {
+            remote,
+            terms,
+            shared: shared.clone(),
+            link: None,
+            calls: 0,
+            parted: false,
+            lost: None,
+        };
         let failed = |error: &dyn std::fmt::Display| RemoteError::lasting(name, error);
         thread::Builder::new()
             .name(format!("agent {name}"))
@@ -191,6 +199,8 @@ struct Worker {
     shared: Arc<Shared>,
     link: Option<Box<dyn Link>>,
     calls: u64,
+    /// The agent has been told goodbye.
+    parted: bool,
     /// Why the host is lost for this run, if it is.
     lost: Option<RemoteError>,
 }
@@ -227,6 +237,7 @@ impl Worker {
                     // Whoever asked may have given up.
                     let _ = asked.reply.send(answer);
                 }
+                Err(RecvTimeoutError::Timeout) if self.parted => {}
                 Err(RecvTimeoutError::Timeout) => {
                     // The trouble is noted, and the next beat tries again.
                     let _ = self.serve(Request::Beat, beat);
@@ -261,7 +272,7 @@ impl Worker {
 
     /// Goodbye, if the host can hear it; if not, its lease will tell it.
     fn part(&mut self) {
-        if self.link.is_some() {
+        if self.link.is_some() && self.lost.is_none() && !self.parted {
             let _ = self.serve(Request::Bye, ANSWERS);
         }
     }
@@ -271,6 +282,7 @@ impl Worker {
             return Err(lost.clone());
         }
         self.calls += 1;
+        self.parted |= matches!(request, Request::Bye);
         let call = Call { id: self.calls, request };
         let deadline = Instant::now() + patience;
         let reply = self.insist(deadline, |worker, left| {

@@ -34,9 +34,8 @@ impl Host {
         let at = |error: io::Error, what: &str| format!("{what}: {error}");
         let node = Node::new(&dir).map_err(|error| at(error, &dir.display().to_string()))?;
         let prober = Prober::open(hello.data).await;
-        let prober = prober.map_err(|error| {
-            format!("{}: {error}: is it an address of this host?", hello.data)
-        })?;
+        let prober = prober
+            .map_err(|error| format!("{}: {error}: is it an address of this host?", hello.data))?;
         Ok(Self { run: hello.run, node, links: Links::new(hello.node), prober })
     }
 

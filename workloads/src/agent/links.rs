@@ -62,7 +62,9 @@ impl Links {
         let shapes: Vec<_> = shapes.into_iter().filter(|(pair, _)| mine(pair)).collect();
         let needs_proxy = |shape: &Shape| Shape { cut: false, ..*shape } != Shape::PASS;
         if self.redirect.is_none() && shapes.iter().any(|(_, shape)| needs_proxy(shape)) {
-            return Err("its links were not prepared for a delay before the node started".to_owned());
+            return Err(
+                "its links were not prepared for a delay before the node started".to_owned()
+            );
         }
         let before = self.faults.insert(fault, shapes);
         let applied = self.apply().await;

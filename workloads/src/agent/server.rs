@@ -11,7 +11,7 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::host::{Host, absolute};
 use super::leftovers;
@@ -22,6 +22,8 @@ use super::relay::{FOLDER, socket};
 const CALLS: usize = 16;
 /// Nobody has said hello for so long: nobody will.
 const FIRST: Duration = Duration::from_secs(20);
+/// How long the last reply may take to be written.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// No lease is longer: a driver that cannot speak for so long has lost its hosts.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -91,6 +93,8 @@ struct Called {
     connection: u64,
     call: Call,
     reply: oneshot::Sender<Reply>,
+    /// Closed when the reply has been written.
+    written: oneshot::Receiver<()>,
 }
 
 async fn accept(listener: UnixListener, calls: mpsc::Sender<Called>, lease: SharedLease) {
@@ -117,7 +121,8 @@ async fn converse(
             renew(&lease);
         }
         let (reply, replied) = oneshot::channel();
-        if calls.send(Called { connection, call, reply }).await.is_err() {
+        let (_writing, written) = oneshot::channel();
+        if calls.send(Called { connection, call, reply, written }).await.is_err() {
             return;
         }
         let Ok(reply) = replied.await else { return };
@@ -163,6 +168,8 @@ impl Agent {
                     // A driver that has gone meanwhile may ask again.
                     let _ = called.reply.send(reply);
                     if end {
+                        // Who said goodbye hears it answered; one that is gone cannot.
+                        let _ = timeout(GOODBYE, called.written).await;
                         return "its driver is done";
                     }
                 }

@@ -25,7 +25,8 @@ impl Arguments<'_> {
     /// Everything after the program's name.
     pub(super) fn of(&self, plan: &ClusterPlan) -> Vec<OsString> {
         let members: Vec<_> = self.members.iter().map(|member| member.0.to_string()).collect();
-        let mut words: Vec<OsString> = ["node", "serve", "--exit-with-stdin"].map(Into::into).into();
+        let mut words: Vec<OsString> =
+            ["node", "serve", "--exit-with-stdin"].map(Into::into).into();
         words.extend(["--data".into(), self.data.into()]);
         let mut set = |flag: &str, value: String| words.extend([flag.into(), value.into()]);
         set("--listen", self.listen.to_string());

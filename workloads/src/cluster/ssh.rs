@@ -110,7 +110,9 @@ impl SshCluster {
     pub async fn start(plan: &Plan, logs: &Path) -> Result<Arc<Self>, ClusterError> {
         let cluster = Arc::new(Self::prepare(plan, logs).await?);
         let started = match cluster.introduce(plan).await {
-            Ok(()) => try_join_all(cluster.nodes.iter().map(|node| cluster.launch(*node, true))).await,
+            Ok(()) => {
+                try_join_all(cluster.nodes.iter().map(|node| cluster.launch(*node, true))).await
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = started {
@@ -166,7 +168,8 @@ impl SshCluster {
     /// Tells every host who the others are, and prepares what cannot be prepared later.
     async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
-        let through_proxy = |fault: &FaultName| matches!(fault, FaultName::Delay | FaultName::Reset);
+        let through_proxy =
+            |fault: &FaultName| matches!(fault, FaultName::Delay | FaultName::Reset);
         let mut faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
         let prepare = faults.any(through_proxy);
         let each = self.homes.iter().map(async |(id, home)| {
@@ -231,9 +234,11 @@ impl SshCluster {
 
     /// The hosts at one end of some flows.
     fn touched(&self, flows: &[(Pair, Shape)]) -> Vec<NodeId> {
-        let at = |node: NodeId| flows.iter().any(|(pair, _)| {
-            [pair.from, pair.to].contains(&End::Node(node)) && is_peer(pair)
-        });
+        let at = |node: NodeId| {
+            flows
+                .iter()
+                .any(|(pair, _)| [pair.from, pair.to].contains(&End::Node(node)) && is_peer(pair))
+        };
         self.nodes.iter().copied().filter(|node| at(*node)).collect()
     }
 
@@ -404,9 +409,9 @@ impl Cluster for SshCluster {
         let touched = self.touched(&peers);
         // Ours first: it is also where `shaped` looks, and what it says must be healed is healed.
         self.net.install(fault, shapes);
-        let each = touched.iter().map(|node| {
-            self.home(*node).tell(*node, Request::Shape(fault, peers.clone()))
-        });
+        let each = touched
+            .iter()
+            .map(|node| self.home(*node).tell(*node, Request::Shape(fault, peers.clone())));
         join_all(each).await.into_iter().collect()
     }
 

@@ -86,7 +86,10 @@ fn up(wanted: &Wanted) -> Result<u8, LabError> {
     let lab = Lab::up(wanted)?;
     let (hosts, ms) = (lab.state().hosts.len(), started.elapsed().as_millis());
     println!("{hosts} hosts up in {ms} ms; inventory: {}", lab.hosts_file().display());
-    println!("dyno lab exec --dir {} -- COMMAND runs a command that sees them", lab.dir().display());
+    println!(
+        "dyno lab exec --dir {} -- COMMAND runs a command that sees them",
+        lab.dir().display()
+    );
     Ok(VALID)
 }
 
@@ -122,11 +125,7 @@ fn down(place: &Place) -> Result<u8, LabError> {
     Ok(VALID)
 }
 
-fn exec(
-    place: &Place,
-    host: Option<&str>,
-    command: &[std::ffi::OsString],
-) -> Result<u8, LabError> {
+fn exec(place: &Place, host: Option<&str>, command: &[std::ffi::OsString]) -> Result<u8, LabError> {
     let dir = place.dir.display();
     let lab = Lab::find(&place.dir)?
         .ok_or_else(|| LabError(format!("none is up in {dir}: `dyno lab up --dir {dir}` first")))?;

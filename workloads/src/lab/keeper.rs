@@ -60,7 +60,8 @@ impl Spec {
 pub(super) fn run() -> Result<(), String> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(|error| error.to_string())?;
-    let spec: Spec = serde_json::from_str(&line).map_err(|error| format!("told nothing: {error}"))?;
+    let spec: Spec =
+        serde_json::from_str(&line).map_err(|error| format!("told nothing: {error}"))?;
     let (mut hosts, up) = match bring_up(&spec) {
         Ok((hosts, states)) => (hosts, Up::Ready(states)),
         Err(error) => (Vec::new(), Up::Failed(error)),

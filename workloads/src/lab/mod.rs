@@ -97,7 +97,9 @@ impl Lab {
     pub fn attached(wanted: &Wanted) -> Result<Self, LabError> {
         if Self::find(&wanted.dir)?.is_some() {
             let dir = wanted.dir.display();
-            return Err(LabError(format!("one is up in {dir}: `dyno lab down --dir {dir}` ends it")));
+            return Err(LabError(format!(
+                "one is up in {dir}: `dyno lab down --dir {dir}` ends it"
+            )));
         }
         let mut parent = Parent::start(wanted, parent::Life::Ours)?;
         let state = parent.wait_ready()?;
@@ -109,7 +111,8 @@ impl Lab {
     /// # Errors
     /// If this machine cannot have one.
     pub fn for_one_run(hosts: u16) -> Result<Self, LabError> {
-        let dir = std::env::temp_dir().join(format!("dyno-lab-run-{:016x}", crate::remote::unique()));
+        let dir =
+            std::env::temp_dir().join(format!("dyno-lab-run-{:016x}", crate::remote::unique()));
         let mut lab = Self::attached(&Wanted { dir, hosts })?;
         lab.ends_with_us = true;
         Ok(lab)

@@ -44,7 +44,8 @@ impl Parent {
         let dir = wanted.dir.canonicalize().map_err(|error| LabError::file(&wanted.dir, error))?;
         let log = dir.join("lab.log");
         let log_file = File::create(&log).map_err(|error| LabError::file(&log, error))?;
-        let dyno = std::env::current_exe().map_err(|error| LabError(format!("own path: {error}")))?;
+        let dyno =
+            std::env::current_exe().map_err(|error| LabError(format!("own path: {error}")))?;
         let spec = Spec { dir: dir.clone(), hosts: wanted.hosts, attached: life == Life::Ours };
         keys::make(&spec)?;
         let mut command = tools::unshare(privilege);

@@ -92,7 +92,8 @@ impl Process {
         // The name, in brackets, may hold anything; the start is the 20th field after it.
         let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
         let started = started.and_then(|ticks| ticks.parse().ok());
-        let started = started.ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat: {stat}")))?;
+        let started =
+            started.ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat: {stat}")))?;
         Ok(Self { pid, started })
     }
 

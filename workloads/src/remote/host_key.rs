@@ -38,9 +38,9 @@ pub(super) fn check(
     let (key, _) = session.host_key().ok_or_else(|| lasting(&"it showed no host key"))?;
     let mut known = session.known_hosts().map_err(|error| lasting(&error))?;
     if known_hosts.exists() {
-        known.read_file(known_hosts, KnownHostFileKind::OpenSSH).map_err(|error| {
-            lasting(&format!("known_hosts {}: {error}", known_hosts.display()))
-        })?;
+        known
+            .read_file(known_hosts, KnownHostFileKind::OpenSSH)
+            .map_err(|error| lasting(&format!("known_hosts {}: {error}", known_hosts.display())))?;
     }
     Ok(match known.check_port(&host.address, host.port, key) {
         CheckResult::Match => Verdict::Known,

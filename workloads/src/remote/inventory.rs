@@ -151,7 +151,10 @@ impl Inventory {
                 return Err(format!("two hosts are called {}", host.name));
             }
             if !data.insert(host.data) {
-                return Err(format!("{}: another host has the data address {}", host.name, host.data));
+                return Err(format!(
+                    "{}: another host has the data address {}",
+                    host.name, host.data
+                ));
             }
         }
         Ok(())
@@ -348,7 +351,9 @@ mod tests {
     #[test]
     fn what_no_inventory_can_say_is_refused_with_its_place() {
         assert!(error("").contains("no host"));
-        assert!(error("[[host]]\naddress = '127.0.0.1'\ncolour = 'red'\n").starts_with("hosts.toml:3"));
+        assert!(
+            error("[[host]]\naddress = '127.0.0.1'\ncolour = 'red'\n").starts_with("hosts.toml:3")
+        );
         let twice = "[[host]]\nname = 'a'\naddress = '127.0.0.1'\n";
         assert!(error(&twice.repeat(2)).contains("two hosts"));
         let same = "[[host]]\nname = 'a'\naddress = '127.0.0.1'\n[[host]]\naddress = '127.0.0.1'\n";
@@ -372,7 +377,10 @@ mod tests {
                 let text = format!("[[host]]\n{address}\n{setting} = {quoted}\n");
                 assert_one_line(hostile, Inventory::parse(&text, "x"));
             }
-            assert_one_line(hostile, Inventory::parse(&format!("[[host]]\naddress = {quoted}\n"), "x"));
+            assert_one_line(
+                hostile,
+                Inventory::parse(&format!("[[host]]\naddress = {quoted}\n"), "x"),
+            );
             let key = format!("[[host]]\naddress = '127.0.0.1'\nenv = {{ {quoted} = '1' }}\n");
             assert_one_line(hostile, Inventory::parse(&key, "x"));
             assert_one_line(hostile, Inventory::read(hostile));
@@ -384,4 +392,3 @@ mod tests {
         assert!(!error.contains(char::is_control), "{hostile:?}: {error:?}");
     }
 }
-

@@ -16,8 +16,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use binary::Binary;
-pub use inventory::{Host, Inventory, InventoryError};
 pub(crate) use inventory::check_dir;
+pub use inventory::{Host, Inventory, InventoryError};
 pub use secret::Secret;
 pub use ssh::Ssh;
 
