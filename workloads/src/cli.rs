@@ -186,6 +186,10 @@ fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
     if plan.cluster.kind != ClusterKind::Lab {
         return Ok(None);
     }
+    if plan.cluster.hosts.is_some() {
+        let own = "--cluster lab makes its own hosts: --hosts goes with --cluster ssh";
+        return Err(LabError(own.to_owned()));
+    }
     let lab = Lab::for_one_run(plan.cluster.nodes)?;
     lab.enter()?;
     plan.cluster.hosts = Some(lab.hosts_file().display().to_string());

@@ -95,6 +95,8 @@ impl Plan {
                 .and_then(|inventory| inventory.take(cluster.nodes.into()))
                 .map(drop)
                 .map_err(|error| PlanError(error.to_string())),
+            // Filled in by the lab itself, once it is up.
+            (ClusterKind::Lab, _) => Ok(()),
             (kind, hosts) => refuse_if(hosts.is_some(), || {
                 format!("cluster {kind} has its own hosts: --hosts goes with --cluster ssh")
             }),
