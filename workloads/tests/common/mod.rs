@@ -6,7 +6,7 @@ use workloads::lab;
 
 /// Whether a lab can be had. If not, the test is skipped and says why; where `DYNO_REQUIRE=all` is set,
 /// it fails instead, so that nothing is skipped unseen.
-pub fn has_lab() -> bool {
+pub(crate) fn has_lab() -> bool {
     let lacks = match lab::privilege() {
         Ok(_) => return true,
         Err(error) => error.to_string(),
@@ -17,7 +17,7 @@ pub fn has_lab() -> bool {
 }
 
 /// The same for tests that have to be root to become somebody else.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = Command::new("id").arg("-u").stdin(Stdio::null()).output();
     let root = root.is_ok_and(|out| out.stdout == b"0\n");
     assert!(root || std::env::var_os("DYNO_REQUIRE").is_none_or(|all| all != "all"), "needs root");
