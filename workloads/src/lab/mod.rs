@@ -254,7 +254,8 @@ fn remove(dir: &Path) -> Result<(), LabError> {
     let meta = dir.symlink_metadata().map_err(|error| LabError::file(dir, error))?;
     let ours = meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw();
     let empty = ours && dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
-    if !empty && !(ours && state::marked(dir)) {
+    let may_go = empty || ours && state::marked(dir);
+    if !may_go {
         let error = "exists and is no lab's folder of this user: name another with --dir";
         return Err(LabError::file(dir, error));
     }
