@@ -1,5 +1,7 @@
 //! How long a checker may take and how much memory it may hold, and the meter that keeps it to that.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a checker may spend. Out of budget is `unknown`, with how far it got.
@@ -23,6 +25,7 @@ impl Budget {
             deadline: self.time.and_then(|time| now.checked_add(time)),
             budget: *self,
             ticks: 0,
+            stop: None,
         }
     }
 }
@@ -34,6 +37,7 @@ pub struct Meter {
     deadline: Option<Instant>,
     budget: Budget,
     ticks: u32,
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// A bound was reached.
@@ -45,6 +49,9 @@ pub enum Exhausted {
     /// The process holds more memory than it may.
     #[error("out of memory: {0} bytes held")]
     Memory(u64),
+    /// Others have found the answer.
+    #[error("stopped: the answer is known")]
+    Stopped,
 }
 
 impl Meter {
@@ -55,14 +62,45 @@ impl Meter {
         if self.ticks.is_multiple_of(1024) { self.look() } else { Ok(()) }
     }
 
+    /// The same meter for one of several parts that work side by side: it is also exhausted when
+    /// `stop` is set, by whichever part has found what makes the others needless.
+    pub fn stopped_by(&self, stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Some(Arc::clone(stop)), ..self.clone() }
+    }
+
+    /// The same meter with less time: no more than `most` from now on.
+    pub fn within(&self, most: Duration) -> Self {
+        let end = Instant::now().checked_add(most);
+        let deadline = [self.deadline, end].into_iter().flatten().min();
+        Self { deadline, ..self.clone() }
+    }
+
     /// Looks at clock and memory now.
     pub fn look(&self) -> Result<(), Exhausted> {
+        if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            return Err(Exhausted::Stopped);
+        }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(Exhausted::Time(self.elapsed()));
         }
         if let Some(bound) = self.budget.memory
             && let Some(held) = resident_bytes()
             && held > bound
+        {
+            return Err(Exhausted::Memory(held));
+        }
+        Ok(())
+    }
+
+    /// May so many bytes more be taken? To be asked before a table doubles: to look afterwards
+    /// would be too late.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Exhausted> {
+        // What is small beside the process itself is left to the next look.
+        const SMALL: u64 = 1 << 20;
+        if bytes > SMALL
+            && let Some(bound) = self.budget.memory
+            && let Some(held) = resident_bytes()
+            && held.saturating_add(bytes) > bound
         {
             return Err(Exhausted::Memory(held));
         }

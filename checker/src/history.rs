@@ -5,7 +5,6 @@
 //! every completion matches its invocation. What else a history should keep to (unique values,
 //! contexts that exist) depends on the workload: see [`crate::wellformed`].
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use serde::de::DeserializeSeed;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::fast_line;
 use crate::op::{Kind, Names, Op, OpSeed, Process};
 
 /// The longest line that is read. A history op is small; a gigabyte without a newline is an
@@ -173,23 +173,20 @@ impl History {
 
     /// Reads JSON lines. A last line that was cut short is left out and reported by [`Self::torn`].
     pub fn from_reader(reader: impl BufRead) -> Result<Self, HistoryError> {
-        let mut history = Self::default();
-        let mut structure = Structure::default();
+        let mut builder = Builder::default();
         let mut lines = Lines::new(reader);
         while let Some(op) = lines.next_op()? {
-            let partner = structure.accept(&op).map_err(|error| at_line(error, lines.line))?;
-            history.push(op, partner);
+            builder.push(op, Some(lines.line))?;
         }
-        history.torn = lines.torn;
-        Ok(history)
+        Ok(builder.finish(lines.torn))
     }
 
     /// Makes a history of ops that are numbered already.
     pub fn from_ops(ops: Vec<Op>) -> Result<Self, HistoryError> {
         let mut structure = Structure::default();
         let mut partner = vec![NONE; ops.len()];
-        for op in &ops {
-            if let Some(invoke) = structure.accept(op)? {
+        for (at, op) in ops.iter().enumerate() {
+            if let Some(invoke) = structure.accept(&ops[..at], op)? {
                 partner[invoke as usize] = op.index as u32;
                 partner[op.index as usize] = invoke;
             }
@@ -279,6 +276,29 @@ impl<'a> IntoIterator for &'a History {
     }
 }
 
+/// A history in the making, for readers that watch their budget between ops.
+#[derive(Default)]
+pub(crate) struct Builder {
+    history: History,
+    structure: Structure,
+}
+
+impl Builder {
+    /// Takes the next op, which stands on `line`.
+    pub(crate) fn push(&mut self, op: Op, line: Option<u64>) -> Result<(), HistoryError> {
+        let invoke = self.structure.accept(&self.history.ops, &op).map_err(|error| match line {
+            Some(line) => at_line(error, line),
+            None => error,
+        })?;
+        self.history.push(op, invoke);
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, torn: Option<Torn>) -> History {
+        History { torn, ..self.history }
+    }
+}
+
 fn at_line(error: HistoryError, at: u64) -> HistoryError {
     match error {
         HistoryError::Malformed { index, message, .. } => {
@@ -324,7 +344,11 @@ impl<R: BufRead> Lines<R> {
             }
             let whole = self.buffer.ends_with(b"\n");
             // Without its end, so that an error at the end names this line's last column.
-            return match parse(self.buffer.trim_ascii_end(), &mut self.names) {
+            let line = self.buffer.trim_ascii_end();
+            if let Some(op) = fast_line::parse(line, &mut self.names) {
+                return Ok(Some(op));
+            }
+            return match parse(line, &mut self.names) {
                 Ok(op) => Ok(Some(op)),
                 Err(error) if error.is_eof() && !whole => {
                     self.torn = Some(Torn { line: self.line, bytes });
@@ -365,12 +389,14 @@ fn syntax(line: u64, error: &serde_json::Error) -> HistoryError {
 pub(crate) struct Structure {
     next_index: u64,
     time: u64,
-    processes: HashMap<u64, State>,
+    processes: hashbrown::HashMap<u64, State>,
 }
 
+#[derive(Clone, Copy)]
 enum State {
     Idle,
-    Busy(Box<Op>),
+    /// With the invocation of this index.
+    Busy(u32),
     /// After an `info` nobody knows when the operation ends: the id must not be used again.
     Retired {
         at: u64,
@@ -378,8 +404,8 @@ enum State {
 }
 
 impl Structure {
-    /// Takes the next line; gives the index of the invocation that it completes.
-    pub(crate) fn accept(&mut self, op: &Op) -> Result<Option<u32>, HistoryError> {
+    /// Takes the line after `before`; gives the index of the invocation that it completes.
+    pub(crate) fn accept(&mut self, before: &[Op], op: &Op) -> Result<Option<u32>, HistoryError> {
         if op.index != self.next_index {
             let message = format!(
                 "index {} stands where {} belongs: a line was lost, repeated or moved",
@@ -398,19 +424,24 @@ impl Structure {
         self.time = op.time;
         match op.process {
             Process::Nemesis => Ok(None),
-            Process::Client(process) => self.client(process, op),
+            Process::Client(process) => self.client(process, before, op),
         }
     }
 
-    fn client(&mut self, process: u64, op: &Op) -> Result<Option<u32>, HistoryError> {
+    fn client(
+        &mut self,
+        process: u64,
+        before: &[Op],
+        op: &Op,
+    ) -> Result<Option<u32>, HistoryError> {
         let state = self.processes.entry(process).or_insert(State::Idle);
-        match (&*state, op.kind) {
+        match (*state, op.kind) {
             (State::Retired { at }, _) => {
                 let message = format!("process {process} was retired by the `info` of op {at}");
                 Err(malformed(op.index, message))
             }
             (State::Idle, Kind::Invoke) => {
-                *state = State::Busy(Box::new(op.clone()));
+                *state = State::Busy(op.index as u32);
                 Ok(None)
             }
             (State::Idle, _) => {
@@ -418,18 +449,16 @@ impl Structure {
                 Err(malformed(op.index, message))
             }
             (State::Busy(open), Kind::Invoke) => {
-                let message =
-                    format!("process {process} invokes while its op {} is open", open.index);
+                let message = format!("process {process} invokes while its op {open} is open");
                 Err(malformed(op.index, message))
             }
             (State::Busy(open), kind) => {
-                let invoke = open.index as u32;
-                matches_invocation(open, op)?;
+                matches_invocation(&before[open as usize], op)?;
                 *state = match kind {
                     Kind::Info => State::Retired { at: op.index },
                     Kind::Ok | Kind::Fail | Kind::Invoke => State::Idle,
                 };
-                Ok(Some(invoke))
+                Ok(Some(open))
             }
         }
     }

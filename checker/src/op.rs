@@ -4,7 +4,6 @@
 //! completion line, so that a `put`'s `context` can name the `get` that supplied it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -237,7 +236,7 @@ impl<'de> Deserialize<'de> for Op {
 
 /// The names (keys, nodes) seen so far, so that a history holds each once.
 #[derive(Default)]
-pub(crate) struct Names(HashSet<Arc<str>>);
+pub(crate) struct Names(hashbrown::HashSet<Arc<str>>);
 
 impl Names {
     /// The one shared copy of `name`.
@@ -287,7 +286,7 @@ impl<'de> Visitor<'de> for OpVisitor<'_> {
                 "time" => op.time = map.next_value()?,
                 "process" => op.process = map.next_value()?,
                 "type" => op.kind = map.next_value()?,
-                "f" => op.f = known_f(map.next_value::<Text<'de>>()?),
+                "f" => op.f = known_f(map.next_value::<Text<'de>>()?.0),
                 "key" => {
                     once(&mut optional_seen[0], &field.0)?;
                     let key: Option<Text<'de>> = map.next_value()?;
@@ -367,14 +366,14 @@ fn is_near(found: &str, name: &str) -> bool {
 }
 
 /// The usual names are kept without an allocation.
-fn known_f(f: Text<'_>) -> Cow<'static, str> {
+pub(crate) fn known_f(f: Cow<'_, str>) -> Cow<'static, str> {
     const KNOWN: [&str; 12] = [
         "get", "put", "delete", "home", "read", "write", "cas", "add", "append", "enqueue",
         "dequeue", "kill",
     ];
-    match KNOWN.iter().find(|known| **known == &*f.0) {
+    match KNOWN.iter().find(|known| **known == f) {
         Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(f.0.into_owned()),
+        None => Cow::Owned(f.into_owned()),
     }
 }
 

@@ -4,9 +4,16 @@
 
 mod common;
 
+use checker::budget::Budget;
+use checker::cart::Cart;
+use checker::causal::{Causal, Strength};
+use checker::collections::{CounterBounds, SetFull};
 use checker::siblings::Siblings;
-use common::fuzz::agree;
-use common::sibling_oracle;
+use checker::staleness::Staleness;
+use checker::verdict::{Checker, Verdict};
+use common::fuzz::{agree, histories};
+use common::register_oracle::{self, Only};
+use common::{cart_oracle, sibling_oracle, simple_oracle};
 use rand::prelude::*;
 
 #[test]
@@ -23,4 +30,74 @@ fn siblings_strict_with_sessions() {
         sessions: rng.random(),
     };
     agree("siblings, full", checker, sibling_oracle::generate, sibling_oracle::holds);
+}
+
+#[test]
+fn carts() {
+    agree("cart", |_| Cart::default(), cart_oracle::generate, cart_oracle::holds);
+}
+
+#[test]
+fn session_guarantees() {
+    for (name, ops) in [
+        ("read_your_writes", 8),
+        ("monotonic_reads", 10),
+        ("monotonic_writes", 13),
+        ("writes_follow_reads", 15),
+        ("together", 7),
+    ] {
+        let generate = |rng: &mut StdRng| register_oracle::generate_wild(rng, ops);
+        agree(name, |_| Only(name), generate, register_oracle::guarantees_hold);
+    }
+}
+
+#[test]
+fn causal_consistency() {
+    for strength in [Strength::Causal, Strength::Convergent, Strength::Memory] {
+        let name = format!("{strength:?}");
+        let oracle = register_oracle::causal_holds;
+        agree(&name, |_| Causal { strength }, register_oracle::generate, oracle);
+    }
+}
+
+#[test]
+fn sets() {
+    let checker = |rng: &mut StdRng| SetFull { linearizable: rng.random() };
+    agree("set-full", checker, simple_oracle::sets, simple_oracle::set_holds);
+}
+
+#[test]
+fn counters() {
+    agree(
+        "counter-bounds",
+        |_| CounterBounds,
+        simple_oracle::counters,
+        simple_oracle::counter_holds,
+    );
+}
+
+#[test]
+fn delta_is_the_least_shift_that_makes_a_history_linearizable() {
+    let (mut zero, mut more, mut never) = (0, 0, 0);
+    for seed in 0..histories() / 4 {
+        let history = simple_oracle::registers(&mut StdRng::seed_from_u64(seed));
+        let report = Staleness::default().check(&history, &Budget::UNLIMITED);
+        if report.verdict == Verdict::Unknown {
+            continue;
+        }
+        let Some(delta) = report.details["delta_ns"].as_u64() else {
+            never += 1;
+            assert!(!simple_oracle::linearizable(&history, u64::MAX), "seed {seed}");
+            continue;
+        };
+        assert!(simple_oracle::linearizable(&history, delta), "seed {seed}: {delta} is too little");
+        if delta > 0 {
+            more += 1;
+            assert!(!simple_oracle::linearizable(&history, delta - 1), "seed {seed}: {delta}");
+        } else {
+            zero += 1;
+        }
+    }
+    println!("delta: {zero} times zero, {more} times more, {never} times never");
+    assert!(zero * 10 >= more * 3 && more * 10 >= zero * 3, "one answer is too rare");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::stepped::Nonces;
 use dynamo_protocol::{Config, NodeId, Quorum, ReadMode, Versioning};
 
 /// Everything a node is started with.
@@ -19,6 +20,11 @@ pub struct Options {
     pub storage: Storage,
     /// This start is part of the cluster's genesis: an empty directory is no reason to be amnesiac.
     pub genesis: bool,
+    /// Where to record every step, for [`replay`](crate::record::replay).
+    pub record: Option<PathBuf>,
+    /// Take no step but those that are asked for by [`Admin::step`](crate::Admin::step), and draw nothing:
+    /// for test drivers. Needs the feature `faults`. The address book is not used.
+    pub stepped: Option<Nonces>,
     /// Obey the requests that falsify the node's world. Needs the feature `faults`.
     pub fault_hooks: bool,
 }
@@ -42,6 +48,8 @@ impl Options {
             peers,
             storage: Storage::Memory,
             genesis: false,
+            record: None,
+            stepped: None,
             fault_hooks: false,
         }
     }

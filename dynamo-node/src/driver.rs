@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use dynamo_protocol::{
     ClientOp, Envelope, Input, Key, Node, NodeId, Outbox, Output, Place, Record, RequestId, Store,
-    StoreError,
+    StoreError, Time,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +23,9 @@ use tokio::time::{Instant, Sleep};
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
 use crate::proto::StatusReport;
+use crate::record::Recorder;
 use crate::replies::{Answer, ReplyTo};
+use crate::stepped::{Stepped, StoreDigest, node_digest};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
 use crate::timers::Timers;
@@ -68,6 +70,7 @@ pub(crate) enum Command {
     Status(oneshot::Sender<StatusReport>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     SetClock(Skew, oneshot::Sender<()>),
+    Step(Time, Input, oneshot::Sender<Stepped>),
     Stop,
 }
 
@@ -83,6 +86,7 @@ pub enum Fatal {
 pub(crate) struct Driver<T> {
     node: Node,
     store: Records,
+    recorder: Option<Recorder>,
     committer: Committer,
     clock: Clock,
     timers: Timers,
@@ -112,6 +116,8 @@ pub(crate) struct About {
     pub(crate) incarnation: u64,
     /// What all nodes of the cluster agree on.
     pub(crate) settings: Arc<str>,
+    /// It takes no step by itself: see [`crate::stepped`].
+    pub(crate) stepped: bool,
 }
 
 /// What leaves the node when a batch is durable.
@@ -119,6 +125,8 @@ pub(crate) struct About {
 struct Effects {
     outbox: Outbox,
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
+    /// Gets the outputs, in place of having them carried out.
+    stepped: Option<oneshot::Sender<Stepped>>,
 }
 
 struct Held {
@@ -137,7 +145,7 @@ impl<T: Transport> Driver<T> {
     pub(crate) fn new(
         node: Node,
         about: About,
-        store: Records,
+        (store, recorder): (Records, Option<Recorder>),
         committer: Committer,
         transport: T,
         telemetry: Telemetry,
@@ -145,6 +153,7 @@ impl<T: Transport> Driver<T> {
         Self {
             node,
             store,
+            recorder,
             committer,
             clock: Clock::new(),
             timers: Timers::default(),
@@ -165,15 +174,17 @@ impl<T: Transport> Driver<T> {
 
     /// Runs until the node is told to end, or has to.
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<(), Fatal> {
-        self.step(Input::Started);
-        self.submit()?;
+        if !self.about.stepped {
+            self.step(self.clock.now(), Input::Started);
+            self.submit()?;
+        }
         let mut arrived = Vec::with_capacity(TURN);
         let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
         while !self.has_ended() {
             self.arm(alarm.as_mut());
             tokio::select! {
                 biased;
-                durable = self.committer.changed() => self.made_durable(durable?),
+                durable = self.committer.changed() => self.made_durable(durable?)?,
                 Some(command) = sources.commands.recv() => self.command(command),
                 () = alarm.as_mut() => self.run_timers(),
                 _ = sources.arrivals.recv_many(&mut arrived, TURN), if self.has_room() => {
@@ -186,25 +197,35 @@ impl<T: Transport> Driver<T> {
     }
 
     /// The only place where the protocol is run.
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, now: Time, input: Input) {
         self.telemetry.counters.steps += 1;
-        let now = self.clock.now();
-        self.node.handle(now, input, &mut self.store, &mut self.effects.outbox);
-    }
-
-    fn arrive(&mut self, arrival: Arrival) {
-        match arrival {
-            Arrival::Peer(envelopes) => {
-                envelopes.into_iter().for_each(|envelope| self.step(Input::Peer(envelope)));
-            }
-            Arrival::Client(requests) => {
-                requests.into_iter().for_each(|asked| self.ask(asked));
-            }
-            Arrival::Unreachable(peer) => self.step(Input::Unreachable(peer)),
+        let outbox = &mut self.effects.outbox;
+        match &mut self.recorder {
+            None => self.node.handle(now, input, &mut self.store, outbox),
+            Some(recorder) => recorder.step(&mut self.node, now, input, &mut self.store, outbox),
         }
     }
 
-    fn ask(&mut self, Asked { op, reply_to }: Asked) {
+    fn arrive(&mut self, arrival: Arrival) {
+        let now = self.clock.now();
+        match arrival {
+            // Nobody hears a node that is stepped by hand, and it hears nobody.
+            Arrival::Peer(_) | Arrival::Unreachable(_) if self.about.stepped => {}
+            Arrival::Peer(envelopes) => {
+                envelopes.into_iter().for_each(|envelope| self.step(now, Input::Peer(envelope)));
+            }
+            Arrival::Client(requests) => {
+                requests.into_iter().for_each(|asked| self.ask(now, asked));
+            }
+            Arrival::Unreachable(peer) => self.step(now, Input::Unreachable(peer)),
+        }
+    }
+
+    fn ask(&mut self, now: Time, Asked { op, reply_to }: Asked) {
+        if self.about.stepped {
+            let why = "this node is stepped by hand".to_owned();
+            return reply_to.answer(Answer::Malformed(why));
+        }
         if self.ends.is_some() {
             return reply_to.answer(Answer::Stopping);
         }
@@ -215,13 +236,13 @@ impl<T: Transport> Driver<T> {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.requests.insert(request, reply_to);
-        self.step(Input::Client { request, op });
+        self.step(now, Input::Client { request, op });
     }
 
     fn run_timers(&mut self) {
-        let now = Instant::now();
-        while let Some(timer) = self.timers.pop(now) {
-            self.step(Input::Timer(timer));
+        let (due, now) = (Instant::now(), self.clock.now());
+        while let Some(timer) = self.timers.pop(due) {
+            self.step(now, Input::Timer(timer));
         }
     }
 
@@ -236,6 +257,10 @@ impl<T: Transport> Driver<T> {
                 self.clock.set(skew);
                 let _ = asker.send(());
             }
+            Command::Step(now, input, asker) => {
+                self.step(now, input);
+                self.effects.stepped = Some(asker);
+            }
             Command::Stop => {
                 // A little more than the deadline, after which the protocol has answered everything.
                 let patience = self.node.config().timing.deadline + Duration::from_millis(100);
@@ -247,6 +272,9 @@ impl<T: Transport> Driver<T> {
     /// Ends a turn: its changes go to the committer, and what it wants done waits for them and for
     /// all that was applied before.
     fn submit(&mut self) -> Result<(), Fatal> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush();
+        }
         let effects = std::mem::take(&mut self.effects);
         let mut bytes = 0;
         if let Some(batch) = self.store.take_batch() {
@@ -259,12 +287,11 @@ impl<T: Transport> Driver<T> {
         self.undurable += bytes;
         self.held.push_back(Held { batch: self.submitted, bytes, effects });
         let durable = self.committer.durable()?;
-        self.made_durable(durable);
-        Ok(())
+        self.made_durable(durable)
     }
 
     /// Carries out what waited for batch `durable`.
-    fn made_durable(&mut self, durable: u64) {
+    fn made_durable(&mut self, durable: u64) -> Result<(), Fatal> {
         if durable > self.durable {
             self.durable = durable;
             self.store.committed(durable);
@@ -273,10 +300,22 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas } = held.effects;
+            let Effects { outbox, replicas, stepped } = held.effects;
+            if let Some(asker) = stepped {
+                drop(asker.send(self.stepped(outbox.outputs)?));
+                continue;
+            }
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
         }
+        Ok(())
+    }
+
+    fn stepped(&self, outputs: Vec<Output>) -> Result<Stepped, Fatal> {
+        let mut digest = StoreDigest::default();
+        self.store.visit(|place, record| digest.add(&place, &record))?;
+        let (node_digest, store_digest) = (node_digest(&self.node), digest.finish());
+        Ok(Stepped { outputs, node_digest, store_digest })
     }
 
     fn carry_out(&mut self, output: Output) {

@@ -1,5 +1,6 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use crate::http2;
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
+use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
-use crate::storage::{Directory, DirectoryError, EngineError, Owner, Records};
+use crate::storage::{Directory, DirectoryError, EngineError, Origin, Owner, Records};
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links};
 
@@ -85,20 +87,22 @@ pub enum Ended {
 /// # Errors
 /// If its address book, its directory or its storage will not do.
 pub async fn start(options: Options, listener: TcpListener) -> Result<Running, StartError> {
-    check_addresses(&options)?;
+    if options.stepped.is_none() {
+        check_addresses(&options)?;
+    }
     let system = |what| move |error| StartError::System { what, error };
     let address = listener.local_addr().map_err(system("tell the address"))?;
     let settings: Arc<str> = options.settings().into();
     let config = Arc::new(options.config.clone());
     // Opening reads files, for as long as it takes: not on a thread that serves.
+    let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
     let opening = tokio::task::spawn_blocking({
         let options = options.clone();
-        move || open(&options)
+        move || open(&options, incarnation)
     });
-    let (directory, store) =
-        opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+    let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+    let (directory, store, recorder) = opened;
 
-    let incarnation = nonce();
     let telemetry = Telemetry::default();
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
     let (command, commands) = mpsc::channel(COMMANDS);
@@ -114,6 +118,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         members: config.members().iter().map(|member| member.id).collect(),
         settings: Arc::clone(&settings),
         fault_hooks: options.fault_hooks && cfg!(feature = "faults"),
+        stepped: options.stepped.is_some(),
         arrivals: arrive,
         commands: command.clone(),
         counters: Arc::clone(&telemetry.links),
@@ -121,10 +126,12 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     };
     let committer = Committer::start(Arc::clone(&directory.engine));
     let committer = committer.map_err(system("start the committer"))?;
-    let transport = GrpcTransport::start(&options.peers, &links);
+    let stepped = options.stepped.is_some();
+    let peers = if stepped { BTreeMap::new() } else { options.peers };
+    let transport = GrpcTransport::start(&peers, &links);
     let node = Node::new(config, directory.meta, incarnation);
-    let about = About { incarnation, settings };
-    let driver = Driver::new(node, about, store, committer, transport, telemetry);
+    let about = About { incarnation, settings, stepped };
+    let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
 
     let driving = tokio::spawn(driver.run(Sources { arrivals, commands }));
     let serving = tokio::spawn(serve(shared, listener));
@@ -150,18 +157,29 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-fn open(options: &Options) -> Result<(Directory, Records), StartError> {
+type Opened = (Directory, Records, Option<Recorder>);
+
+fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let versioning = options.config.versioning;
+    let identity = options.stepped.and_then(|nonces| nonces.identity);
+    let origin = Origin { genesis: options.genesis, identity };
     let directory = match &options.storage {
-        Storage::Memory => Directory::in_memory(options.genesis),
+        Storage::Memory => Directory::in_memory(origin),
         Storage::Disk(path) => {
             let owner =
                 Owner { node: options.config.me, cluster: options.cluster.clone(), versioning };
-            Directory::open(path, &owner, options.genesis)?
+            Directory::open(path, &owner, origin)?
         }
     };
     let store = Records::open(Arc::clone(&directory.engine), versioning)?;
-    Ok((directory, store))
+    let mut recorder = None;
+    if let Some(folder) = &options.record {
+        let system = |error| StartError::System { what: "begin the record", error };
+        let recording = Recorder::create(folder, &options.config, directory.meta, incarnation);
+        let recording = recorder.insert(recording.map_err(system)?);
+        store.visit(|place, record| recording.stored(place, record))?;
+    }
+    Ok((directory, store, recorder))
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

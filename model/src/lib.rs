@@ -1,1 +1,43 @@
-//! Exhaustive model checking of dynamo-protocol with stateright.
+//! Exhaustive model checking of dynamo-protocol.
+//!
+//! [`Bench`] is the core under stateright's `Model`: a world of real nodes on memory stores, messages
+//! in flight, scripted clients, a network that can be cut, and budgets of faults. It holds no rule of
+//! the protocol. [`Search`] goes through every world that can be reached and judges the [`CLAIMS`];
+//! [`defaults`] are the named scenarios with what each must find; [`cli`] is `dyno model`.
+//!
+//! ```
+//! use model::{Budget, Scenario, Spec, check};
+//!
+//! let scenario = Scenario::of(Spec::new("p,g".parse()?));
+//! let checked = check(&scenario, &Budget::NONE, &mut |_| ())?;
+//! assert!(checked.report.complete && checked.report.as_expected);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bench;
+mod check;
+pub mod cli;
+mod engine;
+mod explore;
+mod ghost;
+mod host;
+mod monitor;
+pub mod mutants;
+mod properties;
+mod quiet;
+mod rest;
+mod scenario;
+mod script;
+mod show;
+mod spec;
+mod tables;
+mod world;
+
+pub use bench::Bench;
+pub use check::{Checked, Judgement, Report, Verdict, check};
+pub use engine::{Budget, Compact, Outcome, Progress, Search};
+pub use properties::{CLAIMS, Claim, Kind, claim};
+pub use scenario::{Expected, Scenario, defaults};
+pub use script::{MAX_CLIENTS, MAX_PUTS, Op, Script, ScriptError, Versions};
+pub use spec::{Durability, Faults, MAX_NODES, Reductions, Spec, SpecError};
+pub use world::{Action, World};

@@ -3,6 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use checker::cli::CheckArgs;
+use checker::cli_generate::GenerateArgs;
+use checker::generate::GenerateError;
 use clap::{Args, Parser, Subcommand};
 use dynamo_node::cli::NodeCommand;
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
@@ -17,6 +20,7 @@ use crate::lab::{self, Lab, LabError};
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
 use crate::report;
 use crate::run::{Finished, Order, run};
+use crate::sim::cli::{ReplayArgs, SimArgs, replay, sim};
 use crate::verdict::{BROKEN, REFUSED, VALID};
 
 #[derive(Debug, Parser)]
@@ -37,15 +41,29 @@ enum Command {
     /// What runs on a host for the driver; nobody starts it by hand.
     #[command(hide = true)]
     Agent(AgentArgs),
+    /// Check the node's own protocol code exhaustively.
+    Model(Box<model::cli::ModelArgs>),
+    /// Judge recorded histories, this bench's or others'.
+    Check(CheckArgs),
+    /// Write a history to test checkers with.
+    Generate(GenerateArgs),
+    /// Run simulated clusters under virtual time, a seed each.
+    Sim(SimArgs),
+    /// Run a recorded trace again, and compare every state.
+    Replay(ReplayArgs),
+    /// Seed bugs, and see whether the bench catches them.
+    #[cfg(feature = "mutants")]
+    Mutants(crate::mutants::MutantsArgs),
     /// A node itself, and a plain client of one.
     #[command(subcommand)]
-    Node(NodeCommand),
+    Node(Box<NodeCommand>),
 }
 
 /// Arguments of `dyno test`. What is given overrides the plan.
 #[derive(Debug, Args)]
 struct TestArgs {
-    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and partition.
+    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and
+    /// partition.
     plan: Option<PathBuf>,
     /// Where the cluster runs: local, ssh, lab or sim.
     #[arg(long, value_name = "KIND")]
@@ -127,17 +145,36 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match CommandLine::try_parse_from(&arguments) {
-        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(command),
         Ok(CommandLine { command: Command::Doctor(args) }) => doctor::run(&args),
         Ok(CommandLine { command: Command::Lab(args) }) => lab::cli::run(args),
         Ok(CommandLine { command: Command::Agent(args) }) => agent::run(&args),
+        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
+        Ok(CommandLine { command: Command::Check(args) }) => {
+            checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Ok(CommandLine { command: Command::Generate(args) }) => generate(&args),
+        Ok(CommandLine { command: Command::Model(args) }) => model::cli::run(&args),
         Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
+        Ok(CommandLine { command: Command::Sim(args) }) => sim(&args),
+        Ok(CommandLine { command: Command::Replay(args) }) => replay(&args),
+        #[cfg(feature = "mutants")]
+        Ok(CommandLine { command: Command::Mutants(args) }) => crate::mutants::run(&args),
         Err(error) => {
-            // To clap help is an error too, one for standard output. Its own usage status is 2, which
-            // here means "unknown".
+            // To clap help is an error too, one for standard output. Its own usage status is 2,
+            // which here means "unknown".
             let refused = error.use_stderr();
             let _ = error.print();
             if refused { REFUSED } else { VALID }
+        }
+    }
+}
+
+fn generate(args: &GenerateArgs) -> u8 {
+    match checker::cli_generate::run(args, &mut std::io::stderr()) {
+        Ok(_) => VALID,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if matches!(error, GenerateError::Io(_)) { BROKEN } else { REFUSED }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Was it tried? Told from the history and the nodes' counters, by what the plan promises to try.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use checker::history::{History, Pair};
 use checker::op::{Kind, Op, Process};
@@ -45,14 +45,15 @@ struct Window {
     from: u64,
     /// The end of the run, if it was never healed.
     to: Option<u64>,
-    stopped: Vec<NodeId>,
+    nodes: Vec<NodeId>,
     cuts: Vec<Cut>,
+    /// The nodes' processes do nothing.
+    stops: bool,
 }
 
-/// Keys' homes, each asked of the ring once.
+/// Tells which keys a fault touches.
 struct Homes<'a> {
     config: &'a Config,
-    known: HashMap<String, Vec<NodeId>>,
 }
 
 /// Judges what a run has tried.
@@ -63,7 +64,7 @@ pub fn judge(
     history: &History,
     mechanisms: &BTreeMap<String, u64>,
 ) -> Coverage {
-    let mut homes = Homes { config, known: HashMap::new() };
+    let homes = Homes { config };
     let mut reasons = Vec::new();
     let mut faults = BTreeMap::new();
     let mut home_unreachable = false;
@@ -156,13 +157,14 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 
 /// When faults of this name were in force: from their proof to the beginning of their healing.
 fn windows(history: &History, name: FaultName) -> Vec<Window> {
+    let stops = matches!(name, FaultName::Kill | FaultName::Pause | FaultName::Wipe);
     let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
     for (op, value) in nemesis(history, name) {
         let Some(fault) = value.get("fault").and_then(Value::as_u64) else { continue };
         match (value.get("step").and_then(Value::as_str), op.kind) {
             (Some("inject"), Kind::Ok) => {
-                let (stopped, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
-                windows.insert(fault, Window { from: op.time, to: None, stopped, cuts });
+                let (nodes, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
+                windows.insert(fault, Window { from: op.time, to: None, nodes, cuts, stops });
             }
             (Some("heal"), Kind::Invoke) => {
                 if let Some(window) = windows.get_mut(&fault) {
@@ -212,27 +214,24 @@ impl Window {
 }
 
 impl Homes<'_> {
-    fn of(&mut self, key: &str) -> &[NodeId] {
-        let config = self.config;
-        self.known
-            .entry(key.to_owned())
-            .or_insert_with(|| config.preference_list(&Key::from(key)).0)
+    fn of(&self, key: &str) -> &[NodeId] {
+        self.config.preference_list(&Key::from(key)).0
     }
 
     /// Is a home of the key hit, or a link between two of them cut?
-    fn touched(&mut self, window: &Window, pair: &Pair<'_>) -> bool {
+    fn touched(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let Some(key) = pair.key() else { return false };
         let homes = self.of(key);
         let cut = |cut: &Cut| homes.contains(&cut.from) && homes.contains(&cut.to);
-        window.stopped.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
+        window.nodes.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
     }
 
     /// Strict mode has to refuse while too few homes are left.
-    fn must_refuse(&mut self, window: &Window, pair: &Pair<'_>) -> bool {
+    fn must_refuse(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let config = self.config;
         let Some(key) = pair.key() else { return false };
-        let left = self.of(key).iter().filter(|home| !window.stopped.contains(home)).count();
-        config.quorum == Quorum::Strict && left < config.r.max(config.w)
+        let left = self.of(key).iter().filter(|home| !window.nodes.contains(home)).count();
+        window.stops && config.quorum == Quorum::Strict && left < config.r.max(config.w)
     }
 }
 
@@ -330,7 +329,7 @@ mod tests {
     fn a_cut_touches_keys_with_homes_on_both_of_its_ends() {
         let plan = Plan::default();
         let config = plan.config(NodeId(1)).unwrap();
-        let mut homes = Homes { config: &config, known: HashMap::new() };
+        let homes = Homes { config: &config };
         let list = config.preference_list(&Key::from("k"));
         let [invoke, ok] = client_op(0, 1, 2, "get", "k");
         let pair = Pair { invoke: &invoke, completion: Some(&ok) };

@@ -18,8 +18,8 @@ use crate::cluster::Cluster;
 use crate::generator::{Action, Read, Reads};
 use crate::interpreter::Interpreter;
 
-/// How long the cluster may take until it is at rest. A busy cluster of this size delivers its hints in
-/// a second or two.
+/// How long the cluster may take until it is at rest. A busy cluster of this size delivers its
+/// hints in a second or two.
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at the nodes' counters.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -37,22 +37,36 @@ pub async fn finish<C: Cluster, K: Client>(
     keys: &BTreeSet<Arc<str>>,
 ) -> Result<()> {
     rest(cluster).await.context("before the final reads")?;
-    let homes = keys
-        .iter()
-        .flat_map(|key| homes(config, key).into_iter().map(|node| Read { key: key.clone(), node }));
-    read(interpreter, Reads::new(Action::Home, true, homes)).await?;
-    let nodes = cluster.nodes();
-    let settling = keys.iter().zip(nodes.iter().cycle());
-    let settling = settling.map(|(key, node)| Read { key: key.clone(), node: *node });
-    read(interpreter, Reads::new(Action::Get, false, settling)).await?;
+    read(interpreter, home_reads(config, keys)).await?;
+    read(interpreter, settling_reads(cluster.nodes(), keys)).await?;
     rest(cluster).await.context("after the settling reads")?;
-    let finals =
-        keys.iter().flat_map(|key| nodes.iter().map(|node| Read { key: key.clone(), node: *node }));
-    read(interpreter, Reads::new(Action::Get, true, finals)).await
+    read(interpreter, final_reads(cluster.nodes(), keys)).await
 }
 
-fn homes(config: &Config, key: &str) -> Vec<NodeId> {
-    config.preference_list(&Key::from(key)).0
+/// Every home's own replica of every key.
+#[must_use]
+pub fn home_reads(config: &Config, keys: &BTreeSet<Arc<str>>) -> Reads {
+    let homes = |key: &str| config.preference_list(&Key::from(key)).0;
+    let reads = keys.iter().flat_map(|key| homes(key).iter().map(|node| of(key, *node)));
+    Reads::new(Action::Home, true, reads)
+}
+
+/// Every key once, each through another node.
+#[must_use]
+pub fn settling_reads(nodes: &[NodeId], keys: &BTreeSet<Arc<str>>) -> Reads {
+    let reads = keys.iter().zip(nodes.iter().cycle()).map(|(key, node)| of(key, *node));
+    Reads::new(Action::Get, false, reads)
+}
+
+/// Every key through every node.
+#[must_use]
+pub fn final_reads(nodes: &[NodeId], keys: &BTreeSet<Arc<str>>) -> Reads {
+    let reads = keys.iter().flat_map(|key| nodes.iter().map(|node| of(key, *node)));
+    Reads::new(Action::Get, true, reads)
+}
+
+fn of(key: &Arc<str>, node: NodeId) -> Read {
+    Read { key: key.clone(), node }
 }
 
 async fn read<K: Client>(interpreter: &mut Interpreter<K>, mut reads: Reads) -> Result<()> {
@@ -99,4 +113,58 @@ async fn busy(cluster: &impl Cluster) -> Vec<String> {
         }
     });
     join_all(ask).await.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::client::Completion;
+    use crate::cluster::fake::FakeCluster;
+    use crate::generator::{Call, Worker};
+    use crate::interpreter::Tally;
+    use crate::journal::Journal;
+    use crate::plan::Plan;
+
+    /// Answers nothing but "absent", and not even that for one kind of read.
+    struct Broken(&'static str);
+
+    impl Client for Broken {
+        async fn call(&self, _: Worker, call: Call, _: Option<Bytes>) -> Completion {
+            if call.action.f() == self.0 {
+                return Completion::Info("no answer".to_owned());
+            }
+            Completion::Ok { values: vec![], context: Some(Bytes::new()) }
+        }
+    }
+
+    async fn finished(broken: &'static str) -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let journal = Arc::new(Journal::create(&dir.path().join("history.jsonl"))?);
+        let tally = Arc::new(Tally::default());
+        let mut interpreter = Interpreter::new(Arc::new(Broken(broken)), journal, tally, 2);
+        let config = Plan::default().config(NodeId(1))?;
+        let keys = BTreeSet::from(["cart-1".into(), "cart-2".into()]);
+        finish(&FakeCluster::new(5, false), &mut interpreter, &config, &keys).await
+    }
+
+    #[tokio::test]
+    async fn reads_that_all_succeed_finish_a_run() {
+        finished("none").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_final_read_without_an_answer_is_an_error_and_no_empty_cart() {
+        let error = finished("home").await.unwrap_err().to_string();
+        assert!(error.contains("6 final reads never succeeded"), "{error}");
+        assert!(finished("get").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_say_how_it_is_is_not_at_rest() {
+        let cluster = FakeCluster::new(3, false);
+        cluster.pause(NodeId(2)).await.unwrap();
+        assert_eq!(busy(&cluster).await, ["n2: it does not answer"]);
+    }
 }

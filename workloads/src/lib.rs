@@ -1,8 +1,8 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
 //!
 //! [`run`] goes from a plan to a verdict: read it first. Data flows one way: a [`generator`] draws
-//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`] breaks the
-//! [`cluster`] meanwhile, and what the history shows is judged at the end.
+//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`]
+//! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end.
 
 pub mod agent;
 pub mod analysis;
@@ -17,6 +17,8 @@ pub mod interpreter;
 pub mod journal;
 pub mod lab;
 pub mod mechanisms;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod nemesis;
 pub mod plan;
 pub mod progress;
@@ -25,6 +27,7 @@ pub mod remote;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod sim;
 mod span;
 pub mod store;
 pub mod verdict;

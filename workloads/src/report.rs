@@ -117,3 +117,72 @@ fn lost(text: &mut String, document: &Document) {
         line(text, "", &format!("and {} more, in verdict.json", lost.len() - MOST_SHOWN));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use checker::verdict::CheckReport;
+    use serde_json::json;
+
+    use super::*;
+    use crate::coverage::FaultCoverage;
+    use crate::interpreter::Counts;
+    use crate::plan::FaultName;
+    use crate::verdict::{Latency, Reasons};
+
+    fn document() -> Document {
+        let lost = json!([{ "key": "cart-1", "item": "item-7", "add": 12, "reads": [90, 91] }]);
+        let cart = CheckReport::invalid("1 acknowledged add lost")
+            .with("acknowledged", 30)
+            .with("lost", lost)
+            .with("lost_count", 1);
+        let once = FaultCoverage { installed: 1, proven: 1, healed: 1, ..FaultCoverage::default() };
+        let kill = FaultCoverage { ok_gets_during: 5, ok_puts_during: 4, ..once };
+        Document {
+            schema: 1,
+            verdict: Verdict::Invalid,
+            property: Verdict::Invalid,
+            coverage: Verdict::Valid,
+            harness: Verdict::Valid,
+            reasons: Reasons {
+                property: vec!["cart: 1 acknowledged add lost".to_owned()],
+                ..Reasons::default()
+            },
+            plan: "cart".to_owned(),
+            seed: 4,
+            command: "dyno test --seed 4".to_owned(),
+            seconds: 31.0,
+            ops: Counts { ok: 100, fail: 2, info: 1 },
+            latency_ms: Latency { p50: 1.0, p99: 9.5, p999: 20.0 },
+            checks: BTreeMap::from([("cart".to_owned(), cart)]),
+            faults: BTreeMap::from([(FaultName::Kill, kill)]),
+            mechanisms: BTreeMap::from([("hints_stored".to_owned(), 3)]),
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_run_says_it_all() {
+        let expected = "\
+INVALID: the store broke its promise
+  verdicts   property invalid, coverage valid, harness valid
+  because    cart: 1 acknowledged add lost
+  operations 100 ok, 2 failed, 1 unknown in 31.0 s; p50 1.0 ms, p99 9.5 ms
+  kill       1 injected, 1 proven, 1 healed; during it 5 gets, 4 puts ok
+  mechanisms 3 hints stored, 0 delivered, 0 read repairs
+  carts      30 adds acknowledged, 1 lost, 0 stale for a while, 0 removals resurfaced
+  lost       item-7 of cart-1: added by op #12; missing from reads #90, #91
+  results    results/cart/x
+  again      dyno test --seed 4
+";
+        assert_eq!(summary(&document(), Path::new("results/cart/x")), expected);
+    }
+
+    #[test]
+    fn a_long_list_is_cut_short_and_says_so() {
+        let mut document = document();
+        document.reasons.coverage = (0..30).map(|index| format!("reason {index}")).collect();
+        let text = summary(&document, Path::new("x"));
+        assert!(text.contains("and 21 more reasons") && !text.contains("reason 29"), "{text}");
+    }
+}

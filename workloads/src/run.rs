@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use checker::history::History;
 use checker::verdict::Verdict;
-use dynamo_protocol::{Config, Key, NodeId};
+use dynamo_protocol::{Config, NodeId};
 
 use crate::analysis;
 use crate::cluster::{Cluster, ClusterError, Deployed, LocalCluster, NodeClients, SshCluster};
@@ -21,10 +21,11 @@ use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Slowness, heal_all};
 use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
 use crate::progress::Progress;
+use crate::sim::single;
 use crate::store::Store;
 use crate::verdict::{Document, Latency, Reasons, summary};
 use crate::workload::Workload;
-use crate::workload::cart::Carts;
+use crate::workload::cart::{self, Carts};
 
 /// A plan that was checked, its seed, and the command that does it again.
 pub struct Order<'a> {
@@ -56,6 +57,10 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
     let store = Store::create(order.out, order.plan)?;
     let mut document = order.empty_document();
     let mut harness = Vec::new();
+    if order.plan.cluster.kind == ClusterKind::Sim {
+        simulate(order, &config, &store, &mut document);
+        return Ok(Finished { store, document });
+    }
     let logs = store.path("logs");
     let run = Run { order, config: &config, store: &store };
     match order.plan.cluster.kind {
@@ -111,6 +116,20 @@ impl Run<'_> {
     }
 }
 
+/// The same under virtual time.
+fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Document) {
+    let episodes = single::episodes(order.plan, config);
+    match single::bench(order.plan, order.seed, &episodes, store, document) {
+        Ok(white_box) => {
+            judge(order.plan, config, store, document);
+            single::add(white_box, document);
+            document.conclude(Vec::new());
+        }
+        Err(error) => document.conclude(vec![format!("{error:#}")]),
+    }
+    write(store, document);
+}
+
 /// Workload and faults, then the final phase.
 async fn bench(
     order: &Order<'_>,
@@ -131,7 +150,7 @@ async fn bench(
     let workload = match plan.workload.name {
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
-    let episodes = schedule(plan, config, &first_keys(plan));
+    let episodes = schedule(plan, config, &cart::first_keys(plan.workload.carts));
     let slowness = Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0 };
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);
     let follower = tokio::spawn(mechanisms.clone().follow(cluster.clone()));
@@ -169,19 +188,13 @@ async fn settle(
     finish(&**cluster, interpreter, config, keys).await.context("the final phase")
 }
 
-/// In an open loop there must be a worker for every operation that may be open at a time: as many as
-/// arrive while one times out.
-fn workers(plan: &Plan) -> usize {
+/// In an open loop there must be a worker for every operation that may be open at a time: as many
+/// as arrive while one times out.
+pub(crate) fn workers(plan: &Plan) -> usize {
     let Some(rate) = plan.workload.rate else { return plan.workload.concurrency };
     let open = (rate * plan.workload.timeout.0.as_secs_f64()).ceil() as usize;
     // More connections than this and the driver is what is measured.
-    open.clamp(plan.workload.concurrency, 500)
-}
-
-/// The keys the workload begins with.
-fn first_keys(plan: &Plan) -> Vec<Key> {
-    let names = (1..=plan.workload.carts).map(|index| format!("cart-{index}"));
-    names.map(|name| Key::from(name.as_str())).collect()
+    open.min(500).max(plan.workload.concurrency)
 }
 
 fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {

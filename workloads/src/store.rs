@@ -14,7 +14,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Makes the folder of a run that begins now, writes its plan into it, and points `latest` at it.
+    /// Makes the folder of a run that begins now, writes its plan into it, and points `latest` at
+    /// it.
     ///
     /// # Errors
     /// If nothing can be written there.

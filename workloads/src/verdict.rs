@@ -77,8 +77,9 @@ pub struct Latency {
     pub p999: f64,
 }
 
-/// The summary of three verdicts, and its exit status: what the checkers refute is refuted whatever else
-/// went wrong; after that, a run that did not work says nothing; and a pass without coverage is none.
+/// The summary of three verdicts, and its exit status: what the checkers refute is refuted whatever
+/// else went wrong; after that, a run that did not work says nothing; and a pass without coverage
+/// is none.
 #[must_use]
 pub fn summary(property: Verdict, coverage: Verdict, harness: Verdict) -> (Verdict, u8) {
     match (property, harness, coverage) {

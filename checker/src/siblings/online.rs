@@ -129,11 +129,21 @@ impl KeyJudge<'_, '_> {
                 Event::Write(id) => self.raise(&mut session.frontier, id),
                 Event::Get(read) => {
                     self.continues(session, read);
-                    session.saw(read, |id| self.key.versions[id as usize].is_delete());
+                    session.frontier.retain(|&id| self.still_owed(id, read));
+                    session.frontier.extend(&read.returned);
+                    session.last = Some(read.pair);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Must a later get of the session account for `id`, when this one's set does not stand for it?
+    /// The session's own deletes are invisible and stay. So does what only an indeterminate delete
+    /// can have taken: a later get may show that the delete never happened.
+    fn still_owed(&self, id: VersionId, read: &Read<'_>) -> bool {
+        self.key.versions[id as usize].is_delete()
+            || !self.key.is_below(id, &read.returned) && self.may_be_deleted(id, read)
     }
 
     fn continues(&mut self, session: &Session<'_>, read: &Read<'_>) {
@@ -175,14 +185,4 @@ impl KeyJudge<'_, '_> {
 struct Session<'h> {
     frontier: Vec<VersionId>,
     last: Option<Pair<'h>>,
-}
-
-impl<'h> Session<'h> {
-    /// What it saw accounts for all it knew, or was reported: it goes on from there. Its own
-    /// deletes are invisible and stay.
-    fn saw(&mut self, read: &Read<'h>, is_delete: impl Fn(VersionId) -> bool) {
-        self.frontier.retain(|&id| is_delete(id));
-        self.frontier.extend(&read.returned);
-        self.last = Some(read.pair);
-    }
 }

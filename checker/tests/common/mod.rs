@@ -1,8 +1,12 @@
 //! What the integration tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+pub mod cart_oracle;
 pub mod fuzz;
+pub mod objects;
+pub mod register_oracle;
 pub mod sibling_oracle;
+pub mod simple_oracle;
 pub mod store;
 
 use checker::history::History;

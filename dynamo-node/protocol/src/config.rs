@@ -169,10 +169,8 @@ impl Config {
     /// The key's homes, in the order of their slots, and its fallbacks, in the order in which they
     /// stand in.
     #[must_use]
-    pub fn preference_list(&self, key: &Key) -> (Vec<NodeId>, Vec<NodeId>) {
-        let mut homes = self.ring.preference_list(key);
-        let fallbacks = homes.split_off(self.n);
-        (homes, fallbacks)
+    pub fn preference_list(&self, key: &Key) -> (&[NodeId], &[NodeId]) {
+        self.ring.preference_list(key).split_at(self.n)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::coordinator::Operation;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Discard, Event, Output, Timer};
 use crate::message::Message;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Change, Place, Role, Store, StoreError};
 use crate::version::Summary;
@@ -42,6 +43,9 @@ pub(crate) struct Delivery {
 impl Node {
     /// After a start: hints in the store are for targets that may be up already.
     pub(crate) fn resume_handoff<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        if mutated(Mutant::HandoffNotResumed) {
+            return;
+        }
         for target in self.config.clone().members().iter().map(|member| member.id) {
             // A store that cannot tell is asked again when the timer runs out.
             if target != self.config.me
@@ -68,6 +72,12 @@ impl Node {
             }
             step.set_timer(Timer::Handoff(target), self.config.timing.handoff);
             self.deliver_hints(step, target);
+            if mutated(Mutant::HintsExpire) && !self.detector.is_up(target) {
+                for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
+                    let place = Place { role: Role::Hint(target), key };
+                    let _ = step.store.apply(vec![Change::Remove(place)]);
+                }
+            }
         }
     }
 
@@ -118,6 +128,9 @@ impl Node {
         if let Some(deliveries) = self.handoff.0.get_mut(&target) {
             deliveries.open.insert(op.seq);
         }
+        if mutated(Mutant::HintGoneAtSend) {
+            let _ = step.store.apply(vec![Change::Remove(place.clone())]);
+        }
         let (role, key, set) = (Role::Home, place.key, record.set);
         self.send(step, target, Message::Store { op, role, key, set });
     }
@@ -138,7 +151,7 @@ impl Node {
             deliveries.open.remove(&op.seq);
         }
         match result {
-            Ok(()) if current => {
+            Ok(()) if current || mutated(Mutant::DeadIdentityAcks) => {
                 self.drop_hint(step, delivery);
                 self.deliver_hints(step, target);
             }

@@ -24,10 +24,12 @@
 mod config;
 mod coordinator;
 mod detector;
+mod digest;
 mod handoff;
 mod id;
 mod io;
 mod message;
+pub mod mutant;
 mod node;
 mod replica;
 mod ring;
@@ -35,6 +37,7 @@ mod storage;
 mod version;
 
 pub use config::{Config, ConfigError, Limits, Quorum, ReadMode, Timing};
+pub use digest::Digest;
 pub use id::{Identity, Key, NodeId, OpId, RequestId};
 pub use io::{ClientOp, Discard, Event, Input, Output, Refusal, Reply, Timer};
 pub use message::{Answer, Envelope, Message};

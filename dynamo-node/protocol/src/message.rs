@@ -59,6 +59,8 @@ pub enum Message {
     Fetch {
         /// The sender's operation.
         op: OpId,
+        /// As home, or in place of one.
+        role: Role,
         /// The key.
         key: Key,
     },

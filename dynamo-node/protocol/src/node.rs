@@ -129,8 +129,8 @@ impl Node {
                 self.send(step, from, Message::Stored { op, result });
             }
             Message::Stored { op, result } => self.store_answered(step, from, current, op, result),
-            Message::Fetch { op, key } => {
-                let answer = self.answer(step, &key);
+            Message::Fetch { op, role, key } => {
+                let answer = self.answer(step, role, &key);
                 self.send(step, from, Message::Fetched { op, answer });
             }
             Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),

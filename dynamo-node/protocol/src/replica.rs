@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::id::{Identity, Key};
 use crate::io::{Event, Refusal};
 use crate::message::Answer;
+use crate::mutant::{Mutant, mutated, mutated_birth};
 use crate::node::{Node, Step};
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
 use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector, Versioning};
@@ -26,9 +27,17 @@ impl Node {
         let place = Place { role, key };
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
+        if mutated(Mutant::StoreOverwrites) {
+            record.set = Siblings::empty(self.config.versioning);
+        }
         if record.set.merge(set) {
             record.check_rollback();
-            step.store.apply(vec![Change::Put(place, record)])?;
+            let applied = step.store.apply(vec![Change::Put(place, record)]);
+            applied.or_else(
+                |error| {
+                    if mutated(Mutant::FullDiskAcks) { Ok(()) } else { Err(error) }
+                },
+            )?;
         }
         self.keep_hint(step, role, is_new);
         Ok(())
@@ -68,39 +77,58 @@ impl Node {
         }
     }
 
-    /// What this node holds of `key`: as a home its record, else all its hints for the key's homes.
-    pub(crate) fn answer<S: Store>(&self, step: &mut Step<'_, S>, key: &Key) -> Answer {
-        match self.held(step, key) {
-            Ok((set, amnesiac)) => Answer::Known { set, votes: !amnesiac && !self.meta.amnesiac },
+    /// What this node holds of `key`: as a home its record; in place of one, all its hints for the
+    /// key's homes.
+    pub(crate) fn answer<S: Store>(&self, step: &mut Step<'_, S>, role: Role, key: &Key) -> Answer {
+        let held = match role {
+            Role::Home => self.load(step, role, key),
+            Role::Hint(_) => self.hints_of(step, key),
+        };
+        let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
+        match held {
+            Ok(Some(Record { set, amnesiac, .. })) => {
+                let votes = !amnesiac && !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes);
+                Answer::Known { set, votes }
+            }
+            Ok(None) => Answer::Known {
+                set: Siblings::empty(self.config.versioning),
+                votes: !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes),
+            },
             Err(error) => {
-                step.event(Event::StoreFailed(Role::Home, error));
+                step.event(Event::StoreFailed(role, error));
                 Answer::Failed(error)
             }
         }
     }
 
-    fn held<S: Store>(
+    fn hints_of<S: Store>(
         &self,
         step: &mut Step<'_, S>,
         key: &Key,
-    ) -> Result<(Siblings, bool), StoreError> {
-        let (homes, _) = self.config.preference_list(key);
-        let roles: Vec<_> = if homes.contains(&self.config.me) {
-            vec![Role::Home]
-        } else {
-            homes.into_iter().map(Role::Hint).collect()
-        };
-        let (mut set, mut amnesiac) = (Siblings::empty(self.config.versioning), false);
-        for role in roles {
-            if let Some(record) = step.store.record(&Place { role, key: key.clone() })? {
-                if !record.set.fits(self.config.versioning) {
-                    return Err(StoreError::Corrupt);
+    ) -> Result<Option<Record>, StoreError> {
+        let mut all: Option<Record> = None;
+        for home in self.config.preference_list(key).0 {
+            match (&mut all, self.load(step, Role::Hint(*home), key)?) {
+                (Some(all), Some(hint)) => {
+                    all.set.merge(&hint.set);
+                    all.amnesiac |= hint.amnesiac;
                 }
-                set.merge(&record.set);
-                amnesiac |= record.amnesiac;
+                (all, hint) => *all = all.take().or(hint),
             }
         }
-        Ok((set, amnesiac))
+        Ok(all)
+    }
+
+    fn load<S: Store>(
+        &self,
+        step: &mut Step<'_, S>,
+        role: Role,
+        key: &Key,
+    ) -> Result<Option<Record>, StoreError> {
+        match step.store.record(&Place { role, key: key.clone() })? {
+            Some(record) if !record.set.fits(self.config.versioning) => Err(StoreError::Corrupt),
+            record => Ok(record),
+        }
     }
 
     /// Writes a new version into the record at `place` and returns the whole set it is now part
@@ -108,11 +136,11 @@ impl Node {
     pub(crate) fn mint<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        place: Place,
+        place: &Place,
         context: &Context,
         value: Option<Bytes>,
     ) -> Result<(Option<Dot>, Siblings), Refusal> {
-        let mut record = self.load_or_new(step, &place).map_err(Refusal::Storage)?;
+        let mut record = self.load_or_new(step, place).map_err(Refusal::Storage)?;
         self.check_caps(&record.set, &context.0)?;
         let (role, is_new) = (place.role, record.set.is_empty());
         let mut meta = self.meta;
@@ -129,7 +157,7 @@ impl Node {
             }
         };
         let set = record.set.clone();
-        let mut changes = vec![Change::Put(place, record)];
+        let mut changes = vec![Change::Put(place.clone(), record)];
         if meta != self.meta {
             changes.push(Change::Meta(meta));
         }
@@ -176,6 +204,7 @@ impl Record {
         let proven = self.minter.filter(|minter| {
             let Minter { actor, counter } = *minter;
             actor.identity == meta.identity
+                && !mutated(Mutant::NodeWideCounter)
                 && set.context().get(&actor) == counter
                 && read.get(&actor) <= counter
         });
@@ -201,6 +230,9 @@ impl Record {
 impl Meta {
     /// A fresh actor that nobody has heard of: not even a context that a client made up.
     fn birth(&mut self, set: &VersionVector, read: &VersionVector) -> Minter {
+        if let Some(minter) = mutated_birth(self, set, read) {
+            return minter;
+        }
         loop {
             let actor = Actor { identity: self.identity, birth: self.births };
             self.births += 1;

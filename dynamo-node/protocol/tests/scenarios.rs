@@ -117,7 +117,7 @@ impl World {
             if let Some(limit) = option("siblings") {
                 config.limits.siblings = limit.parse().unwrap();
             }
-            world.order = config.ring().preference_list(&key());
+            world.order = config.ring().preference_list(&key()).to_vec();
             world.starts += 1;
             let meta = Meta::genesis(Identity(u64::from(member.id.0)));
             let node = Node::new(Arc::new(config), meta, world.starts);

@@ -1,1 +1,20 @@
 //! A deterministic simulator for dynamo-protocol: virtual time, faulty links and disks.
+//!
+//! Two layers. A [`Bench`] is the bare core of a whole cluster, and takes [`trace::Step`]s: it decides
+//! nothing. A [`World`] decides: it draws from a seed when each message arrives, when each disk has
+//! synced, what a crash loses, and takes the steps that follow. So every run of a world is a
+//! trace, and every trace runs without a world.
+//!
+//! The white-box invariants of [`invariants`] watch over both.
+
+pub mod bench;
+pub mod disk;
+mod flight;
+pub mod invariants;
+pub mod network;
+pub mod replay;
+pub mod trace;
+pub mod world;
+
+pub use bench::{Bench, Configs, Effect, Host};
+pub use world::World;

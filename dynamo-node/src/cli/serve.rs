@@ -81,6 +81,9 @@ pub struct ServeArgs {
     /// What keeps the records.
     #[arg(long, value_enum, default_value = "fjall")]
     engine: EngineKind,
+    /// Record every step of the protocol in this folder, to be replayed.
+    #[arg(long)]
+    record: Option<PathBuf>,
     /// What to log, as in `info` or `dynamo_node=debug`.
     #[arg(long, default_value = "info,fjall=warn,lsm_tree=warn")]
     log: String,
@@ -94,6 +97,14 @@ pub struct ServeArgs {
     #[cfg(feature = "faults")]
     #[arg(long)]
     fault_hooks: bool,
+    /// Take no step but those a test driver asks for, under this nonce.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "INCARNATION", requires = "fault_hooks")]
+    stepped: Option<u64>,
+    /// The identity of a new directory, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, requires = "stepped")]
+    identity: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -190,6 +201,7 @@ impl ServeArgs {
         let mut options = Options::new(config, peers);
         options.cluster.clone_from(&self.cluster);
         options.genesis = self.genesis;
+        options.record.clone_from(&self.record);
         options.storage = match (self.engine, &self.data) {
             (EngineKind::Memory, _) => Storage::Memory,
             (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
@@ -198,6 +210,9 @@ impl ServeArgs {
         #[cfg(feature = "faults")]
         {
             options.fault_hooks = self.fault_hooks;
+            let identity = self.identity.map(dynamo_protocol::Identity);
+            let nonces = |incarnation| crate::stepped::Nonces { identity, incarnation };
+            options.stepped = self.stepped.map(nonces);
         }
         Ok(options)
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamo_protocol::{Input, Time};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -12,7 +13,9 @@ use crate::http2;
 use crate::proto;
 use crate::proto::admin_client::AdminClient;
 use crate::proto::replica::State;
+use crate::stepped::Stepped;
 use crate::transport::describe;
+use crate::wire;
 
 /// Asks one node about itself. Cheap to clone. It connects when it is first used.
 #[derive(Clone, Debug)]
@@ -68,6 +71,16 @@ impl Admin {
     pub async fn set_clock(&self, skew: Skew) -> Result<(), ClientError> {
         let clock = proto::Clock { offset_us: skew.offset_us, rate_ppm: skew.rate_ppm };
         self.ask(async |mut node| node.set_clock(clock).await).await.map(drop)
+    }
+
+    /// Takes one step on a node that is stepped by hand: see [`crate::stepped`].
+    ///
+    /// # Errors
+    /// If the node was not started for it, or is of another build.
+    pub async fn step(&self, now: Time, input: &Input) -> Result<Stepped, ClientError> {
+        let request = wire::step_request(now.0, input);
+        let report = self.ask(async |mut node| node.step(request).await).await?;
+        wire::stepped(&report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }
 
     /// Asks it to end. It has not ended yet when this returns.

@@ -1,6 +1,6 @@
 //! Operators and test drivers.
 
-use dynamo_protocol::Key;
+use dynamo_protocol::{Key, Time};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
@@ -50,6 +50,21 @@ impl admin_server::Admin for AdminService {
         self.command(|asker| Command::SetClock(skew, asker)).await?;
         tracing::warn!(offset_us = skew.offset_us, rate_ppm, "clock set wrong");
         Ok(Response::new(proto::Clock { rate_ppm, ..clock }))
+    }
+
+    async fn step(
+        &self,
+        request: Request<proto::StepRequest>,
+    ) -> Result<Response<proto::StepReport>, Status> {
+        if !self.0.stepped {
+            return Err(Status::failed_precondition("this node was not started to be stepped"));
+        }
+        let request = request.into_inner();
+        let input = wire::input(&request.input);
+        let input = input.map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let now = Time(request.now_us);
+        let stepped = self.command(|asker| Command::Step(now, input, asker)).await?;
+        Ok(Response::new(wire::step_report(&stepped)))
     }
 
     async fn stop(

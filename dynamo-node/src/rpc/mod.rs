@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) members: Arc<[NodeId]>,
     pub(crate) settings: Arc<str>,
     pub(crate) fault_hooks: bool,
+    /// Stepped by hand: requests and peers are not heard.
+    pub(crate) stepped: bool,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Arc<LinkCounters>,

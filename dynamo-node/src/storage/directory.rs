@@ -38,6 +38,15 @@ pub struct Owner {
     pub versioning: Versioning,
 }
 
+/// Where a directory that has to be made comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// From the genesis of the cluster: nothing was written before it.
+    pub genesis: bool,
+    /// Its identity; drawn if there is none, as it must be wherever chance matters.
+    pub identity: Option<Identity>,
+}
+
 /// An open data directory.
 pub struct Directory {
     /// Who it is.
@@ -106,18 +115,18 @@ impl Directory {
     /// # Errors
     /// If it is in use, another's, damaged, or cannot be written; or if it is not empty although
     /// this is a genesis.
-    pub fn open(path: &Path, owner: &Owner, genesis: bool) -> Result<Self, DirectoryError> {
+    pub fn open(path: &Path, owner: &Owner, origin: Origin) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path).map_err(io("make the directory", path))?;
         // The engine holds a lock of the system's on it: gone however the process ends.
         let engine = FjallEngine::open(path).map_err(engine_error(path))?;
-        let meta = identify(&engine, path, owner, genesis)?;
+        let meta = identify(&engine, path, owner, origin)?;
         Ok(Self { meta, engine: Arc::new(engine) })
     }
 
     /// A new directory in memory.
     #[must_use]
-    pub fn in_memory(genesis: bool) -> Self {
-        Self { meta: new_meta(genesis), engine: Arc::new(MemoryEngine::default()) }
+    pub fn in_memory(origin: Origin) -> Self {
+        Self { meta: origin.meta(), engine: Arc::new(MemoryEngine::default()) }
     }
 }
 
@@ -125,11 +134,11 @@ fn identify(
     engine: &dyn Engine,
     path: &Path,
     owner: &Owner,
-    genesis: bool,
+    origin: Origin,
 ) -> Result<Meta, DirectoryError> {
     let found = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
     let Some(found) = found else {
-        return create(engine, path, owner, genesis);
+        return create(engine, path, owner, origin);
     };
     let damaged = |error: StoreError| DirectoryError::Damaged {
         path: path.to_owned(),
@@ -140,7 +149,7 @@ fn identify(
         let (path, expected) = (path.to_owned(), owner.clone());
         return Err(DirectoryError::Foreign { path, found, expected });
     }
-    if genesis {
+    if origin.genesis {
         return Err(DirectoryError::NotEmpty(path.to_owned()));
     }
     // Owner and meta were written in one commit.
@@ -153,7 +162,7 @@ fn create(
     engine: &dyn Engine,
     path: &Path,
     owner: &Owner,
-    genesis: bool,
+    origin: Origin,
 ) -> Result<Meta, DirectoryError> {
     for space in Space::ALL {
         let mut empty = true;
@@ -167,16 +176,23 @@ fn create(
             return Err(DirectoryError::Damaged { path: path.to_owned(), error });
         }
     }
-    let meta = new_meta(genesis);
+    let meta = origin.meta();
     let value = Some(seal(OWNER, owner));
     let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
     engine.commit(vec![owned, meta_write(&meta)]).map_err(engine_error(path))?;
     Ok(meta)
 }
 
-fn new_meta(genesis: bool) -> Meta {
-    let identity = Identity(rand::random());
-    if genesis { Meta::genesis(identity) } else { Meta::renewed(identity) }
+impl Origin {
+    /// Of a cluster's genesis.
+    pub const GENESIS: Self = Self { genesis: true, identity: None };
+    /// After it.
+    pub const LATER: Self = Self { genesis: false, identity: None };
+
+    fn meta(self) -> Meta {
+        let identity = self.identity.unwrap_or_else(|| Identity(rand::random()));
+        if self.genesis { Meta::genesis(identity) } else { Meta::renewed(identity) }
+    }
 }
 
 fn engine_error(path: &Path) -> impl FnOnce(EngineError) -> DirectoryError {

@@ -12,7 +12,7 @@ mod suite;
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use directory::{Directory, DirectoryError, EngineKind, Owner};
+pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
 pub use fjall::FjallEngine;
 pub use memory::MemoryEngine;
 pub(crate) use records::{Batch, Records};

@@ -113,6 +113,23 @@ impl Records {
         }
     }
 
+    /// Visits every record in the engine; those that cannot be read are left out, since reading them
+    /// fails again.
+    ///
+    /// # Errors
+    /// If the engine cannot list them.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(Place, Record)) -> Result<(), EngineError> {
+        for space in [Space::Home, Space::Hints] {
+            self.engine.scan(space, &[], &mut |bytes, value| {
+                if let (Some(place), Ok(record)) = (place(space, bytes), unseal(bytes, value)) {
+                    visit(place, record);
+                }
+                true
+            })?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, place: &Place, record: Option<Record>) {
         let (space, key) = address(place);
         // A key may be a slice of a whole network buffer, which it would keep alive for as long as the
@@ -221,6 +238,19 @@ fn address(place: &Place) -> (Space, Bytes) {
         Role::Home => (Space::Home, place.key.0.clone()),
         Role::Hint(target) => (Space::Hints, hint_key(target, &place.key)),
     }
+}
+
+/// The other way round.
+fn place(space: Space, bytes: &[u8]) -> Option<Place> {
+    let (role, key) = match space {
+        Space::Meta => return None,
+        Space::Home => (Role::Home, bytes),
+        Space::Hints => {
+            let (target, key) = bytes.split_first_chunk::<2>()?;
+            (Role::Hint(NodeId(u16::from_be_bytes(*target))), key)
+        }
+    };
+    Some(Place { role, key: Key(Bytes::copy_from_slice(key)) })
 }
 
 fn hint_key(target: NodeId, key: &Key) -> Bytes {

@@ -13,7 +13,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::records::{META, Records};
-use super::{Directory, DirectoryError, Engine, FjallEngine, MemoryEngine, Owner, Space, Write};
+use super::{
+    Directory, DirectoryError, Engine, FjallEngine, MemoryEngine, Origin, Owner, Space, Write,
+};
 
 /// Runs `test` over every engine.
 fn over_all(test: impl Fn(Arc<dyn Engine>)) {
@@ -370,7 +372,7 @@ fn owner() -> Owner {
 fn a_directory_keeps_its_identity_and_its_births() {
     let folder = TempDir::new().unwrap();
     let meta = {
-        let directory = Directory::open(folder.path(), &owner(), true).unwrap();
+        let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
         assert!(!directory.meta.amnesiac);
         let mut store = store(Arc::clone(&directory.engine));
         let meta = Meta { births: 5, ..directory.meta };
@@ -378,47 +380,47 @@ fn a_directory_keeps_its_identity_and_its_births() {
         commit(&mut store, &*directory.engine);
         meta
     };
-    assert_eq!(Directory::open(folder.path(), &owner(), false).unwrap().meta, meta);
+    assert_eq!(Directory::open(folder.path(), &owner(), Origin::LATER).unwrap().meta, meta);
 }
 
 #[test]
 fn an_empty_directory_is_amnesiac_unless_it_is_the_genesis() {
     let folder = TempDir::new().unwrap();
-    let first = Directory::open(folder.path(), &owner(), false).unwrap().meta;
+    let first = Directory::open(folder.path(), &owner(), Origin::LATER).unwrap().meta;
     assert!(first.amnesiac);
-    let second = Directory::in_memory(false).meta;
+    let second = Directory::in_memory(Origin::LATER).meta;
     assert!(second.amnesiac && second.identity != first.identity);
-    assert!(!Directory::in_memory(true).meta.amnesiac);
+    assert!(!Directory::in_memory(Origin::GENESIS).meta.amnesiac);
 }
 
 #[test]
 fn a_genesis_on_a_directory_that_was_made_before_is_refused() {
     let folder = TempDir::new().unwrap();
-    drop(Directory::open(folder.path(), &owner(), true).unwrap());
-    let error = Directory::open(folder.path(), &owner(), true).unwrap_err();
+    drop(Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap());
+    let error = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap_err();
     assert!(matches!(error, DirectoryError::NotEmpty(_)), "{error}");
 }
 
 #[test]
 fn two_nodes_on_one_directory_are_refused() {
     let folder = TempDir::new().unwrap();
-    let first = Directory::open(folder.path(), &owner(), true).unwrap();
-    let error = Directory::open(folder.path(), &owner(), false).unwrap_err();
+    let first = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
+    let error = Directory::open(folder.path(), &owner(), Origin::LATER).unwrap_err();
     assert!(matches!(error, DirectoryError::Locked(_)), "{error}");
     drop(first);
-    Directory::open(folder.path(), &owner(), false).unwrap();
+    Directory::open(folder.path(), &owner(), Origin::LATER).unwrap();
 }
 
 #[test]
 fn another_nodes_directory_is_refused() {
     let folder = TempDir::new().unwrap();
-    drop(Directory::open(folder.path(), &owner(), true).unwrap());
+    drop(Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap());
     for other in [
         Owner { node: NodeId(2), ..owner() },
         Owner { cluster: "d".to_owned(), ..owner() },
         Owner { versioning: Versioning::Lww, ..owner() },
     ] {
-        let error = Directory::open(folder.path(), &other, false).unwrap_err();
+        let error = Directory::open(folder.path(), &other, Origin::LATER).unwrap_err();
         assert!(matches!(error, DirectoryError::Foreign { .. }), "{error}");
     }
 }
@@ -432,10 +434,10 @@ fn a_directory_that_does_not_know_who_it_is_is_refused_and_not_taken_for_an_empt
         remove(Space::Meta, "owner"),
     ] {
         let folder = TempDir::new().unwrap();
-        let directory = Directory::open(folder.path(), &owner(), true).unwrap();
+        let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
         directory.engine.commit(vec![damage.clone()]).unwrap();
         drop(directory);
-        let error = Directory::open(folder.path(), &owner(), false).unwrap_err();
+        let error = Directory::open(folder.path(), &owner(), Origin::LATER).unwrap_err();
         assert!(matches!(error, DirectoryError::Damaged { .. }), "{damage:?}: {error}");
     }
     assert_eq!(META, b"meta");

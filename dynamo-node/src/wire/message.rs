@@ -27,10 +27,7 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
         Message::Forward { op, request } => (Some(op), Wire::Forward(forward_to_proto(request))),
         Message::Forwarded { op, reply } => (Some(op), Wire::Forwarded(client::outcome(0, reply))),
         Message::Store { op, role, key, set } => {
-            let hint_for = match role {
-                Role::Home => None,
-                Role::Hint(target) => Some(target.0.into()),
-            };
+            let hint_for = role_to_proto(role);
             let set = Some(siblings_to_proto(set));
             (Some(op), Wire::Store(proto::Store { hint_for, key: key.0, set }))
         }
@@ -38,11 +35,25 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             let fault = result.err().map_or(proto::StoreFault::None, fault_to_proto);
             (Some(op), Wire::Stored(proto::Stored { fault: fault.into() }))
         }
-        Message::Fetch { op, key } => (Some(op), Wire::Fetch(proto::Fetch { key: key.0 })),
+        Message::Fetch { op, role, key } => {
+            let fetch = proto::Fetch { key: key.0, hint_for: role_to_proto(role) };
+            (Some(op), Wire::Fetch(fetch))
+        }
         Message::Fetched { op, answer } => (Some(op), Wire::Fetched(answer_to_proto(answer))),
         Message::Ping => (None, Wire::Ping(proto::Ping {})),
         Message::Pong => (None, Wire::Pong(proto::Pong {})),
     }
+}
+
+fn role_to_proto(role: Role) -> Option<u32> {
+    match role {
+        Role::Home => None,
+        Role::Hint(target) => Some(target.0.into()),
+    }
+}
+
+fn role_from_proto(hint_for: Option<u32>) -> Result<Role, Malformed> {
+    hint_for.map_or(Ok(Role::Home), |target| node_id(target).map(Role::Hint))
 }
 
 fn forward_to_proto(request: ClientOp) -> proto::Forward {
@@ -92,10 +103,7 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
             Message::Forwarded { op: op()?, reply: client::reply(outcome)? }
         }
         Wire::Store(store) => {
-            let role = match store.hint_for {
-                None => Role::Home,
-                Some(target) => Role::Hint(node_id(target)?),
-            };
+            let role = role_from_proto(store.hint_for)?;
             let set = siblings_from_proto(store.set)?;
             Message::Store { op: op()?, role, key: key(store.key)?, set }
         }
@@ -103,7 +111,10 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
             let result = fault_from_proto(stored.fault)?.map_or(Ok(()), Err);
             Message::Stored { op: op()?, result }
         }
-        Wire::Fetch(fetch) => Message::Fetch { op: op()?, key: key(fetch.key)? },
+        Wire::Fetch(fetch) => {
+            let role = role_from_proto(fetch.hint_for)?;
+            Message::Fetch { op: op()?, role, key: key(fetch.key)? }
+        }
         Wire::Fetched(fetched) => {
             Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }

@@ -7,6 +7,7 @@ mod client;
 mod context;
 mod message;
 mod replica;
+mod step;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -20,6 +21,7 @@ use crate::proto;
 pub(crate) use client::{client_op, outcome, refused};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;
+pub(crate) use step::{input, step_report, step_request, stepped};
 
 /// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of
 /// a key that nobody can have put is answered, but not one that no engine could look up.
@@ -38,6 +40,8 @@ pub(crate) enum Malformed {
     NotCanonical(&'static str),
     #[error("{0} has the unknown value {1}")]
     UnknownValue(&'static str, i32),
+    #[error("{0} is not of this build")]
+    Step(&'static str),
     #[error("the context is malformed")]
     Context,
 }

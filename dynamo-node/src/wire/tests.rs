@@ -103,7 +103,7 @@ fn request() -> impl Strategy<Value = ClientOp> {
 fn message() -> impl Strategy<Value = Message> {
     let op = (any::<u64>(), any::<u64>());
     let op = op.prop_map(|(incarnation, seq)| OpId { incarnation, seq });
-    let role = prop_oneof![Just(Role::Home), any::<u16>().prop_map(|id| Role::Hint(NodeId(id)))];
+    let role = || prop_oneof![Just(Role::Home), any::<u16>().prop_map(|id| Role::Hint(NodeId(id)))];
     let set = || prop_oneof![dotted(), plain()];
     let known = (set(), any::<bool>()).prop_map(|(set, votes)| Answer::Known { set, votes });
     let answer = prop_oneof![known, fault().prop_map(Answer::Failed)];
@@ -111,14 +111,18 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (op.clone(), request()).prop_map(|(op, request)| Message::Forward { op, request }),
         (op.clone(), reply()).prop_map(|(op, reply)| Message::Forwarded { op, reply }),
-        (op.clone(), role, any_key(), set()).prop_map(|(op, role, key, set)| Message::Store {
+        (op.clone(), role(), any_key(), set()).prop_map(|(op, role, key, set)| Message::Store {
             op,
             role,
             key,
             set
         }),
         (op.clone(), stored).prop_map(|(op, result)| Message::Stored { op, result }),
-        (op.clone(), any_key()).prop_map(|(op, key)| Message::Fetch { op, key }),
+        (op.clone(), role(), any_key()).prop_map(|(op, role, key)| Message::Fetch {
+            op,
+            role,
+            key
+        }),
         (op, answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
         Just(Message::Ping),
         Just(Message::Pong),

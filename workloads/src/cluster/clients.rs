@@ -18,8 +18,8 @@ use crate::proxy::{End, Net};
 /// How long a node may take to answer the driver.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The clients of a run: each worker has a session of its own with every node it speaks to, through the
-/// clients' links.
+/// The clients of a run: each worker has a session of its own with every node it speaks to, through
+/// the clients' links.
 pub struct NodeClients {
     net: Arc<Net>,
     timeout: Duration,

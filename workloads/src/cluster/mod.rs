@@ -2,6 +2,8 @@
 
 mod arguments;
 mod clients;
+#[cfg(test)]
+pub(crate) mod fake;
 mod local;
 mod process;
 mod ssh;

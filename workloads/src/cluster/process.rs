@@ -1,8 +1,8 @@
 //! Node processes that cannot outlive the driver.
 //!
-//! Two ways, for one is not enough: a node started with `--exit-with-stdin` asks the kernel to be killed
-//! when the thread that spawned it ends, which also ends one that is stopped; and it ends when its
-//! standard input closes, which also works where there is no such signal. As the signal is
+//! Two ways, for one is not enough: a node started with `--exit-with-stdin` asks the kernel to be
+//! killed when the thread that spawned it ends, which also ends one that is stopped; and it ends
+//! when its standard input closes, which also works where there is no such signal. As the signal is
 //! bound to a thread, one thread spawns all nodes and lives as long as the driver does.
 
 use std::fs::File;

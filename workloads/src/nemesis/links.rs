@@ -13,12 +13,12 @@ use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape};
 
 /// How long a ping may take on a link where nothing is wrong: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long an answer is waited for where none is expected. The proof does not rest on it alone: the
-/// link's own counts must show that the ping came in and was held.
+/// How long an answer is waited for where none is expected. The proof does not rest on it alone:
+/// the link's own counts must show that the ping came in and was held.
 const HELD_FOR: Duration = Duration::from_millis(100);
 
-/// Cuts links. In force when every link between nodes that run shows exactly what it should: the cut
-/// ones hold, all others answer.
+/// Cuts links. In force when every link between nodes that run shows exactly what it should: the
+/// cut ones hold, all others answer.
 pub(super) async fn cut(
     cluster: &impl Cluster,
     fault: FaultId,
@@ -34,8 +34,8 @@ pub(super) async fn cut(
     .await)
 }
 
-/// Makes all links of some nodes slow. In force when pings over them take at least the delay, there and
-/// back.
+/// Makes all links of some nodes slow. In force when pings over them take at least the delay, there
+/// and back.
 pub(super) async fn slow(
     cluster: &impl Cluster,
     fault: FaultId,
@@ -63,8 +63,8 @@ pub(super) async fn slow(
     .await)
 }
 
-/// Breaks all peer links of some nodes, and every new connection over them. In force when no ping gets
-/// through them.
+/// Breaks all peer links of some nodes, and every new connection over them. In force when no ping
+/// gets through them.
 pub(super) async fn reset(
     cluster: &impl Cluster,
     fault: FaultId,
@@ -82,8 +82,8 @@ pub(super) async fn reset(
     .await)
 }
 
-/// Takes a fault off its links. Healed when every one of them between nodes that run answers, unless
-/// another fault is on it.
+/// Takes a fault off its links. Healed when every one of them between nodes that run answers,
+/// unless another fault is on it.
 pub(super) async fn join(
     cluster: &impl Cluster,
     fault: FaultId,
@@ -161,7 +161,8 @@ async fn look(cluster: &impl Cluster, links: &[(NodeId, NodeId)]) -> Vec<Seen> {
         let flow = Pair::nodes(from, to);
         let (there, back) = (cluster.shaped(flow), cluster.shaped(flow.back()));
         let held = there.cut || back.cut;
-        let patience = if held { HELD_FOR + (there.delay + back.delay) * 2 } else { PATIENCE };
+        let on_the_way = there.delay + there.jitter + back.delay + back.jitter;
+        let patience = if held { HELD_FOR } else { PATIENCE } + on_the_way * 2;
         let observed = cluster.ping(Ping { from: End::Node(from), to, patience }).await;
         Seen { from, to, there, back, observed }
     });

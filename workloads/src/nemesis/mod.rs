@@ -1,9 +1,9 @@
 //! The nemesis: does the faults of a schedule to a cluster, and proves each of them.
 //!
-//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in force,
-//! *heal*, and *verify healed*. Proof is what the system and the network show, not that a call returned.
-//! Every step is in the history. A fault is leased: whatever holds it up, it is healed when its
-//! time is over, and dies with the driver.
+//! A fault goes through five steps: *probe* (can it be done now?), *inject*, *verify* that it is in
+//! force, *heal*, and *verify healed*. Proof is what the system and the network show, not that a
+//! call returned. Every step is in the history. A fault is leased: whatever holds it up, it is
+//! healed when its time is over, and dies with the driver.
 
 mod links;
 mod partition;
@@ -19,10 +19,10 @@ use checker::op::{Kind, Op, Process};
 use dynamo_protocol::NodeId;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::cluster::{Cluster, ClusterError};
+use crate::cluster::{Cluster, ClusterError, Life, Status};
 use crate::journal::Journal;
 use crate::proxy::FaultId;
 use schedule::{Episode, Fault};
@@ -47,8 +47,9 @@ pub struct Nemesis<C> {
     cluster: Arc<C>,
     journal: Arc<Journal>,
     slowness: Slowness,
+    patience: Duration,
     /// A node's process is stopped by one fault at a time, however late that one is healed.
-    turns: BTreeMap<NodeId, Arc<Turn<()>>>,
+    turns: BTreeMap<NodeId, Arc<sync::Mutex<()>>>,
     in_force: Mutex<BTreeMap<FaultId, String>>,
 }
 
@@ -59,7 +60,8 @@ impl<C: Cluster> Nemesis<C> {
     /// A nemesis of this cluster.
     pub fn new(cluster: Arc<C>, journal: Arc<Journal>, slowness: Slowness) -> Self {
         let turns = cluster.nodes().iter().map(|node| (*node, Arc::default())).collect();
-        Self { cluster, journal, slowness, turns, in_force: Mutex::default() }
+        let patience = PROOF_PATIENCE;
+        Self { cluster, journal, slowness, patience, turns, in_force: Mutex::default() }
     }
 
     /// What is in force now, for people.
@@ -79,7 +81,7 @@ impl<C: Cluster> Nemesis<C> {
 
     async fn episode(&self, episode: &Episode) -> Result<()> {
         sleep_until(self.journal.instant(episode.at)).await;
-        let turns = timeout(PROOF_PATIENCE, self.take_turns(episode.fault.stops())).await;
+        let turns = timeout(self.patience, self.take_turns(episode.fault.stops())).await;
         let skip = match turns {
             Ok(_) => self.probe(&episode.fault).err(),
             Err(_) => Some("an earlier fault of the same process is not healed".to_owned()),
@@ -100,7 +102,7 @@ impl<C: Cluster> Nemesis<C> {
         self.note_outcome(episode, "heal", healed)
     }
 
-    async fn take_turns(&self, nodes: &[NodeId]) -> Vec<OwnedMutexGuard<()>> {
+    async fn take_turns(&self, nodes: &[NodeId]) -> Vec<sync::OwnedMutexGuard<()>> {
         let mut turns = Vec::new();
         for (node, turn) in &self.turns {
             // In the order of ids everywhere, so that two faults never wait for each other.
@@ -115,8 +117,8 @@ impl<C: Cluster> Nemesis<C> {
         &self,
         step: impl Future<Output = Result<T, Unproven>>,
     ) -> Result<T, Unproven> {
-        let late = || format!("not proven within {PROOF_PATIENCE:?}");
-        timeout(PROOF_PATIENCE, step).await.unwrap_or_else(|_| Err(late()))
+        let late = || format!("not proven within {:?}", self.patience);
+        timeout(self.patience, step).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn hold(&self, episode: &Episode) {
@@ -133,7 +135,7 @@ impl<C: Cluster> Nemesis<C> {
     }
 
     /// What the proof of healing is compared with.
-    async fn before(&self, fault: &Fault) -> BTreeMap<NodeId, crate::cluster::Status> {
+    async fn before(&self, fault: &Fault) -> BTreeMap<NodeId, Status> {
         let mut before = BTreeMap::new();
         for node in fault.stops() {
             if let Ok(status) = self.cluster.status(*node).await {
@@ -160,7 +162,7 @@ impl<C: Cluster> Nemesis<C> {
     async fn heal(
         &self,
         episode: &Episode,
-        before: &BTreeMap<NodeId, crate::cluster::Status>,
+        before: &BTreeMap<NodeId, Status>,
     ) -> Result<Value, Unproven> {
         let cluster = &*self.cluster;
         match &episode.fault {
@@ -230,9 +232,9 @@ pub async fn heal_all<C: Cluster>(cluster: &C, faults: &[Episode]) -> Result<(),
     }
     for node in cluster.nodes() {
         match cluster.life(*node) {
-            crate::cluster::Life::Runs(_) => {}
-            crate::cluster::Life::Stopped(_) => cluster.resume(*node).await?,
-            crate::cluster::Life::Gone => cluster.start(*node).await?,
+            Life::Runs(_) => {}
+            Life::Stopped(_) => cluster.resume(*node).await?,
+            Life::Gone => cluster.start(*node).await?,
         }
     }
     Ok(())
@@ -259,3 +261,6 @@ async fn until<T>(mut proof: impl AsyncFnMut() -> Option<T>) -> T {
         sleep(LOOK_AGAIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

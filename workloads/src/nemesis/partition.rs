@@ -47,8 +47,8 @@ fn between(left: &[NodeId], right: &[NodeId]) -> BTreeSet<Cut> {
     pairs.flat_map(|(a, b)| [Cut { from: a, to: b }, Cut { from: b, to: a }]).collect()
 }
 
-/// On a ring of the nodes, each sees only its nearest, itself included just a majority of all. No two
-/// see the same (Jepsen's `majorities-ring`).
+/// On a ring of the nodes, each sees only its nearest, itself included just a majority of all. No
+/// two see the same (Jepsen's `majorities-ring`).
 fn majorities_ring(nodes: &[NodeId]) -> BTreeSet<Cut> {
     let count = nodes.len();
     let reach = count / 2 / 2 + (count / 2) % 2;

@@ -1,8 +1,8 @@
 //! Which faults happen, when and to whom: drawn whole from the plan's seed before the run.
 //!
 //! Faults come in turns of about `hold + gap`, every kind once before any comes again. In one
-//! turn of three a second fault of another kind falls into the first. Faults of processes never meet on
-//! one node and, unless a target says so, leave more than half of the nodes alone.
+//! turn of three a second fault of another kind falls into the first. Faults of processes never
+//! meet on one node and, unless a target says so, leave more than half of the nodes alone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::seed::{Purpose, stream};
 const LEAD_IN: Duration = Duration::from_millis(300);
 /// A turn is not made shorter than this to fit three of each kind into the run.
 const SHORT_TURN: Duration = Duration::from_secs(1);
-/// A process that was stopped is not picked again so soon. If it takes longer to come back, the fault
-/// that picks it waits for it.
+/// A process that was stopped is not picked again so soon. If it takes longer to come back, the
+/// fault that picks it waits for it.
 const RECOVERY: Duration = Duration::from_millis(100);
 /// In one turn of so many a second fault overlaps the first.
 const OVERLAP_ONE_IN: u32 = 3;
@@ -82,8 +82,8 @@ impl Fault {
     }
 }
 
-/// All faults of a run, in the order of their times. `keys` are those the workload begins with: roles
-/// such as "the coordinator of a key" are of one of them.
+/// All faults of a run, in the order of their times. `keys` are those the workload begins with:
+/// roles such as "the coordinator of a key" are of one of them.
 ///
 /// # Panics
 /// If the plan was not checked: [`Plan::check`].
@@ -157,11 +157,11 @@ impl Draw<'_> {
         let mut at = LEAD_IN.min(total / 20);
         let turn = self.turn(total - at);
         while at + turn <= total {
-            let hold = self.vary(turn.mul_f64(self.held_share()));
+            let hold = self.vary(turn.mul_f64(self.held_share())).min(turn - RECOVERY.min(turn));
             let Some(kind) = self.kinds.deal(&mut self.rng) else { return };
             self.episode(kind, at, hold);
             if self.rng.random_ratio(1, OVERLAP_ONE_IN) {
-                self.overlap(kind, at, hold, total);
+                self.overlap(kind, at, hold, at + turn);
             }
             at += turn;
         }
@@ -184,13 +184,14 @@ impl Draw<'_> {
         span.mul_f64(self.rng.random_range(0.8..1.2))
     }
 
-    fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, total: Duration) {
+    /// It ends within its turn, so that the next one finds every process running.
+    fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
         let others = self.plan.faults.iter().copied();
         let others: Vec<_> =
             others.filter(|kind| *kind != first && *kind != FaultName::Wipe).collect();
         let Some(kind) = others.choose(&mut self.rng).copied() else { return };
         let at = at + hold.mul_f64(self.rng.random_range(0.2..0.6));
-        let hold = self.vary(hold).min(total.saturating_sub(at));
+        let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
         self.episode(kind, at, hold);
     }
 
@@ -267,7 +268,7 @@ impl Draw<'_> {
             Target::Node(node) => vec![node],
             Target::Home(index) => homes.get(index - 1).copied().into_iter().collect(),
             Target::Role(Role::Coordinator) => homes.first().copied().into_iter().collect(),
-            Target::Role(Role::Homes) => homes,
+            Target::Role(Role::Homes) => homes.to_vec(),
             // With as many homes as nodes nobody is a fallback.
             Target::Role(Role::Fallback) => match fallbacks.first() {
                 Some(node) => vec![*node],

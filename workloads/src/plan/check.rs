@@ -64,13 +64,18 @@ impl Plan {
 
     fn check_cluster(&self) -> Result<(), PlanError> {
         let nodes = self.cluster.nodes;
-        refuse_if(self.cluster.kind == ClusterKind::Sim, || {
-            "cluster sim is not in this build: use --cluster local".to_owned()
-        })?;
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
         })?;
         self.check_hosts()?;
+        for (name, span) in [
+            ("patience", self.cluster.patience),
+            ("deadline", self.cluster.deadline),
+            ("ping", self.cluster.ping),
+            ("handoff", self.cluster.handoff),
+        ] {
+            refuse_if(span.0.as_millis() == 0, || format!("cluster.{name} {span}: at least 1ms"))?;
+        }
         let binary = self.cluster.binary.as_deref();
         let missing = binary.filter(|binary| !binary.is_file());
         refuse_if(missing.is_some(), || {
@@ -223,6 +228,7 @@ mod tests {
             "the cluster cannot be: N = 3 must be from 1 to 2 (the number of nodes)",
         );
         check("[cluster]\nnodes = 99", "99 nodes: a local cluster has 1 to 25");
+        check("[cluster]\nping = \"0s\"", "cluster.ping 0s: at least 1ms");
         check("[workload]\nconcurrency = 0", "concurrency = 0: at least 1 is needed");
         check("faults = [\"kill\", \"kill\"]", "fault kill is listed twice");
         check(

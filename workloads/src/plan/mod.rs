@@ -19,7 +19,8 @@ pub use crate::span::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
-    /// Names the folder of the results.
+    /// Names the folder of the results; that of the file, where a file does not say.
+    #[serde(default)]
     pub name: String,
     /// Every random choice comes from it; drawn at the start of the run where none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,16 +294,7 @@ impl Plan {
     /// # Errors
     /// Names the line, the column and the mend.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PlanError> {
-        let nameless = Self { name: String::new(), ..Self::default() };
-        // Not `toml::from_str::<Plan>`: what a file leaves out must not be named after the default.
-        let table: toml::Table =
-            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
-        let mut plan: Self =
-            toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))?;
-        if !table.contains_key("name") {
-            plan.name = nameless.name;
-        }
-        Ok(plan)
+        toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))
     }
 
     /// The plan as a file.
@@ -492,6 +484,23 @@ mod tests {
     fn an_empty_plan_is_the_default_without_a_name() {
         let plan = Plan::parse("", "plan.toml").unwrap();
         assert_eq!(plan, Plan { name: String::new(), ..Plan::default() });
+    }
+
+    #[test]
+    fn every_plan_that_comes_with_dyno_can_be_run() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+        let plans: Vec<_> = std::fs::read_dir(dir).unwrap().flatten().collect();
+        assert!(plans.len() >= 5);
+        for entry in plans {
+            let plan = Plan::read(&entry.path()).unwrap();
+            assert_eq!(plan.check(), Ok(()), "{:?}", entry.path());
+        }
+    }
+
+    #[test]
+    fn the_plan_that_writes_everything_out_is_the_default() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/default.toml");
+        assert_eq!(Plan::read(&path), Ok(Plan::default()));
     }
 
     #[test]

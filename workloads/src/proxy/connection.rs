@@ -19,8 +19,8 @@ use tokio::time::{Instant, sleep_until};
 use super::Shape;
 use crate::seed::{Purpose, stream};
 
-/// The most a pump holds back. Past it, it stops reading and the speaker's own socket fills: as with
-/// a network that is gone, a few buffers take bytes and then the speaker waits.
+/// The most a pump holds back. Past it, it stops reading and the speaker's own socket fills: as
+/// with a network that is gone, a few buffers take bytes and then the speaker waits.
 const HELD_MOST: usize = 256 << 10;
 /// How much is read at a time.
 const CHUNK: usize = 16 << 10;

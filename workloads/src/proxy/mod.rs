@@ -1,10 +1,11 @@
 //! The driver's links: one TCP proxy for each directed link of the cluster, so that faults of the
 //! network need no privilege.
 //!
-//! A *link* is who dials whom; a *flow* is who is heard by whom. TCP carries bytes both ways, so a flow
-//! A->B is the forward half of the link A->B and the backward half of the link B->A: a cut A->B holds
-//! the bytes that flow from A to B on connections dialled by either. What is cut is held and
-//! flows on after the heal, as a network that comes back does; when the driver dies, its links do too.
+//! A *link* is who dials whom; a *flow* is who is heard by whom. TCP carries bytes both ways, so a
+//! flow A->B is the forward half of the link A->B and the backward half of the link B->A: a cut
+//! A->B holds the bytes that flow from A to B on connections dialled by either. What is cut is held
+//! and flows on after the heal, as a network that comes back does; when the driver dies, its links
+//! do too.
 
 mod connection;
 mod ping;
@@ -234,8 +235,11 @@ impl Acceptor {
             tokio::select! {
                 accepted = self.listener.accept() => {
                     // Out of descriptors, or the dialler is gone again: the next one may do better.
-                    let Ok((dialled, peer)) = accepted else { tokio::task::yield_now().await; continue };
-                    connections.spawn(self.serve(dialled, peer));
+                    if let Ok((dialled, peer)) = accepted {
+                        connections.spawn(self.serve(dialled, peer));
+                    } else {
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Some(_) = connections.join_next() => {}
             }

@@ -1,8 +1,8 @@
 //! A ping through a link: what proves that a cut is in force, and that it is gone.
 //!
-//! It is an HTTP/2 ping, answered by the listening process itself, so a process that is dead or stands
-//! still does not answer either. Beside the answer stand the proxy's own counts for that very
-//! connection: they tell the two directions apart, which a round trip cannot.
+//! It is an HTTP/2 ping, answered by the listening process itself, so a process that is dead or
+//! stands still does not answer either. Beside the answer stand the proxy's own counts for that
+//! very connection: they tell the two directions apart, which a round trip cannot.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,11 +1,11 @@
-//! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings it
-//! shows, and a put of the cart with one item more or less and with that get's context.
+//! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
+//! it shows, and a put of the cart with one item more or less and with that get's context.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
+use dynamo_protocol::{Key, NodeId};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
@@ -199,6 +199,16 @@ impl Workload for Carts {
     }
 }
 
+/// The keys of the carts that are open at first: those that faults can aim at.
+#[must_use]
+pub fn first_keys(carts: usize) -> Vec<Key> {
+    (1..=carts).map(|index| Key::from(name(index).as_str())).collect()
+}
+
+fn name(index: usize) -> String {
+    format!("cart-{index}")
+}
+
 impl Shelf {
     fn new(carts: usize, puts_per_cart: usize) -> Self {
         let mut shelf = Self { open: vec![], puts_per_cart, opened: 0, used: BTreeSet::new() };
@@ -211,7 +221,7 @@ impl Shelf {
 
     fn open_cart(&mut self) -> (Arc<str>, usize) {
         self.opened += 1;
-        (format!("cart-{}", self.opened).into(), 0)
+        (name(self.opened).into(), 0)
     }
 
     /// The open cart at `at` of the way, from 0 to 1.

@@ -4,6 +4,7 @@ use super::{Operation, Origin};
 use crate::id::{NodeId, OpId};
 use crate::io::{ClientOp, Event, Reply, Timer};
 use crate::message::Message;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::Store;
 
@@ -53,7 +54,7 @@ impl Node {
     /// other, since a second home would mint it a second time; a get may be asked anywhere.
     pub(super) fn forward_silent<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) else { return };
-        if matches!(forward.request, ClientOp::Get { .. }) {
+        if matches!(forward.request, ClientOp::Get { .. }) || mutated(Mutant::RetryMints) {
             let Forward { origin, request, .. } = forward.clone();
             self.close(step, op);
             self.accept(step, origin, request);

@@ -8,6 +8,7 @@ use crate::config::ReadMode;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Event, Refusal, Reply, Timer};
 use crate::message::{Answer, Message};
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Role, Store, StoreError};
 use crate::version::Siblings;
@@ -66,19 +67,14 @@ impl Node {
         origin: Origin,
         key: Key,
         role: Role,
+        tally: Tally,
     ) {
-        let (tally, reachable) = self.slots(&key, role);
-        let needed = self.config.r;
-        if reachable < needed {
-            let refusal = Refusal::Unavailable { needed, reachable };
-            return self.reply(step, origin, Reply::Refused(refusal));
-        }
         let op = self.open(step);
         self.coordinating(step, op, origin, role);
-        for (host, _) in self.others(&tally) {
-            self.send(step, host, Message::Fetch { op, key: key.clone() });
+        for (host, role) in self.others(&tally) {
+            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
         }
-        let own = self.answer(step, &key);
+        let own = self.answer(step, role, &key);
         let get = Get {
             origin: Some(origin),
             key,
@@ -153,8 +149,8 @@ impl Node {
             Some(WriteBack { shown, tally }) => (tally.hedge(also_silent, is_up), shown.clone()),
             None => (Vec::new(), get.merged.clone()),
         };
-        for &(host, _) in &fetches {
-            self.send(step, host, Message::Fetch { op, key: key.clone() });
+        for &(host, role) in &fetches {
+            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
         }
         for &(host, role) in &stores {
             self.send_store(step, op, host, role, &key, &shown);
@@ -165,10 +161,11 @@ impl Node {
     /// Replies at R, repairs when no more answers are to come.
     fn check_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let enough = get.tally.granted() >= self.config.r;
+        let needed = if mutated(Mutant::FirstReply) { 1 } else { self.config.r };
+        let enough = get.tally.granted() >= needed;
         let settled = get.tally.is_settled();
         if enough && get.origin.is_some() && get.write_back.is_none() {
-            if self.config.read == ReadMode::Plain || get.agrees() {
+            if self.config.read == ReadMode::Plain || self.is_settled_knowledge(get) {
                 let shown = get.merged.clone();
                 self.reply_to_get(step, op, &shown);
             } else {
@@ -178,6 +175,14 @@ impl Node {
             self.fail_get(step, op);
         }
         self.check_repairs(step, op);
+    }
+
+    /// Whether every later get is bound to meet what this one is about to show: all answers agree, and
+    /// they are so many that any R slots have one of them. Agreement alone is not enough: one answer
+    /// always agrees with itself.
+    fn is_settled_knowledge(&self, get: &Get) -> bool {
+        let met = get.tally.granted() + self.config.r > self.config.n;
+        get.agrees() && (met || get.merged.is_empty())
     }
 
     fn reply_to_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, shown: &Siblings) {
@@ -204,7 +209,7 @@ impl Node {
         let up_to_date: Vec<_> =
             get.answers.iter().filter(|(_, set)| **set == shown).map(|(host, _)| *host).collect();
         let role = self.own_role(&get.tally);
-        let (mut tally, _) = self.slots(&key, role);
+        let mut tally = get.tally.anew();
         for (host, role) in self.others(&tally) {
             if !up_to_date.contains(&host) {
                 self.send_store(step, op, host, role, &key, &shown);

@@ -5,17 +5,20 @@ mod get;
 mod put;
 mod quorum;
 
+use std::sync::Arc;
+
 use crate::config::Quorum;
 use crate::coordinator::forward::Forward;
 use crate::coordinator::get::Get;
 use crate::coordinator::put::Put;
 use crate::coordinator::quorum::Tally;
 use crate::handoff::Delivery;
-use crate::id::{Key, NodeId, OpId, RequestId};
+use crate::id::{NodeId, OpId, RequestId};
 use crate::io::{ClientOp, Event, Refusal, Reply, Timer};
 use crate::message::Answer;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
-use crate::storage::{Role, Store, StoreError};
+use crate::storage::{Place, Role, Store, StoreError};
 
 /// Who waits for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +39,7 @@ pub(crate) enum Operation {
 }
 
 /// Where a request is coordinated.
-enum Place {
+enum Venue {
     Here(Role),
     At(NodeId),
     Nowhere,
@@ -54,10 +57,29 @@ impl Node {
         if let Err(refusal) = self.check_size(&request) {
             return self.reply(step, origin, Reply::Refused(refusal));
         }
-        match self.place(request.key()) {
-            Place::Here(role) => self.coordinate(step, origin, request, role),
-            Place::At(home) => self.forward(step, origin, request, home),
-            Place::Nowhere => self.refuse_unavailable(step, origin, &request),
+        let config = Arc::clone(&self.config);
+        let (homes, fallbacks) = config.preference_list(request.key());
+        match self.venue(homes) {
+            Venue::Here(role) => {
+                self.coordinate(step, origin, request, role, Tally::new(homes, fallbacks));
+            }
+            Venue::At(home) => self.forward(step, origin, request, home),
+            Venue::Nowhere => {
+                let needed = self.slots_needed(&request);
+                let refusal = Refusal::Unavailable { needed, reachable: 0 };
+                self.reply(step, origin, Reply::Refused(refusal));
+            }
+        }
+    }
+
+    fn venue(&self, homes: &[NodeId]) -> Venue {
+        if homes.contains(&self.config.me) {
+            return Venue::Here(Role::Home);
+        }
+        match homes.iter().find(|home| self.detector.is_up(**home)) {
+            Some(home) => Venue::At(*home),
+            None if self.config.quorum == Quorum::Sloppy => Venue::Here(Role::Hint(homes[0])),
+            None => Venue::Nowhere,
         }
     }
 
@@ -69,51 +91,58 @@ impl Node {
         op: OpId,
         request: ClientOp,
     ) {
-        let (homes, _) = self.config.preference_list(request.key());
         let origin = Origin::Peer(from, op);
         if let Err(refusal) = self.check_size(&request) {
-            self.reply(step, origin, Reply::Refused(refusal));
-        } else if homes.contains(&self.config.me) {
-            self.coordinate(step, origin, request, Role::Home);
-        } else {
-            self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.config.me)));
+            return self.reply(step, origin, Reply::Refused(refusal));
         }
+        let config = Arc::clone(&self.config);
+        let (homes, fallbacks) = config.preference_list(request.key());
+        if !homes.contains(&self.config.me) {
+            return self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.config.me)));
+        }
+        self.coordinate(step, origin, request, Role::Home, Tally::new(homes, fallbacks));
     }
 
+    /// Claims this node's own slot, gives every other one a host, and begins if enough of them are
+    /// held up.
     fn coordinate<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         origin: Origin,
         request: ClientOp,
         role: Role,
+        mut tally: Tally,
     ) {
+        if self.config.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
+            tally.homes_only();
+        }
+        match role {
+            Role::Home => tally.claim(self.config.me, self.config.me),
+            Role::Hint(target) => tally.claim(target, self.config.me),
+        }
+        let reachable = tally.assign(|host| self.detector.is_up(host));
+        let needed = self.slots_needed(&request);
+        if reachable < needed {
+            let refusal = Refusal::Unavailable { needed, reachable };
+            return self.reply(step, origin, Reply::Refused(refusal));
+        }
         match request {
-            ClientOp::Get { key } => self.begin_get(step, origin, key, role),
+            ClientOp::Get { key } => self.begin_get(step, origin, key, role, tally),
             ClientOp::Put { key, context, value } => {
-                self.begin_put(step, origin, key, &context, value, role);
+                let place = Place { role, key };
+                match self.mint(step, &place, &context, value) {
+                    Ok(minted) => self.begin_put(step, origin, place, minted, tally),
+                    Err(refusal) => self.reply(step, origin, Reply::Refused(refusal)),
+                }
             }
         }
     }
 
-    fn place(&self, key: &Key) -> Place {
-        let (homes, _) = self.config.preference_list(key);
-        if homes.contains(&self.config.me) {
-            return Place::Here(Role::Home);
-        }
-        match homes.iter().find(|home| self.detector.is_up(**home)) {
-            Some(home) => Place::At(*home),
-            None if self.config.quorum == Quorum::Sloppy => Place::Here(Role::Hint(homes[0])),
-            None => Place::Nowhere,
-        }
-    }
-
-    fn refuse_unavailable<S>(&self, step: &mut Step<'_, S>, origin: Origin, request: &ClientOp) {
-        let needed = match request {
+    fn slots_needed(&self, request: &ClientOp) -> usize {
+        match request {
             ClientOp::Get { .. } => self.config.r,
             ClientOp::Put { .. } => self.config.w,
-        };
-        let refusal = Refusal::Unavailable { needed, reachable: 0 };
-        self.reply(step, origin, Reply::Refused(refusal));
+        }
     }
 
     fn check_size(&self, request: &ClientOp) -> Result<(), Refusal> {
@@ -129,22 +158,6 @@ impl Node {
             }
             ClientOp::Get { .. } | ClientOp::Put { .. } => Ok(()),
         }
-    }
-
-    /// The slots of `key`, this node's own already claimed in `role`, the others given a host each.
-    /// Also how many of those hosts are held up.
-    fn slots(&self, key: &Key, role: Role) -> (Tally, usize) {
-        let (homes, mut spares) = self.config.preference_list(key);
-        if self.config.quorum == Quorum::Strict {
-            spares.clear();
-        }
-        let mut tally = Tally::new(homes, spares);
-        match role {
-            Role::Home => tally.claim(self.config.me, self.config.me),
-            Role::Hint(target) => tally.claim(target, self.config.me),
-        }
-        let reachable = tally.assign(|host| self.detector.is_up(host));
-        (tally, reachable)
     }
 
     /// The hosts of `tally` other than this one, and as what each was asked.

@@ -1,15 +1,14 @@
 //! Puts: mint, store here, replicate the whole set, acknowledge at W slots.
 
-use bytes::Bytes;
-
 use super::quorum::Tally;
 use super::{Operation, Origin};
 use crate::id::{Key, NodeId, OpId};
-use crate::io::{Event, Refusal, Reply};
+use crate::io::{Event, Reply};
 use crate::message::Message;
+use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Place, Role, Store};
-use crate::version::{Context, Siblings};
+use crate::version::{Dot, Siblings};
 
 /// A put that was minted and is being replicated.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,27 +28,16 @@ impl Put {
 }
 
 impl Node {
-    /// Refused before the mint, a put was surely not applied; after it, it never is refused.
+    /// From here on the put is never "refused": it is stored in the record it was minted from.
     pub(super) fn begin_put<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         origin: Origin,
-        key: Key,
-        context: &Context,
-        value: Option<Bytes>,
-        role: Role,
+        place: Place,
+        (dot, set): (Option<Dot>, Siblings),
+        mut tally: Tally,
     ) {
-        let (mut tally, reachable) = self.slots(&key, role);
-        let needed = self.config.w;
-        if reachable < needed {
-            let refusal = Refusal::Unavailable { needed, reachable };
-            return self.reply(step, origin, Reply::Refused(refusal));
-        }
-        let place = Place { role, key: key.clone() };
-        let (dot, set) = match self.mint(step, place, context, value) {
-            Ok(minted) => minted,
-            Err(refusal) => return self.reply(step, origin, Reply::Refused(refusal)),
-        };
+        let Place { role, key } = place;
         let op = self.open(step);
         self.coordinating(step, op, origin, role);
         step.event(Event::Minted { op, dot });
@@ -109,7 +97,8 @@ impl Node {
     fn check_put<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return };
         let settled = put.tally.is_settled();
-        if put.tally.granted() >= self.config.w
+        let needed = self.config.w - usize::from(mutated(Mutant::AckBeforeW));
+        if put.tally.granted() >= needed
             && let Some(origin) = put.origin.take()
         {
             step.event(Event::Acknowledged { op, holders: put.tally.holders() });

@@ -6,6 +6,7 @@
 //! count for two homes; both leave one copy where two were promised.
 
 use crate::id::NodeId;
+use crate::mutant::{Mutant, mutated};
 use crate::storage::Role;
 
 /// The slots of one operation and who was asked for each.
@@ -34,9 +35,23 @@ enum Standing {
 
 impl Tally {
     /// One slot a home; `spares` may stand in, in this order.
-    pub(crate) fn new(homes: Vec<NodeId>, spares: Vec<NodeId>) -> Self {
-        let slots = homes.into_iter().map(|home| Slot { home, asked: Vec::new() }).collect();
-        Self { slots, spares }
+    pub(crate) fn new(homes: &[NodeId], spares: &[NodeId]) -> Self {
+        let slots = homes.iter().map(|home| Slot { home: *home, asked: Vec::new() }).collect();
+        Self { slots, spares: spares.to_vec() }
+    }
+
+    /// Nobody stands in for a home.
+    pub(crate) fn homes_only(&mut self) {
+        self.spares.clear();
+    }
+
+    /// The same slots and hosts, none of which has answered yet.
+    pub(crate) fn anew(&self) -> Self {
+        let mut anew = self.clone();
+        for (_, standing) in anew.slots.iter_mut().flat_map(|slot| &mut slot.asked) {
+            *standing = Standing::Asked;
+        }
+        anew
     }
 
     /// Gives every slot its first host: its home if that is held up, else the next spare that is;
@@ -66,12 +81,16 @@ impl Tally {
     fn ask(&mut self, index: usize, host: NodeId) {
         let twice =
             self.slots.iter().any(|slot| slot.asked.iter().any(|(asked, _)| *asked == host));
-        assert!(!twice, "host {host} would stand for two slots");
+        let may_be = mutated(Mutant::HostTwice) || mutated(Mutant::FallbackTwice);
+        assert!(!twice || may_be, "host {host} would stand for two slots");
         self.slots[index].asked.push((host, Standing::Asked));
     }
 
     fn take_spare(&mut self, is_up: impl Fn(NodeId) -> bool) -> Option<NodeId> {
         let at = self.spares.iter().position(|spare| is_up(*spare))?;
+        if mutated(Mutant::FallbackTwice) {
+            return Some(self.spares[at]);
+        }
         Some(self.spares.remove(at))
     }
 
@@ -126,6 +145,10 @@ impl Tally {
 
     /// How many slots have a grant.
     pub(crate) fn granted(&self) -> usize {
+        if mutated(Mutant::SlotTwice) {
+            let asked = self.slots.iter().flat_map(|slot| &slot.asked);
+            return asked.filter(|(_, standing)| *standing == Standing::Granted).count();
+        }
         self.slots.iter().filter(|slot| slot.is_granted()).count()
     }
 
@@ -165,7 +188,7 @@ mod tests {
     const E: NodeId = NodeId(5);
 
     fn tally(down: &[NodeId]) -> (Tally, usize) {
-        let mut tally = Tally::new(vec![A, B, C], vec![D, E]);
+        let mut tally = Tally::new(&[A, B, C], &[D, E]);
         let reachable = tally.assign(|host| !down.contains(&host));
         (tally, reachable)
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use token::Token;
 
 use crate::id::{Key, NodeId};
+use crate::mutant::{Mutant, mutated};
 
 /// A member and its share of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ring {
     tokens: Vec<(Token, NodeId)>,
+    /// The preference list of the range that ends at each token, one after the other: requests look
+    /// theirs up several times, and there are few of them.
+    lists: Vec<NodeId>,
     hosts: usize,
 }
 
@@ -36,27 +40,18 @@ impl Ring {
             .collect();
         tokens.sort_unstable();
         let hosts = members.iter().filter(|member| member.tokens > 0).count();
-        Self { tokens, hosts }
+        let lists = (0..tokens.len()).flat_map(|start| walk(&tokens, start, hosts)).collect();
+        Self { tokens, lists, hosts }
     }
 
     /// All hosts in the order in which they are asked for `key`: the owners of the tokens met
     /// clockwise from the key's, each host once. The first N are the key's homes, in the order of
-    /// their slots; the rest are its fallbacks.
+    /// their slots; the rest are its fallbacks. Costs one MD5 digest: look it up once a request.
     #[must_use]
-    pub fn preference_list(&self, key: &Key) -> Vec<NodeId> {
+    pub fn preference_list(&self, key: &Key) -> &[NodeId] {
         let token = Token::of_key(key);
-        let start = self.tokens.partition_point(|entry| entry.0 < token);
-        let (before, from) = self.tokens.split_at(start);
-        let mut list = Vec::with_capacity(self.hosts);
-        for (_, host) in from.iter().chain(before) {
-            if !list.contains(host) {
-                list.push(*host);
-                if list.len() == self.hosts {
-                    break;
-                }
-            }
-        }
-        list
+        let range = self.tokens.partition_point(|entry| entry.0 < token) % self.tokens.len();
+        &self.lists[range * self.hosts..][..self.hosts]
     }
 
     /// The tokens and their owners, in ring order.
@@ -64,6 +59,21 @@ impl Ring {
     pub fn tokens(&self) -> &[(Token, NodeId)] {
         &self.tokens
     }
+}
+
+/// The distinct owners met clockwise from the token at `start`, once round the ring.
+fn walk(tokens: &[(Token, NodeId)], start: usize, hosts: usize) -> Vec<NodeId> {
+    let (before, from) = tokens.split_at(start);
+    let mut list = Vec::with_capacity(hosts);
+    for (_, host) in from.iter().chain(before) {
+        if !list.contains(host) || mutated(Mutant::HostTwice) {
+            list.push(*host);
+            if list.len() == hosts {
+                break;
+            }
+        }
+    }
+    list
 }
 
 #[cfg(test)]
@@ -79,7 +89,8 @@ mod tests {
     fn every_host_is_listed_once() {
         let ring = ring(7, 16);
         for index in 0..200 {
-            let mut list = ring.preference_list(&Key::from(format!("key-{index}").as_str()));
+            let key = Key::from(format!("key-{index}").as_str());
+            let mut list = ring.preference_list(&key).to_vec();
             list.sort();
             assert_eq!(list, (1..=7).map(NodeId).collect::<Vec<_>>());
         }

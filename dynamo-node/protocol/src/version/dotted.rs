@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::vector::{Dot, VersionVector};
+use crate::mutant::{Mutant, mutated};
 
 /// One live version: the event that wrote it, and what it wrote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,10 +54,16 @@ impl DottedSet {
     /// If the set has not seen every earlier event of the dot's actor, or has seen this one:
     /// closure is broken, and a later merge would drop versions that nobody overwrote.
     pub fn write(&mut self, read: &VersionVector, version: Version) {
-        self.versions.retain(|held| !read.contains(&held.dot));
+        if !mutated(Mutant::ContextIgnored) {
+            self.versions.retain(|held| !read.contains(&held.dot));
+        }
+        if mutated(Mutant::BlindOverwrite) {
+            self.versions.clear();
+        }
         self.context.join(read);
         let Dot { actor, counter } = version.dot;
-        assert_eq!(self.context.get(&actor) + 1, counter, "dot {} is not closed", version.dot);
+        let is_closed = self.context.get(&actor) + 1 == counter;
+        assert!(is_closed || mutated(Mutant::NodeWideCounter), "dot {} is not closed", version.dot);
         self.context.raise(actor, counter);
         let at = self.versions.partition_point(|held| held.dot < version.dot);
         self.versions.insert(at, version);
@@ -72,7 +79,7 @@ impl DottedSet {
         self.versions.retain(|mine| other.holds(&mine.dot) || !other.context.contains(&mine.dot));
         let mut changed = self.versions.len() != before;
         for theirs in &other.versions {
-            if !self.context.contains(&theirs.dot) {
+            if !self.context.contains(&theirs.dot) && !mutated(Mutant::MergeDropsValues) {
                 let at = self.versions.partition_point(|mine| mine.dot < theirs.dot);
                 self.versions.insert(at, theirs.clone());
                 changed = true;

@@ -1,0 +1,250 @@
+//! `dyno check`: judges history files and prints a line a file.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::budget::{Budget, peak_bytes};
+use crate::compose::check_safe;
+use crate::explain;
+use crate::formats::{self, Format, Options, ReadError};
+use crate::history::History;
+use crate::minimize::minimize;
+use crate::verdict::{CheckReport, Checker, Verdict};
+use crate::wellformed::WellFormed;
+
+mod specs;
+
+pub use specs::{Spec, guess};
+
+/// Exit status: refused before anything started.
+pub const REFUSED: u8 = 254;
+/// Exit status: what should be judged is no sound history.
+pub const BROKEN: u8 = 255;
+
+/// Arguments of `dyno check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// History files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// What to judge by; told by the operations when not given
+    #[arg(long, value_name = "SPEC", value_parser = specs::parse)]
+    pub spec: Option<Spec>,
+    /// Form of the files: auto, jsonl, compact, edn, json or etcd
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
+    pub format: FormatArg,
+    /// Time for each file
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
+    pub budget: Duration,
+    /// Memory the whole process may hold
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
+    pub memory: u64,
+    /// Read incomplete foreign histories too
+    #[arg(long)]
+    pub lenient: bool,
+    /// Print a JSON object a file
+    #[arg(long)]
+    pub json: bool,
+    /// Shrink what is invalid to operations none of which can go, and show them
+    #[arg(long)]
+    pub minimize: bool,
+}
+
+/// The argument of `--format`: none for auto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatArg(pub Option<Format>);
+
+fn parse_format(text: &str) -> Result<FormatArg, String> {
+    Ok(FormatArg(match text {
+        "auto" => None,
+        "jsonl" => Some(Format::Jsonl),
+        "compact" => Some(Format::Compact),
+        "edn" => Some(Format::Edn),
+        "json" => Some(Format::Json),
+        "etcd" => Some(Format::Etcd),
+        _ => return Err("the formats are auto, jsonl, compact, edn, json and etcd".to_owned()),
+    }))
+}
+
+/// A time with its unit: `500ms`, `60s`, `1.5m`, `2h`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let seconds = with_unit(text, &units).ok_or("a time with its unit, as 500ms, 60s or 2m")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// A size with its unit: `2GiB`, `512MiB`, `100MB`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [
+        ("GiB", 1024.0 * 1024.0 * 1024.0),
+        ("MiB", 1024.0 * 1024.0),
+        ("KiB", 1024.0),
+        ("GB", 1e9),
+        ("MB", 1e6),
+        ("kB", 1e3),
+        ("B", 1.0),
+    ];
+    let bytes = with_unit(text, &units).ok_or("a size with its unit, as 2GiB or 500MB")?;
+    if bytes < 1.0 { Err("a size of at least one byte".to_owned()) } else { Ok(bytes as u64) }
+}
+
+fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
+    let (number, unit) = units.iter().find_map(|(name, unit)| {
+        let number: f64 = text.strip_suffix(name)?.trim().parse().ok()?;
+        Some((number, unit))
+    })?;
+    (number.is_finite() && number >= 0.0).then_some(number * unit)
+}
+
+/// Judges the files; gives the exit status of the worst: invalid 1, no sound history 255, unknown
+/// 2, valid 0, refused 254.
+pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    for file in &args.files {
+        if let Err(error) = std::fs::metadata(file) {
+            let _ = writeln!(err, "{}: {error}", file.display());
+            return REFUSED;
+        }
+    }
+    let statuses = args.files.iter().map(|file| {
+        let checked = check_file(args, file);
+        let _ = if args.json {
+            writeln!(out, "{}", checked.json(file))
+        } else {
+            write!(out, "{}", checked.text(file))
+        };
+        checked.status
+    });
+    let severity = |status: &u8| [0, 2, BROKEN, 1].iter().position(|known| known == status);
+    // Every file is judged, whatever came before it.
+    statuses.collect::<Vec<_>>().into_iter().max_by_key(severity).unwrap_or(0)
+}
+
+struct Checked {
+    spec: Option<Spec>,
+    report: CheckReport,
+    status: u8,
+    ops: usize,
+    seconds: f64,
+    minimal: Option<String>,
+}
+
+fn check_file(args: &CheckArgs, file: &Path) -> Checked {
+    let started = Instant::now();
+    let budget = Budget { time: Some(args.budget), memory: Some(args.memory) };
+    let mut meter = budget.start();
+    let options = Options { format: args.format.0, lenient: args.lenient };
+    let mut checked = match formats::read(file, options, &mut meter) {
+        Ok(history) => judge(args, &history, &meter.left()),
+        Err(error) => {
+            let over = matches!(error, ReadError::Budget { .. });
+            let report = CheckReport::unknown(error.to_string());
+            let status = if over { 2 } else { BROKEN };
+            Checked { spec: args.spec, report, status, ops: 0, seconds: 0.0, minimal: None }
+        }
+    };
+    checked.seconds = started.elapsed().as_secs_f64();
+    checked
+}
+
+fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
+    let meter = budget.start();
+    let spec = args.spec.or_else(|| guess(history));
+    let mut checked = Checked {
+        spec,
+        report: CheckReport::unknown("no --spec, and the operations do not tell which"),
+        status: BROKEN,
+        ops: history.len(),
+        seconds: 0.0,
+        minimal: None,
+    };
+    let Some(spec) = spec else { return checked };
+    if spec.needs_unique_values() {
+        // A torn end is fine: what is there can be judged.
+        let rules = WellFormed { whole: false, ..WellFormed::default() };
+        let sound = check_safe(&rules, history, &meter.left());
+        if sound.verdict != Verdict::Valid {
+            let reason = sound.reason.clone().unwrap_or_default();
+            checked.report = CheckReport { verdict: Verdict::Unknown, ..sound };
+            checked.report.reason = Some(format!("the history is not well-formed: {reason}"));
+            return checked;
+        }
+    }
+    let checker = spec.checker();
+    checked.report = check_safe(&*checker, history, &meter.left());
+    if args.minimize && checked.report.verdict == Verdict::Invalid {
+        checked.minimal = shrink(history, &*checker, &meter.left());
+    }
+    checked.status = match checked.report.verdict {
+        Verdict::Valid => 0,
+        Verdict::Invalid => 1,
+        Verdict::Unknown => 2,
+    };
+    checked
+}
+
+fn shrink(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<String> {
+    let minimal = minimize(history, checker, budget)?;
+    let mut text = explain::minimal_in_words(&minimal);
+    if !minimal.is_minimal {
+        text.push_str("(out of budget: it may be possible to make it smaller)\n");
+    }
+    Some(text)
+}
+
+impl Checked {
+    fn json(&self, file: &Path) -> Value {
+        json!({
+            "schema": 1,
+            "file": file.to_string_lossy(),
+            "spec": self.spec.map(Spec::name),
+            "verdict": self.report.verdict,
+            "ops": self.ops,
+            "seconds": self.seconds,
+            "peak_bytes": peak_bytes(),
+            "witness": self.report.witness(),
+            "reason": self.report.reason,
+            "minimal": self.minimal,
+            "details": self.report.details,
+        })
+    }
+
+    fn text(&self, file: &Path) -> String {
+        let spec = self.spec.map_or("no spec", Spec::name);
+        let mut text = format!(
+            "{}: {} ({spec}, {} lines, {:.3} s)\n",
+            file.display(),
+            self.report.verdict,
+            self.ops,
+            self.seconds
+        );
+        if let Some(reason) = &self.report.reason {
+            text.push_str(&format!("  {reason}\n"));
+        }
+        for line in self.minimal.iter().flat_map(|minimal| minimal.lines()) {
+            text.push_str(&format!("  {line}\n"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_bytes("100MB"), Ok(100_000_000));
+        for wrong in ["", "s", "60", "-1s", "1e400s", "NaNs"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "12", "0B", "GiB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The specifications `dyno check` knows by name, and which one a history calls for.
+
+use crate::cart::Cart;
+use crate::causal::{Causal, Strength};
+use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
+use crate::convergence::Convergence;
+use crate::faults::Availability;
+use crate::history::{History, Outcome};
+use crate::linearizable::{self, sequential::Sequential};
+use crate::sessions::Sessions;
+use crate::siblings::Siblings;
+use crate::spec::{Kv, Register};
+use crate::staleness::Staleness;
+use crate::verdict::Checker;
+
+/// What a history is judged by.
+#[derive(Clone, Copy)]
+pub struct Spec {
+    name: &'static str,
+    what: &'static str,
+    make: fn() -> Box<dyn Checker>,
+    /// Its histories are gets and puts of unique values with contexts.
+    unique_values: bool,
+}
+
+impl std::fmt::Debug for Spec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Spec {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// What it asks, in a few words.
+    pub fn what(self) -> &'static str {
+        self.what
+    }
+
+    /// Its checker.
+    pub fn checker(self) -> Box<dyn Checker> {
+        (self.make)()
+    }
+
+    /// Must the history be one of unique values and sound contexts?
+    pub fn needs_unique_values(self) -> bool {
+        self.unique_values
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        ALL.iter().find(|spec| spec.name == name).copied()
+    }
+
+    /// All of them.
+    pub fn all() -> &'static [Self] {
+        ALL
+    }
+}
+
+/// A spec whose histories are of any kind.
+const fn any(name: &'static str, what: &'static str, make: fn() -> Box<dyn Checker>) -> Spec {
+    Spec { name, what, make, unique_values: false }
+}
+
+/// A spec of histories with siblings.
+const fn siblings(name: &'static str, what: &'static str, make: fn() -> Box<dyn Checker>) -> Spec {
+    Spec { name, what, make, unique_values: true }
+}
+
+/// The checker of a specification, of one of [`linearizable::NAMES`].
+fn linearizable(name: &str) -> Box<dyn Checker> {
+    linearizable::named(name).expect("the table names none but those there are")
+}
+
+static ALL: &[Spec] = &[
+    any("register", "linearizable reads and writes", || linearizable("register")),
+    any("cas-register", "the same with compare-and-set", || linearizable("cas-register")),
+    any("mutex", "never held twice, whoever releases", || linearizable("mutex")),
+    any("owned-mutex", "never held twice, released by its holder", || linearizable("owned-mutex")),
+    any("multi-register", "linearizable transactions over registers", || {
+        linearizable("multi-register")
+    }),
+    any("set", "a linearizable set", || linearizable("set")),
+    any("queue", "a linearizable first-in-first-out queue", || linearizable("queue")),
+    any("counter", "a linearizable counter", || linearizable("counter")),
+    any("kv", "linearizable get, put and append of texts", || linearizable("kv")),
+    any("sequential-register", "sequentially consistent registers", || {
+        Box::new(Sequential::new(Register::default()))
+    }),
+    any("sequential-kv", "sequentially consistent get, put and append", || {
+        Box::new(Sequential::new(Kv))
+    }),
+    siblings("siblings", "no lost update, no false sibling, at the final reads", || {
+        Box::new(Siblings::default())
+    }),
+    siblings("siblings-strict", "the same of every get, with session guarantees", || {
+        Box::new(Siblings::strict())
+    }),
+    siblings("siblings-converged", "the same after anti-entropy: final reads are equal", || {
+        Box::new(Siblings { converged: true, ..Siblings::default() })
+    }),
+    siblings("cart", "no acknowledged item is lost", || Box::new(Cart::default())),
+    any("causal", "causal consistency (CC) of registers", || Box::new(Causal::default())),
+    any("causal-convergent", "causal convergence (CCv) of registers", || {
+        Box::new(Causal { strength: Strength::Convergent })
+    }),
+    any("causal-memory", "causal memory (CM) of registers", || {
+        Box::new(Causal { strength: Strength::Memory })
+    }),
+    any("sessions", "the four session guarantees of registers", || Box::new(Sessions)),
+    any("staleness", "how stale reads of registers are", || Box::new(Staleness::default())),
+    any("convergence", "all final reads of a key agree", || Box::new(Convergence)),
+    any("availability", "how operations fared under each fault", || {
+        Box::new(Availability::default())
+    }),
+    any("set-full", "no added element is lost", || Box::new(SetFull::default())),
+    any("counter-bounds", "every read lies between what is sure and what is possible", || {
+        Box::new(CounterBounds)
+    }),
+    any("total-queue", "what is enqueued is dequeued, once", || Box::new(TotalQueue)),
+    any("unique-ids", "no id is given twice", || Box::new(UniqueIds)),
+];
+
+/// For clap: the spec of a name, or which there are.
+pub(super) fn parse(name: &str) -> Result<Spec, String> {
+    Spec::named(name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|spec| spec.name).collect();
+        format!("the specs are {}", names.join(", "))
+    })
+}
+
+/// The spec that a history's operations call for.
+pub fn guess(history: &History) -> Option<Spec> {
+    let has = |f: &str| history.pairs().any(|pair| pair.f() == f);
+    let reads_lists = || {
+        let mut reads = history.pairs().filter(|pair| matches!(pair.f(), "get" | "read" | "home"));
+        reads.any(|pair| {
+            pair.outcome() == Outcome::Ok && pair.result().is_some_and(|value| value.is_array())
+        })
+    };
+    let writes_carts = || {
+        let mut puts = history.pairs().filter(|pair| pair.f() == "put");
+        puts.any(|put| put.invoke.value.as_ref().is_some_and(|cart| cart.get("items").is_some()))
+    };
+    let name = if has("put") && writes_carts() {
+        "cart"
+    } else if has("append") {
+        "kv"
+    } else if has("put") && (has("home") || reads_lists()) {
+        "siblings"
+    } else if has("put") {
+        "kv"
+    } else if has("cas") {
+        "cas-register"
+    } else if has("txn") {
+        "multi-register"
+    } else if has("acquire") {
+        "mutex"
+    } else if has("enqueue") {
+        "queue"
+    } else if has("write") || has("read") && !has("add") {
+        "register"
+    } else if has("add") && reads_lists() {
+        "set"
+    } else if has("add") {
+        "counter"
+    } else if has("generate") {
+        "unique-ids"
+    } else {
+        return None;
+    };
+    Spec::named(name)
+}

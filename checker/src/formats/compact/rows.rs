@@ -1,0 +1,474 @@
+//! Reads rows: names by number and no text, so that a checker that needs no text is not slowed.
+
+use std::io::Read;
+
+use super::{CompactError, Flags, KINDS, LONGEST, LONGEST_BLOCK, MAGIC, SMALL, VERSION, unzigzag};
+use crate::budget::Exhausted;
+use crate::history::Torn;
+use crate::op::Kind;
+
+/// The slot of the nemesis.
+pub(crate) const NEMESIS: u32 = u32::MAX;
+
+/// The number of no key, value or string.
+pub(crate) const NO_VALUE: u32 = u32::MAX;
+
+/// One line of a history, by numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) index: u64,
+    pub(crate) time: u64,
+    pub(crate) kind: Kind,
+    /// Its `f`, among those of [`Rows::f`].
+    pub(crate) f: u32,
+    pub(crate) slot: u32,
+    pub(crate) process: u64,
+    pub(crate) key: u32,
+    /// Among the values of its key.
+    pub(crate) value: u32,
+    pub(crate) context: Option<u64>,
+    pub(crate) error: u32,
+    pub(crate) node: u32,
+    pub(crate) extra: u32,
+    pub(crate) is_final: bool,
+    /// The invocation that it completes: its index and time.
+    pub(crate) invoke: Option<(u64, u64)>,
+}
+
+/// A value as it is introduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Literal<'a> {
+    Integer(i64),
+    Json(&'a [u8]),
+}
+
+/// Who keeps the texts that rows name by number; numbers are given in order from 0.
+pub(crate) trait Dictionary {
+    /// A value of a key; the key is [`NO_VALUE`] for rows without one.
+    fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused>;
+    fn key(&mut self, text: &[u8]) -> Result<(), Refused>;
+    fn error(&mut self, _text: &[u8]) -> Result<(), Refused> {
+        Ok(())
+    }
+    fn node(&mut self, _text: &[u8]) -> Result<(), Refused> {
+        Ok(())
+    }
+    fn extra(&mut self, _text: &[u8]) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+/// Why a text is not kept.
+pub(crate) enum Refused {
+    Damaged(&'static str),
+    Exhausted(Exhausted),
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    kind: Kind,
+    f: u32,
+    flags: Flags,
+}
+
+/// What is known of the values of one key.
+#[derive(Clone, Copy, Default)]
+struct KeyValues {
+    count: u32,
+    last_integer: i64,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    process: u64,
+    open: Option<Row>,
+    free: bool,
+}
+
+pub(crate) struct Rows<R> {
+    reader: R,
+    block: Vec<u8>,
+    at: usize,
+    /// Where the block begins in the file.
+    offset: u64,
+    index: u64,
+    time: u64,
+    shapes: Vec<Shape>,
+    fs: Vec<String>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Of rows without a key first, then key by key.
+    values: Vec<KeyValues>,
+    keys: u32,
+    errors: u32,
+    nodes: u32,
+    extras: u32,
+    torn: Option<Torn>,
+    ended: bool,
+}
+
+impl<R: Read> Rows<R> {
+    /// Reads the head.
+    pub(crate) fn new(mut reader: R) -> Result<Self, CompactError> {
+        let mut head = [0; MAGIC.len() + 1];
+        let read = fill(&mut reader, &mut head)?;
+        if read < head.len() || head[..MAGIC.len()] != MAGIC {
+            return Err(CompactError::Other);
+        }
+        if head[MAGIC.len()] != VERSION {
+            return Err(CompactError::Version(head[MAGIC.len()]));
+        }
+        Ok(Self {
+            reader,
+            block: Vec::new(),
+            at: 0,
+            offset: head.len() as u64,
+            index: 0,
+            time: 0,
+            shapes: Vec::new(),
+            fs: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            values: vec![KeyValues::default()],
+            keys: 0,
+            errors: 0,
+            nodes: 0,
+            extras: 0,
+            torn: None,
+            ended: false,
+        })
+    }
+
+    /// The `f` of a number.
+    pub(crate) fn f(&self, f: u32) -> &str {
+        &self.fs[f as usize]
+    }
+
+    /// What was cut short at the end, if something was.
+    pub(crate) fn torn(&self) -> Option<Torn> {
+        self.torn
+    }
+
+    /// The next row.
+    pub(crate) fn next_row(
+        &mut self,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<Option<Row>, CompactError> {
+        while self.at == self.block.len() {
+            if self.ended || !self.next_block()? {
+                self.ended = true;
+                return Ok(None);
+            }
+        }
+        self.row(dictionary).map(Some)
+    }
+
+    fn next_block(&mut self) -> Result<bool, CompactError> {
+        self.offset += self.block.len() as u64;
+        self.block.clear();
+        self.at = 0;
+        let mut head = [0; 8];
+        let read = fill(&mut self.reader, &mut head)?;
+        if read < head.len() {
+            return Ok(self.cut_short(read));
+        }
+        let [a, b, c, d, e, f, g, h] = head;
+        let (length, sum) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        if length == 0 {
+            return self.end(sum).map(|()| false);
+        }
+        if length as usize > LONGEST_BLOCK {
+            return Err(self.damaged("a block longer than any that is written"));
+        }
+        // Only what is there is taken: a length that lies costs nothing.
+        let mut limited = self.reader.by_ref().take(u64::from(length));
+        limited.read_to_end(&mut self.block)?;
+        if self.block.len() < length as usize {
+            let read = read + self.block.len();
+            self.block.clear();
+            return Ok(self.cut_short(read));
+        }
+        self.offset += head.len() as u64;
+        if crc32c::crc32c(&self.block) != sum {
+            return Err(self.damaged("the checksum of a block is not that of its bytes"));
+        }
+        Ok(true)
+    }
+
+    fn cut_short(&mut self, bytes: usize) -> bool {
+        self.torn = Some(Torn { line: self.index + 1, bytes: bytes as u64 });
+        false
+    }
+
+    fn end(&mut self, sum: u32) -> Result<(), CompactError> {
+        let mut count = [0; 8];
+        let read = fill(&mut self.reader, &mut count)?;
+        if read < count.len() {
+            self.cut_short(read + 8);
+            return Ok(());
+        }
+        if crc32c::crc32c(&count) != sum || u64::from_le_bytes(count) != self.index {
+            return Err(self.damaged("the count at the end is not that of the lines"));
+        }
+        if fill(&mut self.reader, &mut [0])? > 0 {
+            return Err(self.damaged("something stands after the end"));
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, dictionary: &mut impl Dictionary) -> Result<Row, CompactError> {
+        let Shape { kind, f, flags } = self.shape()?;
+        let (slot, process) = if flags.has(Flags::NEMESIS) {
+            (NEMESIS, 0)
+        } else {
+            let slot = self.process()?;
+            (slot, self.slots[slot as usize].process)
+        };
+        let open = if slot == NEMESIS { None } else { self.slots[slot as usize].open };
+        let delta = self.varint()?;
+        let Some(time) = self.time.checked_add(delta) else {
+            return Err(self.damaged("a time past the end of 64 bits"));
+        };
+        self.time = time;
+        let of_open = |number: u32| if open.is_some() { number } else { NO_VALUE };
+        let open_row = open.unwrap_or(Row::NONE);
+        let mut row = Row { index: self.index, time, kind, f, slot, process, ..Row::NONE };
+        row.invoke = open.map(|open| (open.index, open.time));
+        row.is_final = flags.has(Flags::FINAL);
+        if flags.has(Flags::KEY) {
+            row.key = self.key(dictionary)?;
+        } else if flags.has(Flags::KEY_OPEN) {
+            row.key = of_open(open_row.key);
+        }
+        if flags.has(Flags::VALUE) {
+            row.value = self.value(row.key, dictionary)?;
+        } else if flags.has(Flags::VALUE_OPEN) {
+            if open_row.key != row.key {
+                return Err(self.damaged("a value taken over from another key"));
+            }
+            row.value = open_row.value;
+        }
+        if flags.has(Flags::CONTEXT) {
+            // One from the future, which is nonsense but may be recorded, wraps.
+            row.context = Some(self.index.wrapping_sub(self.varint()?));
+        } else if flags.has(Flags::CONTEXT_OPEN) {
+            row.context = open_row.context;
+        }
+        if flags.has(Flags::ERROR) {
+            row.error = self.reference(self.errors)?;
+            if row.error == self.errors {
+                self.errors += 1;
+                let kept = dictionary.error(self.bytes()?);
+                self.kept(kept)?;
+            }
+        }
+        if flags.has(Flags::NODE) {
+            row.node = self.reference(self.nodes)?;
+            if row.node == self.nodes {
+                self.nodes += 1;
+                let kept = dictionary.node(self.bytes()?);
+                self.kept(kept)?;
+            }
+        } else if flags.has(Flags::NODE_OPEN) {
+            row.node = open_row.node;
+        }
+        if flags.has(Flags::EXTRA) {
+            row.extra = self.reference(self.extras)?;
+            if row.extra == self.extras {
+                self.extras += 1;
+                let kept = dictionary.extra(self.bytes()?);
+                self.kept(kept)?;
+            }
+        }
+        self.settle(&row);
+        self.index += 1;
+        Ok(row)
+    }
+
+    /// Opens and frees slots as the row says.
+    fn settle(&mut self, row: &Row) {
+        if row.slot == NEMESIS {
+            return;
+        }
+        let slot = &mut self.slots[row.slot as usize];
+        slot.open = (row.kind == Kind::Invoke).then_some(*row);
+        if row.kind == Kind::Info {
+            slot.free = true;
+            self.free.push(row.slot);
+        }
+    }
+
+    fn shape(&mut self) -> Result<Shape, CompactError> {
+        let number = self.varint()? as usize;
+        if let Some(&shape) = self.shapes.get(number) {
+            return Ok(shape);
+        }
+        if number != self.shapes.len() {
+            return Err(self.damaged("a shape that was not introduced"));
+        }
+        let kind = self.varint()? as usize;
+        let flags = self.varint()?;
+        let Some(&kind) = KINDS.get(kind) else { return Err(self.damaged("a kind of no line")) };
+        if flags > u64::from(Flags::ALL) {
+            return Err(self.damaged("fields that are not known"));
+        }
+        let Ok(name) = std::str::from_utf8(self.bytes()?).map(str::to_owned) else {
+            return Err(self.damaged("an f that is no text"));
+        };
+        let f = self.fs.iter().position(|known| *known == name).unwrap_or(self.fs.len());
+        if f == self.fs.len() {
+            self.fs.push(name);
+        }
+        let shape = Shape { kind, f: f as u32, flags: Flags(flags as u16) };
+        self.shapes.push(shape);
+        Ok(shape)
+    }
+
+    fn process(&mut self) -> Result<u32, CompactError> {
+        let code = self.varint()?;
+        if let Some(slot) = code.checked_sub(1) {
+            return match self.slots.get(slot as usize) {
+                Some(Slot { free: false, .. }) => Ok(slot as u32),
+                _ => Err(self.damaged("a process that was not introduced")),
+            };
+        }
+        let process = self.varint()?;
+        let new = Slot { process, open: None, free: false };
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = new;
+            return Ok(slot);
+        }
+        self.slots.push(new);
+        Ok(self.slots.len() as u32 - 1)
+    }
+
+    fn key(&mut self, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
+        let key = self.reference(self.keys)?;
+        if key == self.keys {
+            self.keys += 1;
+            self.values.push(KeyValues::default());
+            let kept = dictionary.key(self.bytes()?);
+            self.kept(kept)?;
+        }
+        Ok(key)
+    }
+
+    fn value(&mut self, key: u32, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
+        let place = key.wrapping_add(1) as usize;
+        let KeyValues { count, last_integer } = self.values[place];
+        let value = self.reference(count)?;
+        if value < count {
+            return Ok(value);
+        }
+        match self.varint()?.checked_sub(1) {
+            None => {
+                let kept = dictionary.value(key, Literal::Json(self.bytes()?));
+                self.kept(kept)?;
+            }
+            Some(difference) => {
+                let integer = last_integer.checked_add(unzigzag(difference));
+                let Some(integer) = integer.filter(|integer| SMALL.contains(integer)) else {
+                    return Err(self.damaged("an integer past its bounds"));
+                };
+                self.values[place].last_integer = integer;
+                let kept = dictionary.value(key, Literal::Integer(integer));
+                self.kept(kept)?;
+            }
+        }
+        self.values[place].count += 1;
+        Ok(value)
+    }
+
+    /// A number of a dictionary of `count` entries; `count` itself is a new one.
+    fn reference(&mut self, count: u32) -> Result<u32, CompactError> {
+        let back = self.varint()?;
+        match u64::from(count).checked_sub(back) {
+            // One number is that of nothing.
+            Some(number) if number < u64::from(NO_VALUE) => Ok(number as u32),
+            _ => Err(self.damaged("an entry that was not introduced")),
+        }
+    }
+
+    fn bytes(&mut self) -> Result<&[u8], CompactError> {
+        let length = self.varint()? as usize;
+        if length > LONGEST || length > self.block.len() - self.at {
+            return Err(self.damaged("a text longer than its block"));
+        }
+        let from = self.at;
+        self.at += length;
+        Ok(&self.block[from..self.at])
+    }
+
+    fn varint(&mut self) -> Result<u64, CompactError> {
+        // Nearly all are of one byte.
+        match self.block.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, CompactError> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let Some(&byte) = self.block.get(self.at) else {
+                return Err(self.damaged("a row that goes past its block"));
+            };
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(self.damaged("a number of more than 64 bits"))
+    }
+
+    fn kept(&self, kept: Result<(), Refused>) -> Result<(), CompactError> {
+        kept.map_err(|refused| match refused {
+            Refused::Damaged(what) => self.damaged(what),
+            Refused::Exhausted(exhausted) => CompactError::Budget { exhausted, ops: self.index },
+        })
+    }
+
+    pub(crate) fn damaged(&self, what: &'static str) -> CompactError {
+        CompactError::Damaged { at: self.offset + self.at as u64, what }
+    }
+}
+
+impl Row {
+    const NONE: Self = Self {
+        index: 0,
+        time: 0,
+        kind: Kind::Info,
+        f: 0,
+        slot: NEMESIS,
+        process: 0,
+        key: NO_VALUE,
+        value: NO_VALUE,
+        context: None,
+        error: NO_VALUE,
+        node: NO_VALUE,
+        extra: NO_VALUE,
+        is_final: false,
+        invoke: None,
+    };
+}
+
+/// Reads until the buffer is full or the stream ends; gives how much there was.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, CompactError> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match reader.read(&mut buffer[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
+}

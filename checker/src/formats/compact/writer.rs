@@ -1,0 +1,266 @@
+//! Writes the compact form.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{BLOCK, Flags, KINDS, MAGIC, SMALL, VERSION, zigzag};
+use crate::op::{Kind, Op, Process};
+
+/// Writes a history in the compact form, block by block. What was not [`finished`](Self::finish)
+/// reads back as torn.
+pub struct Writer<W> {
+    out: W,
+    block: Vec<u8>,
+    count: u64,
+    time: u64,
+    shapes: HashMap<(Kind, Cow<'static, str>, Flags), u64>,
+    processes: HashMap<u64, Slot>,
+    slots: u64,
+    free: Vec<u64>,
+    keys: HashMap<Arc<str>, u64>,
+    values: Vec<KeyValues>,
+    errors: HashMap<Box<str>, u64>,
+    nodes: HashMap<Arc<str>, u64>,
+    extras: HashMap<String, u64>,
+}
+
+/// A process and its open invocation.
+struct Slot {
+    number: u64,
+    open: Option<Open>,
+}
+
+struct Open {
+    key: Option<Arc<str>>,
+    value: Option<Value>,
+    context: Option<u64>,
+    node: Option<Arc<str>>,
+}
+
+#[derive(Default)]
+struct KeyValues {
+    ids: HashMap<Value, u64>,
+    last_integer: i64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes the head.
+    pub fn new(mut out: W) -> io::Result<Self> {
+        out.write_all(&MAGIC)?;
+        out.write_all(&[VERSION])?;
+        Ok(Self {
+            out,
+            block: Vec::with_capacity(BLOCK + BLOCK / 4),
+            count: 0,
+            time: 0,
+            shapes: HashMap::new(),
+            processes: HashMap::new(),
+            slots: 0,
+            free: Vec::new(),
+            keys: HashMap::new(),
+            values: vec![KeyValues::default()],
+            errors: HashMap::new(),
+            nodes: HashMap::new(),
+            extras: HashMap::new(),
+        })
+    }
+
+    /// Appends a line. Lines are numbered by their place: [`Op::index`] is not looked at.
+    pub fn append(&mut self, op: &Op) -> io::Result<()> {
+        let Some(delta) = op.time.checked_sub(self.time) else {
+            let what = format!("time goes back from {} ns to {} ns", self.time, op.time);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        };
+        self.time = op.time;
+        let flags = self.flags(op);
+        self.shape(op, flags);
+        if let Process::Client(process) = op.process {
+            self.process(process);
+        }
+        varint(&mut self.block, delta);
+        self.fields(op, flags);
+        self.settle(op);
+        self.count += 1;
+        if self.block.len() >= BLOCK { self.flush_block() } else { Ok(()) }
+    }
+
+    /// Writes what is left and the end.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.flush_block()?;
+        let count = self.count.to_le_bytes();
+        self.out.write_all(&0_u32.to_le_bytes())?;
+        self.out.write_all(&crc32c::crc32c(&count).to_le_bytes())?;
+        self.out.write_all(&count)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn flush_block(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let length = u32::try_from(self.block.len());
+        let length = length.map_err(|_| io::Error::other("a line of more than 4 GiB"))?;
+        self.out.write_all(&length.to_le_bytes())?;
+        self.out.write_all(&crc32c::crc32c(&self.block).to_le_bytes())?;
+        self.out.write_all(&self.block)?;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn flags(&self, op: &Op) -> Flags {
+        let open = match op.process {
+            Process::Client(process) => self.processes.get(&process),
+            Process::Nemesis => None,
+        };
+        let open = open.and_then(|slot| slot.open.as_ref());
+        let mut flags = Flags::default();
+        let mut field = |there: bool, same: bool, explicit: Flags, taken_over: Flags| {
+            if there {
+                flags.set(if same { taken_over } else { explicit });
+            }
+        };
+        let same_key = open.is_some_and(|open| open.key == op.key);
+        field(op.key.is_some(), same_key, Flags::KEY, Flags::KEY_OPEN);
+        let same = same_key && open.is_some_and(|open| open.value == op.value);
+        field(op.value.is_some(), same, Flags::VALUE, Flags::VALUE_OPEN);
+        let same = open.is_some_and(|open| open.context == op.context);
+        field(op.context.is_some(), same, Flags::CONTEXT, Flags::CONTEXT_OPEN);
+        let same = open.is_some_and(|open| open.node == op.node);
+        field(op.node.is_some(), same, Flags::NODE, Flags::NODE_OPEN);
+        field(op.error.is_some(), false, Flags::ERROR, Flags::ERROR);
+        field(op.extra.is_some(), false, Flags::EXTRA, Flags::EXTRA);
+        field(op.is_final, false, Flags::FINAL, Flags::FINAL);
+        field(!op.is_client(), false, Flags::NEMESIS, Flags::NEMESIS);
+        flags
+    }
+
+    fn shape(&mut self, op: &Op, flags: Flags) {
+        let next = self.shapes.len() as u64;
+        let shape = *self.shapes.entry((op.kind, op.f.clone(), flags)).or_insert(next);
+        varint(&mut self.block, shape);
+        if shape == next {
+            let kind = KINDS.iter().position(|kind| *kind == op.kind).unwrap_or(0);
+            varint(&mut self.block, kind as u64);
+            varint(&mut self.block, u64::from(flags.0));
+            text(&mut self.block, op.f.as_bytes());
+        }
+    }
+
+    fn process(&mut self, process: u64) {
+        if let Some(slot) = self.processes.get(&process) {
+            return varint(&mut self.block, slot.number + 1);
+        }
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots += 1;
+            self.slots - 1
+        });
+        self.processes.insert(process, Slot { number, open: None });
+        varint(&mut self.block, 0);
+        varint(&mut self.block, process);
+    }
+
+    fn fields(&mut self, op: &Op, flags: Flags) {
+        let block = &mut self.block;
+        // The values of the key, whether the row names it or takes it over.
+        let mut place = 0;
+        if let Some(key) = &op.key {
+            let next = self.keys.len() as u64;
+            let number = *self.keys.entry(Arc::clone(key)).or_insert(next);
+            place = number as usize + 1;
+            if flags.has(Flags::KEY) {
+                varint(block, next - number);
+                if number == next {
+                    text(block, key.as_bytes());
+                }
+            }
+            if number == next {
+                self.values.push(KeyValues::default());
+            }
+        }
+        if let (Some(value), true) = (&op.value, flags.has(Flags::VALUE)) {
+            value_reference(block, &mut self.values[place], value);
+        }
+        if let (Some(context), true) = (op.context, flags.has(Flags::CONTEXT)) {
+            // A context from the future is nonsense, but a history may hold it: it wraps.
+            varint(block, self.count.wrapping_sub(context));
+        }
+        if let Some(error) = &op.error {
+            reference(block, &mut self.errors, error.clone(), |error| error.as_bytes());
+        }
+        if let (Some(node), true) = (&op.node, flags.has(Flags::NODE)) {
+            reference(block, &mut self.nodes, Arc::clone(node), |node| node.as_bytes());
+        }
+        if let Some(extra) = &op.extra {
+            let extra = serde_json::to_string(extra).unwrap_or_default();
+            reference(block, &mut self.extras, extra, |extra| extra.as_bytes());
+        }
+    }
+
+    fn settle(&mut self, op: &Op) {
+        let Process::Client(process) = op.process else { return };
+        if op.kind == Kind::Info {
+            if let Some(slot) = self.processes.remove(&process) {
+                self.free.push(slot.number);
+            }
+        } else if let Some(slot) = self.processes.get_mut(&process) {
+            slot.open = (op.kind == Kind::Invoke).then(|| Open {
+                key: op.key.clone(),
+                value: op.value.clone(),
+                context: op.context,
+                node: op.node.clone(),
+            });
+        }
+    }
+}
+
+fn value_reference(block: &mut Vec<u8>, values: &mut KeyValues, value: &Value) {
+    let next = values.ids.len() as u64;
+    if let Some(number) = values.ids.get(value) {
+        return varint(block, next - number);
+    }
+    values.ids.insert(value.clone(), next);
+    varint(block, 0);
+    match value.as_i64().filter(|integer| SMALL.contains(integer)) {
+        Some(integer) => {
+            varint(block, 1 + zigzag(integer - values.last_integer));
+            values.last_integer = integer;
+        }
+        None => {
+            varint(block, 0);
+            text(block, value.to_string().as_bytes());
+        }
+    }
+}
+
+fn reference<T: Eq + std::hash::Hash>(
+    block: &mut Vec<u8>,
+    known: &mut HashMap<T, u64>,
+    entry: T,
+    bytes: fn(&T) -> &[u8],
+) {
+    let next = known.len() as u64;
+    if let Some(number) = known.get(&entry) {
+        return varint(block, next - number);
+    }
+    varint(block, 0);
+    text(block, bytes(&entry));
+    known.insert(entry, next);
+}
+
+fn text(block: &mut Vec<u8>, bytes: &[u8]) {
+    varint(block, bytes.len() as u64);
+    block.extend_from_slice(bytes);
+}
+
+fn varint(block: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        block.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    block.push(number as u8);
+}

@@ -1,0 +1,331 @@
+//! The zone check: linearizability of a register whose writes are all different, in linear time.
+//!
+//! A *cluster* is a write with the reads of its value; in any legal order its calls stand
+//! together. Of each cluster only two instants matter: `first`, at which the first of its calls
+//! has returned, and `last`, at which the last of them begins. Where `first` comes before `last`
+//! the register must hold the value all that while (a forward zone); else there is an instant
+//! between `last` and `first` at which all of the cluster can happen (a backward zone). Cluster A
+//! cannot stand before cluster B if a call of B has returned before one of A begins: so two
+//! clusters are in conflict iff each has returned something before the other has begun
+//! everything. Without conflicts, and with every read after the beginning of its write, there is
+//! a legal order: Gibbons and Korach (1997), as restated by Golab, Li and Shah (2011).
+//!
+//! The initial value is a write before all time. A write that may have happened counts iff it was
+//! read. Equal times overlap, so all comparisons are strict.
+
+use super::calls::Call;
+use crate::spec::{RegisterOp, Values};
+
+/// No call.
+const NO_CALL: u32 = u32::MAX;
+
+/// One value: what is known of the calls that write and read it.
+#[derive(Clone, Copy, Debug)]
+struct Cluster {
+    first: u64,
+    last: u64,
+    written: u64,
+    first_call: u32,
+    last_call: u32,
+    write: u32,
+    reads: bool,
+}
+
+/// Before every time of a history; those are moved up by one.
+const BEFORE_ALL: u64 = 0;
+
+impl Cluster {
+    const EMPTY: Self = Self {
+        first: u64::MAX,
+        last: BEFORE_ALL,
+        written: u64::MAX,
+        first_call: NO_CALL,
+        last_call: NO_CALL,
+        write: NO_CALL,
+        reads: false,
+    };
+
+    fn begins(&mut self, call: u32, time: u64) {
+        if self.last_call == NO_CALL || time > self.last {
+            (self.last, self.last_call) = (time, call);
+        }
+    }
+
+    /// Is it the first to return?
+    fn returns(&mut self, call: u32, time: u64) -> bool {
+        let first = self.first_call == NO_CALL;
+        if first || time < self.first {
+            (self.first, self.first_call) = (time, call);
+        }
+        first
+    }
+}
+
+/// The check of one register. Calls are told in the order of their beginnings and returns, so a
+/// history can stream through; memory is that of the values.
+#[derive(Clone, Debug)]
+pub struct Zones {
+    clusters: Vec<Cluster>,
+    /// The clusters by `first`, which is the order in which they first returned.
+    by_first: Vec<u32>,
+    time: u64,
+    in_order: bool,
+    repeated: Option<(u32, u32)>,
+}
+
+/// What is wrong with a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A read returned what nobody wrote.
+    NobodyWrote {
+        /// The value.
+        value: u32,
+        /// The first such read to return.
+        read: u32,
+    },
+    /// A read returned before its write began.
+    FromTheFuture {
+        /// The write.
+        write: u32,
+        /// The read.
+        read: u32,
+    },
+    /// Of two values, each has returned something before the other has begun everything.
+    Overlap {
+        /// The two values.
+        values: [u32; 2],
+        /// Of each the first to return, the last to begin, and the write; for the initial value,
+        /// which has none, `u32::MAX` stands in the place of a call.
+        calls: [[u32; 3]; 2],
+    },
+}
+
+impl Default for Zones {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Zones {
+    /// A register that holds the value 0 ([`Values::FIRST`]) from before all time.
+    pub fn new() -> Self {
+        let initial = Cluster { first: BEFORE_ALL, written: BEFORE_ALL, ..Cluster::EMPTY };
+        Self {
+            clusters: vec![initial],
+            by_first: Vec::new(),
+            time: 0,
+            in_order: true,
+            repeated: None,
+        }
+    }
+
+    fn cluster(&mut self, value: u32) -> &mut Cluster {
+        let at = value as usize;
+        if at >= self.clusters.len() {
+            self.clusters.resize(at + 1, Cluster::EMPTY);
+        }
+        &mut self.clusters[at]
+    }
+
+    /// A write begins.
+    pub fn write_begins(&mut self, value: u32, call: u32, time: u64) {
+        let time = time.saturating_add(1);
+        let cluster = self.cluster(value);
+        let repeated = (cluster.write != NO_CALL).then_some((cluster.write, call));
+        // The initial value has been written before.
+        let repeated = repeated.or((value == Values::FIRST).then_some((call, call)));
+        cluster.write = call;
+        cluster.written = time;
+        cluster.begins(call, time);
+        self.repeated = self.repeated.or(repeated);
+    }
+
+    /// A write has surely not happened: its value may be written again. `false` when it is not the
+    /// write that is known of the value.
+    pub fn write_fails(&mut self, value: u32, call: u32) -> bool {
+        let cluster = self.cluster(value);
+        let known = cluster.write == call;
+        if known {
+            (cluster.write, cluster.written) = (NO_CALL, u64::MAX);
+        }
+        known
+    }
+
+    /// A write has surely happened.
+    pub fn write_returns(&mut self, value: u32, call: u32, time: u64) {
+        self.returns(value, call, time);
+    }
+
+    /// A read that began at `begun` has returned the value.
+    pub fn read_returns(&mut self, value: u32, call: u32, begun: u64, time: u64) {
+        let cluster = self.cluster(value);
+        cluster.reads = true;
+        cluster.begins(call, begun.saturating_add(1));
+        self.returns(value, call, time);
+    }
+
+    fn returns(&mut self, value: u32, call: u32, time: u64) {
+        let time = time.saturating_add(1);
+        self.in_order &= time >= self.time;
+        self.time = time;
+        // The initial value was there before all else: nothing of it returns earlier.
+        if value != Values::FIRST && self.cluster(value).returns(call, time) {
+            self.by_first.push(value);
+        }
+    }
+
+    /// Two calls that write the same value, which makes the check inapplicable.
+    pub fn repeated(&self) -> Option<(u32, u32)> {
+        self.repeated
+    }
+
+    /// A conflict, if there is one. Only to be asked when no value was written twice.
+    pub fn conflict(&mut self) -> Option<Conflict> {
+        debug_assert!(self.repeated.is_none(), "the check needs unique writes");
+        if !self.in_order {
+            let clusters = &self.clusters;
+            self.by_first.sort_by_key(|value| clusters[*value as usize].first);
+        }
+        self.strange_read().or_else(|| self.forward_conflict()).or_else(|| self.backward_conflict())
+    }
+
+    fn strange_read(&self) -> Option<Conflict> {
+        self.by_first.iter().find_map(|&value| {
+            let cluster = &self.clusters[value as usize];
+            let Cluster { write, written, first, first_call: read, .. } = *cluster;
+            if write == NO_CALL {
+                return Some(Conflict::NobodyWrote { value, read });
+            }
+            (first < written).then_some(Conflict::FromTheFuture { write, read })
+        })
+    }
+
+    /// The clusters with a zone, by `first`: the initial value, if it was read, leads.
+    fn zones(&self) -> impl Iterator<Item = (u32, &Cluster)> {
+        let initial = self.clusters[0].reads.then_some(Values::FIRST);
+        initial
+            .into_iter()
+            .chain(self.by_first.iter().copied())
+            .map(|value| (value, &self.clusters[value as usize]))
+    }
+
+    fn forward_conflict(&self) -> Option<Conflict> {
+        let mut before: Option<(u32, u64)> = None;
+        for (value, zone) in self.zones().filter(|(_, zone)| zone.first < zone.last) {
+            if let Some((other, last)) = before
+                && zone.first < last
+            {
+                return Some(self.overlap(other, value));
+            }
+            before = Some((value, zone.last));
+        }
+        None
+    }
+
+    /// Is there a backward zone within a forward one? The forward ones are apart here, so only
+    /// the last that starts before a backward one can hold it.
+    fn backward_conflict(&self) -> Option<Conflict> {
+        let forward: Vec<u32> = self
+            .zones()
+            .filter(|(_, zone)| zone.first < zone.last)
+            .map(|(value, _)| value)
+            .collect();
+        // Backward zones come in the order of their ends, and their starts in nearly the same:
+        // the place of the last one is next to that of this one.
+        let mut place = 0;
+        for (value, zone) in self.zones().filter(|(_, zone)| zone.first >= zone.last) {
+            let starts_before = |at: usize| self.clusters[forward[at] as usize].first < zone.last;
+            while place < forward.len() && starts_before(place) {
+                place += 1;
+            }
+            while place > 0 && !starts_before(place - 1) {
+                place -= 1;
+            }
+            if let Some(holder) = place.checked_sub(1)
+                && zone.first < self.clusters[forward[holder] as usize].last
+            {
+                return Some(self.overlap(forward[holder], value));
+            }
+        }
+        None
+    }
+
+    fn overlap(&self, a: u32, b: u32) -> Conflict {
+        let ends = |value: u32| {
+            let cluster = &self.clusters[value as usize];
+            [cluster.first_call, cluster.last_call, cluster.write]
+        };
+        Conflict::Overlap { values: [a, b], calls: [ends(a), ends(b)] }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.clusters.capacity() * size_of::<Cluster>() + self.by_first.capacity() * 4
+    }
+}
+
+impl Conflict {
+    /// The same, its calls by other numbers.
+    pub(crate) fn renumbered(&self, number: impl Fn(u32) -> u32) -> Self {
+        let number = |call: u32| if call == NO_CALL { NO_CALL } else { number(call) };
+        match *self {
+            Self::NobodyWrote { value, read } => Self::NobodyWrote { value, read: number(read) },
+            Self::FromTheFuture { write, read } => {
+                Self::FromTheFuture { write: number(write), read: number(read) }
+            }
+            Self::Overlap { values, calls } => {
+                Self::Overlap { values, calls: calls.map(|ends| ends.map(number)) }
+            }
+        }
+    }
+
+    /// The calls that show it: at most two ends of each of two zones, and the writes of the two
+    /// values, so that the witness can be checked alone.
+    pub fn calls(&self) -> Vec<u32> {
+        let mut calls = match *self {
+            Self::NobodyWrote { read, .. } => vec![read],
+            Self::FromTheFuture { write, read } => vec![write, read],
+            Self::Overlap { calls, .. } => calls.as_flattened().to_vec(),
+        };
+        calls.retain(|call| *call != NO_CALL);
+        calls.sort_unstable();
+        calls.dedup();
+        calls
+    }
+}
+
+/// Checks the calls of a register, in order of invocation: `Err` if a value is written twice, or
+/// the initial value is.
+pub fn check<O>(
+    calls: &[Call<O>],
+    register: impl Fn(&O) -> Option<RegisterOp>,
+) -> Result<Option<Conflict>, NotApplicable> {
+    let mut zones = Zones::new();
+    let mut returns: Vec<(u64, u32)> = Vec::with_capacity(calls.len());
+    for (at, call) in (0..).zip(calls) {
+        match register(&call.op).ok_or(NotApplicable)? {
+            RegisterOp::Write(value) => zones.write_begins(value, at, call.invoked),
+            // A read that never returned says nothing.
+            RegisterOp::Read(_) => {}
+        }
+        if let Some(time) = call.returned {
+            returns.push((time, at));
+        }
+    }
+    if zones.repeated().is_some() {
+        return Err(NotApplicable);
+    }
+    returns.sort_unstable();
+    for (time, at) in returns {
+        let call = &calls[at as usize];
+        match register(&call.op).ok_or(NotApplicable)? {
+            RegisterOp::Write(value) => zones.write_returns(value, at, time),
+            RegisterOp::Read(value) => zones.read_returns(value, at, call.invoked, time),
+        }
+    }
+    Ok(zones.conflict())
+}
+
+/// The zone check does not apply: a value is written twice, or it is no register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotApplicable;

@@ -1,0 +1,214 @@
+//! A history as sessions of reads and writes of registers: the form the session and causal
+//! checkers judge.
+//!
+//! Values are unique per key, so that each read names the write it read. `read` and `write` are
+//! understood, and `get` and `put` where no get returns more than one sibling. Writes that surely
+//! failed are left out, and so are indeterminate ones that nobody read: they may not have happened.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::finding::{Findings, shown};
+use crate::history::{History, Outcome, Pair};
+use crate::op::Process;
+
+/// An event, by its position in [`Registers::events`], which is in order of invocation.
+pub(crate) type EventId = u32;
+
+/// One write that happened, or one read that returned.
+pub(crate) struct Event<'a> {
+    pub(crate) pair: Pair<'a>,
+    pub(crate) session: u32,
+    /// Its place in its session, from 0.
+    pub(crate) at: u32,
+    pub(crate) key: u32,
+    pub(crate) act: Act,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Write,
+    /// The write it read; none for the initial value.
+    Read(Option<EventId>),
+}
+
+/// A history of unique-write registers.
+pub(crate) struct Registers<'a> {
+    pub(crate) events: Vec<Event<'a>>,
+    /// Of each session its events in order.
+    pub(crate) sessions: Vec<Vec<EventId>>,
+    /// Of each key its writes in order of invocation.
+    pub(crate) writes: Vec<Vec<EventId>>,
+    pub(crate) keys: Vec<&'a str>,
+    /// Reads of what no write can have written.
+    pub(crate) thin_air: Findings,
+}
+
+/// Why a history cannot be judged as registers.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoRegisters {
+    #[error("op {0}: `{1}` is neither a read nor a write of a register")]
+    F(u64, String),
+    #[error("op {1} writes {2}, which op {0} wrote before: whose value a read saw is not known")]
+    Repeated(u64, u64, String),
+    #[error("get #{0} returned several siblings: this is no register (see the spec `siblings`)")]
+    Siblings(u64),
+}
+
+impl<'a> Registers<'a> {
+    pub(crate) fn of(history: &'a History) -> Result<Self, NoRegisters> {
+        let mut key_numbers: HashMap<&str, u32> = HashMap::new();
+        let mut keys = Vec::new();
+        let mut writers: HashMap<(u32, &Value), Pair<'a>> = HashMap::new();
+        let mut pairs = Vec::new();
+        for pair in history.pairs() {
+            let name = pair.key().unwrap_or("");
+            let key = *key_numbers.entry(name).or_insert_with(|| {
+                keys.push(name);
+                keys.len() as u32 - 1
+            });
+            match pair.f() {
+                "write" | "put" => {
+                    let value = pair.invoke.value.as_ref().unwrap_or(&Value::Null);
+                    if let Some(first) = writers.insert((key, value), pair) {
+                        let value = shown(value);
+                        return Err(NoRegisters::Repeated(first.name(), pair.name(), value));
+                    }
+                    pairs.push((pair, key, Some(value), true));
+                }
+                "read" | "get" if pair.outcome() == Outcome::Ok => {
+                    pairs.push((pair, key, value_read(&pair)?, false));
+                }
+                "read" | "get" => {}
+                other => return Err(NoRegisters::F(pair.name(), other.to_owned())),
+            }
+        }
+        let mut gathering = Gathering::new(keys, &pairs);
+        gathering.gather(pairs, &writers);
+        Ok(gathering.registers)
+    }
+
+    pub(crate) fn event(&self, id: EventId) -> &Event<'a> {
+        &self.events[id as usize]
+    }
+
+    pub(crate) fn name(&self, id: EventId) -> u64 {
+        self.event(id).pair.name()
+    }
+
+    pub(crate) fn key_of(&self, id: EventId) -> &'a str {
+        self.keys[self.event(id).key as usize]
+    }
+
+    /// `write #7 of 3`, `read #9 of 3`, `read #9 of nothing`.
+    pub(crate) fn in_words(&self, id: EventId) -> String {
+        let event = self.event(id);
+        let value = match event.act {
+            Act::Write => event.pair.invoke.value.as_ref(),
+            Act::Read(None) => None,
+            Act::Read(Some(write)) => self.event(write).pair.invoke.value.as_ref(),
+        };
+        let value = value.map_or_else(|| "nothing".to_owned(), shown);
+        format!("{} #{} of {value}", event.pair.f(), event.pair.name())
+    }
+}
+
+/// None for the initial value.
+fn value_read<'a>(pair: &Pair<'a>) -> Result<Option<&'a Value>, NoRegisters> {
+    match (pair.f(), pair.result()) {
+        (_, None | Some(Value::Null)) => Ok(None),
+        ("get", Some(Value::Array(siblings))) => match siblings.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one)),
+            _ => Err(NoRegisters::Siblings(pair.name())),
+        },
+        (_, value) => Ok(value),
+    }
+}
+
+type Raw<'a> = (Pair<'a>, u32, Option<&'a Value>, bool);
+
+struct Gathering<'a> {
+    registers: Registers<'a>,
+    read_values: std::collections::HashSet<(u32, &'a Value)>,
+    session_numbers: HashMap<Process, u32>,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(keys: Vec<&'a str>, pairs: &[Raw<'a>]) -> Self {
+        let reads = pairs.iter().filter(|raw| !raw.3);
+        let read_values = reads.filter_map(|raw| Some((raw.1, raw.2?))).collect();
+        let registers = Registers {
+            events: Vec::new(),
+            sessions: Vec::new(),
+            writes: vec![Vec::new(); keys.len()],
+            keys,
+            thin_air: Findings::default(),
+        };
+        Self { registers, read_values, session_numbers: HashMap::new() }
+    }
+
+    fn gather(&mut self, pairs: Vec<Raw<'a>>, writers: &HashMap<(u32, &'a Value), Pair<'a>>) {
+        let mut ids: HashMap<u64, EventId> = HashMap::new();
+        for &(pair, key, value, is_write) in &pairs {
+            let happened = match pair.outcome() {
+                Outcome::Ok => true,
+                Outcome::Fail => false,
+                Outcome::Info => value.is_some_and(|v| self.read_values.contains(&(key, v))),
+            };
+            if is_write && !happened {
+                continue;
+            }
+            let id = self.registers.events.len() as EventId;
+            let session = self.session(pair.invoke.process);
+            let at = self.registers.sessions[session as usize].len() as u32;
+            self.registers.sessions[session as usize].push(id);
+            if is_write {
+                self.registers.writes[key as usize].push(id);
+                ids.insert(pair.invoke.index, id);
+            }
+            let act = Act::Write;
+            self.registers.events.push(Event { pair, session, at, key, act });
+        }
+        // A write may have begun before the read of it, or (a fault) after: so in a second pass.
+        let mut reads = pairs.iter().filter(|raw| !raw.3);
+        for id in 0..self.registers.events.len() {
+            if matches!(self.registers.events[id].pair.f(), "write" | "put") {
+                continue;
+            }
+            let (pair, key, value, _) = reads.next().expect("reads were gathered in this order");
+            let writer = value.map(|value| (value, writers.get(&(*key, value))));
+            let write = match writer {
+                None => None,
+                Some((value, writer)) => {
+                    let found = writer.and_then(|writer| ids.get(&writer.invoke.index));
+                    if found.is_none() {
+                        self.thin_air(pair, value, writer.copied());
+                    }
+                    found.copied()
+                }
+            };
+            self.registers.events[id].act = Act::Read(write);
+        }
+    }
+
+    fn thin_air(&mut self, read: &Pair<'a>, value: &Value, writer: Option<Pair<'a>>) {
+        let (mut ops, why) = match writer {
+            Some(writer) => (vec![writer.name()], "whose write had failed"),
+            None => (Vec::new(), "which nobody wrote"),
+        };
+        ops.push(read.name());
+        let key = read.key().unwrap_or("");
+        let what =
+            format!("{} #{} of {key:?} returned {}, {why}", read.f(), read.name(), shown(value));
+        self.registers.thin_air.add("thin_air", key, ops, what);
+    }
+
+    fn session(&mut self, process: Process) -> u32 {
+        *self.session_numbers.entry(process).or_insert_with(|| {
+            self.registers.sessions.push(Vec::new());
+            self.registers.sessions.len() as u32 - 1
+        })
+    }
+}

@@ -1,0 +1,68 @@
+//! The search keeps its budgets: out of one is `unknown`, with how far it got.
+
+use std::time::{Duration, Instant};
+
+use checker::budget::{Budget, peak_bytes, resident_bytes};
+use checker::history::History;
+use checker::linearizable::sequential::Sequential;
+use checker::linearizable::{Linearizable, named};
+use checker::op::{Kind, Op};
+use checker::spec::Counter;
+use checker::verdict::{CheckReport, Checker, Verdict};
+
+/// Adds of different powers of two, all open at once, and a read of a sum that needs the last of
+/// them to be guessed: every subset is a state.
+fn hard(adds: u64) -> History {
+    let mut ops = vec![];
+    let add = |at: u64| Op::invoke(at, "add").value(1_i64 << at);
+    ops.extend((0..adds).map(add));
+    let read = Op::invoke(adds, "read");
+    ops.extend([read.clone(), read.completed(Kind::Ok).value(-1)]);
+    ops.extend((0..adds).map(|at| add(at).completed(Kind::Ok)));
+    History::numbered(ops).unwrap()
+}
+
+fn unknown(report: &CheckReport, why: &str) {
+    assert_eq!(report.verdict, Verdict::Unknown, "{report:?}");
+    let reason = report.reason.as_deref().unwrap();
+    assert!(reason.contains(why), "{reason}");
+}
+
+// One test, because memory is that of the whole process.
+#[test]
+fn time_and_memory_are_kept() {
+    let history = hard(40);
+    let checkers: [Box<dyn Checker>; 2] =
+        [named("counter").unwrap(), Box::new(Sequential::new(Counter))];
+    for checker in checkers {
+        let budget = Budget { time: Some(Duration::from_millis(1500)), memory: None };
+        let start = Instant::now();
+        let report = checker.check(&history, &budget);
+        let took = start.elapsed();
+        unknown(&report, "out of time");
+        // Ten in a hundred, and what a loaded machine takes away from a thread.
+        assert!(took < Duration::from_millis(1650 + 1000), "{took:?}");
+
+        let held = resident_bytes().unwrap();
+        let bound = held + (96 << 20);
+        let report = checker.check(&history, &Budget { time: None, memory: Some(bound) });
+        unknown(&report, "out of memory");
+        let peak = peak_bytes().unwrap();
+        assert!(peak <= bound + (bound / 10), "{peak} of {bound} bytes");
+    }
+    let report = Linearizable::new(Counter)
+        .check(&hard(40), &Budget { time: Some(Duration::from_millis(50)), memory: None });
+    unknown(&report, "events were explained");
+    let report = named("counter").unwrap().check(&hard(10), &Budget::UNLIMITED);
+    assert_eq!(report.verdict, Verdict::Invalid, "{report:?}");
+}
+
+#[test]
+fn too_many_open_calls_are_unknown_and_not_a_crash() {
+    let adds = (0..5000).map(|at| Op::invoke(at, "add").value(1));
+    let read = Op::invoke(9999, "read");
+    let ops = adds.chain([read.clone(), read.completed(Kind::Ok).value(7)]);
+    let history = History::numbered(ops.collect()).unwrap();
+    let report = named("counter").unwrap().check(&history, &Budget::UNLIMITED);
+    unknown(&report, "open at once");
+}

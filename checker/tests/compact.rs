@@ -1,0 +1,266 @@
+//! The compact form holds what JSON lines hold, and hostile bytes end in an error.
+
+mod common;
+
+use checker::budget::Budget;
+use checker::formats::compact::{self, CompactError, Writer};
+use checker::generate::{SPECS, Settings, generate};
+use checker::history::History;
+use checker::linearizable::stream::check_registers;
+use checker::linearizable::{Linearizable, named};
+use checker::op::{Kind, Op, Process};
+use checker::spec::Register;
+use checker::verdict::{Checker, Verdict};
+use rand::prelude::*;
+use serde_json::{Value, json};
+
+fn packed(ops: &[Op]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    ops.iter().for_each(|op| writer.append(op).unwrap());
+    writer.finish().unwrap()
+}
+
+fn unpacked(bytes: &[u8]) -> Result<History, CompactError> {
+    compact::read(bytes, &mut Budget::UNLIMITED.start())
+}
+
+fn generated(settings: &Settings) -> Vec<Op> {
+    let mut ops = Vec::new();
+    generate(settings, |op| {
+        ops.push(op.clone());
+        Ok(())
+    })
+    .unwrap();
+    ops
+}
+
+#[test]
+fn generated_histories_survive_a_round_trip() {
+    for spec in SPECS {
+        let settings = Settings {
+            spec: spec.to_owned(),
+            ops: 5000,
+            keys: 3,
+            indeterminate: 0.02,
+            ..Settings::default()
+        };
+        let ops = generated(&settings);
+        assert_eq!(unpacked(&packed(&ops)).unwrap().ops(), ops, "{spec}");
+    }
+}
+
+/// A sound history with every field there is, present or not, in every place.
+fn anything(rng: &mut StdRng) -> Vec<Op> {
+    let mut ops: Vec<Op> = Vec::new();
+    let mut open: Vec<Op> = Vec::new();
+    let (mut time, mut next) = (0, 0);
+    for _ in 0..rng.random_range(0..60) {
+        time += [0, 1, 1000, 1 << 40][rng.random_range(0..4)];
+        let mut op = if rng.random_bool(0.1) {
+            Op::new(Process::Nemesis, Kind::Info, "kill")
+        } else if open.is_empty() || rng.random_bool(0.5) {
+            next += [1, 1 << 50][rng.random_range(0..2)];
+            Op::invoke(next, ["get", "put", "other"][rng.random_range(0..3)])
+        } else {
+            let begun = open.swap_remove(rng.random_range(0..open.len()));
+            begun.completed([Kind::Ok, Kind::Fail, Kind::Info][rng.random_range(0..3)])
+        };
+        let begins = op.kind == Kind::Invoke;
+        let put_ends = op.f == "put" && op.kind == Kind::Ok;
+        if begins && rng.random_bool(0.8) {
+            op.key = Some(["a", "b", ""][rng.random_range(0..3)].into());
+        }
+        if begins && rng.random_bool(0.2) {
+            op.context = Some(rng.random_range(0..100));
+        }
+        if !put_ends && rng.random_bool(0.5) {
+            op.value = Some(value(rng));
+        }
+        if rng.random_bool(0.2) {
+            op.error = Some(["timed out", "\u{e9}"][rng.random_range(0..2)].into());
+        }
+        if rng.random_bool(0.3) {
+            op.node = Some(["n1", "n2"][rng.random_range(0..2)].into());
+        }
+        if !begins && rng.random_bool(0.2) {
+            // A completion need not repeat them.
+            op.key = None;
+            op.context = None;
+        }
+        op.is_final = rng.random_bool(0.1);
+        if rng.random_bool(0.1) {
+            op.extra = Some(Box::new([("zone".to_owned(), value(rng))].into_iter().collect()));
+        }
+        op.time = time;
+        op.index = ops.len() as u64;
+        if begins {
+            open.push(op.clone());
+        }
+        ops.push(op);
+    }
+    ops
+}
+
+fn value(rng: &mut StdRng) -> Value {
+    match rng.random_range(0..8) {
+        0 => Value::Null,
+        1 => json!(i64::MIN),
+        2 => json!(u64::MAX),
+        3 => json!((1_i64 << 60) - 1),
+        4 => json!(-(1_i64 << 60)),
+        5 => json!(["x", { "y": 1.5 }]),
+        6 => json!("text \u{1F600}"),
+        _ => json!(rng.random_range(-3..3)),
+    }
+}
+
+#[test]
+fn every_field_survives_a_round_trip() {
+    for seed in 0..3000 {
+        let ops = anything(&mut StdRng::seed_from_u64(seed));
+        let history = unpacked(&packed(&ops)).unwrap_or_else(|error| panic!("{seed}: {error}"));
+        assert_eq!(history.ops(), ops, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_cut_short_is_read_as_far_as_it_goes() {
+    let ops = generated(&Settings { ops: 30_000, ..Settings::default() });
+    let bytes = packed(&ops);
+    for share in [0.3, 0.6, 0.999] {
+        let cut = (bytes.len() as f64 * share) as usize;
+        let history = unpacked(&bytes[..cut]).unwrap();
+        assert!(history.torn().is_some());
+        assert_eq!(history.ops(), &ops[..history.len()]);
+    }
+    for cut in 0..9 {
+        assert!(matches!(unpacked(&bytes[..cut]), Err(CompactError::Other)), "{cut}");
+    }
+    assert!(unpacked(&bytes).unwrap().torn().is_none());
+}
+
+#[test]
+fn any_damage_is_seen() {
+    let ops = generated(&Settings { ops: 300, indeterminate: 0.1, ..Settings::default() });
+    let bytes = packed(&ops);
+    let mut rng = StdRng::seed_from_u64(3);
+    for _ in 0..2000 {
+        let mut damaged = bytes.clone();
+        let at = rng.random_range(0..damaged.len());
+        damaged[at] ^= 1 << rng.random_range(0..8);
+        match unpacked(&damaged) {
+            Err(_) => {}
+            // A length that grew past the end is as if the file were cut short there.
+            Ok(history) => assert!(history.torn().is_some(), "byte {at}"),
+        }
+    }
+}
+
+/// Blocks with a right checksum and nonsense in them.
+#[test]
+fn nonsense_ends_in_an_error() {
+    let ops = generated(&Settings { ops: 100, ..Settings::default() });
+    let bytes = packed(&ops);
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut errors = 0;
+    for _ in 0..20_000 {
+        let mut damaged = bytes.clone();
+        let end = damaged.len() - 16;
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(17..end);
+            damaged[at] = rng.random();
+        }
+        let sum = crc32c::crc32c(&damaged[17..end]);
+        damaged[13..17].copy_from_slice(&sum.to_le_bytes());
+        errors += u32::from(unpacked(&damaged).is_err());
+        let _ = check_registers(|| Ok(damaged.as_slice()), &mut Budget::UNLIMITED.start());
+    }
+    assert!(errors > 10_000, "{errors}");
+}
+
+#[test]
+fn another_version_and_another_file_are_named() {
+    let mut bytes = packed(&[]);
+    assert!(compact::is_compact(&bytes));
+    assert_eq!(unpacked(&bytes).unwrap().len(), 0);
+    bytes[8] = 9;
+    let error = unpacked(&bytes).unwrap_err().to_string();
+    assert!(error.contains("version 9"), "{error}");
+    assert!(matches!(unpacked(b"{\"index\":0}\n"), Err(CompactError::Other)));
+}
+
+#[test]
+fn a_value_repeated_without_end_stays_within_the_budget() {
+    let large = Op::invoke(0, "put").value("x".repeat(100_000));
+    let mut writer = Writer::new(Vec::new()).unwrap();
+    writer.append(&large).unwrap();
+    for process in 1..20_000 {
+        writer.append(&Op { process: Process::Client(process), ..large.clone() }).unwrap();
+    }
+    let bytes = writer.finish().unwrap();
+    assert!(bytes.len() < 400_000, "{} bytes stand for 2 GB", bytes.len());
+    let held = checker::budget::resident_bytes().unwrap();
+    let budget = Budget { time: None, memory: Some(held + (200 << 20)) };
+    let error = compact::read(bytes.as_slice(), &mut budget.start()).unwrap_err();
+    assert!(matches!(error, CompactError::Budget { .. }), "{error}");
+}
+
+#[test]
+fn registers_are_judged_from_the_stream_as_from_the_history() {
+    let (mut valid, mut invalid, mut refused) = (0, 0, 0);
+    for seed in 0..600 {
+        let settings = Settings {
+            ops: 60,
+            keys: 1 + (seed % 3) as u32,
+            values: [0, 0, 0, 50][seed as usize % 4],
+            violations: seed / 2 % 2,
+            indeterminate: [0.0, 0.1][seed as usize % 2],
+            seed,
+            ..Settings::default()
+        };
+        let ops = generated(&settings);
+        let bytes = packed(&ops);
+        let streamed =
+            check_registers(|| Ok(bytes.as_slice()), &mut Budget::UNLIMITED.start()).unwrap();
+        let Some(streamed) = streamed else {
+            refused += 1;
+            continue;
+        };
+        let history = History::from_ops(ops).unwrap();
+        let whole = Linearizable::new(Register::default()).check(&history, &Budget::UNLIMITED);
+        assert_eq!(streamed.verdict, whole.verdict, "seed {seed}");
+        assert_eq!(streamed.details["calls"], history.pairs().count(), "seed {seed}");
+        match streamed.verdict {
+            Verdict::Invalid => {
+                assert!((1..=4).contains(&streamed.witness().len()), "{streamed:?}");
+                assert_eq!(streamed.reason, whole.reason, "seed {seed}");
+                invalid += 1;
+            }
+            _ => valid += 1,
+        }
+    }
+    println!("{valid} valid, {invalid} invalid, {refused} refused");
+    assert!(valid > 100 && invalid > 100 && refused > 10);
+}
+
+#[test]
+fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
+    let write = Op::invoke(0, "write").value(1);
+    let again = Op::invoke(2, "write").value(1).at(2);
+    let read = Op::invoke(1, "read").at(4);
+    let ops = |ops: &[Op]| packed(ops);
+    let check = |bytes: &[u8]| {
+        check_registers(|| Ok(bytes), &mut Budget::UNLIMITED.start()).unwrap().map(|r| r.verdict)
+    };
+    let failed = [write.clone(), write.completed(Kind::Fail).at(1)];
+    let seen = [read.clone(), read.completed(Kind::Ok).value(1).at(5)];
+    let retried = [again.clone(), again.completed(Kind::Ok).at(3)];
+    assert_eq!(check(&ops(&[&failed[..], &seen].concat())), Some(Verdict::Invalid));
+    assert_eq!(check(&ops(&[&failed[..], &retried, &seen].concat())), Some(Verdict::Valid));
+    // Two invocations of one process, which no sound history has.
+    assert_eq!(check(&ops(&[write.clone(), write.clone()])), None);
+    let report = named("register").unwrap();
+    let history = History::numbered([&failed[..], &seen].concat()).unwrap();
+    let report = report.check(&history, &Budget::UNLIMITED);
+    assert!(report.reason.unwrap().contains("only the failed op #1 wrote"));
+}

@@ -1,0 +1,142 @@
+//! Seeded bugs: what the bench has to catch. Only a build with the feature `mutants` has them; in
+//! any other [`mutated`] is a constant, and nothing of this is left.
+
+use crate::storage::{Meta, Minter};
+use crate::version::{Actor, VersionVector};
+
+/// Expands to the enum, and to the names in builds that need them.
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $mutant:ident = $name:literal,)*) => {
+        /// A seeded bug. What each does is said where it is done.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutant {
+            $($(#[$doc])* $mutant,)*
+        }
+
+        #[cfg(feature = "mutants")]
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$mutant),*];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$mutant => $name,)* }
+            }
+        }
+    };
+}
+
+mutants! {
+    /// The actor of a record made anew is that of the one that was lost.
+    ActorReused = "actor-reused",
+    /// A record that forgot goes on counting from what others know of it.
+    ForgottenGoesOn = "forgotten-goes-on",
+    /// The paper's clocks without dots.
+    PlainClocks = "plain-clocks",
+    /// A put overwrites nothing.
+    ContextIgnored = "context-ignored",
+    /// A put overwrites everything.
+    BlindOverwrite = "blind-overwrite",
+    /// The newest wall clock wins.
+    LastWriterWins = "last-writer-wins",
+    /// A merge keeps the context of what it drops.
+    MergeDropsValues = "merge-drops-values",
+    /// A put whose home is silent is coordinated once more.
+    RetryMints = "retry-mints",
+    /// Acknowledged at W-1.
+    AckBeforeW = "ack-before-w",
+    /// A host stands twice in a preference list.
+    HostTwice = "host-twice",
+    /// Fallbacks stand in under a strict quorum.
+    SloppyAsStrict = "sloppy-as-strict",
+    /// A get answers from the first reply.
+    FirstReply = "first-reply",
+    /// A coordinator does not wait for its own disk.
+    CoordinatorUnsynced = "coordinator-unsynced",
+    /// A read that fails finds nothing.
+    ErrorAsAbsent = "error-as-absent",
+    /// An amnesiac votes.
+    AmnesiacVotes = "amnesiac-votes",
+    /// Nobody waits for a disk.
+    AckUnsynced = "ack-unsynced",
+    /// A sync that failed passes for one that did not.
+    SyncErrorSwallowed = "sync-error-swallowed",
+    /// A damaged record is read as it lies.
+    DamageAccepted = "damage-accepted",
+    /// A batch is not atomic.
+    TornBatch = "torn-batch",
+    /// A write that failed is acknowledged.
+    FullDiskAcks = "full-disk-acks",
+    /// Hints do not outlive the process.
+    HintsVolatile = "hints-volatile",
+    /// A hint is removed when it is sent.
+    HintGoneAtSend = "hint-gone-at-send",
+    /// Hints found at the start are not delivered.
+    HandoffNotResumed = "handoff-not-resumed",
+    /// What is stored replaces what was there.
+    StoreOverwrites = "store-overwrites",
+    /// Hints for a target that stays down expire.
+    HintsExpire = "hints-expire",
+    /// Dots come from a node-wide counter.
+    NodeWideCounter = "node-wide-counter",
+    /// A home and its own fallback both count.
+    SlotTwice = "slot-twice",
+    /// A fallback for two slots counts twice.
+    FallbackTwice = "fallback-twice",
+    /// An acknowledgement counts whoever gave it.
+    DeadIdentityAcks = "dead-identity-acks",
+}
+
+/// The births of the mutants that have births of their own.
+pub(crate) fn mutated_birth(
+    meta: &mut Meta,
+    set: &VersionVector,
+    read: &VersionVector,
+) -> Option<Minter> {
+    let known = |actor| set.get(&actor).max(read.get(&actor));
+    let first = Actor { identity: meta.identity, birth: 0 };
+    if mutated(Mutant::ActorReused) {
+        return Some(Minter { actor: first, counter: known(first) });
+    }
+    if mutated(Mutant::NodeWideCounter) {
+        meta.births += 1;
+        return Some(Minter { actor: first, counter: meta.births - 1 });
+    }
+    if mutated(Mutant::ForgottenGoesOn) {
+        let mine = set.iter().map(|(actor, _)| actor).find(|a| a.identity == meta.identity)?;
+        return Some(Minter { actor: mine, counter: known(mine) });
+    }
+    None
+}
+
+/// Whether this seeded bug is on.
+#[cfg(not(feature = "mutants"))]
+#[must_use]
+pub const fn mutated(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use active::{activate, mutated};
+
+#[cfg(feature = "mutants")]
+mod active {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Mutant;
+
+    /// One above the active mutant's place; 0 for none.
+    static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+    /// Turns one seeded bug on for the whole process, or all of them off.
+    pub fn activate(mutant: Option<Mutant>) {
+        ACTIVE.store(mutant.map_or(0, |mutant| mutant as usize + 1), Ordering::Relaxed);
+    }
+
+    /// Whether this seeded bug is on.
+    #[must_use]
+    pub fn mutated(mutant: Mutant) -> bool {
+        ACTIVE.load(Ordering::Relaxed) == mutant as usize + 1
+    }
+}

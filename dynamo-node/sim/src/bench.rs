@@ -1,0 +1,538 @@
+//! The bare core of a whole cluster, one step at a time: nodes, disks, messages under way, timers set.
+//!
+//! It decides nothing: what happens next is a [`Step`] from outside, and what cannot happen now is
+//! refused. It keeps the host's side of the core's contract: outputs wait for what they rest on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use dynamo_protocol::mutant::{Mutant, mutated};
+use dynamo_protocol::{
+    ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Message,
+    Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Time, Timer,
+};
+use thiserror::Error;
+
+use crate::disk::Disk;
+use crate::flight::Flight;
+use crate::invariants::{Breach, Monitor};
+use crate::trace::{Cluster, Op, Step, Sync};
+
+/// What a node's wall clock shows at the start, in microseconds since the Unix epoch: far enough
+/// from zero for clocks that run behind.
+const CLOCK_START: i64 = 1_700_000_000_000_000;
+
+/// A cluster that takes steps.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    cluster: Cluster,
+    configs: Configs,
+    hosts: Vec<Host>,
+    flight: Flight,
+    now: u64,
+    cut: Vec<(NodeId, NodeId)>,
+    contexts: HashMap<RequestId, Context>,
+    monitor: Option<Box<Monitor>>,
+    effects: Vec<Effect>,
+    /// Kept from step to step for its room.
+    outbox: Outbox,
+}
+
+/// The settings of every node of a cluster: rings are costly, runs of one cluster share them.
+#[derive(Clone, Debug)]
+pub struct Configs(Arc<[Arc<Config>]>);
+
+/// A host of the cluster.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub(crate) node: Option<Node>,
+    pub(crate) disk: Disk,
+    /// Outputs, and the batch each rests on.
+    held: VecDeque<(u64, Output)>,
+    /// Running timers, each with the number of its setting.
+    timers: HashMap<Timer, u64>,
+    settings: u64,
+    offset: i64,
+    paused: bool,
+    starts: u64,
+}
+
+/// What left a host, or happened in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A message is under way, with this number.
+    Sent(u64),
+    /// A client is answered.
+    Replied(RequestId, Reply),
+    /// A timer runs; the number is that of its setting.
+    TimerSet(NodeId, Timer, u64, std::time::Duration),
+    /// Told by a node once what it rests on is durable.
+    Told(NodeId, Event),
+    /// A white-box invariant is broken.
+    Breached(Breach),
+}
+
+/// A step that cannot happen now.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StepError {
+    /// No such node.
+    #[error("{0} is no node of this cluster")]
+    NoNode(NodeId),
+    /// Not running.
+    #[error("{0} does not run")]
+    Stopped(NodeId),
+    /// Running.
+    #[error("{0} runs: crash it first")]
+    Running(NodeId),
+    /// Paused.
+    #[error("{0} is paused")]
+    Paused(NodeId),
+    /// No such message.
+    #[error("message {0} is not under way")]
+    NoMessage(u64),
+    /// A cut link.
+    #[error("message {message} cannot arrive: the link {from}->{to} is cut")]
+    Cut {
+        /// Which.
+        message: u64,
+        /// Its sender.
+        from: NodeId,
+        /// Its receiver.
+        to: NodeId,
+    },
+    /// No such timer.
+    #[error("{0} has set no timer {1:?}")]
+    NoTimer(NodeId, Timer),
+    /// Time goes on.
+    #[error("time cannot go back from {now} us to {at} us")]
+    Past {
+        /// It is now.
+        now: u64,
+        /// It was to be.
+        at: u64,
+    },
+}
+
+impl Configs {
+    /// The settings of the nodes of `cluster`.
+    ///
+    /// # Errors
+    /// If there is no such cluster.
+    pub fn new(cluster: &Cluster) -> Result<Self, ConfigError> {
+        let configs: Result<_, _> =
+            cluster.ids().map(|id| cluster.config(id).map(Arc::new)).collect();
+        configs.map(Self)
+    }
+}
+
+impl Bench {
+    /// A new cluster, none of whose nodes runs yet.
+    ///
+    /// # Errors
+    /// If there is no such cluster.
+    pub fn new(cluster: Cluster) -> Result<Self, ConfigError> {
+        Ok(Self::with_configs(cluster, Configs::new(&cluster)?))
+    }
+
+    /// The same, with settings made earlier for this very cluster.
+    #[must_use]
+    pub fn with_configs(cluster: Cluster, configs: Configs) -> Self {
+        let host = |id: NodeId| Host {
+            node: None,
+            disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))),
+            held: VecDeque::new(),
+            timers: HashMap::new(),
+            settings: 0,
+            offset: 0,
+            paused: false,
+            starts: 0,
+        };
+        Self {
+            cluster,
+            configs,
+            hosts: cluster.ids().map(host).collect(),
+            flight: Flight::default(),
+            now: 0,
+            cut: Vec::new(),
+            contexts: HashMap::new(),
+            monitor: None,
+            effects: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Checks the white-box invariants after every step from now on.
+    pub fn watch(&mut self) {
+        self.monitor = Some(Box::new(Monitor::new(&self.cluster)));
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The settings of its nodes.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// The settings any node has, but for who it is.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.configs.0[0]
+    }
+
+    /// The time of the last step.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// A host.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    #[must_use]
+    pub fn host(&self, node: NodeId) -> &Host {
+        &self.hosts[index(node)]
+    }
+
+    /// The messages under way and their numbers, in the order of sending.
+    pub fn flight(&self) -> impl Iterator<Item = (u64, &Envelope)> {
+        self.flight.iter()
+    }
+
+    /// The message of this number, if it is under way.
+    #[must_use]
+    pub fn message(&self, number: u64) -> Option<&Envelope> {
+        self.flight.get(number)
+    }
+
+    /// The number of a message that is under way; of equal ones that of the first.
+    #[must_use]
+    pub fn find(&self, envelope: &Envelope) -> Option<u64> {
+        self.flight().find(|(_, sent)| *sent == envelope).map(|(number, _)| number)
+    }
+
+    /// Whether the directed link is cut.
+    #[must_use]
+    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    /// The digest of a host.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    #[must_use]
+    pub fn digest(&self, node: NodeId) -> Digest {
+        let host = self.host(node);
+        host.disk.digest(host.node.as_ref())
+    }
+
+    /// The host that `step` will touch, if it touches one.
+    #[must_use]
+    pub fn touched(&self, step: &Step) -> Option<NodeId> {
+        match step {
+            Step::Deliver { message, .. } => self.flight.get(*message).map(|sent| sent.to),
+            _ => step.node(),
+        }
+    }
+
+    /// What happened since this was last asked, in order.
+    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// The same, for room that is used again and again: what `effects` held is dropped.
+    pub(crate) fn swap_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.clear();
+        std::mem::swap(&mut self.effects, effects);
+    }
+
+    /// Takes one step at time `at`.
+    ///
+    /// # Errors
+    /// If it cannot happen now; nothing has changed then.
+    pub fn take(&mut self, at: u64, step: &Step) -> Result<(), StepError> {
+        if at < self.now {
+            return Err(StepError::Past { now: self.now, at });
+        }
+        if let Some(node) = step.node() {
+            self.check_node(node)?;
+        }
+        self.carry_out(at, step)
+    }
+
+    fn carry_out(&mut self, at: u64, step: &Step) -> Result<(), StepError> {
+        match step {
+            Step::Start { node, incarnation } => self.start(at, *node, *incarnation)?,
+            Step::Client { node, request, op } => {
+                self.check_runs(*node)?;
+                let op = self.client_op(op);
+                self.now = at;
+                self.handle(*node, Input::Client { request: *request, op });
+            }
+            Step::Deliver { message, again } => self.deliver(at, *message, *again)?,
+            Step::Lose { message } => {
+                self.flight.take(*message).ok_or(StepError::NoMessage(*message))?;
+            }
+            Step::Timer { node, timer } => {
+                self.check_runs(*node)?;
+                let set = self.hosts[index(*node)].timers.remove(timer);
+                set.ok_or(StepError::NoTimer(*node, *timer))?;
+                self.now = at;
+                self.handle(*node, Input::Timer(*timer));
+            }
+            Step::Unreachable { node, peer } => {
+                self.check_runs(*node)?;
+                self.now = at;
+                self.handle(*node, Input::Unreachable(*peer));
+            }
+            Step::Synced { node, changes } => {
+                let disk = &mut self.hosts[index(*node)].disk;
+                disk.sync_to(disk.synced() + changes);
+                self.now = at;
+                self.release(*node);
+            }
+            Step::Crash { node, keep } => self.crash(*node, *keep)?,
+            Step::Wipe { node, identity } => self.wipe(*node, *identity)?,
+            Step::Disk { node, fault } => {
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.before_disk_fault(&self.hosts, *node, fault);
+                }
+                self.hosts[index(*node)].disk.misbehave(fault);
+            }
+            Step::Clock { node, offset } => self.hosts[index(*node)].offset = *offset,
+            Step::Cut { from, to } => {
+                if !self.is_cut(*from, *to) {
+                    self.cut.push((*from, *to));
+                }
+            }
+            Step::Heal { from, to } => self.cut.retain(|link| *link != (*from, *to)),
+            Step::Pause { node } => self.hosts[index(*node)].paused = true,
+            Step::Resume { node } => self.hosts[index(*node)].paused = false,
+        }
+        self.now = at;
+        Ok(())
+    }
+
+    fn check_node(&self, node: NodeId) -> Result<(), StepError> {
+        let known = (1..=self.cluster.nodes).contains(&node.0);
+        if known { Ok(()) } else { Err(StepError::NoNode(node)) }
+    }
+
+    fn check_runs(&self, node: NodeId) -> Result<(), StepError> {
+        self.check_node(node)?;
+        let host = self.host(node);
+        match &host.node {
+            None => Err(StepError::Stopped(node)),
+            Some(_) if host.paused => Err(StepError::Paused(node)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn start(&mut self, at: u64, node: NodeId, incarnation: u64) -> Result<(), StepError> {
+        let config = self.configs.0[index(node)].clone();
+        let host = &mut self.hosts[index(node)];
+        if host.node.is_some() {
+            return Err(StepError::Running(node));
+        }
+        host.node = Some(Node::new(config, *host.disk.meta(), incarnation));
+        host.starts += 1;
+        self.now = at;
+        self.handle(node, Input::Started);
+        Ok(())
+    }
+
+    fn client_op(&self, op: &Op) -> ClientOp {
+        let key = op.key();
+        match op {
+            Op::Get { .. } => ClientOp::Get { key },
+            Op::Put { value, read, .. } => {
+                let context = read.and_then(|read| self.contexts.get(&read));
+                let context = context.cloned().unwrap_or_default();
+                ClientOp::Put { key, context, value: value.clone() }
+            }
+        }
+    }
+
+    fn deliver(&mut self, at: u64, message: u64, again: bool) -> Result<(), StepError> {
+        let sent = self.flight.get(message).ok_or(StepError::NoMessage(message))?;
+        let (from, to) = (sent.from, sent.to);
+        self.check_runs(to)?;
+        if self.is_cut(from, to) {
+            return Err(StepError::Cut { message, from, to });
+        }
+        let sent =
+            if again { self.flight.get(message).cloned() } else { self.flight.take(message) };
+        let sent = sent.ok_or(StepError::NoMessage(message))?;
+        self.now = at;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.delivered(&sent);
+        }
+        self.handle(to, Input::Peer(sent));
+        Ok(())
+    }
+
+    fn crash(&mut self, node: NodeId, keep: u64) -> Result<(), StepError> {
+        let host = &mut self.hosts[index(node)];
+        if host.node.take().is_none() {
+            return Err(StepError::Stopped(node));
+        }
+        let before = self.monitor.is_some().then(|| host.disk.clone());
+        host.disk.crash(keep);
+        let recovered = before.is_none_or(|before| host.disk.has_recovered(&before, keep));
+        host.held.clear();
+        host.timers.clear();
+        host.paused = false;
+        if !recovered {
+            let check = "recovery-oracle";
+            let what =
+                "after a crash the disk holds what no run of whole batches leaves, or lacks \
+                        what was reported durable"
+                    .to_owned();
+            self.effects.push(Effect::Breached(Breach { check, node, what }));
+        }
+        self.sweep(node);
+        Ok(())
+    }
+
+    /// Looks for acknowledged puts that too few disks hold: after `node` crashed, or at the end.
+    pub fn sweep(&mut self, node: NodeId) {
+        if let Some(monitor) = &self.monitor {
+            monitor.sweep(&self.hosts, node, &mut self.effects);
+        }
+    }
+
+    fn wipe(&mut self, node: NodeId, identity: Identity) -> Result<(), StepError> {
+        if self.host(node).node.is_some() {
+            return Err(StepError::Running(node));
+        }
+        if let Some(monitor) = &mut self.monitor {
+            monitor.before_wipe(&self.hosts, node);
+        }
+        self.hosts[index(node)].disk.wipe(identity);
+        Ok(())
+    }
+
+    /// Hands the node an input and holds back what it wants done.
+    fn handle(&mut self, id: NodeId, input: Input) {
+        let host = &mut self.hosts[index(id)];
+        let Some(node) = &mut host.node else { return };
+        let before = host.disk.applied();
+        let wall = CLOCK_START + i64::try_from(self.now).unwrap_or(i64::MAX) + host.offset;
+        let told = self.monitor.as_deref().and_then(|monitor| monitor.note(&input));
+        self.outbox.outputs.clear();
+        node.handle(Time(wall.max(0) as u64), input, &mut host.disk, &mut self.outbox);
+        if let Some(monitor) = &mut self.monitor {
+            let breaches = &mut self.effects;
+            monitor.handled(&self.hosts, id, told, before, &self.outbox.outputs, breaches);
+        }
+        let host = &mut self.hosts[index(id)];
+        let mut rests_on = host.disk.applied();
+        if mutated(Mutant::AckUnsynced)
+            || mutated(Mutant::CoordinatorUnsynced) && self.outbox.outputs.iter().all(is_no_vote)
+        {
+            rests_on = 0;
+        }
+        host.held.extend(self.outbox.outputs.drain(..).map(|output| (rests_on, output)));
+        if self.cluster.sync == Sync::EachStep {
+            host.disk.sync_to(rests_on);
+        }
+        self.release(id);
+    }
+
+    /// Lets out what rests on nothing that is not durable.
+    fn release(&mut self, id: NodeId) {
+        loop {
+            let host = &mut self.hosts[index(id)];
+            let durable = host.disk.synced();
+            if host.held.front().is_none_or(|(batch, _)| *batch > durable) {
+                return;
+            }
+            let Some((_, output)) = host.held.pop_front() else { return };
+            self.let_out(id, output);
+        }
+    }
+
+    fn let_out(&mut self, id: NodeId, output: Output) {
+        let host = &mut self.hosts[index(id)];
+        match output {
+            Output::Send(envelope) => self.effects.push(Effect::Sent(self.flight.send(envelope))),
+            Output::Reply(request, reply) => {
+                if let Reply::Got { context, .. } = &reply {
+                    self.contexts.insert(request, context.clone());
+                }
+                self.effects.push(Effect::Replied(request, reply));
+            }
+            Output::SetTimer(timer, after) => {
+                host.settings += 1;
+                host.timers.insert(timer, host.settings);
+                self.effects.push(Effect::TimerSet(id, timer, host.settings, after));
+            }
+            Output::CancelTimer(timer) => {
+                host.timers.remove(&timer);
+            }
+            Output::Event(event) => {
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.told(&self.hosts, id, &event, &mut self.effects);
+                }
+                self.effects.push(Effect::Told(id, event));
+            }
+        }
+    }
+}
+
+impl Host {
+    /// The node, if its process runs.
+    #[must_use]
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
+    }
+
+    /// Its disk.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Whether its process stands still.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// How often it was started.
+    #[must_use]
+    pub fn starts(&self) -> u64 {
+        self.starts
+    }
+
+    /// Whether the timer runs, and was not set again since setting `setting`.
+    #[must_use]
+    pub fn timer_is(&self, timer: &Timer, setting: u64) -> bool {
+        self.timers.get(timer) == Some(&setting)
+    }
+
+    /// The running timers, in order.
+    #[must_use]
+    pub fn timers(&self) -> Vec<Timer> {
+        let mut timers: Vec<_> = self.timers.keys().copied().collect();
+        timers.sort_unstable();
+        timers
+    }
+}
+
+/// Whether it is no replica's word to another node.
+fn is_no_vote(output: &Output) -> bool {
+    let Output::Send(envelope) = output else { return true };
+    !matches!(envelope.message, Message::Stored { .. })
+}
+
+/// Where a node's host stands in a list of all of them.
+pub(crate) fn index(node: NodeId) -> usize {
+    usize::from(node.0) - 1
+}

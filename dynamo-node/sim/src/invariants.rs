@@ -1,0 +1,367 @@
+//! White-box invariants: what must hold inside a cluster after every step, one function each.
+//!
+//! They look only at the host a step touched, and at the disks of those that should hold what it
+//! acknowledged. What a monitor knows beside the cluster is what every put had read and minted.
+//!
+//! | check | what | from |
+//! |---|---|---|
+//! | `dots-unique` | no event is minted twice | design decision 2 |
+//! | `dots-closed` | a record that mints has seen all earlier events of its actor | design decision 2 |
+//! | `minted-once` | no operation becomes two events | decision 8 |
+//! | `record-forgets` | what a record has seen it never unsees | decision 3 |
+//! | `no-dominated-sibling` | no live version was read by the writer of another | paper, 4.4 |
+//! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | decision 6 |
+//! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
+//! | `recovery-oracle` | a crash leaves a run of whole batches, with all that was reported durable | contract, 2 |
+//! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use dynamo_protocol::{
+    ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output, Place,
+    Record, Role, Siblings, VersionVector,
+};
+
+use crate::bench::{Effect, Host, index};
+use crate::disk::{Changed, DiskFault};
+use crate::trace::Cluster;
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which: a name of the module's table.
+    pub check: &'static str,
+    /// Where.
+    pub node: NodeId,
+    /// How, in a sentence.
+    pub what: String,
+}
+
+/// What is known of a cluster beside its state.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitor {
+    w: usize,
+    keys: HashMap<Key, Puts>,
+    dots: HashSet<Dot>,
+    written: HashSet<(Key, Bytes)>,
+    operations: HashMap<OpId, (Key, usize)>,
+    /// By hearer and speaker: the identity the speaker was last known under.
+    heard: HashMap<(NodeId, NodeId), Identity>,
+}
+
+/// The puts of one key.
+#[derive(Clone, Debug)]
+struct Puts {
+    homes: Vec<NodeId>,
+    puts: Vec<Put>,
+    by_dot: HashMap<Dot, usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Put {
+    dot: Dot,
+    /// What its client had read.
+    read: VersionVector,
+    value: Option<Bytes>,
+    acknowledged: bool,
+    /// How many disks were lost that held it.
+    lost: usize,
+}
+
+/// What an input says of the put it may become.
+pub(crate) struct Noted {
+    key: Key,
+    read: VersionVector,
+    value: Option<Bytes>,
+}
+
+impl Monitor {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
+        Self {
+            w: cluster.w,
+            keys: HashMap::new(),
+            dots: HashSet::new(),
+            written: HashSet::new(),
+            operations: HashMap::new(),
+            heard: HashMap::new(),
+        }
+    }
+
+    /// Called before a node takes an input.
+    pub(crate) fn note(&self, input: &Input) -> Option<Noted> {
+        let op = match input {
+            Input::Client { op, .. } => op,
+            Input::Peer(Envelope { message: Message::Forward { request, .. }, .. }) => request,
+            _ => return None,
+        };
+        let ClientOp::Put { key, context, value } = op else { return None };
+        Some(Noted { key: key.clone(), read: context.0.clone(), value: value.clone() })
+    }
+
+    /// Called before a message is handed in.
+    pub(crate) fn delivered(&mut self, sent: &Envelope) {
+        self.heard.insert((sent.to, sent.from), sent.identity);
+    }
+
+    /// Called after a node took an input, before anything of it is durable. `batch` is the last
+    /// batch of its disk before that.
+    pub(crate) fn handled(
+        &mut self,
+        hosts: &[Host],
+        id: NodeId,
+        noted: Option<Noted>,
+        batch: u64,
+        outputs: &[Output],
+        breaches: &mut Vec<Effect>,
+    ) {
+        let mut breach = |check, what| {
+            breaches.push(Effect::Breached(Breach { check, node: id, what }));
+        };
+        let disk = &hosts[index(id)].disk;
+        if disk.applied() == batch {
+            return;
+        }
+        if let Some(noted) = noted {
+            let minted = outputs.iter().filter_map(|output| match output {
+                Output::Event(Event::Minted { op, dot: Some(dot) }) => Some((*op, *dot)),
+                _ => None,
+            });
+            for (op, dot) in minted {
+                let at = disk.changed_since(batch).find(|changed| changed.place.key == noted.key);
+                dots_closed(at, dot, &mut breach);
+                self.enter(hosts, op, dot, &noted);
+            }
+        }
+        for changed in disk.changed_since(batch) {
+            record_forgets(changed, &mut breach);
+            self.no_dominated_sibling(changed, &mut breach);
+            if let (Role::Hint(target), Some(before), None) =
+                (changed.place.role, changed.before, changed.now)
+            {
+                self.hint_accounting(hosts, id, target, &changed.place.key, before, &mut breach);
+                self.copies_kept(hosts, &changed.place.key, &mut breach);
+            }
+        }
+    }
+
+    fn enter(&mut self, hosts: &[Host], op: OpId, dot: Dot, noted: &Noted) {
+        let puts = self.keys.entry(noted.key.clone()).or_insert_with(|| {
+            let config = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.config());
+            let homes = config.map(|config| config.preference_list(&noted.key).0);
+            Puts {
+                homes: homes.unwrap_or_default().to_vec(),
+                puts: Vec::new(),
+                by_dot: HashMap::new(),
+            }
+        });
+        let place = puts.puts.len();
+        puts.by_dot.insert(dot, place);
+        let Noted { read, value, .. } = noted;
+        let (read, value) = (read.clone(), value.clone());
+        puts.puts.push(Put { dot, read, value, acknowledged: false, lost: 0 });
+        self.operations.insert(op, (noted.key.clone(), place));
+    }
+
+    /// A mint is durable: from now on others may hear of it. One that a crash undid before may come
+    /// again, since nobody did.
+    fn minted(&mut self, op: OpId, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
+        if !self.dots.insert(dot) {
+            breach("dots-unique", format!("{dot} is minted a second time"));
+        }
+        let put = self.operations.get(&op).and_then(|(key, at)| {
+            let value = self.keys.get(key)?.puts[*at].value.clone()?;
+            Some((key.clone(), value))
+        });
+        let Some((key, value)) = put else { return };
+        if !self.written.insert((key.clone(), value.clone())) {
+            let value = value.escape_ascii();
+            breach("minted-once", format!("{value} of {key} becomes a second event, {dot}"));
+        }
+    }
+
+    fn no_dominated_sibling(
+        &self,
+        changed: Changed<'_>,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Some(Record { set: Siblings::Dotted(set), .. }) = changed.now else { return };
+        let [_, _, ..] = set.versions() else { return };
+        let Some(puts) = self.keys.get(&changed.place.key) else { return };
+        for above in set.versions() {
+            let Some(put) = puts.by_dot.get(&above.dot).map(|at| &puts.puts[*at]) else { continue };
+            let below = set.versions().iter().find(|below| put.read.contains(&below.dot));
+            if let Some(below) = below {
+                let (above, below, place) = (above.dot, below.dot, changed.place);
+                let what = format!("{place:?} keeps {below} beside {above}, whose writer read it");
+                breach("no-dominated-sibling", what);
+            }
+        }
+    }
+
+    fn hint_accounting(
+        &self,
+        hosts: &[Host],
+        id: NodeId,
+        target: NodeId,
+        key: &Key,
+        hint: &Record,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let disk = &hosts[index(target)].disk;
+        let kept = disk.durable(&Place::home(key.clone()));
+        let covered = kept.is_some_and(|record| record.set.covers(&hint.set));
+        // A target whose disk was lost after it acknowledged: nobody had told the holder.
+        let unheard = self.heard.get(&(id, target)) != Some(&disk.meta().identity);
+        if !covered && !unheard {
+            let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
+            let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
+            breach("hint-accounting", what);
+        }
+    }
+
+    fn copies_kept(
+        &self,
+        hosts: &[Host],
+        key: &Key,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Some(puts) = self.keys.get(key) else { return };
+        for put in puts.puts.iter().filter(|put| put.acknowledged) {
+            let copies = puts.copies(hosts, key, &put.dot);
+            if copies + put.lost < self.w {
+                let (dot, lost, w) = (put.dot, put.lost, self.w);
+                let what = format!(
+                    "{dot} of {key} was acknowledged at W = {w} and is on {copies} disks; {lost} \
+                     that held it were lost"
+                );
+                breach("copies-kept", what);
+            }
+        }
+    }
+
+    /// Called when a node tells an event, all it rests on being durable.
+    pub(crate) fn told(
+        &mut self,
+        hosts: &[Host],
+        id: NodeId,
+        event: &Event,
+        breaches: &mut Vec<Effect>,
+    ) {
+        let mut breach = |check, what| {
+            breaches.push(Effect::Breached(Breach { check, node: id, what }));
+        };
+        match event {
+            Event::Minted { op, dot: Some(dot) } => self.minted(*op, *dot, &mut breach),
+            Event::Acknowledged { op, holders } => {
+                self.acknowledged(hosts, *op, holders, &mut |what| breach("copies-at-ack", what));
+            }
+            _ => {}
+        }
+    }
+
+    fn acknowledged(
+        &mut self,
+        hosts: &[Host],
+        op: OpId,
+        holders: &[NodeId],
+        breach: &mut impl FnMut(String),
+    ) {
+        let distinct: HashSet<_> = holders.iter().collect();
+        if distinct.len() < self.w {
+            breach(format!("a put is acknowledged at W = {}, held by {holders:?}", self.w));
+        }
+        let Some((key, at)) = self.operations.remove(&op) else { return };
+        let Some(puts) = self.keys.get_mut(&key) else { return };
+        puts.puts[at].acknowledged = true;
+        let (dot, lost) = (puts.puts[at].dot, puts.puts[at].lost);
+        let copies = puts.copies(hosts, &key, &dot);
+        if copies + lost < self.w {
+            let w = self.w;
+            breach(format!(
+                "{dot} of {key} is acknowledged at W = {w} and durable on {copies} hosts; {lost} \
+                 disks that held it were lost"
+            ));
+        }
+    }
+
+    /// Called before a disk is emptied.
+    pub(crate) fn before_wipe(&mut self, hosts: &[Host], node: NodeId) {
+        let host = &hosts[index(node)];
+        for (key, puts) in &mut self.keys {
+            for at in 0..puts.puts.len() {
+                let held = puts.holds(host, key, &puts.puts[at].dot);
+                puts.puts[at].lost += usize::from(held);
+            }
+        }
+    }
+
+    /// Called before a disk misbehaves.
+    pub(crate) fn before_disk_fault(&mut self, hosts: &[Host], node: NodeId, fault: &DiskFault) {
+        let DiskFault::Damage(role, key) = fault else { return };
+        let Some(puts) = self.keys.get_mut(key) else { return };
+        let place = Place { role: *role, key: key.clone() };
+        // Durable or not: what is synced afterwards is damaged already.
+        let Some(record) = hosts[index(node)].disk.present(&place) else { return };
+        for put in &mut puts.puts {
+            put.lost += usize::from(covers(record, &put.dot));
+        }
+    }
+
+    /// Every acknowledged put of every key: after a crash, and at the end.
+    pub(crate) fn sweep(&self, hosts: &[Host], node: NodeId, breaches: &mut Vec<Effect>) {
+        let mut keys: Vec<_> = self.keys.keys().collect();
+        keys.sort_unstable();
+        for key in keys {
+            self.copies_kept(hosts, key, &mut |check, what| {
+                breaches.push(Effect::Breached(Breach { check, node, what }));
+            });
+        }
+    }
+}
+
+impl Puts {
+    /// How many hosts would hold or cover the event after a power cut now.
+    fn copies(&self, hosts: &[Host], key: &Key, dot: &Dot) -> usize {
+        hosts.iter().filter(|host| self.holds(host, key, dot)).count()
+    }
+
+    fn holds(&self, host: &Host, key: &Key, dot: &Dot) -> bool {
+        let home = host.disk.durable(&Place::home(key.clone()));
+        home.is_some_and(|record| covers(record, dot))
+            || host.disk.durable_hints(key, &self.homes).any(|record| covers(record, dot))
+    }
+}
+
+fn covers(record: &Record, dot: &Dot) -> bool {
+    matches!(&record.set, Siblings::Dotted(set) if set.context().contains(dot))
+}
+
+fn dots_closed(at: Option<Changed<'_>>, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
+    let seen = at.and_then(|changed| match &changed.before?.set {
+        Siblings::Dotted(set) => Some(set.context().get(&dot.actor)),
+        Siblings::Plain(_) => None,
+    });
+    let seen = seen.unwrap_or(0);
+    if seen + 1 != dot.counter {
+        let what =
+            format!("{dot} is minted from a record that has seen {seen} events of its actor");
+        breach("dots-closed", what);
+    }
+}
+
+fn record_forgets(changed: Changed<'_>, breach: &mut impl FnMut(&'static str, String)) {
+    let (Some(before), Some(now)) = (changed.before, changed.now) else { return };
+    let (Siblings::Dotted(old), Siblings::Dotted(new)) = (&before.set, &now.set) else { return };
+    if !new.context().covers(old.context()) {
+        let (place, old, new) = (changed.place, old.context(), new.context());
+        breach("record-forgets", format!("{place:?} had seen {old} and now has seen {new}"));
+    }
+    let gone = new.versions().iter().find(|version| {
+        old.context().contains(&version.dot) && !old.versions().iter().any(|v| v.dot == version.dot)
+    });
+    if let Some(version) = gone {
+        let (place, dot) = (changed.place, version.dot);
+        breach("record-forgets", format!("{place:?} had {dot} overwritten and holds it again"));
+    }
+}

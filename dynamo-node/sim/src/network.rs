@@ -1,0 +1,143 @@
+//! Links: when what is sent arrives, and whether.
+
+use dynamo_protocol::NodeId;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::bench::index;
+
+/// How all links behave, unless a fault makes one worse. Times are microseconds, shares are of a
+/// million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The least time a message takes.
+    pub latency: u64,
+    /// What chance adds to it at most.
+    pub jitter: u64,
+    /// Messages that never arrive.
+    pub loss: u32,
+    /// Messages that arrive twice.
+    pub duplicate: u32,
+    /// Messages that others may overtake, by as much as [`Network::late`].
+    pub reorder: u32,
+    /// What chance adds to a message that others may overtake.
+    pub late: u64,
+    /// A cut link holds what is sent, as a stream does, and does not lose it.
+    pub cut_holds: bool,
+    /// Peers of a process that ends are told that its links broke.
+    pub tells: bool,
+}
+
+/// What a fault adds to one directed link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Microseconds, always.
+    pub delay: u64,
+    /// Microseconds, at most.
+    pub jitter: u64,
+    /// Of a million messages so many are lost.
+    pub loss: u32,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Lost,
+    Arrives(u64),
+    Twice(u64, u64),
+}
+
+#[derive(Clone, Debug)]
+struct Link {
+    shape: Shape,
+    /// When the last message that keeps the order arrives.
+    last: u64,
+    /// Messages held by a cut.
+    held: Vec<u64>,
+}
+
+/// Every directed link.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    pub(crate) network: Network,
+    nodes: usize,
+    links: Vec<Link>,
+}
+
+impl Network {
+    /// A quiet local network of streams: ordered, nothing lost.
+    #[must_use]
+    pub fn quiet() -> Self {
+        Self {
+            latency: 80,
+            jitter: 120,
+            loss: 0,
+            duplicate: 0,
+            reorder: 0,
+            late: 0,
+            cut_holds: true,
+            tells: true,
+        }
+    }
+}
+
+impl Links {
+    pub(crate) fn new(network: Network, nodes: u16) -> Self {
+        let nodes = usize::from(nodes);
+        let link = Link { shape: Shape::default(), last: 0, held: Vec::new() };
+        Self { network, nodes, links: vec![link; nodes * nodes] }
+    }
+
+    fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
+        &mut self.links[index(from) * self.nodes + index(to)]
+    }
+
+    pub(crate) fn shape(&mut self, from: NodeId, to: NodeId, shape: Shape) {
+        self.link(from, to).shape = shape;
+    }
+
+    pub(crate) fn shape_of(&self, from: NodeId, to: NodeId) -> Shape {
+        self.links[index(from) * self.nodes + index(to)].shape
+    }
+
+    pub(crate) fn hold(&mut self, from: NodeId, to: NodeId, message: u64) {
+        self.link(from, to).held.push(message);
+    }
+
+    pub(crate) fn let_go(&mut self, from: NodeId, to: NodeId) -> Vec<u64> {
+        std::mem::take(&mut self.link(from, to).held)
+    }
+
+    pub(crate) fn fate(
+        &mut self,
+        now: u64,
+        from: NodeId,
+        to: NodeId,
+        rng: &mut ChaCha8Rng,
+    ) -> Fate {
+        let network = self.network;
+        let link = self.link(from, to);
+        let lost = network.loss + link.shape.loss;
+        if chance(rng, lost) {
+            return Fate::Lost;
+        }
+        let least = network.latency + link.shape.delay;
+        let most = network.jitter + link.shape.jitter;
+        let mut at = now + least + rng.random_range(0..=most);
+        if chance(rng, network.reorder) {
+            at += rng.random_range(0..=network.late);
+        } else {
+            at = at.max(link.last);
+            link.last = at;
+        }
+        if chance(rng, network.duplicate) {
+            return Fate::Twice(at, at + rng.random_range(0..=network.late.max(network.jitter)));
+        }
+        Fate::Arrives(at)
+    }
+}
+
+fn chance(rng: &mut ChaCha8Rng, of_a_million: u32) -> bool {
+    // No number is drawn where none is needed: it costs, and this is asked for every message.
+    of_a_million > 0 && rng.random_range(0..1_000_000) < of_a_million
+}

@@ -1,0 +1,514 @@
+//! Traces: what happened to a cluster, step by step, as JSON.
+//!
+//! One format for a path of the model, a shrunk seed of the simulator, and a scenario written by
+//! hand. A [`Trace`] is a cluster and the steps it takes, each with the digest of the touched host
+//! after it; whoever replays it compares them.
+//!
+//! To make one, take the steps through a [`Recorder`]: it carries them out on the bare core and
+//! notes the digests.
+//!
+//! ```
+//! use dynamo_sim::trace::{Cluster, Op, Recorder, Step};
+//! use dynamo_protocol::{NodeId, RequestId};
+//!
+//! let mut recorder = Recorder::new(Cluster::new(3, [3, 2, 2]))?;
+//! for id in 1..=3 {
+//!     recorder.take(Step::Start { node: NodeId(id), incarnation: u64::from(id) })?;
+//! }
+//! let node = NodeId(1);
+//! let op = Op::Put { key: "k".into(), value: Some("v".into()), read: None };
+//! recorder.take(Step::Client { node, request: RequestId(1), op })?;
+//! // What is under way has numbers, in the order of sending. A model that holds the message itself
+//! // finds its number with `recorder.bench().find(&envelope)`.
+//! let store = recorder.bench().flight().next().expect("the put was sent to the other homes").0;
+//! recorder.take(Step::Deliver { message: store, again: false })?;
+//! let trace = recorder.finish("one put, one copy");
+//! dynamo_sim::replay::on_core(&trace)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use bytes::Bytes;
+use dynamo_protocol::{
+    Config, ConfigError, Digest, Identity, Key, Limits, Member, NodeId, Quorum, ReadMode,
+    RequestId, Timer, Timing, Versioning,
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::bench::{Bench, StepError};
+use crate::disk::DiskFault;
+
+/// The format this build reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// A cluster and what happens to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trace {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// What it shows, in a few words.
+    pub name: String,
+    /// What it is to be seen to break, if anything: the name of a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// The seeded bug it needs, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+    /// Where the final phase begins, if the trace has one: its reads tell what was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<Closing>,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What happens, in order.
+    pub steps: Vec<Entry>,
+}
+
+/// The final phase of a run, once everything is healed and at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Before this request the homes' own replicas are looked at.
+    pub homes: RequestId,
+    /// From this request on gets are final: they have to show all that was kept.
+    pub finals: RequestId,
+}
+
+/// A cluster: what all nodes agree on. Its nodes are 1 to `nodes`; the genesis identity of a node's
+/// directory is its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// How many nodes.
+    pub nodes: u16,
+    /// Virtual nodes of each.
+    pub tokens: u16,
+    /// Homes of a key.
+    pub n: usize,
+    /// Slots a get waits for.
+    pub r: usize,
+    /// Slots a put waits for.
+    pub w: usize,
+    /// Whether fallbacks stand in.
+    #[serde(default = "sloppy")]
+    pub quorum: Quorum,
+    /// How versions are told apart.
+    #[serde(default = "dotted")]
+    pub versioning: Versioning,
+    /// Plain or atomic gets.
+    #[serde(default = "plain")]
+    pub read: ReadMode,
+    /// What puts are refused for.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How long nodes wait. A replay fires timers when the trace says so.
+    #[serde(default)]
+    pub timing: Timing,
+    /// When changes become durable.
+    #[serde(default)]
+    pub sync: Sync,
+}
+
+/// When a host's changes become durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// With the step that makes them: its outputs go out at once.
+    #[default]
+    EachStep,
+    /// With a later [`Step::Synced`]: outputs are held until then.
+    Explicit,
+}
+
+/// One step, when it happened, and what it left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Virtual time, in microseconds since the start; never goes back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub at: u64,
+    /// What happens.
+    #[serde(rename = "do")]
+    pub step: Step,
+    /// Of the host it happens to, afterwards. A hand-written trace may leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Step {
+    /// The node's process starts on what its disk holds.
+    Start {
+        /// Which.
+        node: NodeId,
+        /// No other start of any node has the same.
+        incarnation: u64,
+    },
+    /// A client asks.
+    Client {
+        /// Whom.
+        node: NodeId,
+        /// Names the request, and its answer, in the whole trace.
+        request: RequestId,
+        /// What.
+        op: Op,
+    },
+    /// A message arrives.
+    Deliver {
+        /// Which: messages are numbered from 0 in the order in which they were sent.
+        message: u64,
+        /// It stays under way, to arrive again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+    },
+    /// A message is lost. One that never arrives need not be said to be.
+    Lose {
+        /// Which.
+        message: u64,
+    },
+    /// A timer runs out.
+    Timer {
+        /// Whose.
+        node: NodeId,
+        /// Which.
+        timer: Timer,
+    },
+    /// A node hears that a link broke.
+    Unreachable {
+        /// Who hears it.
+        node: NodeId,
+        /// The other end.
+        peer: NodeId,
+    },
+    /// The disk has synced: outputs that rest on nothing later go out.
+    Synced {
+        /// Whose.
+        node: NodeId,
+        /// How many of the changes not yet durable, oldest first.
+        changes: u64,
+    },
+    /// The process ends at once; of what was not durable some may be gone.
+    Crash {
+        /// Whose.
+        node: NodeId,
+        /// How many of the changes not yet durable survive, oldest first.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        keep: u64,
+    },
+    /// The disk of a stopped node is emptied.
+    Wipe {
+        /// Whose.
+        node: NodeId,
+        /// Of the new directory: no other ever had it.
+        identity: Identity,
+    },
+    /// The disk misbehaves.
+    Disk {
+        /// Whose.
+        node: NodeId,
+        /// How.
+        fault: DiskFault,
+    },
+    /// The wall clock is off from now on.
+    Clock {
+        /// Whose.
+        node: NodeId,
+        /// By so many microseconds.
+        offset: i64,
+    },
+    /// Nothing arrives on this directed link from now on.
+    Cut {
+        /// Who sends.
+        from: NodeId,
+        /// Who does not hear it.
+        to: NodeId,
+    },
+    /// The directed link works again.
+    Heal {
+        /// Who sends.
+        from: NodeId,
+        /// Who hears it again.
+        to: NodeId,
+    },
+    /// The process stands still.
+    Pause {
+        /// Whose.
+        node: NodeId,
+    },
+    /// It goes on.
+    Resume {
+        /// Whose.
+        node: NodeId,
+    },
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Op {
+    /// All versions of a key.
+    Get {
+        /// The key.
+        #[serde(with = "text")]
+        key: Bytes,
+    },
+    /// A new version.
+    Put {
+        /// The key.
+        #[serde(with = "text")]
+        key: Bytes,
+        /// What to write; none deletes.
+        #[serde(default, with = "text::option", skip_serializing_if = "Option::is_none")]
+        value: Option<Bytes>,
+        /// The get whose answer's context goes with it. One that was not answered gives none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<RequestId>,
+    },
+}
+
+/// A trace that cannot be read.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// Not JSON, or not of this shape.
+    #[error("not a trace: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// Of another format.
+    #[error("schema {0}: this build reads schema {SCHEMA}")]
+    Schema(u32),
+}
+
+impl Trace {
+    /// Reads a trace.
+    ///
+    /// # Errors
+    /// If it is not one, or of another schema.
+    pub fn parse(text: &str) -> Result<Self, TraceError> {
+        let trace: Self = serde_json::from_str(text)?;
+        if trace.schema == SCHEMA { Ok(trace) } else { Err(TraceError::Schema(trace.schema)) }
+    }
+
+    /// The trace as JSON, one step a line.
+    ///
+    /// # Panics
+    /// Never: a trace is plain data.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        fn json(value: &impl Serialize) -> String {
+            serde_json::to_string(value).expect("a trace is plain data")
+        }
+        let mut text = format!("{{\"schema\":{},\"name\":{}", self.schema, json(&self.name));
+        for (name, value) in [("check", &self.check), ("mutant", &self.mutant)] {
+            if let Some(value) = value {
+                text += &format!(",\"{name}\":{}", json(value));
+            }
+        }
+        if let Some(closing) = &self.closing {
+            text += &format!(",\"closing\":{}", json(closing));
+        }
+        text += &format!(",\n\"cluster\":{},\n\"steps\":[", json(&self.cluster));
+        for (index, entry) in self.steps.iter().enumerate() {
+            text += if index == 0 { "\n" } else { ",\n" };
+            text += &json(entry);
+        }
+        text += "\n]}\n";
+        text
+    }
+}
+
+impl Cluster {
+    /// So many nodes and N, R, W; everything else at its default.
+    #[must_use]
+    pub fn new(nodes: u16, [n, r, w]: [usize; 3]) -> Self {
+        Self {
+            nodes,
+            tokens: 8,
+            n,
+            r,
+            w,
+            quorum: Quorum::Sloppy,
+            versioning: Versioning::Dotted,
+            read: ReadMode::Plain,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            sync: Sync::EachStep,
+        }
+    }
+
+    /// Its nodes.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (1..=self.nodes).map(NodeId)
+    }
+
+    /// The settings of its node `me`.
+    ///
+    /// # Errors
+    /// If there is no such cluster.
+    pub fn config(&self, me: NodeId) -> Result<Config, ConfigError> {
+        let members = self.ids().map(|id| Member { id, tokens: self.tokens }).collect();
+        let mut config = Config::new(me, members, [self.n, self.r, self.w])?;
+        config.quorum = self.quorum;
+        config.versioning = self.versioning;
+        config.read = self.read;
+        config.limits = self.limits;
+        config.timing = self.timing;
+        Ok(config)
+    }
+}
+
+impl Step {
+    /// The host it happens to; none for what happens to links and messages alone.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeId> {
+        match self {
+            Self::Start { node, .. }
+            | Self::Client { node, .. }
+            | Self::Timer { node, .. }
+            | Self::Unreachable { node, .. }
+            | Self::Synced { node, .. }
+            | Self::Crash { node, .. }
+            | Self::Wipe { node, .. }
+            | Self::Disk { node, .. }
+            | Self::Clock { node, .. }
+            | Self::Pause { node }
+            | Self::Resume { node } => Some(*node),
+            Self::Deliver { .. } | Self::Lose { .. } | Self::Cut { .. } | Self::Heal { .. } => None,
+        }
+    }
+}
+
+impl Op {
+    /// The key it is about.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Get { key } | Self::Put { key, .. } => Key(key.clone()),
+        }
+    }
+}
+
+/// Carries out steps on the bare core and makes a trace of them.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    bench: Bench,
+    entries: Vec<Entry>,
+}
+
+impl Recorder {
+    /// On a new cluster, none of whose nodes runs yet.
+    ///
+    /// # Errors
+    /// If there is no such cluster.
+    pub fn new(cluster: Cluster) -> Result<Self, ConfigError> {
+        Ok(Self { bench: Bench::new(cluster)?, entries: Vec::new() })
+    }
+
+    /// Takes a step at the time of the last one.
+    ///
+    /// # Errors
+    /// If it cannot happen now; it is not recorded then.
+    pub fn take(&mut self, step: Step) -> Result<(), StepError> {
+        let at = self.bench.now();
+        self.take_at(at, step)
+    }
+
+    /// Takes a step at a later time.
+    ///
+    /// # Errors
+    /// If it cannot happen now; it is not recorded then.
+    pub fn take_at(&mut self, at: u64, step: Step) -> Result<(), StepError> {
+        let touched = self.bench.touched(&step);
+        self.bench.take(at, &step)?;
+        let digest = touched.map(|node| self.bench.digest(node));
+        self.entries.push(Entry { at, step, digest });
+        Ok(())
+    }
+
+    /// The cluster as it is now.
+    #[must_use]
+    pub fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
+    /// The trace.
+    #[must_use]
+    pub fn finish(self, name: impl Into<String>) -> Trace {
+        let cluster = *self.bench.cluster();
+        let (name, steps) = (name.into(), self.entries);
+        Trace { schema: SCHEMA, name, check: None, mutant: None, closing: None, cluster, steps }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn sloppy() -> Quorum {
+    Quorum::Sloppy
+}
+
+fn dotted() -> Versioning {
+    Versioning::Dotted
+}
+
+fn plain() -> ReadMode {
+    ReadMode::Plain
+}
+
+/// Bytes as text: as they are where they are UTF-8, else `0x` and hexadecimal digits.
+mod text {
+    use std::fmt::Write;
+
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !text.starts_with("0x") => to.serialize_str(text),
+            _ => {
+                let mut text = String::from("0x");
+                for byte in bytes {
+                    let _ = write!(text, "{byte:02x}");
+                }
+                to.serialize_str(&text)
+            }
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(from)?;
+        let Some(digits) = text.strip_prefix("0x") else { return Ok(text.into()) };
+        let pairs = digits.as_bytes().chunks(2).map(|pair| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        let bytes: Option<Vec<_>> = pairs.collect();
+        let bytes = bytes.ok_or_else(|| D::Error::custom("after 0x come pairs of digits"))?;
+        Ok(bytes.into())
+    }
+
+    pub(super) mod option {
+        use super::{Bytes, Deserialize, Deserializer, Serializer};
+
+        #[derive(Deserialize)]
+        struct Text(#[serde(with = "super")] Bytes);
+
+        #[allow(clippy::ref_option, reason = "the signature serde asks for")]
+        pub(in super::super) fn serialize<S: Serializer>(
+            bytes: &Option<Bytes>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match bytes {
+                Some(bytes) => super::serialize(bytes, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<Bytes>, D::Error> {
+            Ok(Option::<Text>::deserialize(from)?.map(|text| text.0))
+        }
+    }
+}

@@ -1,0 +1,698 @@
+//! A cluster under virtual time: draws from a seed when each thing happens, and lets it happen.
+//!
+//! The seed, the settings and the calls made are all a run depends on. Time stands still between
+//! calls; [`World::next`] moves it.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap};
+
+use dynamo_protocol::mutant::{Mutant, mutated};
+use dynamo_protocol::{Digest, Event, Identity, NodeId, Place, Reply, RequestId, Timer};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::bench::{Bench, Configs, Effect, index};
+use crate::disk::DiskFault;
+use crate::invariants::Breach;
+use crate::network::{Fate, Links, Network, Shape};
+use crate::trace::{Closing, Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};
+
+/// Between a client and its node, each way, in microseconds.
+const CLIENT_LATENCY: u64 = 60;
+/// After a process ended by itself, until its supervisor starts it again, in microseconds.
+const RESTART: u64 = 300_000;
+/// A sync of a disk that is well, in microseconds: group commit on a common solid-state disk.
+const QUICK_SYNC: u64 = 130;
+/// Identities of directories made in a run begin here: genesis identities are the nodes' numbers.
+const FIRST_IDENTITY: u64 = 1 << 32;
+/// More breaches than these are not kept: one is enough to fail a run.
+const MOST_BREACHES: usize = 20;
+
+/// What a client hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// From the node.
+    Reply(Reply),
+    /// Nobody listens there: the request was never received.
+    NotConnected,
+    /// The connection broke with the request open: nobody knows.
+    Broken,
+}
+
+/// How a world behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The cluster; its changes become durable when the simulated disks say so.
+    pub cluster: Cluster,
+    /// Its links.
+    pub network: Network,
+    /// A sync takes from so many microseconds to three times as many.
+    pub sync: u64,
+}
+
+/// What nodes did, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// Hints that became durable.
+    pub hints_stored: u64,
+    /// Hints whose target has them.
+    pub hints_delivered: u64,
+    /// Stale homes found by gets.
+    pub read_repairs: u64,
+    /// Requests sent on to a home.
+    pub forwarded: u64,
+    /// Messages thrown away.
+    pub discarded: u64,
+    /// Records that could not be used.
+    pub store_failures: u64,
+}
+
+/// A cluster under virtual time.
+#[derive(Clone, Debug)]
+pub struct World {
+    bench: Bench,
+    links: Links,
+    settings: Settings,
+    rng: ChaCha8Rng,
+    now: u64,
+    queue: BinaryHeap<Reverse<Due>>,
+    scheduled: u64,
+    hosts: Vec<Outside>,
+    requests: HashMap<RequestId, NodeId>,
+    answer: Option<(RequestId, Answer)>,
+    next_request: u64,
+    next_incarnation: u64,
+    next_identity: u64,
+    /// Messages that are to arrive once more.
+    twice: Vec<u64>,
+    effects: Vec<Effect>,
+    breaches: Vec<(u64, Breach)>,
+    mechanisms: Mechanisms,
+    events: u64,
+    hash: u64,
+    entries: Option<Vec<Entry>>,
+    closing: Option<Closing>,
+}
+
+/// What the world knows of a host beside the bench.
+#[derive(Clone, Debug, Default)]
+struct Outside {
+    /// The batch a running sync covers.
+    syncing: Option<u64>,
+    /// Syncs take so many times as long.
+    slowness: u64,
+    sync_fails: bool,
+    /// What comes due while the process stands still.
+    backlog: Vec<What>,
+}
+
+/// What comes due, by time and then by the order of scheduling.
+#[derive(Clone, Debug)]
+struct Due {
+    at: u64,
+    order: u64,
+    what: What,
+}
+
+/// What can come due. `life` is the start of the process it is meant for.
+#[derive(Clone, Debug)]
+enum What {
+    Arrive { message: u64 },
+    Timer { node: NodeId, life: u64, timer: Timer, setting: u64 },
+    Synced { node: NodeId, life: u64 },
+    Unreachable { node: NodeId, life: u64, peer: NodeId },
+    Client { node: NodeId, request: RequestId, op: Op },
+    Answer { request: RequestId, answer: Answer },
+    Restart { node: NodeId },
+}
+
+impl World {
+    /// A cluster whose nodes are about to start.
+    ///
+    /// # Panics
+    /// If `configs` are not those of the cluster.
+    #[must_use]
+    pub fn new(settings: Settings, configs: Configs, seed: u64) -> Self {
+        let cluster = Cluster { sync: Sync::Explicit, ..settings.cluster };
+        let mut world = Self {
+            bench: Bench::with_configs(cluster, configs),
+            links: Links::new(settings.network, cluster.nodes),
+            settings,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            now: 0,
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            hosts: vec![Outside { slowness: 1, ..Outside::default() }; usize::from(cluster.nodes)],
+            requests: HashMap::new(),
+            answer: None,
+            next_request: 0,
+            next_incarnation: 0,
+            next_identity: FIRST_IDENTITY,
+            twice: Vec::new(),
+            effects: Vec::new(),
+            breaches: Vec::new(),
+            mechanisms: Mechanisms::default(),
+            events: 0,
+            hash: 0,
+            entries: None,
+            closing: None,
+        };
+        world.bench.watch();
+        for node in cluster.ids() {
+            world.schedule(0, What::Restart { node });
+        }
+        world
+    }
+
+    /// Keeps every step from now on; to be called before the first.
+    pub fn record(&mut self) {
+        self.entries = Some(Vec::new());
+    }
+
+    /// The steps kept, as a trace.
+    pub fn take_trace(&mut self, name: &str) -> Option<Trace> {
+        let steps = self.entries.take()?;
+        let cluster = *self.bench.cluster();
+        let name = name.to_owned();
+        let (check, mutant, closing) = (None, None, self.closing);
+        Some(Trace { schema: SCHEMA, name, check, mutant, closing, cluster, steps })
+    }
+
+    /// The homes' own replicas are looked at now.
+    pub fn mark_homes(&mut self) {
+        let next = RequestId(self.next_request + 1);
+        self.closing = Some(Closing { homes: next, finals: RequestId(u64::MAX) });
+    }
+
+    /// All further gets are final.
+    pub fn mark_finals(&mut self) {
+        if let Some(closing) = &mut self.closing {
+            closing.finals = RequestId(self.next_request + 1);
+        }
+    }
+
+    /// The cluster's state.
+    #[must_use]
+    pub fn bench(&self) -> &Bench {
+        &self.bench
+    }
+
+    /// Microseconds since the start.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// How many steps were taken.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// What nodes did so far.
+    #[must_use]
+    pub fn mechanisms(&self) -> &Mechanisms {
+        &self.mechanisms
+    }
+
+    /// The invariants broken so far, and when.
+    #[must_use]
+    pub fn breaches(&self) -> &[(u64, Breach)] {
+        &self.breaches
+    }
+
+    /// Of everything that has happened, in order, and of every host's state: equal in every
+    /// process that was given the same seed, settings and calls.
+    #[must_use]
+    pub fn event_hash(&self) -> Digest {
+        let hosts: Vec<_> = self.bench.cluster().ids().map(|id| self.bench.digest(id)).collect();
+        Digest::of(&(self.hash, self.events, self.now, hosts))
+    }
+
+    /// A client asks `node`; the answer comes from [`World::next`] some time, or never.
+    pub fn ask(&mut self, node: NodeId, op: Op) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        self.schedule(CLIENT_LATENCY, What::Client { node, request, op });
+        request
+    }
+
+    /// Lets time go on until a client is answered, or until `limit`.
+    pub fn next(&mut self, limit: u64) -> Option<(RequestId, Answer)> {
+        loop {
+            if let Some(answer) = self.answer.take() {
+                return Some(answer);
+            }
+            if self.queue.peek().is_none_or(|Reverse(due)| due.at > limit) {
+                self.now = self.now.max(limit);
+                return None;
+            }
+            let Reverse(due) = self.queue.pop()?;
+            self.now = due.at;
+            self.happen(due.what);
+        }
+    }
+
+    fn schedule(&mut self, after: u64, what: What) {
+        self.schedule_at(self.now + after, what);
+    }
+
+    fn schedule_at(&mut self, at: u64, what: What) {
+        self.scheduled += 1;
+        self.queue.push(Reverse(Due { at, order: self.scheduled, what }));
+    }
+
+    fn happen(&mut self, what: What) {
+        if let Some(node) = self.standing_still(&what) {
+            return self.hosts[index(node)].backlog.push(what);
+        }
+        match what {
+            What::Arrive { message } => self.arrive(message),
+            What::Timer { node, life, timer, setting } => {
+                let host = self.bench.host(node);
+                if host.starts() == life && host.timer_is(&timer, setting) {
+                    self.take(Step::Timer { node, timer });
+                }
+            }
+            What::Synced { node, life } if self.lives(node, life) => self.synced(node),
+            What::Unreachable { node, life, peer } if self.lives(node, life) => {
+                self.take(Step::Unreachable { node, peer });
+            }
+            What::Synced { .. } | What::Unreachable { .. } => {}
+            What::Client { node, request, op } => {
+                if self.bench.host(node).node().is_some() {
+                    self.requests.insert(request, node);
+                    self.take(Step::Client { node, request, op });
+                } else {
+                    self.answer(request, Answer::NotConnected);
+                }
+            }
+            What::Answer { request, answer } => self.answer = Some((request, answer)),
+            What::Restart { node } => self.start(node),
+        }
+    }
+
+    /// The paused process that this is for, if it is for one.
+    fn standing_still(&self, what: &What) -> Option<NodeId> {
+        let node = match what {
+            What::Arrive { message } => self.bench.message(*message)?.to,
+            What::Timer { node, .. }
+            | What::Synced { node, .. }
+            | What::Unreachable { node, .. }
+            | What::Client { node, .. } => *node,
+            What::Answer { .. } | What::Restart { .. } => return None,
+        };
+        self.bench.host(node).is_paused().then_some(node)
+    }
+
+    fn lives(&self, node: NodeId, life: u64) -> bool {
+        let host = self.bench.host(node);
+        host.node().is_some() && host.starts() == life
+    }
+
+    fn arrive(&mut self, message: u64) {
+        let Some(sent) = self.bench.message(message) else { return };
+        let (from, to) = (sent.from, sent.to);
+        if self.bench.is_cut(from, to) {
+            if self.links.network.cut_holds {
+                self.links.hold(from, to, message);
+            } else {
+                self.lose(message);
+            }
+        } else if self.bench.host(to).node().is_none() {
+            self.lose(message);
+            self.tell_unreachable(from, to);
+        } else {
+            let copy = self.twice.iter().position(|twice| *twice == message);
+            let again = copy.map(|copy| self.twice.swap_remove(copy)).is_some();
+            self.take(Step::Deliver { message, again });
+        }
+    }
+
+    fn lose(&mut self, message: u64) {
+        self.twice.retain(|twice| *twice != message);
+        self.take(Step::Lose { message });
+    }
+
+    fn tell_unreachable(&mut self, node: NodeId, peer: NodeId) {
+        let host = self.bench.host(node);
+        if self.links.network.tells && host.node().is_some() {
+            let life = host.starts();
+            let after = self.settings.network.latency;
+            self.schedule(after, What::Unreachable { node, life, peer });
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.schedule(CLIENT_LATENCY, What::Answer { request, answer });
+    }
+
+    /// Takes a step and sees to what follows from it.
+    fn take(&mut self, step: Step) {
+        self.mix(&step);
+        let touched = self.bench.touched(&step);
+        if let Err(why) = self.bench.take(self.now, &step) {
+            panic!("a world takes only steps that can happen: {step:?}: {why}");
+        }
+        self.events += 1;
+        if let Some(entries) = &mut self.entries {
+            let digest = touched.map(|node| self.bench.digest(node));
+            entries.push(Entry { at: self.now, step, digest });
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        self.bench.swap_effects(&mut effects);
+        for effect in effects.drain(..) {
+            self.follow(effect);
+        }
+        self.effects = effects;
+        if let Some(node) = touched {
+            self.begin_sync(node);
+        }
+    }
+
+    fn follow(&mut self, effect: Effect) {
+        match effect {
+            Effect::Sent(message) => self.sent(message),
+            Effect::Replied(request, reply) => {
+                if self.requests.remove(&request).is_some() {
+                    self.answer(request, Answer::Reply(reply));
+                }
+            }
+            Effect::TimerSet(node, timer, setting, after) => {
+                let life = self.bench.host(node).starts();
+                let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                self.schedule(after, What::Timer { node, life, timer, setting });
+            }
+            Effect::Told(_, event) => self.mechanisms.count(&event),
+            Effect::Breached(breach) => {
+                if self.breaches.len() < MOST_BREACHES {
+                    self.breaches.push((self.now, breach));
+                }
+            }
+        }
+    }
+
+    fn sent(&mut self, message: u64) {
+        let Some(sent) = self.bench.message(message) else { return };
+        let (from, to) = (sent.from, sent.to);
+        match self.links.fate(self.now, from, to, &mut self.rng) {
+            Fate::Lost => self.lose(message),
+            Fate::Arrives(at) => self.schedule_at(at, What::Arrive { message }),
+            Fate::Twice(first, second) => {
+                self.twice.push(message);
+                self.schedule_at(first, What::Arrive { message });
+                self.schedule_at(second, What::Arrive { message });
+            }
+        }
+    }
+
+    /// One sync at a time: what is applied while it runs waits for the next (group commit).
+    fn begin_sync(&mut self, node: NodeId) {
+        let host = self.bench.host(node);
+        let outside = &mut self.hosts[index(node)];
+        let disk = host.disk();
+        if outside.syncing.is_some() || disk.applied() == disk.synced() || host.node().is_none() {
+            return;
+        }
+        outside.syncing = Some(disk.applied());
+        let life = host.starts();
+        let least = self.settings.sync * outside.slowness;
+        let after = least + self.rng.random_range(0..=2 * least);
+        self.schedule(after, What::Synced { node, life });
+    }
+
+    fn synced(&mut self, node: NodeId) {
+        let outside = &mut self.hosts[index(node)];
+        let Some(batch) = outside.syncing.take() else { return };
+        let fails = std::mem::take(&mut outside.sync_fails);
+        if fails && mutated(Mutant::SyncErrorSwallowed) {
+            self.take(Step::Disk { node, fault: DiskFault::LoseSyncs(1) });
+        } else if fails {
+            // The host's side of the contract: what could not be made durable ends the process.
+            self.end(node, 0);
+            return self.schedule(RESTART, What::Restart { node });
+        }
+        let changes = batch.saturating_sub(self.bench.host(node).disk().synced());
+        self.take(Step::Synced { node, changes });
+    }
+
+    /// Mixes a step into the hash of everything that happened.
+    fn mix(&mut self, step: &Step) {
+        let (kind, number) = match step {
+            Step::Start { incarnation, .. } => (1, *incarnation),
+            Step::Client { request, .. } => (2, request.0),
+            Step::Deliver { message, again } => (3, message << 1 | u64::from(*again)),
+            Step::Lose { message } => (4, *message),
+            Step::Timer { timer, .. } => (5, Digest::of(timer).0),
+            Step::Unreachable { peer, .. } => (6, u64::from(peer.0)),
+            Step::Synced { changes, .. } => (7, *changes),
+            Step::Crash { keep, .. } => (8, *keep),
+            Step::Wipe { identity, .. } => (9, identity.0),
+            Step::Disk { .. } => (10, 0),
+            Step::Clock { offset, .. } => (11, offset.cast_unsigned()),
+            Step::Cut { from, to } => (12, u64::from(from.0) << 16 | u64::from(to.0)),
+            Step::Heal { from, to } => (13, u64::from(from.0) << 16 | u64::from(to.0)),
+            Step::Pause { .. } => (14, 0),
+            Step::Resume { .. } => (15, 0),
+        };
+        let node = step.node().map_or(0, |node| u64::from(node.0));
+        for part in [self.now, kind << 32 | node, number] {
+            // The finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+            let mut mixed = self.hash.wrapping_add(part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            self.hash = mixed ^ mixed >> 31;
+        }
+    }
+}
+
+/// Faults.
+impl World {
+    /// Whether the process of `node` runs, if only paused.
+    #[must_use]
+    pub fn runs(&self, node: NodeId) -> bool {
+        self.bench.host(node).node().is_some()
+    }
+
+    /// Ends the process; the system may yet write what it had not synced.
+    pub fn kill(&mut self, node: NodeId) {
+        let disk = self.bench.host(node).disk();
+        let keep = self.rng.random_range(0..=disk.applied() - disk.synced());
+        self.end(node, keep);
+    }
+
+    /// Cuts the power of a host: what was not synced is gone, or all but some of the oldest.
+    pub fn power_cut(&mut self, node: NodeId) {
+        let disk = self.bench.host(node).disk();
+        let unsynced = disk.applied() - disk.synced();
+        let keep = if self.rng.random() { 0 } else { self.rng.random_range(0..=unsynced) };
+        self.end(node, keep);
+    }
+
+    fn end(&mut self, node: NodeId, keep: u64) {
+        if !self.runs(node) {
+            return;
+        }
+        self.take(Step::Crash { node, keep });
+        let outside = &mut self.hosts[index(node)];
+        outside.syncing = None;
+        let backlog = std::mem::take(&mut outside.backlog);
+        for what in backlog {
+            self.happen(what);
+        }
+        let mut open: Vec<_> = self.requests.iter().filter(|entry| *entry.1 == node).collect();
+        open.sort_unstable();
+        for request in open.into_iter().map(|entry| *entry.0).collect::<Vec<_>>() {
+            self.requests.remove(&request);
+            self.answer(request, Answer::Broken);
+        }
+        for peer in self.bench.cluster().ids().filter(|peer| *peer != node) {
+            self.tell_unreachable(peer, node);
+        }
+    }
+
+    /// Starts the process again on what its disk holds.
+    pub fn start(&mut self, node: NodeId) {
+        if !self.runs(node) {
+            self.next_incarnation += 1;
+            self.take(Step::Start { node, incarnation: self.next_incarnation });
+        }
+    }
+
+    /// Ends the process and empties its disk.
+    pub fn wipe(&mut self, node: NodeId) {
+        self.kill(node);
+        self.next_identity += 1;
+        self.take(Step::Wipe { node, identity: Identity(self.next_identity) });
+    }
+
+    /// The process stands still.
+    pub fn pause(&mut self, node: NodeId) {
+        if self.runs(node) {
+            self.take(Step::Pause { node });
+        }
+    }
+
+    /// It goes on, with all that came for it meanwhile.
+    pub fn resume(&mut self, node: NodeId) {
+        if self.bench.host(node).is_paused() {
+            self.take(Step::Resume { node });
+            for what in std::mem::take(&mut self.hosts[index(node)].backlog) {
+                self.schedule(0, what);
+            }
+        }
+    }
+
+    /// What `from` sends does not reach `to` from now on.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        if !self.bench.is_cut(from, to) {
+            self.take(Step::Cut { from, to });
+        }
+    }
+
+    /// It does again; what the link held arrives.
+    pub fn heal(&mut self, from: NodeId, to: NodeId) {
+        if self.bench.is_cut(from, to) {
+            self.take(Step::Heal { from, to });
+            for message in self.links.let_go(from, to) {
+                self.schedule(self.settings.network.latency, What::Arrive { message });
+            }
+        }
+    }
+
+    /// Makes a link worse than the network is, or as it was.
+    pub fn shape(&mut self, from: NodeId, to: NodeId, shape: Shape) {
+        self.links.shape(from, to, shape);
+    }
+
+    /// What a fault adds to a link now.
+    #[must_use]
+    pub fn shape_of(&self, from: NodeId, to: NodeId) -> Shape {
+        self.links.shape_of(from, to)
+    }
+
+    /// Sets how far a node's wall clock is off, in microseconds.
+    pub fn clock(&mut self, node: NodeId, offset: i64) {
+        self.take(Step::Clock { node, offset });
+    }
+
+    /// The disk misbehaves.
+    pub fn disk(&mut self, node: NodeId, fault: DiskFault) {
+        self.take(Step::Disk { node, fault });
+    }
+
+    /// A record of the node's disk is damaged, if it has any; says which.
+    pub fn damage(&mut self, node: NodeId) -> Option<Place> {
+        let disk = self.bench.host(node).disk();
+        let count = disk.records().count();
+        let at = self.rng.random_range(0..count.max(1));
+        let place = self.bench.host(node).disk().records().nth(at)?.0.clone();
+        let fault = DiskFault::Damage(place.role, place.key.clone());
+        self.take(Step::Disk { node, fault });
+        Some(place)
+    }
+
+    /// The next sync fails: the process ends and is started again.
+    pub fn fail_sync(&mut self, node: NodeId) {
+        self.hosts[index(node)].sync_fails = true;
+    }
+
+    /// Syncs of the node's disk take so many times as long.
+    pub fn slow_disk(&mut self, node: NodeId, times: u64) {
+        self.hosts[index(node)].slowness = times.max(1);
+    }
+
+    /// Links, disks and clocks are well again and quick, and every process runs. What nodes hold of
+    /// that is up to them. A network slower than nodes' patience would not be: they would go on
+    /// holding each other down, and a sloppy get may then be answered by fallbacks alone.
+    pub fn mend(&mut self) {
+        self.links.network = Network { tells: self.links.network.tells, ..Network::quiet() };
+        self.settings.sync = self.settings.sync.min(QUICK_SYNC);
+        for node in self.bench.cluster().ids() {
+            self.hosts[index(node)].sync_fails = false;
+            self.slow_disk(node, 1);
+            self.disk(node, DiskFault::Mend);
+            self.clock(node, 0);
+            self.resume(node);
+            self.start(node);
+            for peer in self.bench.cluster().ids().filter(|peer| *peer != node) {
+                self.heal(node, peer);
+                self.shape(node, peer, Shape::default());
+            }
+        }
+    }
+
+    /// Whether every process runs and holds no other down, and no hint and no operation is left.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.unrest().is_none()
+    }
+
+    /// What keeps the cluster from being quiet. Hints that are damaged do not: they are lost.
+    #[must_use]
+    pub fn unrest(&self) -> Option<String> {
+        self.bench.cluster().ids().find_map(|id| {
+            let host = self.bench.host(id);
+            let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
+            if let Some(peer) = node.held_down().next() {
+                return Some(format!("{id} holds {peer} down"));
+            }
+            match (host.disk().hints_left(), node.open_operations()) {
+                (0, 0) => None,
+                (hints, open) => {
+                    Some(format!("{id} holds {hints} hints and has {open} operations open"))
+                }
+            }
+        })
+    }
+
+    /// Looks for acknowledged puts that too few disks hold.
+    pub fn sweep(&mut self) {
+        self.bench.sweep(NodeId(1));
+        let mut effects = std::mem::take(&mut self.effects);
+        self.bench.swap_effects(&mut effects);
+        for effect in effects.drain(..) {
+            self.follow(effect);
+        }
+        self.effects = effects;
+    }
+}
+
+impl Mechanisms {
+    fn count(&mut self, event: &Event) {
+        match event {
+            Event::HintStored(_) => self.hints_stored += 1,
+            Event::HintDelivered(_) => self.hints_delivered += 1,
+            Event::ReadRepair(_) => self.read_repairs += 1,
+            Event::ForwardedTo(_) => self.forwarded += 1,
+            Event::Discarded(..) => self.discarded += 1,
+            Event::StoreFailed(..) => self.store_failures += 1,
+            Event::Coordinating { .. }
+            | Event::Minted { .. }
+            | Event::Acknowledged { .. }
+            | Event::Down(_)
+            | Event::Up(_) => {}
+        }
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}

@@ -1,0 +1,215 @@
+//! Whole clusters under virtual time, driven by small clients that get and put, and by faults of
+//! every kind: nothing that must hold may break, and a seed must reproduce its run.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Reply, RequestId};
+use dynamo_sim::disk::DiskFault;
+use dynamo_sim::network::{Network, Shape};
+use dynamo_sim::trace::{Cluster, Op, Trace};
+use dynamo_sim::world::{Answer, Settings};
+use dynamo_sim::{Configs, World, replay};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+const SECOND: u64 = 1_000_000;
+
+fn settings(cluster: Cluster, seed: u64) -> Settings {
+    let mut network = Network::quiet();
+    if seed % 2 == 1 {
+        network = Network {
+            loss: 10_000,
+            reorder: 200_000,
+            late: 2_000,
+            cut_holds: seed % 4 == 1,
+            tells: seed % 8 < 4,
+            ..network
+        };
+    }
+    Settings { cluster, network, sync: 100 }
+}
+
+/// Clients that get a key and put it with what they read, or without.
+struct Clients {
+    rng: ChaCha8Rng,
+    open: HashMap<RequestId, (String, bool)>,
+    written: u64,
+    acknowledged: u64,
+}
+
+impl Clients {
+    fn new(seed: u64) -> Self {
+        let rng = ChaCha8Rng::seed_from_u64(seed ^ 0xc11e);
+        Self { rng, open: HashMap::new(), written: 0, acknowledged: 0 }
+    }
+
+    fn begin(&mut self, world: &mut World) {
+        let key = format!("k{}", self.rng.random_range(0..4));
+        let node = NodeId(self.rng.random_range(1..=world.bench().cluster().nodes));
+        if self.rng.random_ratio(1, 4) {
+            self.put(world, node, key, None);
+        } else {
+            let request = world.ask(node, Op::Get { key: key.clone().into() });
+            self.open.insert(request, (key, true));
+        }
+    }
+
+    fn put(&mut self, world: &mut World, node: NodeId, key: String, read: Option<RequestId>) {
+        self.written += 1;
+        let value = Some(format!("v{}", self.written).into());
+        let request = world.ask(node, Op::Put { key: key.clone().into(), value, read });
+        self.open.insert(request, (key, false));
+    }
+
+    fn answered(&mut self, world: &mut World, request: RequestId, answer: &Answer) {
+        let Some((key, was_get)) = self.open.remove(&request) else { return };
+        match answer {
+            Answer::Reply(Reply::Got { .. }) if was_get => {
+                let node = NodeId(self.rng.random_range(1..=world.bench().cluster().nodes));
+                self.put(world, node, key, Some(request));
+            }
+            Answer::Reply(Reply::Done) => self.acknowledged += 1,
+            _ => {}
+        }
+    }
+
+    fn run_until(&mut self, world: &mut World, until: u64) {
+        while world.now() < until {
+            let next = until.min(world.now() + 10_000);
+            while let Some((request, answer)) = world.next(next) {
+                self.answered(world, request, &answer);
+            }
+            self.begin(world);
+        }
+    }
+}
+
+/// One fault after another, at most `wipes` of them wipes.
+fn trouble(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) {
+    let nodes = world.bench().cluster().nodes;
+    let node = NodeId(rng.random_range(1..=nodes));
+    let peer = NodeId(rng.random_range(1..=nodes));
+    match rng.random_range(0..12) {
+        0 | 1 => world.kill(node),
+        2 => world.bench().cluster().ids().for_each(|node| world.power_cut(node)),
+        3 => world.pause(node),
+        4 | 5 if node != peer => world.cut(node, peer),
+        6 => world.bench().cluster().ids().filter(|peer| *peer != node).for_each(|peer| {
+            world.cut(node, peer);
+            world.cut(peer, node);
+        }),
+        7 if *wipes > 0 => {
+            *wipes -= 1;
+            world.wipe(node);
+        }
+        8 => world.disk(node, DiskFault::WritesFail(DiskFault::FOR_GOOD)),
+        9 => world.disk(node, DiskFault::ReadsFail(3)),
+        10 => world.fail_sync(node),
+        11 if node != peer => {
+            world.shape(node, peer, Shape { delay: 150_000, jitter: 50_000, loss: 100_000 });
+        }
+        _ => world.clock(node, rng.random_range(-SECOND.cast_signed()..SECOND.cast_signed())),
+    }
+}
+
+fn run(cluster: Cluster, seed: u64, wipes: u32, record: bool) -> (World, Clients) {
+    let configs = Configs::new(&cluster).unwrap();
+    let mut world = World::new(settings(cluster, seed), configs, seed);
+    if record {
+        world.record();
+    }
+    let mut clients = Clients::new(seed);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfa17);
+    let mut wipes = wipes;
+    for round in 1..=8 {
+        clients.run_until(&mut world, round * SECOND - SECOND / 2);
+        for _ in 0..rng.random_range(0..4) {
+            trouble(&mut world, &mut rng, &mut wipes);
+        }
+        clients.run_until(&mut world, round * SECOND);
+        if rng.random() {
+            world.mend();
+        }
+    }
+    world.mend();
+    for _ in 0..200 {
+        if world.is_quiet() {
+            break;
+        }
+        let until = world.now() + SECOND / 10;
+        while world.next(until).is_some() {}
+    }
+    (world, clients)
+}
+
+fn check(cluster: Cluster, wipes: u32, seeds: std::ops::Range<u64>) {
+    let mut mechanisms = (0, 0);
+    for seed in seeds {
+        let (mut world, clients) = run(cluster, seed, wipes, false);
+        world.sweep();
+        assert_eq!(world.breaches(), [], "seed {seed}");
+        assert_eq!(world.unrest(), None, "seed {seed}");
+        assert!(clients.acknowledged > 20, "seed {seed}: {}", clients.acknowledged);
+        mechanisms.0 += world.mechanisms().hints_delivered;
+        mechanisms.1 += world.mechanisms().read_repairs;
+    }
+    assert!(mechanisms.1 > 0, "nothing was ever repaired");
+    assert!(cluster.quorum == Quorum::Strict || mechanisms.0 > 0, "no hint was ever delivered");
+}
+
+#[test]
+fn a_sloppy_cluster_keeps_its_promises_through_every_fault() {
+    check(Cluster::new(5, [3, 2, 2]), 1, 0..60);
+}
+
+#[test]
+fn a_strict_cluster_keeps_its_promises_through_every_fault() {
+    check(Cluster { quorum: Quorum::Strict, ..Cluster::new(4, [3, 2, 2]) }, 1, 0..40);
+}
+
+#[test]
+fn a_wide_cluster_with_atomic_gets_keeps_its_promises_through_every_fault() {
+    check(Cluster { read: ReadMode::Atomic, ..Cluster::new(7, [5, 3, 3]) }, 2, 0..40);
+}
+
+#[test]
+fn what_a_world_did_replays_to_the_same_states() {
+    for seed in 0..6 {
+        let (mut world, _) = run(Cluster::new(5, [3, 2, 2]), seed, 1, true);
+        let trace = world.take_trace("a run").unwrap();
+        let trace = Trace::parse(&trace.to_json()).unwrap();
+        let replayed = replay::on_core(&trace).unwrap();
+        assert!(replayed.steps > 2000 && replayed.compared > 1000, "{replayed:?}");
+        assert_eq!(replay::on_sim(&trace).unwrap(), replayed);
+    }
+}
+
+/// Not a test of its own: what the next one runs in other processes.
+#[test]
+fn a_seed_prints_its_hash() {
+    let Ok(seed) = std::env::var("DYNAMO_SIM_TEST_SEED") else { return };
+    let (world, _) = run(Cluster::new(5, [3, 2, 2]), seed.parse().unwrap(), 1, false);
+    println!("hash={}", world.event_hash());
+}
+
+#[test]
+fn a_seed_reproduces_its_run_in_another_process() {
+    let hash_elsewhere = |seed: u64| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_seed_prints_its_hash", "--nocapture"])
+            .env("DYNAMO_SIM_TEST_SEED", seed.to_string())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find_map(|line| Some(line.split_once("hash=")?.1.to_owned())).unwrap()
+    };
+    let hashes: BTreeMap<_, _> = (1..4).map(|seed| (hash_elsewhere(seed), seed)).collect();
+    assert_eq!(hashes.len(), 3, "seeds differ");
+    for (hash, seed) in hashes {
+        assert_eq!(hash_elsewhere(seed), hash, "seed {seed}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Records of a node's life: its settings, a snapshot of its store, then every step: the time, the
+//! input, the errors its storage gave, and the outputs. [`replay`] runs a record through the core again
+//! and compares.
+//!
+//! A record is one file of frames, appended to as the node runs:
+//! `length (u32), postcard(Frame), crc32c of that (u32)`, little endian. A node that is killed leaves
+//! a last frame that is cut short; replay stops there.
+
+mod replay;
+mod watch;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use dynamo_protocol::{
+    Config, ConfigError, Input, Limits, Member, Meta, Node, NodeId, Outbox, Output, Place, Quorum,
+    ReadMode, Record, Store, StoreError, Time, Timing, Versioning,
+};
+use serde::{Deserialize, Serialize};
+
+pub use replay::{Difference, ReplayError, Replayed, replay, replay_file};
+use watch::Watched;
+
+/// How the name of a record ends.
+const EXTENSION: &str = "record";
+
+/// What a record is made of: one [`Frame::Start`], any number of [`Frame::Stored`], then steps.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Frame {
+    Start(Start),
+    /// A record that lay in the store at the start.
+    Stored(Place, Record),
+    Step(Step),
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Start {
+    settings: Settings,
+    meta: Meta,
+    incarnation: u64,
+}
+
+/// One call of `handle`.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Step {
+    now: u64,
+    input: Input,
+    /// Which calls of the store failed, counted within the step, and how.
+    errors: Vec<(u32, StoreError)>,
+    outputs: Vec<Output>,
+}
+
+/// What makes a [`Config`].
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Settings {
+    me: NodeId,
+    quorums: [usize; 3],
+    quorum: Quorum,
+    versioning: Versioning,
+    read: ReadMode,
+    limits: Limits,
+    timing: Timing,
+    members: Vec<Member>,
+}
+
+/// The number that stands for [`Frame::Step`] in a frame.
+const STEP: u8 = 2;
+
+/// Writes a record.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    file: BufWriter<File>,
+    path: PathBuf,
+    frame: Vec<u8>,
+    /// Set when a write failed: what would follow makes no sense without it.
+    broken: bool,
+}
+
+impl Recorder {
+    /// Begins a record in `folder`, for a start of a node on `meta` under `incarnation`.
+    pub(crate) fn create(
+        folder: &Path,
+        config: &Config,
+        meta: Meta,
+        incarnation: u64,
+    ) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        // Sorted by name, the records of one node are sorted by time.
+        let micros = since.map_or(0, |since| since.as_micros());
+        let name = format!("{}-{micros:020}-{incarnation:016x}.{EXTENSION}", config.me);
+        let path = folder.join(name);
+        let file = BufWriter::new(File::create_new(&path)?);
+        let mut recorder = Self { file, path, frame: Vec::new(), broken: false };
+        let settings = Settings::of(config);
+        recorder.write(&Frame::Start(Start { settings, meta, incarnation }));
+        Ok(recorder)
+    }
+
+    /// A record of the store as it is at the start.
+    pub(crate) fn stored(&mut self, place: Place, record: Record) {
+        self.write(&Frame::Stored(place, record));
+    }
+
+    /// Takes a step of `node` and records it.
+    pub(crate) fn step<S: Store>(
+        &mut self,
+        node: &mut Node,
+        now: Time,
+        input: Input,
+        store: &mut S,
+        outbox: &mut Outbox,
+    ) {
+        let before = outbox.outputs.len();
+        let frame = std::mem::take(&mut self.frame);
+        // The fields of a `Step` one after the other are a `Step`: the input is gone when the outputs come.
+        let mut frame = extend(frame, &(STEP, now.0, &input));
+        let mut watched = Watched::new(store);
+        node.handle(now, input, &mut watched, outbox);
+        frame = extend(frame, &(watched.into_errors(), &outbox.outputs[before..]));
+        self.append(frame);
+    }
+
+    /// Hands what was recorded to the system, so that it survives the process.
+    pub(crate) fn flush(&mut self) {
+        if !self.broken {
+            let flushed = self.file.flush();
+            self.check(flushed);
+        }
+    }
+
+    fn write(&mut self, frame: &Frame) {
+        let buffer = std::mem::take(&mut self.frame);
+        self.append(extend(buffer, frame));
+    }
+
+    fn append(&mut self, mut frame: Vec<u8>) {
+        if !self.broken {
+            let written = write_frame(&mut self.file, &frame);
+            self.check(written);
+        }
+        frame.clear();
+        self.frame = frame;
+    }
+
+    /// A node does not end because its record does.
+    fn check(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.broken = true;
+            tracing::error!(path = %self.path.display(), %error, "the record ends here");
+        }
+    }
+}
+
+fn extend<T: Serialize>(buffer: Vec<u8>, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, buffer).expect("inputs and outputs serialise")
+}
+
+fn write_frame(file: &mut impl Write, frame: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    file.write_all(&length.to_le_bytes())?;
+    file.write_all(frame)?;
+    file.write_all(&crc32c::crc32c(frame).to_le_bytes())
+}
+
+impl Settings {
+    fn of(config: &Config) -> Self {
+        Self {
+            me: config.me,
+            quorums: [config.n, config.r, config.w],
+            quorum: config.quorum,
+            versioning: config.versioning,
+            read: config.read,
+            limits: config.limits,
+            timing: config.timing,
+            members: config.members().to_vec(),
+        }
+    }
+
+    fn into_config(self) -> Result<Config, ConfigError> {
+        let mut config = Config::new(self.me, self.members, self.quorums)?;
+        config.quorum = self.quorum;
+        config.versioning = self.versioning;
+        config.read = self.read;
+        config.limits = self.limits;
+        config.timing = self.timing;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Runs a record through the core and reports the first output that differs.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dynamo_protocol::{ConfigError, Input, MemoryStore, Node, Outbox, Output, Time};
+use thiserror::Error;
+
+use super::watch::Scripted;
+use super::{EXTENSION, Frame, Start, Step};
+
+/// What came of a replay.
+#[derive(Debug, Default)]
+pub struct Replayed {
+    /// How many files were replayed.
+    pub records: usize,
+    /// How many steps were taken.
+    pub steps: u64,
+    /// How many of the files end in the middle of a frame: their node was killed.
+    pub cut_short: usize,
+    /// The first step whose outputs differ.
+    pub difference: Option<Difference>,
+}
+
+/// A step that did not come out as recorded.
+#[derive(Debug)]
+pub struct Difference {
+    /// The record.
+    pub file: PathBuf,
+    /// Which of its steps, counted from 0.
+    pub step: u64,
+    /// What the step was given.
+    pub input: Input,
+    /// The first output that differs, as recorded; `None` if there was none.
+    pub recorded: Option<Output>,
+    /// The first output that differs, as replayed; `None` if there was none.
+    pub replayed: Option<Output>,
+}
+
+/// Why a record cannot be replayed.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is none.
+    #[error("{0}: no file in it ends in .{EXTENSION}")]
+    None(PathBuf),
+    /// It is damaged.
+    #[error("{path}: the frame at byte {at} is damaged: {why}")]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+        /// How.
+        why: String,
+    },
+}
+
+/// Replays every record in `folder`, in the order of their names, up to the first difference.
+///
+/// # Errors
+/// If there is none, or one is damaged.
+pub fn replay(folder: &Path) -> Result<Replayed, ReplayError> {
+    let io = |error| ReplayError::Io { path: folder.to_owned(), error };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(ReplayError::None(folder.to_owned()));
+    }
+    files.sort();
+    let mut all = Replayed::default();
+    for file in files {
+        let one = replay_file(&file)?;
+        all.records += one.records;
+        all.steps += one.steps;
+        all.cut_short += one.cut_short;
+        if one.difference.is_some() {
+            all.difference = one.difference;
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Replays one record up to its first difference.
+///
+/// # Errors
+/// If it is damaged.
+pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
+    let file =
+        File::open(path).map_err(|error| ReplayError::Io { path: path.to_owned(), error })?;
+    let input = BufReader::with_capacity(1 << 20, file);
+    let mut frames = Frames { input, path, at: 0, buffer: Vec::new(), cut_short: false };
+    let mut replayed = Replayed { records: 1, ..Replayed::default() };
+    let Some(first) = frames.next()? else {
+        // Killed before its first frame was whole: nothing to compare.
+        replayed.cut_short = 1;
+        return Ok(replayed);
+    };
+    let (mut node, mut store) = match first {
+        Frame::Start(start) => begin(start).map_err(|error| frames.damaged(&error))?,
+        Frame::Stored(..) | Frame::Step(_) => {
+            return Err(frames.damaged("the record does not begin with its settings"));
+        }
+    };
+    let mut outbox = Outbox::default();
+    while let Some(frame) = frames.next()? {
+        let step = match frame {
+            Frame::Start(_) => return Err(frames.damaged("a second start")),
+            Frame::Stored(place, record) => {
+                store.records.insert(place, record);
+                continue;
+            }
+            Frame::Step(step) => step,
+        };
+        let Step { now, input, errors, outputs } = step;
+        outbox.outputs.clear();
+        // Kept for the report: a copy shares its values.
+        let given = input.clone();
+        let mut scripted = Scripted::new(&mut store, &errors);
+        node.handle(Time(now), input, &mut scripted, &mut outbox);
+        if outbox.outputs != outputs {
+            let at = outputs.iter().zip(&outbox.outputs).take_while(|(a, b)| a == b).count();
+            replayed.difference = Some(Difference {
+                file: path.to_owned(),
+                step: replayed.steps,
+                input: given,
+                recorded: outputs.into_iter().nth(at),
+                replayed: outbox.outputs.into_iter().nth(at),
+            });
+            return Ok(replayed);
+        }
+        replayed.steps += 1;
+    }
+    replayed.cut_short = usize::from(frames.cut_short);
+    Ok(replayed)
+}
+
+fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
+    let config = Arc::new(start.settings.into_config()?);
+    let node = Node::new(config, start.meta, start.incarnation);
+    Ok((node, MemoryStore::new(start.meta)))
+}
+
+struct Frames<'a> {
+    input: BufReader<File>,
+    path: &'a Path,
+    /// Where the frame under way begins.
+    at: u64,
+    buffer: Vec<u8>,
+    cut_short: bool,
+}
+
+impl Frames<'_> {
+    /// The next frame; `None` at the end, and at a frame that is cut short.
+    fn next(&mut self) -> Result<Option<Frame>, ReplayError> {
+        self.at += self.buffer.len() as u64;
+        let mut length = [0; 4];
+        if !self.fill(&mut length)? {
+            self.buffer.clear();
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        // Read as far as there is something: a damaged length must not make us ask for 4 GiB.
+        let wanted = length as u64 + 4;
+        let read = self.input.by_ref().take(wanted).read_to_end(&mut buffer);
+        let read = read.map_err(|error| self.io(error))?;
+        if (read as u64) < wanted {
+            self.cut_short = true;
+            return Ok(None);
+        }
+        let (body, sum) = buffer.split_at(length);
+        if crc32c::crc32c(body).to_le_bytes() != sum {
+            return Err(self.damaged("its checksum is wrong"));
+        }
+        let frame = postcard::from_bytes(body).map_err(|error| self.damaged(&error))?;
+        self.at += 4;
+        self.buffer = buffer;
+        Ok(Some(frame))
+    }
+
+    /// Whether `bytes` could be filled; not at the end.
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<bool, ReplayError> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.input.read(&mut bytes[filled..]) {
+                Ok(0) => {
+                    self.cut_short = filled > 0;
+                    return Ok(false);
+                }
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.io(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn io(&self, error: io::Error) -> ReplayError {
+        ReplayError::Io { path: self.path.to_owned(), error }
+    }
+
+    fn damaged(&self, why: impl fmt::Display) -> ReplayError {
+        ReplayError::Damaged { path: self.path.to_owned(), at: self.at, why: why.to_string() }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, step, input, recorded, replayed } = self;
+        writeln!(f, "{}: step {step} differs", file.display())?;
+        writeln!(f, "  input:    {input:?}")?;
+        let output = |output: &Option<Output>| match output {
+            Some(output) => format!("{output:?}"),
+            None => "no further output".to_owned(),
+        };
+        writeln!(f, "  recorded: {}", output(recorded))?;
+        write!(f, "  replayed: {}", output(replayed))
+    }
+}

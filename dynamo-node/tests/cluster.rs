@@ -1,0 +1,353 @@
+//! Whole nodes over real connections.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cluster, config, eventually, on_disk, peers};
+use dynamo_node::record::replay;
+use dynamo_node::{ClientError, Options, ReplicaState, start};
+use dynamo_protocol::{NodeId, Quorum};
+use tokio::net::TcpListener;
+
+fn values(values: Vec<Bytes>) -> BTreeSet<Bytes> {
+    values.into_iter().collect()
+}
+
+#[tokio::test]
+async fn what_is_put_through_one_node_is_got_through_every_other() {
+    let cluster = Cluster::start(3).await;
+    cluster.client(NodeId(1)).put("k", "", "v").await.unwrap();
+    for id in 1..=3 {
+        assert_eq!(cluster.client(NodeId(id)).get("k").await.unwrap().values, ["v"]);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn concurrent_puts_are_siblings_until_a_put_with_their_context() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1));
+    assert_eq!(client.get("k").await.unwrap(), dynamo_node::Got::default());
+    client.put("k", "", "a").await.unwrap();
+    client.put("k", "", "b").await.unwrap();
+    let got = client.get("k").await.unwrap();
+    assert_eq!(values(got.values), values(vec!["a".into(), "b".into()]));
+    client.put("k", got.context, "c").await.unwrap();
+    let got = client.get("k").await.unwrap();
+    assert_eq!(got.values, ["c"]);
+    client.delete("k", got.context).await.unwrap();
+    assert!(client.get("k").await.unwrap().values.is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_no_home_forwards() {
+    let cluster = Cluster::start(5).await;
+    let (homes, others) = cluster.preference_list("k");
+    cluster.client(others[0]).put("k", "", "v").await.unwrap();
+    assert_eq!(cluster.client(others[1]).get("k").await.unwrap().values, ["v"]);
+    let status = cluster.status(others[0]).await;
+    assert_eq!(status.counters.unwrap().forwarded, 1);
+    eventually("all homes have it", async || {
+        let mut found = 0;
+        for home in &homes {
+            if let ReplicaState::Found(record) =
+                cluster.admin(*home).read_replica("k").await.unwrap()
+            {
+                assert_eq!(record.values, ["v"]);
+                found += 1;
+            }
+        }
+        found == 3
+    })
+    .await;
+    let elsewhere = cluster.admin(others[0]).read_replica("k").await.unwrap();
+    assert!(matches!(elsewhere, ReplicaState::Absent(_)), "{elsewhere:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(4).await;
+    let (homes, _) = cluster.preference_list("k");
+    let down = homes[2];
+    let address = cluster.addresses[&down].clone();
+    cluster.nodes.remove(&down).unwrap().stop().await.unwrap();
+    // The first put waits for the dead home until it is held down, or is told at once that it is.
+    for put in 0..3 {
+        cluster.client(homes[0]).put("k", "", format!("v{put}")).await.unwrap();
+    }
+    let hints = async || {
+        let mut held = 0;
+        for node in cluster.nodes.keys() {
+            held += cluster.status(*node).await.hints_held;
+        }
+        held
+    };
+    eventually("a hint is held", async || hints().await > 0).await;
+
+    let listener = TcpListener::bind(&address).await.unwrap();
+    let mut options = Options::new(config(down.0, 4), peers(&cluster.addresses, down));
+    options.storage = on_disk(&folder);
+    let back = start(options, listener).await.unwrap();
+    eventually("the hint is delivered", async || hints().await == 0).await;
+    let replica = cluster.admin(down).read_replica("k").await.unwrap();
+    let ReplicaState::Found(record) = replica else { panic!("{replica:?}") };
+    assert_eq!(record.values.len(), 3);
+    assert!(cluster.status(down).await.amnesiac, "it came back on an empty directory");
+    back.stop().await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn many_requests_are_under_way_on_one_session() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1)).with_deadline(Duration::from_secs(10));
+    let mut puts = tokio::task::JoinSet::new();
+    for index in 0..2000 {
+        let client = client.clone();
+        puts.spawn(async move { client.put(format!("k{}", index % 500), "", "v").await });
+    }
+    while let Some(put) = puts.join_next().await {
+        put.unwrap().unwrap();
+    }
+    let counters = cluster.status(NodeId(1)).await.counters.unwrap();
+    assert_eq!(counters.acknowledged + counters.forwarded, 2000);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn values_of_a_mebibyte_get_through_and_longer_ones_are_refused() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1)).with_deadline(Duration::from_secs(10));
+    let value = Bytes::from(vec![7; 1 << 20]);
+    for _ in 0..4 {
+        client.put("k", "", value.clone()).await.unwrap();
+    }
+    assert_eq!(client.get("k").await.unwrap().values, vec![value; 4]);
+    let longer = vec![7; (1 << 20) + 1];
+    let refused = client.put("k", "", longer).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
+    let unsendable = client.put("k", "", vec![7; 20 << 20]).await.unwrap_err();
+    assert!(matches!(unsendable, ClientError::Refused(_)), "{unsendable}");
+    assert_eq!(client.get("k").await.unwrap().values.len(), 4);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_mangled_context_is_refused() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1));
+    client.put("k", "", "v").await.unwrap();
+    let mut context = client.get("k").await.unwrap().context.to_vec();
+    context[5] ^= 1;
+    let refused = client.put("k", context, "w").await.unwrap_err();
+    assert_eq!(refused, ClientError::Refused("the context is malformed".to_owned()));
+    assert_eq!(client.get("k").await.unwrap().values, ["v"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn strict_quorums_refuse_when_homes_are_gone() {
+    let mut cluster =
+        Cluster::start_with(3, |options| options.config.quorum = Quorum::Strict).await;
+    for id in [2, 3] {
+        cluster.nodes.remove(&NodeId(id)).unwrap().stop().await.unwrap();
+    }
+    let client = cluster.client(NodeId(1));
+    eventually("a put is refused", async || {
+        matches!(client.put("k", "", "v").await, Err(ClientError::Refused(_)))
+    })
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn nodes_that_disagree_about_the_cluster_refuse_each_other() {
+    let cluster = Cluster::start_with(3, |options| {
+        if options.config.me == NodeId(3) {
+            options.cluster = "another".to_owned();
+        }
+    })
+    .await;
+    let client = cluster.client(NodeId(3));
+    let error = client.put("k", "", "v").await.unwrap_err();
+    assert!(matches!(error, ClientError::Refused(_) | ClientError::Indeterminate(_)));
+    let received = cluster.status(NodeId(3)).await.counters.unwrap().messages_received;
+    assert_eq!(received, 0);
+    // The others are enough for each other.
+    cluster.client(NodeId(1)).put("k", "", "v").await.unwrap();
+    for id in [1, 2] {
+        let values = cluster.client(NodeId(id)).get("k").await.unwrap().values;
+        assert_eq!(values, ["v"]);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_sent_is_refused_and_one_that_broke_is_indeterminate() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let refused = dynamo_node::Client::new(closed.to_string()).put("k", "", "v").await;
+    assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
+
+    // Accepts connections and never says a word: nothing was sent, since no session was opened.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = dynamo_node::Client::new(silent.local_addr().unwrap().to_string());
+    let refused = client.with_deadline(Duration::from_millis(100)).put("k", "", "v").await;
+    assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
+
+    // One node of three: the put is sent and finds no quorum before the node is gone.
+    let mut cluster = Cluster::start(3).await;
+    for id in [2, 3] {
+        cluster.nodes.remove(&NodeId(id)).unwrap().stop().await.unwrap();
+    }
+    let client = cluster.client(NodeId(1)).with_deadline(Duration::from_millis(20));
+    let late = client.put("k", "", "v").await;
+    assert!(late.is_err());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_reconnects_to_a_node_that_was_started_again() {
+    let mut cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1));
+    client.put("k", "", "v").await.unwrap();
+    cluster.nodes.remove(&NodeId(1)).unwrap().stop().await.unwrap();
+    let refused = client.get("k").await;
+    assert!(refused.is_err());
+    let listener = TcpListener::bind(&cluster.addresses[&NodeId(1)]).await.unwrap();
+    let options = Options::new(config(1, 3), peers(&cluster.addresses, NodeId(1)));
+    let back = start(options, listener).await.unwrap();
+    eventually(
+        "it answers again",
+        async || matches!(client.get("k").await, Ok(got) if got.values == ["v"]),
+    )
+    .await;
+    back.stop().await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_answers_what_is_open_and_refuses_what_comes_after() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1)).with_deadline(Duration::from_secs(10));
+    client.get("k").await.unwrap();
+    let mut puts = tokio::task::JoinSet::new();
+    for index in 0..200 {
+        let client = client.clone();
+        puts.spawn(async move { client.put(format!("k{index}"), "", "v").await });
+    }
+    let first = puts.join_next().await.unwrap().unwrap();
+    first.unwrap();
+    cluster.admin(NodeId(1)).stop().await.unwrap();
+    while let Some(put) = puts.join_next().await {
+        match put.unwrap() {
+            Ok(()) | Err(ClientError::Refused(_)) => {}
+            Err(error @ ClientError::Indeterminate(_)) => panic!("left unanswered: {error}"),
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn the_clock_is_not_set_without_fault_hooks() {
+    let cluster = Cluster::start(3).await;
+    let skew = dynamo_node::Skew { offset_us: 1_000_000, rate_ppm: 1_000_000 };
+    let refused = cluster.admin(NodeId(1)).set_clock(skew).await.unwrap_err();
+    assert!(matches!(&refused, ClientError::Refused(why) if why.contains("--fault-hooks")));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_book_with_a_gap_or_a_stranger_is_refused() {
+    for book in [vec![2], vec![2, 3, 4], vec![1, 2, 3]] {
+        let book = book.into_iter().map(|id| (NodeId(id), "127.0.0.1:1".to_owned()));
+        let options = Options::new(config(1, 3), book.collect::<BTreeMap<_, _>>());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let error = start(options, listener).await.unwrap_err();
+        assert!(error.to_string().contains("--peer"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_cluster_did_replays_from_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start_with(4, |options| {
+        options.record = Some(folder.path().join(options.config.me.to_string()));
+    })
+    .await;
+    let client = cluster.client(NodeId(1));
+    for index in 0..100 {
+        let key = format!("k{}", index % 10);
+        let got = client.get(key.clone()).await.unwrap();
+        let context = if index % 3 == 0 { Bytes::new() } else { got.context };
+        client.put(key, context, format!("v{index}")).await.unwrap();
+    }
+    cluster.nodes.remove(&NodeId(4)).unwrap().stop().await.unwrap();
+    for index in 0..20 {
+        client.put(format!("k{index}"), "", "with a node down").await.unwrap();
+    }
+    cluster.stop().await;
+    let mut steps = 0;
+    for id in 1..=4 {
+        let replayed = replay(&folder.path().join(NodeId(id).to_string())).unwrap();
+        assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
+        assert_eq!((replayed.records, replayed.cut_short), (1, 0));
+        steps += replayed.steps;
+    }
+    assert!(steps > 1000, "{steps} steps");
+}
+
+#[tokio::test]
+async fn a_record_begins_with_what_lay_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("records");
+    let member = dynamo_protocol::Member { id: NodeId(1), tokens: 4 };
+    let config = dynamo_protocol::Config::new(NodeId(1), vec![member], [1, 1, 1]).unwrap();
+    for round in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut options = Options::new(config.clone(), BTreeMap::new());
+        options.storage = on_disk(&folder);
+        options.genesis = round == 0;
+        options.record = Some(records.clone());
+        let node = start(options, listener).await.unwrap();
+        let client = dynamo_node::Client::new(node.address().to_string());
+        assert_eq!(client.get("k").await.unwrap().values.len(), round);
+        client.put("k", "", format!("v{round}")).await.unwrap();
+        node.stop().await.unwrap();
+    }
+    let replayed = replay(&records).unwrap();
+    assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
+    assert_eq!(replayed.records, 2);
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
+    let cluster = Cluster::start_with(3, |options| {
+        options.config.versioning = dynamo_protocol::Versioning::Lww;
+        options.fault_hooks = true;
+    })
+    .await;
+    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, rate_ppm: 1_000_000 };
+    cluster.admin(NodeId(1)).set_clock(ahead).await.unwrap();
+    cluster.client(NodeId(1)).put("k", "", "first").await.unwrap();
+    cluster.client(NodeId(2)).put("k", "", "last").await.unwrap();
+    eventually("all homes have both", async || {
+        let mut both = 0;
+        for id in 1..=3 {
+            let replica = cluster.admin(NodeId(id)).read_replica("k").await.unwrap();
+            both += usize::from(matches!(replica, ReplicaState::Found(r) if r.versions == 2));
+        }
+        both == 3
+    })
+    .await;
+    assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["first"]);
+    cluster.stop().await;
+}

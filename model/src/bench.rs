@@ -1,0 +1,635 @@
+//! The core under stateright's `Model`: which steps a world may take, and what each does to it.
+//!
+//! Nothing here knows the protocol. A step hands one input to one host, carries out what the host
+//! lets go, and shows the monitor what happened.
+//!
+//! When timers run out is the model's one assumption about time. Nothing ever *has* to happen, so
+//! any delay is covered; what is bounded is haste:
+//! - a ping's timer, when the ping would arrive;
+//! - a handoff's, when its target can be reached and nothing is under way between the two;
+//! - patience, when a message was lost and nothing that carries the operation can arrive any more;
+//! - a deadline, when a fault has happened, a client waits and nothing at all can arrive any more;
+//! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
+//!
+//! A host learns that a peer is out of reach (`Unreachable`) only of a peer it has something under
+//! way to; what is under way may still arrive later.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard};
+
+use dynamo_protocol::{ClientOp, Context, Input, RequestId, Timer};
+use smallvec::SmallVec;
+use stateright::{Model, Property};
+
+use crate::ghost::Ghost;
+use crate::host::{Host, HostInput};
+use crate::monitor;
+use crate::properties::{self, Claim};
+use crate::spec::{Reductions, Setup, Spec, SpecError};
+use crate::tables::{Sort, Tables, scramble};
+use crate::world::{Action, Client, Spent, World};
+
+/// A bounded configuration, ready to be searched.
+pub struct Bench {
+    pub(crate) spec: Spec,
+    pub(crate) setup: Setup,
+    pub(crate) tables: Mutex<Tables>,
+    pub(crate) claims: Vec<&'static Claim>,
+}
+
+/// One step on one world, with everything it works on.
+pub(crate) struct Step<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) setup: &'a Setup,
+    pub(crate) tables: &'a mut Tables,
+    pub(crate) world: &'a mut World,
+}
+
+impl Bench {
+    /// The model of `spec`.
+    ///
+    /// # Errors
+    /// If the core refuses the configuration.
+    pub fn new(spec: Spec) -> Result<Self, SpecError> {
+        let setup = spec.setup()?;
+        let claims = properties::of(&spec);
+        Ok(Self { spec, setup, tables: Mutex::new(Tables::new()), claims })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().expect("no thread panicked while it held the tables")
+    }
+
+    /// A hash that depends on the state alone, not on the order in which it was found.
+    pub(crate) fn hash_of(&self, tables: &Tables, world: &World) -> u64 {
+        let mut hash = 0_u64;
+        let mut add = |word: u64| hash = scramble(hash.rotate_left(23) ^ word);
+        for host in &world.hosts {
+            add(tables.hosts.hash(*host));
+        }
+        let flight = world.flight.iter().map(|message| scramble(tables.inputs.hash(*message)));
+        add(flight.fold(0, u64::wrapping_add));
+        for client in &world.clients {
+            add(tables.contexts.hash(client.context));
+            let Client { step, waits_at, context: _, read, seen, must, floor } = *client;
+            add(u64::from_le_bytes([step, waits_at, read, seen, must, floor, 0, 0]));
+        }
+        let spent = world.spent;
+        add(u64::from_le_bytes([
+            spent.crashes,
+            spent.restarts,
+            spent.partitions,
+            spent.wipes,
+            spent.forgotten,
+            spent.losses,
+            spent.power_cuts,
+            spent.hedges,
+        ]));
+        let ghost = &world.ghost;
+        let [acked, refused, shown] = [ghost.acked, ghost.refused, ghost.shown];
+        add(u64::from_le_bytes([
+            acked,
+            refused,
+            shown,
+            ghost.stand_ins,
+            world.cut,
+            world.touched,
+            0,
+            0,
+        ]));
+        add(u64::from(ghost.flags));
+        for over in &ghost.over {
+            add(u64::from(*over));
+        }
+        for stamp in &ghost.stamps {
+            add(if *stamp == 0 { 0 } else { tables.stamps.hash(*stamp) });
+        }
+        for &(incarnation, seq, put) in &ghost.forwarded {
+            add(incarnation);
+            add(seq << 8 | u64::from(put));
+        }
+        hash
+    }
+
+    pub(crate) fn first(&self, tables: &mut Tables) -> World {
+        let (spec, setup) = (&self.spec, &self.setup);
+        let nodes = u8::try_from(spec.nodes).expect("there are few nodes");
+        let hosts = (0..nodes).map(|me| {
+            let down = tables.host(setup, Host::genesis(me));
+            let start = tables.input(setup, HostInput::Start);
+            tables.effect(setup, down, start).host
+        });
+        let mut world = World {
+            hosts: hosts.collect(),
+            flight: SmallVec::new(),
+            clients: SmallVec::from_elem(Client::default(), spec.script.clients().len()),
+            cut: 0,
+            spent: Spent::default(),
+            touched: 0,
+            ghost: Ghost::new(spec.script.puts()),
+        };
+        if spec.reductions.warm {
+            let mut step = Step { spec, setup, tables, world: &mut world };
+            for node in 0..nodes {
+                step.greet(node);
+            }
+        }
+        world
+    }
+
+    pub(crate) fn enabled(&self, tables: &mut Tables, world: &World, actions: &mut Vec<Action>) {
+        let mut world = world.clone();
+        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world };
+        step.enabled(actions);
+    }
+
+    pub(crate) fn apply(&self, tables: &mut Tables, world: &mut World, action: Action) {
+        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world };
+        step.world.ghost.flags = 0;
+        step.apply(action);
+        step.tidy();
+    }
+}
+
+impl Model for Bench {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.first(&mut self.lock())]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        self.enabled(&mut self.lock(), world, actions);
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let mut world = last.clone();
+        self.apply(&mut self.lock(), &mut world, action);
+        Some(world)
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        self.describe(&self.lock(), *action)
+    }
+
+    fn format_step(&self, last: &World, action: Action) -> Option<String> {
+        let mut tables = self.lock();
+        let mut world = last.clone();
+        self.apply(&mut tables, &mut world, action);
+        Some(self.show(&tables, &world))
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::for_stateright(self)
+    }
+}
+
+impl Step<'_> {
+    fn enabled(&mut self, actions: &mut Vec<Action>) {
+        self.invocations(actions);
+        let deliverable: SmallVec<[u32; 12]> =
+            self.world.flight.iter().copied().filter(|m| self.is_deliverable(*m)).collect();
+        for &message in &deliverable {
+            if self.may_touch(self.tables.wire(message).to) {
+                actions.push(Action::Deliver(message));
+            }
+            if self.world.spent.losses < self.spec.faults.losses {
+                actions.push(Action::Lose(message));
+            }
+        }
+        self.discoveries(actions);
+        for node in 0..self.nodes() {
+            self.timers(node, &deliverable, actions);
+            self.faults(node, actions);
+        }
+        if self.world.cut != 0 {
+            actions.push(Action::Heal);
+        } else if self.world.spent.partitions < self.spec.faults.partitions {
+            // The first home stays on side 0: the other half of the masks are the same cuts.
+            actions.extend((1..1 << (self.nodes() - 1)).map(|side: u8| Action::Cut(side << 1)));
+        }
+    }
+
+    fn invocations(&self, actions: &mut Vec<Action>) {
+        let script = &self.spec.script;
+        for (index, client) in self.world.clients.iter().enumerate() {
+            if client.waits_at != 0 || usize::from(client.step) >= script.clients()[index].len() {
+                continue;
+            }
+            let twin_first = self.spec.reductions.alike
+                && client.step == 0
+                && (0..index).any(|other| {
+                    script.clients()[other] == script.clients()[index]
+                        && self.world.clients[other] == Client::default()
+                });
+            if twin_first {
+                continue;
+            }
+            let client = u8::try_from(index).expect("there are few clients");
+            let up = (0..self.nodes()).filter(|node| self.is_up(*node) && self.may_touch(*node));
+            actions.extend(up.map(|node| Action::Invoke { client, node }));
+        }
+    }
+
+    /// A host that learns that a peer is out of reach or back.
+    fn noticed(&mut self) -> Option<(u8, u32)> {
+        let mut found = Vec::new();
+        self.discoveries(&mut found);
+        if let Some(Action::Unreachable { node, peer }) = found.first() {
+            return Some((*node, self.unreachable(*peer)));
+        }
+        (0..self.nodes()).find_map(|node| {
+            let timers = &self.tables.facts(self.host(node)).timers;
+            let back = |timer: &Timer| match timer {
+                Timer::Ping(peer) => self.reaches(node, self.index(*peer)),
+                _ => false,
+            };
+            let ping = timers.iter().find(|(timer, _)| back(timer)).copied();
+            ping.map(|(_, input)| (node, input))
+        })
+    }
+
+    /// Hosts that may find a peer out of reach, and to whom that is news.
+    fn discoveries(&mut self, actions: &mut Vec<Action>) {
+        let stuck = self.world.flight.iter().map(|m| self.tables.wire(*m));
+        let stuck = stuck.filter(|w| self.is_up(w.from) && !self.reaches(w.from, w.to));
+        let mut pairs: SmallVec<[(u8, u8); 8]> = stuck.map(|w| (w.from, w.to)).collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        for (node, peer) in pairs {
+            let input = self.unreachable(peer);
+            if self.may_touch(peer) && !self.is_no_news(node, input) {
+                actions.push(Action::Unreachable { node, peer });
+            }
+        }
+    }
+
+    fn timers(&mut self, node: u8, deliverable: &[u32], actions: &mut Vec<Action>) {
+        let spent = self.world.spent;
+        let faulty = spent != Spent { hedges: spent.hedges, ..Spent::default() };
+        for (timer, input) in self.tables.facts(self.host(node)).timers.clone() {
+            let free = match timer {
+                Timer::Ping(peer) => self.reaches(node, self.index(peer)),
+                Timer::Handoff(target) => self.may_hand_off(node, target),
+                Timer::Patience(op) => {
+                    let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
+                    spent.losses > 0 && !deliverable.iter().any(carries)
+                }
+                Timer::Deadline(_) => {
+                    faulty && deliverable.is_empty() && self.somebody_waits_at(node)
+                }
+            };
+            let hedge = !free && matches!(timer, Timer::Patience(_) | Timer::Deadline(_));
+            let may = free || (hedge && spent.hedges < self.spec.faults.hedges);
+            if may && !self.is_no_news(node, input) {
+                actions.push(Action::Fire { node, input, hedge });
+            }
+        }
+    }
+
+    fn may_hand_off(&self, node: u8, target: dynamo_protocol::NodeId) -> bool {
+        let to = self.index(target);
+        let between = |m: &u32| {
+            let wire = self.tables.wire(*m);
+            (wire.from, wire.to) == (node, to) || (wire.from, wire.to) == (to, node)
+        };
+        let facts = self.tables.facts(self.host(node));
+        self.reaches(node, to)
+            && facts.records.iter().any(|record| record.target == Some(target))
+            && !self.world.flight.iter().any(between)
+    }
+
+    fn faults(&self, node: u8, actions: &mut Vec<Action>) {
+        let (spent, budget) = (self.world.spent, self.spec.faults);
+        let facts = self.tables.facts(self.host(node));
+        if !self.may_touch(node) {
+            return;
+        }
+        if facts.up && spent.crashes < budget.crashes {
+            actions.push(Action::Crash(node));
+        }
+        if !facts.up && spent.restarts < budget.restarts {
+            actions.push(Action::Restart(node));
+        }
+        if spent.wipes < budget.wipes {
+            actions.push(Action::Wipe(node));
+        }
+        if facts.has_home_record && spent.forgotten < budget.forgotten {
+            actions.push(Action::Forget(node));
+        }
+        if facts.up && spent.power_cuts < budget.power_cuts {
+            actions.push(Action::PowerCut(node));
+        }
+        if facts.unsynced {
+            actions.push(Action::Sync(node));
+        }
+    }
+
+    fn apply(&mut self, action: Action) {
+        match action {
+            Action::Invoke { client, node } => {
+                self.world.touch(node);
+                self.invoke(client, node);
+            }
+            Action::Deliver(message) => {
+                let to = self.tables.wire(message).to;
+                self.world.touch(to);
+                self.world.take(message);
+                self.run(to, message);
+            }
+            Action::Lose(message) => {
+                self.world.spent.losses += 1;
+                self.world.touch(self.tables.wire(message).to);
+                self.world.take(message);
+            }
+            Action::Fire { node, input, hedge } => {
+                self.world.spent.hedges += u8::from(hedge);
+                self.run(node, input);
+            }
+            Action::Unreachable { node, peer } => {
+                self.world.touch(peer);
+                let input = self.unreachable(peer);
+                self.run(node, input);
+            }
+            Action::Crash(node) => {
+                self.world.spent.crashes += 1;
+                self.end(node, HostInput::Crash);
+            }
+            Action::Restart(node) => {
+                self.world.spent.restarts += 1;
+                self.happen(node, HostInput::Start);
+            }
+            Action::Wipe(node) => {
+                self.world.spent.wipes += 1;
+                self.end(node, HostInput::Wipe);
+            }
+            Action::Forget(node) => {
+                self.world.spent.forgotten += 1;
+                self.happen(node, HostInput::Forget);
+            }
+            Action::PowerCut(node) => {
+                self.world.spent.power_cuts += 1;
+                self.end(node, HostInput::PowerCut);
+            }
+            Action::Sync(node) => self.happen(node, HostInput::Sync),
+            Action::Cut(side) => {
+                self.world.spent.partitions += 1;
+                self.world.touched = u8::MAX;
+                self.world.cut = side;
+            }
+            Action::Heal => self.world.cut = 0,
+        }
+    }
+
+    pub(crate) fn invoke(&mut self, client: u8, node: u8) {
+        let index = usize::from(client);
+        let state = self.world.clients[index];
+        let step = usize::from(state.step);
+        let key = self.setup.key.clone();
+        let request = request(client, state.step);
+        self.world.clients[index].waits_at = node + 1;
+        let op = match self.spec.script.put(index, step) {
+            None => {
+                let ghost = &self.world.ghost;
+                let (must, floor) = (ghost.acked, ghost.shown);
+                let client = &mut self.world.clients[index];
+                (client.must, client.floor) = (must, floor);
+                ClientOp::Get { key }
+            }
+            Some(number) => {
+                let read = self.world.ghost.closure(state.read);
+                self.world.ghost.over[usize::from(number)] = read;
+                let context: Context = self.tables.contexts.get(state.context).clone();
+                ClientOp::Put { key, context, value: self.spec.script.value(number) }
+            }
+        };
+        self.happen(node, HostInput::Handle(Input::Client { request, op }));
+    }
+
+    fn happen(&mut self, node: u8, input: HostInput) {
+        self.world.touch(node);
+        let input = self.tables.input(self.setup, input);
+        self.run(node, input);
+    }
+
+    /// A process ends: its clients hear nothing and go on.
+    fn end(&mut self, node: u8, how: HostInput) {
+        self.happen(node, how);
+        for client in &mut self.world.clients {
+            if client.waits_at == node + 1 {
+                client.go_on();
+            }
+        }
+    }
+
+    /// Hands `input` to `node`, and what must be prompt to its receivers.
+    pub(crate) fn run(&mut self, node: u8, input: u32) {
+        let mut queue = VecDeque::from([(node, input)]);
+        while let Some((node, input)) = queue.pop_front() {
+            let before = self.host(node);
+            let effect = self.tables.effect(self.setup, before, input);
+            self.world.hosts[usize::from(node)] = effect.host;
+            monitor::observe(self, node, input, before, &effect);
+            for &message in &effect.sends {
+                let wire = self.tables.wire(message);
+                let prompt = !matches!(wire.sort, Sort::Store | Sort::Fetch);
+                let deliverable = self.is_deliverable(message);
+                if self.spec.reductions.prompt && prompt && deliverable {
+                    queue.push_back((wire.to, message));
+                } else {
+                    self.world.send(message);
+                }
+            }
+        }
+    }
+
+    /// Forgets what cannot matter any more.
+    fn tidy(&mut self) {
+        if !self.is_symmetric() || self.world.touched.count_ones() as usize >= self.spec.nodes {
+            self.world.touched = u8::MAX;
+        }
+        if self.spec.reductions.notice {
+            while let Some((node, input)) = self.noticed() {
+                self.run(node, input);
+            }
+        }
+        if self.spec.reductions.late {
+            while let Some(message) = self.late_fetch() {
+                self.world.take(message);
+                self.run(self.tables.wire(message).to, message);
+            }
+        }
+        if self.spec.reductions.inert {
+            let flight = std::mem::take(&mut self.world.flight);
+            self.world.flight = flight.into_iter().filter(|m| !self.is_inert(*m)).collect();
+        }
+        if self.spec.reductions.monitor {
+            monitor::forget(self.spec, self.world);
+        }
+    }
+
+    /// A fetch whose asker has no client that waits for a get, of its own or of a node that may have
+    /// forwarded one.
+    fn late_fetch(&self) -> Option<u32> {
+        let homes = self.setup.homes();
+        let waits = |asker: u8| {
+            self.world.clients.iter().enumerate().any(|(index, client)| {
+                let is_get = self.spec.script.put(index, usize::from(client.step)).is_none();
+                let at = client.waits_at;
+                is_get && at > 0 && (at == asker + 1 || usize::from(at) > homes)
+            })
+        };
+        let late = |message: &&u32| {
+            let wire = self.tables.wire(**message);
+            wire.sort == Sort::Fetch && self.is_deliverable(**message) && !waits(wire.from)
+        };
+        self.world.flight.iter().find(late).copied()
+    }
+
+    /// Whether delivering `message` changes nothing, now or later. Answers go to operations, which
+    /// never open again once they are closed; a fetch is as dead as the answer it would get; a store
+    /// of what its receiver has goes on being that as long as no copy is destroyed.
+    fn is_inert(&mut self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        match wire.sort {
+            Sort::Answer => self.is_dead_answer(message),
+            Sort::Fetch => self.would_be_dead(message),
+            Sort::Store => {
+                self.spec.copies_lost() == 0
+                    && self.spec.faults.power_cuts == 0
+                    && self.would_be_dead(message)
+            }
+            Sort::Forward | Sort::Ping => false,
+        }
+    }
+
+    fn is_dead_answer(&mut self, message: u32) -> bool {
+        let to = self.tables.wire(message).to;
+        !self.is_up(to) || self.is_no_news(to, message)
+    }
+
+    fn would_be_dead(&mut self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        if !self.is_up(wire.to) {
+            return false;
+        }
+        let host = self.host(wire.to);
+        let effect = self.tables.effect(self.setup, host, message);
+        effect.host == host
+            && effect.replies.is_empty()
+            && effect.sends.iter().all(|answer| self.is_dead_answer(*answer))
+    }
+
+    /// Everybody hears from a node that is up: who it is, and under which identity.
+    fn greet(&mut self, node: u8) {
+        let identity = self.tables.hosts.get(self.host(node)).store.meta.identity;
+        for peer in (0..self.nodes()).filter(|peer| *peer != node) {
+            let pong = dynamo_protocol::Envelope {
+                from: self.setup.ids[usize::from(node)],
+                identity,
+                to: self.setup.ids[usize::from(peer)],
+                message: dynamo_protocol::Message::Pong,
+            };
+            let input = self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)));
+            self.run(peer, input);
+        }
+    }
+
+    fn unreachable(&mut self, peer: u8) -> u32 {
+        let id = self.setup.ids[usize::from(peer)];
+        self.tables.input(self.setup, HostInput::Handle(Input::Unreachable(id)))
+    }
+
+    fn is_no_news(&mut self, node: u8, input: u32) -> bool {
+        let host = self.host(node);
+        self.tables.changes_nothing(self.setup, host, input)
+    }
+
+    pub(crate) fn is_deliverable(&self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        self.reaches(wire.from, wire.to)
+    }
+
+    /// Whether what `from` sends arrives at `to`. A sender that is down by now has sent it.
+    fn reaches(&self, from: u8, to: u8) -> bool {
+        self.is_up(to) && self.world.connected(from, to)
+    }
+
+    fn somebody_waits_at(&self, node: u8) -> bool {
+        self.world.clients.iter().any(|client| client.waits_at == node + 1)
+    }
+
+    pub(crate) fn is_up(&self, node: u8) -> bool {
+        self.tables.facts(self.host(node)).up
+    }
+
+    pub(crate) fn host(&self, node: u8) -> u32 {
+        self.world.hosts[usize::from(node)]
+    }
+
+    pub(crate) fn nodes(&self) -> u8 {
+        u8::try_from(self.spec.nodes).expect("there are few nodes")
+    }
+
+    fn index(&self, id: dynamo_protocol::NodeId) -> u8 {
+        u8::try_from(self.setup.index(id)).expect("there are few nodes")
+    }
+
+    /// Nodes that are alike are taken in order: nothing yet has happened to any of them that did not
+    /// happen to all, so what happens to one of them might as well happen to the first. They are
+    /// alike only if all are homes: a fallback is not, and where there are fallbacks the order of
+    /// the homes decides who is asked.
+    fn may_touch(&self, node: u8) -> bool {
+        let touched = |node: u8| self.world.touched >> node & 1 == 1;
+        !self.is_symmetric() || touched(node) || (0..node).all(touched)
+    }
+
+    fn is_symmetric(&self) -> bool {
+        self.spec.reductions.alike && self.spec.nodes == self.spec.n
+    }
+}
+
+impl Client {
+    /// The step has ended, however.
+    pub(crate) fn go_on(&mut self) {
+        self.step += 1;
+        self.waits_at = 0;
+        (self.must, self.floor) = (0, 0);
+    }
+}
+
+/// The request that step `step` of client `client` makes.
+pub(crate) fn request(client: u8, step: u8) -> RequestId {
+    RequestId(u64::from(client) << 8 | u64::from(step))
+}
+
+/// The client and step that made a request.
+pub(crate) fn requested(request: RequestId) -> (usize, u8) {
+    let [step, client, ..] = request.0.to_le_bytes();
+    (usize::from(client), step)
+}
+
+impl Reductions {
+    /// Everything but the one named.
+    #[must_use]
+    pub fn without(name: &str) -> Self {
+        let all = Self::ALL;
+        match name {
+            "prompt" => Self { prompt: false, ..all },
+            "inert" => Self { inert: false, ..all },
+            "warm" => Self { warm: false, ..all },
+            "alike" => Self { alike: false, ..all },
+            "monitor" => Self { monitor: false, ..all },
+            "late" => Self { late: false, ..all },
+            "notice" => Self { notice: false, ..all },
+            _ => all,
+        }
+    }
+}

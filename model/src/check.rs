@@ -1,0 +1,167 @@
+//! Searches a scenario and says what came of it, for people and as JSON.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::bench::Bench;
+use crate::engine::{Budget, Outcome, Progress, Search};
+use crate::properties::{CLAIMS, Kind};
+use crate::scenario::{Expected, Scenario};
+use crate::spec::SpecError;
+use crate::world::Action;
+
+/// What a search came to, in the form it is reported in.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The format: 1.
+    pub schema: u32,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Every reachable state was seen.
+    pub complete: bool,
+    /// As expected: nothing that must hold is broken, all that must be found was.
+    pub as_expected: bool,
+    /// Different states.
+    pub states: usize,
+    /// Generated, repeated ones included.
+    pub generated: u64,
+    /// The longest shortest path.
+    pub depth: usize,
+    /// Wall time.
+    pub seconds: f64,
+    /// Kept for each state for good.
+    pub bytes_per_state: f64,
+    /// By name.
+    pub properties: std::collections::BTreeMap<&'static str, Judgement>,
+}
+
+/// What became of one claim.
+#[derive(Clone, Debug, Serialize)]
+pub struct Judgement {
+    /// In a word.
+    pub verdict: Verdict,
+    /// Whether that was expected.
+    pub as_expected: bool,
+    /// Where the claim comes from.
+    pub source: &'static str,
+    /// How many steps the shortest path has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
+    /// The shortest path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
+}
+
+/// A claim's verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// No state breaks it.
+    Holds,
+    /// One does.
+    Violated,
+    /// Some state shows it.
+    Reached,
+    /// None does.
+    NotReached,
+}
+
+/// A scenario searched.
+pub struct Checked {
+    /// The model.
+    pub bench: Bench,
+    /// What the search came to.
+    pub outcome: Outcome<Action>,
+    /// How to report it.
+    pub report: Report,
+}
+
+/// Searches `scenario` within `budget`.
+///
+/// # Errors
+/// If the core refuses the configuration.
+pub fn check(
+    scenario: &Scenario,
+    budget: &Budget,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Checked, SpecError> {
+    let bench = Bench::new(scenario.spec.clone())?;
+    let outcome = Search::new(&bench, CLAIMS.len()).run(budget, progress);
+    let report = report(scenario, &bench, &outcome);
+    Ok(Checked { bench, outcome, report })
+}
+
+/// What `outcome` means for `scenario`.
+pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Action>) -> Report {
+    let judged = CLAIMS.iter().zip(&outcome.found).map(|(claim, path)| {
+        let verdict = match (claim.kind, path) {
+            (Kind::Always, None) => Verdict::Holds,
+            (Kind::Always, Some(_)) => Verdict::Violated,
+            (Kind::Sometimes, Some(_)) => Verdict::Reached,
+            (Kind::Sometimes, None) => Verdict::NotReached,
+        };
+        let as_expected = match (scenario.expects(claim), path) {
+            (Expected::Absent, path) => path.is_none(),
+            (Expected::Present(least), Some(path)) => path.len() >= least,
+            // What was not found may lie in the part that was not searched.
+            (Expected::Present(_), None) => !outcome.complete,
+            (Expected::Either, _) => true,
+        };
+        let steps = path.as_ref().map(Vec::len);
+        let trace = path.as_ref().map_or_else(Vec::new, |path| bench.trace(path));
+        let source = claim.source;
+        (claim.name, Judgement { verdict, as_expected, source, steps, trace })
+    });
+    let properties: std::collections::BTreeMap<_, _> = judged.collect();
+    Report {
+        schema: 1,
+        scenario: scenario.name.clone(),
+        complete: outcome.complete,
+        as_expected: properties.values().all(|judgement| judgement.as_expected),
+        states: outcome.progress.states,
+        generated: outcome.progress.generated,
+        depth: outcome.progress.depth,
+        seconds: seconds(outcome.progress.elapsed),
+        bytes_per_state: (outcome.bytes_per_state * 10.0).round() / 10.0,
+        properties,
+    }
+}
+
+fn seconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+impl Report {
+    /// For people: a line, and one for each thing that was found or is not as expected.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        let end = if self.complete { "complete" } else { "NOT complete" };
+        let mark = if self.as_expected { "ok  " } else { "FAIL" };
+        let _ = writeln!(
+            text,
+            "{mark} {}: {} states of {} generated, depth {}, {:.1} s, {end}",
+            self.scenario, self.states, self.generated, self.depth, self.seconds
+        );
+        for (name, judgement) in &self.properties {
+            let steps = judgement.steps.map_or(String::new(), |steps| format!(" in {steps} steps"));
+            let word = match judgement.verdict {
+                Verdict::Holds => continue,
+                Verdict::NotReached if judgement.as_expected => continue,
+                Verdict::Violated => "violated",
+                Verdict::Reached => "reached",
+                Verdict::NotReached => "not reached",
+            };
+            let surprise = if judgement.as_expected { "" } else { "  <- not as it must be" };
+            let _ = writeln!(text, "       {name}: {word}{steps}{surprise}");
+            if judgement.verdict == Verdict::Violated {
+                for (at, step) in judgement.trace.iter().enumerate() {
+                    let _ = writeln!(text, "         {:>2}. {step}", at + 1);
+                }
+            }
+        }
+        text
+    }
+}

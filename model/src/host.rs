@@ -1,0 +1,192 @@
+//! One host: the core's node, its disk, and what the host owes both. No protocol rule is here.
+
+use std::collections::BTreeSet;
+
+use dynamo_protocol::{
+    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Time, Timer,
+};
+
+use crate::spec::{Durability, Setup};
+
+/// Everything of one host that may differ between two states.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Host {
+    pub(crate) me: u8,
+    /// None while the process is down.
+    pub(crate) node: Option<Node>,
+    /// The store as the node reads it.
+    pub(crate) store: MemoryStore,
+    /// What a power cut leaves, if that is less than `store`.
+    pub(crate) durable: Option<Box<MemoryStore>>,
+    /// Outputs that wait for the sync.
+    pub(crate) held: Vec<Output>,
+    /// Timers that are set.
+    pub(crate) timers: BTreeSet<Timer>,
+    pub(crate) starts: u8,
+    pub(crate) wipes: u8,
+}
+
+/// Everything that can happen to a host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum HostInput {
+    /// An input of the core.
+    Handle(Input),
+    /// The process starts on its disk.
+    Start,
+    /// The process ends.
+    Crash,
+    /// The process ends and the directory is emptied.
+    Wipe,
+    /// The home record is gone; the node notices nothing.
+    Forget,
+    /// The process ends and what was not synced is gone.
+    PowerCut,
+    /// What was applied is durable from now on.
+    Sync,
+}
+
+/// A host after an input, and the outputs it let go.
+pub(crate) struct Stepped {
+    pub(crate) host: Host,
+    pub(crate) outputs: Vec<Output>,
+    /// The core's assertion that failed.
+    pub(crate) panic: Option<String>,
+}
+
+impl Host {
+    /// A host whose directory was made at the cluster's genesis, its process not started.
+    pub(crate) fn genesis(me: u8) -> Self {
+        let meta = Meta::genesis(Setup::identity(me, 0));
+        Self {
+            me,
+            node: None,
+            store: MemoryStore::new(meta),
+            durable: None,
+            held: Vec::new(),
+            timers: BTreeSet::new(),
+            starts: 0,
+            wipes: 0,
+        }
+    }
+
+    /// What is on its disk for sure.
+    pub(crate) fn disk(&self) -> &MemoryStore {
+        self.durable.as_deref().unwrap_or(&self.store)
+    }
+
+    /// The state after `input`.
+    pub(crate) fn step(&self, setup: &Setup, input: &HostInput) -> Stepped {
+        let mut host = self.clone();
+        let mut outputs = Vec::new();
+        let mut panic = None;
+        match input {
+            HostInput::Handle(input) => (outputs, panic) = host.handle(setup, input),
+            HostInput::Start => (outputs, panic) = host.start(setup),
+            HostInput::Crash => host.end(),
+            HostInput::Wipe => host.wipe(setup),
+            HostInput::Forget => {
+                host.store.records.remove(&Place::home(setup.key.clone()));
+            }
+            HostInput::PowerCut => host.lose_power(),
+            HostInput::Sync => outputs = host.sync(),
+        }
+        Stepped { host, outputs, panic }
+    }
+
+    fn start(&mut self, setup: &Setup) -> (Vec<Output>, Option<String>) {
+        self.starts += 1;
+        let config = setup.configs[usize::from(self.me)].clone();
+        let incarnation = Setup::incarnation(self.me, self.starts);
+        self.node = Some(Node::new(config, self.store.meta, incarnation));
+        self.handle(setup, &Input::Started)
+    }
+
+    fn handle(&mut self, setup: &Setup, input: &Input) -> (Vec<Output>, Option<String>) {
+        let Some(node) = &mut self.node else { return (Vec::new(), None) };
+        let mut outbox = Outbox::default();
+        let before = (setup.durability != Durability::Step).then(|| self.store.clone());
+        let now = clock(setup, input);
+        let panic = crate::quiet::catch(|| {
+            node.handle(now, input.clone(), &mut self.store, &mut outbox);
+        });
+        if panic.is_some() {
+            self.end();
+            return (Vec::new(), panic);
+        }
+        if let Some(before) = before
+            && self.durable.is_none()
+            && before != self.store
+        {
+            self.durable = Some(Box::new(before));
+        }
+        if setup.durability == Durability::Group && self.durable.is_some() {
+            self.held.extend(outbox.outputs);
+            return (Vec::new(), None);
+        }
+        (self.release(outbox.outputs), None)
+    }
+
+    /// Sets and cancels timers; the rest is for others.
+    fn release(&mut self, outputs: Vec<Output>) -> Vec<Output> {
+        let mut others = Vec::new();
+        for output in outputs {
+            match output {
+                Output::SetTimer(timer, _) => drop(self.timers.insert(timer)),
+                Output::CancelTimer(timer) => drop(self.timers.remove(&timer)),
+                Output::Send(_) | Output::Reply(..) | Output::Event(_) => others.push(output),
+            }
+        }
+        others
+    }
+
+    fn sync(&mut self) -> Vec<Output> {
+        self.durable = None;
+        let held = std::mem::take(&mut self.held);
+        self.release(held)
+    }
+
+    /// The process is gone; the operating system still writes what the store was given.
+    fn end(&mut self) {
+        self.node = None;
+        self.durable = None;
+        self.held.clear();
+        self.timers.clear();
+    }
+
+    fn wipe(&mut self, setup: &Setup) {
+        self.end();
+        let meta = if setup.renew {
+            self.wipes += 1;
+            Meta::renewed(Setup::identity(self.me, self.wipes))
+        } else {
+            Meta::genesis(self.store.meta.identity)
+        };
+        self.store = MemoryStore::new(meta);
+    }
+
+    fn lose_power(&mut self) {
+        if let Some(durable) = self.durable.take() {
+            self.store = *durable;
+        }
+        self.end();
+    }
+}
+
+/// The wall clock at an input: the number of the put it carries, so that stamps are a function of
+/// the script and not of the order in which puts happen. Clocks are that wrong.
+fn clock(setup: &Setup, input: &Input) -> Time {
+    let op = match input {
+        Input::Client { op, .. } => Some(op),
+        Input::Peer(envelope) => match &envelope.message {
+            Message::Forward { request, .. } => Some(request),
+            _ => None,
+        },
+        Input::Started | Input::Timer(_) | Input::Unreachable(_) => None,
+    };
+    match op {
+        Some(ClientOp::Put { value: Some(value), .. }) => {
+            Time(setup.script.writer(value).map_or(0, |number| u64::from(number) + 1))
+        }
+        Some(ClientOp::Put { .. } | ClientOp::Get { .. }) | None => Time(0),
+    }
+}

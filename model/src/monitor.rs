@@ -1,0 +1,247 @@
+//! Shows the monitor what a step did.
+
+use dynamo_protocol::{Context, Event, NodeId, Reply, RequestId, Role};
+
+use crate::bench::{Step, requested};
+use crate::ghost::{each, flag};
+use crate::host::HostInput;
+use crate::script::{Op, Versions};
+use crate::spec::Spec;
+use crate::tables::{Effect, Mint, RecordFacts, Stamp};
+use crate::world::World;
+
+/// Judges a step of `node` on `input`, from host `before` to what `effect` says.
+pub(crate) fn observe(step: &mut Step<'_>, node: u8, input: u32, before: u32, effect: &Effect) {
+    if effect.panicked {
+        step.world.ghost.flags |= flag::PANIC;
+    }
+    note_forwarded(step, input, effect);
+    for mint in &effect.mints {
+        minted(step, node, input, *mint);
+    }
+    for event in &effect.events {
+        match event {
+            Event::HintStored(_) => step.world.ghost.flags |= flag::HINTED,
+            Event::ReadRepair(_) => step.world.ghost.flags |= flag::REPAIRED,
+            Event::HintDelivered(target) => hint_delivered(step, node, before, *target),
+            Event::Acknowledged { holders, .. } => acknowledged(step, holders),
+            _ => {}
+        }
+    }
+    for (request, reply) in &effect.replies {
+        replied(step, node, *request, reply);
+    }
+}
+
+/// What no later step is asked for is forgotten, so that paths that differ in it alone meet.
+pub(crate) fn forget(spec: &Spec, world: &mut World) {
+    let script = &spec.script;
+    let mut gets = false;
+    for (index, client) in world.clients.iter_mut().enumerate() {
+        let now = usize::from(client.step);
+        let next = now + usize::from(client.waits_at != 0);
+        if !script.has_from(index, next, |op| op != Op::Get) {
+            (client.context, client.read) = (0, 0);
+        }
+        if !script.has_from(index, now, |op| op == Op::Get) {
+            client.seen = 0;
+        }
+        gets |= script.has_from(index, next, |op| op == Op::Get);
+    }
+    if !gets {
+        world.ghost.shown = 0;
+    }
+}
+
+/// A delete that a client's node forwards is recognised by the forwarder's operation.
+fn note_forwarded(step: &mut Step<'_>, input: u32, effect: &Effect) {
+    use dynamo_protocol::{ClientOp, Input};
+    let HostInput::Handle(Input::Client { request, op: ClientOp::Put { value: None, .. } }) =
+        step.tables.inputs.get(input)
+    else {
+        return;
+    };
+    let (client, at) = requested(*request);
+    let Some(put) = step.spec.script.put(client, usize::from(at)) else { return };
+    for message in &effect.sends {
+        let wire = step.tables.wire(*message);
+        if let (crate::tables::Sort::Forward, Some(op)) = (wire.sort, wire.op) {
+            step.world.ghost.forwarded.push((op.incarnation, op.seq, put));
+            step.world.ghost.forwarded.sort_unstable();
+        }
+    }
+}
+
+fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
+    let Some(put) = writer(step, input, mint) else { return };
+    step.world.ghost.stand_ins += u8::from(mint.role != Role::Home);
+    // First, so that a tombstone, which only its stamp tells, is seen to hold what it overwrote.
+    step.world.ghost.stamps[usize::from(put)] = mint.stamp;
+    check_dot(step, node, put, mint);
+}
+
+fn writer(step: &mut Step<'_>, input: u32, mint: Mint) -> Option<u8> {
+    if mint.writer.is_some() {
+        return mint.writer;
+    }
+    if let Some(request) = mint.request {
+        let (client, at) = requested(request);
+        return step.spec.script.put(client, usize::from(at));
+    }
+    let op = match step.tables.inputs.get(input) {
+        HostInput::Handle(dynamo_protocol::Input::Peer(_)) => step.tables.wire(input).op?,
+        _ => return None,
+    };
+    let forwarded = &mut step.world.ghost.forwarded;
+    let at = forwarded.iter().position(|f| (f.0, f.1) == (op.incarnation, op.seq))?;
+    Some(forwarded.remove(at).2)
+}
+
+/// A dot is unique and closed: it follows every dot its actor minted before, and the record it was
+/// minted from holds, or holds what overwrote, each of them. (Preguica et al., arXiv 1011.5808,
+/// and the closure invariant of dynamo-protocol's `version` module.)
+fn check_dot(step: &mut Step<'_>, node: u8, put: u8, mint: Mint) {
+    let Stamp::Dot(dot) = step.tables.stamps.get(mint.stamp) else { return };
+    let dot = *dot;
+    let target = match mint.role {
+        Role::Home => None,
+        Role::Hint(target) => Some(target),
+    };
+    let facts = step.tables.facts(step.host(node));
+    let record = facts.records.iter().find(|record| record.target == target);
+    let live = record.map_or(0, |record| live(step, record));
+    let held = step.world.ghost.closure(live);
+    for other in each(step.world.ghost.minted()) {
+        let stamp = step.world.ghost.stamps[usize::from(other)];
+        let Stamp::Dot(earlier) = step.tables.stamps.get(stamp) else { continue };
+        if other == put || earlier.actor != dot.actor {
+            continue;
+        }
+        if earlier.counter == dot.counter {
+            step.world.ghost.flags |= flag::DOT_TWICE;
+        } else if earlier.counter > dot.counter || held >> other & 1 == 0 {
+            step.world.ghost.flags |= flag::DOT_OPEN;
+        }
+    }
+}
+
+/// The versions live in a record.
+fn live(step: &Step<'_>, record: &RecordFacts) -> Versions {
+    record.live | tombstones(&step.world.ghost.stamps, record)
+}
+
+/// The deletes whose tombstones are live in a record.
+pub(crate) fn tombstones(stamps: &[u32], record: &RecordFacts) -> Versions {
+    if record.tombs.is_empty() {
+        return 0;
+    }
+    let of = |(number, stamp): (usize, &u32)| u8::from(record.tombs.contains(stamp)) << number;
+    stamps.iter().enumerate().map(of).fold(0, |all, one| all | one)
+}
+
+fn hint_delivered(step: &mut Step<'_>, node: u8, before: u32, target: NodeId) {
+    step.world.ghost.flags |= flag::DELIVERED;
+    let hint = |host: u32| {
+        let facts = step.tables.facts(host);
+        let hints = facts.records.iter().filter(|record| record.target == Some(target));
+        hints.fold(0, |all, record| all | live(step, record))
+    };
+    let gone = hint(before) & !hint(step.host(node));
+    let home = step.tables.facts(step.world.hosts[step.setup.index(target)]);
+    let records = home.records.iter().filter(|record| record.target.is_none());
+    let held = records.fold(0, |all, record| all | live(step, record));
+    if gone & !step.world.ghost.closure(held) != 0 {
+        step.world.ghost.flags |= flag::HINT_LOST;
+    }
+}
+
+fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
+    let mut hosts = holders.to_vec();
+    hosts.sort_unstable();
+    hosts.dedup();
+    if hosts.len() < step.spec.w {
+        step.world.ghost.flags |= flag::FEW_HOLDERS;
+    }
+}
+
+fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
+    let (index, at) = requested(request);
+    let waits = step
+        .world
+        .clients
+        .get(index)
+        .is_some_and(|client| client.waits_at == node + 1 && client.step == at);
+    if !waits {
+        step.world.ghost.flags |= flag::ANSWERED_TWICE;
+        return;
+    }
+    let put = step.spec.script.put(index, usize::from(at));
+    match (reply, put) {
+        (Reply::Got { values, context }, None) => got(step, index, values, context),
+        (Reply::Done, Some(put)) => done(step, put),
+        (Reply::Refused(_), Some(put)) => step.world.ghost.refused |= 1 << put,
+        _ => {}
+    }
+    step.world.clients[index].go_on();
+}
+
+/// At acknowledgement W distinct hosts hold the put, or what overwrote it, durably; fewer only by as
+/// many copies as were destroyed.
+fn done(step: &mut Step<'_>, put: u8) {
+    let ghost = &mut step.world.ghost;
+    ghost.acked |= 1 << put;
+    ghost.flags |= flag::ACKED;
+    let lost = step.world.spent.wipes + step.world.spent.forgotten;
+    if copies(step, put) + usize::from(lost) < step.spec.w {
+        step.world.ghost.flags |= flag::FEW_HOLDERS;
+    }
+}
+
+/// How many hosts hold `put`, or a version that overwrote it, on their disks.
+fn copies(step: &Step<'_>, put: u8) -> usize {
+    let holds = |host: &&u32| {
+        let facts = step.tables.facts(**host);
+        facts
+            .records
+            .iter()
+            .any(|record| step.world.ghost.closure(live(step, record)) >> put & 1 == 1)
+    };
+    step.world.hosts.iter().filter(holds).count()
+}
+
+fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Context) {
+    let writers: Vec<_> = values.iter().map(|value| step.spec.script.writer(value)).collect();
+    let values = writers.iter().flatten().fold(0, |all: Versions, number| all | 1 << number);
+    let context = step.tables.context(context.clone());
+    let claimed = claimed(step, context);
+    let shown = values | (claimed & step.spec.script.deletes());
+    let closed = step.world.ghost.closure(shown);
+    let client = step.world.clients[index];
+    let own = step.world.ghost.acked & step.spec.script.puts_of(index);
+    let mut flags = 0;
+    let mut raise = |when: bool, what: u32| flags |= if when { what } else { 0 };
+    raise(client.must & !closed != 0, flag::STALE);
+    raise(own & !closed != 0, flag::NOT_OWN);
+    raise(client.seen & !closed != 0, flag::BACKWARDS);
+    raise(client.floor & !closed != 0, flag::INVERTED);
+    raise(step.world.ghost.has_dominated(values), flag::FALSE_SIBLING);
+    raise(claimed & !closed != 0, flag::OPEN_CONTEXT);
+    raise(writers.contains(&None) || values & step.world.ghost.refused != 0, flag::UNWRITTEN);
+    raise(values.count_ones() > 1, flag::SIBLINGS);
+    step.world.ghost.flags |= flags;
+    step.world.ghost.shown |= shown;
+    let client = &mut step.world.clients[index];
+    (client.context, client.read) = (context, shown);
+    client.seen |= shown;
+}
+
+/// The puts a context claims.
+fn claimed(step: &mut Step<'_>, context: u32) -> Versions {
+    let mut claimed = 0;
+    for (number, stamp) in step.world.ghost.stamps.iter().enumerate() {
+        if *stamp != 0 && step.tables.claims(context, *stamp) {
+            claimed |= 1 << number;
+        }
+    }
+    claimed
+}

@@ -1,0 +1,160 @@
+//! The model layer of the mutant matrix: for each seeded bug the scenario that should find it.
+//!
+//! Who runs a trial switches the bug on in the core first, for the whole process (that takes the
+//! core's feature `mutants`, which no manifest enables), and off again afterwards.
+
+use dynamo_protocol::{Quorum, ReadMode};
+
+use crate::check::check;
+use crate::engine::Budget;
+use crate::properties::{CLAIMS, Kind};
+use crate::scenario::Scenario;
+use crate::spec::{Durability, Spec, SpecError};
+
+/// One seeded bug and where the model looks for it.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The bug, as the core names it.
+    pub mutant: &'static str,
+    /// The configuration that should find it, and in which the unmutated core must be clean.
+    pub spec: Spec,
+    /// The claims of which any broken one kills it. Others may break as well; these name the cause.
+    pub killers: &'static [&'static str],
+}
+
+/// What became of a trial.
+#[derive(Clone, Debug)]
+pub struct Trialled {
+    /// The named claim that broke first.
+    pub killed_by: Option<&'static str>,
+    /// In how many steps.
+    pub steps: usize,
+    /// How many states were seen.
+    pub states: usize,
+    /// The whole space was seen.
+    pub complete: bool,
+    /// Wall time, in seconds.
+    pub seconds: f64,
+    /// The shortest path to it.
+    pub trace: Vec<String>,
+}
+
+const LOST: &[&str] = &[
+    "acknowledged-kept",
+    "w-copies",
+    "converges",
+    "dots-closed",
+    "dots-unique",
+    "assertions-hold",
+];
+const HELD: &[&str] = &["held-by-w-at-acknowledgement", "w-copies", "acknowledged-kept"];
+const FRESH: &[&str] = &["regular-gets", "read-your-writes"];
+const ORDER: &[&str] = &[
+    "no-false-siblings",
+    "no-dominated-sibling",
+    "contexts-closed",
+    "bounded-versions",
+    "acknowledged-kept",
+    "converges",
+];
+const HINTS: &[&str] =
+    &["hint-kept-until-held", "acknowledged-kept", "w-copies", "a-hint-is-delivered"];
+
+/// The trials, by mutant.
+///
+/// # Panics
+/// Never: the scripts are constants.
+#[must_use]
+pub fn trials() -> Vec<Trial> {
+    let spec = |script: &str| Spec::new(script.parse().expect("a constant script is well formed"));
+    let sloppy = |script: &str| Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) };
+    let forgets = |mut spec: Spec| {
+        spec.faults.forgotten = 1;
+        spec
+    };
+    let wipes = |mut spec: Spec| {
+        (spec.faults.wipes, spec.faults.restarts) = (1, 1);
+        spec
+    };
+    let crashes = |mut spec: Spec| {
+        (spec.faults.crashes, spec.faults.restarts) = (1, 1);
+        spec
+    };
+    let cuts = |mut spec: Spec| {
+        spec.faults.partitions = 1;
+        spec
+    };
+    let hedges = |mut spec: Spec| {
+        spec.faults.hedges = 1;
+        spec
+    };
+    let unsynced = |mut spec: Spec| {
+        spec.durability = Durability::Group;
+        (spec.faults.power_cuts, spec.faults.restarts) = (1, 1);
+        spec
+    };
+    let atomic = |mut spec: Spec| {
+        spec.read = ReadMode::Atomic;
+        spec
+    };
+    [
+        ("actor-reused", forgets(spec("pp,p")), LOST),
+        ("forgotten-goes-on", forgets(spec("pp,gp")), LOST),
+        ("plain-clocks", spec("p,gp,gp"), ORDER),
+        ("context-ignored", spec("pgp"), ORDER),
+        ("blind-overwrite", spec("p,p"), LOST),
+        ("last-writer-wins", spec("p,p"), LOST),
+        ("merge-drops-values", spec("p,p"), LOST),
+        ("retry-mints", crashes(sloppy("p")), LOST),
+        ("ack-before-w", spec("p"), HELD),
+        ("host-twice", sloppy("p"), HELD),
+        ("sloppy-as-strict", cuts(Spec { quorum: Quorum::Strict, ..sloppy("p,g") }), FRESH),
+        ("first-reply", spec("p,g"), FRESH),
+        ("coordinator-unsynced", unsynced(spec("p")), HELD),
+        ("ack-unsynced", unsynced(spec("p")), HELD),
+        ("amnesiac-votes", wipes(spec("p,g")), FRESH),
+        ("hints-volatile", crashes(sloppy("p")), HINTS),
+        ("hint-gone-at-send", cuts(sloppy("p")), HINTS),
+        ("handoff-not-resumed", crashes(sloppy("p")), &["converges", "converged-by-hints-alone"]),
+        ("store-overwrites", spec("p,p"), LOST),
+        ("node-wide-counter", cuts(sloppy("pgp,p")), LOST),
+        ("slot-twice", hedges(sloppy("p")), HELD),
+        ("fallback-twice", cuts(sloppy("p")), HELD),
+        ("dead-identity-acks", wipes(cuts(sloppy("p"))), HINTS),
+        ("hints-expire", cuts(sloppy("p")), HINTS),
+        ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
+    ]
+    .into_iter()
+    .map(|(mutant, spec, killers)| Trial { mutant, spec, killers })
+    .collect()
+}
+
+impl Trial {
+    /// Searches until one of the killers is found.
+    ///
+    /// # Errors
+    /// If the core refuses the configuration.
+    pub fn run(&self, budget: &Budget) -> Result<Trialled, SpecError> {
+        let is_killer = |name: &str| self.killers.contains(&name);
+        let until = CLAIMS
+            .iter()
+            .enumerate()
+            .filter(|(_, claim)| claim.kind == Kind::Always && is_killer(claim.name));
+        let until = until.fold(0, |bits, (at, _)| bits | 1 << at);
+        let budget = Budget { until, ..*budget };
+        let checked = check(&Scenario::of(self.spec.clone()), &budget, &mut |_| ())?;
+        let found = CLAIMS.iter().zip(&checked.outcome.found).filter_map(|(claim, path)| {
+            let path = path.as_ref()?;
+            (claim.kind == Kind::Always && is_killer(claim.name)).then_some((claim.name, path))
+        });
+        let nearest = found.min_by_key(|(_, path)| path.len());
+        Ok(Trialled {
+            killed_by: nearest.map(|(name, _)| name),
+            steps: nearest.map_or(0, |(_, path)| path.len()),
+            states: checked.report.states,
+            complete: checked.report.complete,
+            seconds: checked.report.seconds,
+            trace: nearest.map_or_else(Vec::new, |(_, path)| checked.bench.trace(path)),
+        })
+    }
+}

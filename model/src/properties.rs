@@ -1,0 +1,475 @@
+//! What is claimed, one function each, with where the claim comes from.
+//!
+//! "Covers": a version covers itself and everything its client had read when it put it, and what
+//! that had overwritten, and so on. It is the truth of the script, not what a clock says.
+
+use dynamo_protocol::{Quorum, Versioning};
+use stateright::Property;
+
+use crate::bench::Bench;
+use crate::ghost::{each, flag};
+use crate::monitor;
+use crate::rest::{self, Rest};
+use crate::script::Versions;
+use crate::spec::{Setup, Spec};
+use crate::tables::{RecordFacts, Stamp, Tables};
+use crate::world::World;
+
+/// Whether a claim is about every state, or about one that must be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No reachable state breaks it.
+    Always,
+    /// Some reachable state shows it: the model is not vacuous.
+    Sometimes,
+}
+
+/// A claim about the protocol.
+pub struct Claim {
+    /// Its name, in reports and on the command line.
+    pub name: &'static str,
+    /// Always or sometimes.
+    pub kind: Kind,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// Whether the configuration is one for which it is promised (always) or expected (sometimes).
+    pub promised: fn(&Spec) -> bool,
+    /// Whether the state has it.
+    check: fn(&View<'_>) -> bool,
+}
+
+/// A state with what it takes to look at it.
+pub(crate) struct View<'a> {
+    spec: &'a Spec,
+    tables: &'a Tables,
+    world: &'a World,
+    rest: Option<Rest>,
+}
+
+/// All claims.
+pub static CLAIMS: [Claim; 25] = [
+    Claim {
+        name: "acknowledged-kept",
+        kind: Kind::Always,
+        source: "paper 4.4 and 6.1: no acknowledged put is lost or forgotten; protocol.md 8",
+        promised: |spec| usize::from(spec.copies_lost()) < spec.w,
+        check: acknowledged_kept,
+    },
+    Claim {
+        name: "held-by-w-at-acknowledgement",
+        kind: Kind::Always,
+        source: "paper 4.5: W nodes take part in a successful put; slots and hosts, protocol.md 3",
+        promised: |_| true,
+        check: held_by_w_at_acknowledgement,
+    },
+    Claim {
+        name: "w-copies",
+        kind: Kind::Always,
+        source: "protocol.md 5: W hosts, less one for each lost disk, hold or cover the put",
+        promised: |spec| usize::from(spec.copies_lost()) < spec.w,
+        check: w_copies,
+    },
+    Claim {
+        name: "regular-gets",
+        kind: Kind::Always,
+        source: "Lamport 1986 (regular); paper 4.5: R + W > N gives a quorum-like system",
+        promised: is_strict,
+        check: regular_gets,
+    },
+    Claim {
+        name: "read-your-writes",
+        kind: Kind::Always,
+        source: "Terry et al. 1994, session guarantees; follows from regular gets",
+        promised: is_strict,
+        check: read_your_writes,
+    },
+    Claim {
+        name: "monotonic-reads",
+        kind: Kind::Always,
+        source: "Terry et al. 1994, session guarantees; with write-back before the reply",
+        promised: is_atomic,
+        check: monotonic_reads,
+    },
+    Claim {
+        name: "no-inversion",
+        kind: Kind::Always,
+        source: "Attiya, Bar-Noy, Dolev 1995: write-back makes regular reads atomic",
+        promised: is_atomic,
+        check: no_inversion,
+    },
+    Claim {
+        name: "no-false-siblings",
+        kind: Kind::Always,
+        source: "paper 4.4: an ancestor can be forgotten; a get answers causally unrelated versions",
+        promised: is_dotted,
+        check: no_false_siblings,
+    },
+    Claim {
+        name: "no-dominated-sibling",
+        kind: Kind::Always,
+        source: "paper 4.4, syntactic reconciliation, in every record; arXiv 1011.5808",
+        promised: is_dotted,
+        check: no_dominated_sibling,
+    },
+    Claim {
+        name: "dots-unique",
+        kind: Kind::Always,
+        source: "arXiv 1011.5808: one dot is one event",
+        promised: |_| true,
+        check: dots_unique,
+    },
+    Claim {
+        name: "dots-closed",
+        kind: Kind::Always,
+        source: "protocol.md 1: who mints a.n holds or covers a.1 to a.(n-1) in that record",
+        promised: |_| true,
+        check: dots_closed,
+    },
+    Claim {
+        name: "contexts-closed",
+        kind: Kind::Always,
+        source: "paper 4.4: a context names what its get returned; protocol.md 1",
+        promised: is_dotted,
+        check: contexts_closed,
+    },
+    Claim {
+        name: "hint-kept-until-held",
+        kind: Kind::Always,
+        source: "paper 4.6: a hint goes when the transfer has succeeded; decision 7",
+        promised: |_| true,
+        check: hint_kept_until_held,
+    },
+    Claim {
+        name: "only-what-was-written",
+        kind: Kind::Always,
+        source: "Lamport 1986 (safe); a refused put is never seen (decision 8)",
+        promised: |_| true,
+        check: only_what_was_written,
+    },
+    Claim {
+        name: "one-answer",
+        kind: Kind::Always,
+        source: "io.rs: each request is answered once at most",
+        promised: |_| true,
+        check: one_answer,
+    },
+    Claim {
+        name: "bounded-versions",
+        kind: Kind::Always,
+        source: "paper 4.4 on clock growth; actors are births, protocol.md 2",
+        promised: |_| true,
+        check: bounded_versions,
+    },
+    Claim {
+        name: "assertions-hold",
+        kind: Kind::Always,
+        source: "the core's own assertions",
+        promised: |_| true,
+        check: assertions_hold,
+    },
+    Claim {
+        name: "no-resurrection",
+        kind: Kind::Always,
+        source: "decision 10: a delete is a version; at rest nothing it overwrote is shown",
+        promised: settles,
+        check: no_resurrection,
+    },
+    Claim {
+        name: "converges",
+        kind: Kind::Always,
+        source: "paper 4.6 and 4.7, eventual consistency: healed, drained, read once at every home",
+        promised: settles,
+        check: converges,
+    },
+    Claim {
+        name: "converged-by-hints-alone",
+        kind: Kind::Always,
+        source: "paper 4.7: hints alone do not make replicas equal; anti-entropy does",
+        promised: |_| false,
+        check: converged_by_hints_alone,
+    },
+    Claim {
+        name: "a-put-is-acknowledged",
+        kind: Kind::Sometimes,
+        source: "not vacuous",
+        promised: |spec| spec.script.puts() > 0,
+        check: |view| view.has(flag::ACKED),
+    },
+    Claim {
+        name: "a-get-shows-siblings",
+        kind: Kind::Sometimes,
+        source: "paper 4.4: concurrent puts are both returned",
+        promised: |_| false,
+        check: |view| view.has(flag::SIBLINGS),
+    },
+    Claim {
+        name: "a-hint-is-stored",
+        kind: Kind::Sometimes,
+        source: "paper 4.6",
+        promised: expects_hints,
+        check: |view| view.has(flag::HINTED),
+    },
+    Claim {
+        name: "a-hint-is-delivered",
+        kind: Kind::Sometimes,
+        source: "paper 4.6",
+        promised: |spec| expects_hints(spec) && spec.faults.crashes <= spec.faults.restarts,
+        check: |view| view.has(flag::DELIVERED),
+    },
+    Claim {
+        name: "a-home-is-repaired",
+        kind: Kind::Sometimes,
+        source: "paper 5, read repair",
+        promised: |_| false,
+        check: |view| view.has(flag::REPAIRED),
+    },
+];
+
+/// The claim called `name`.
+#[must_use]
+pub fn claim(name: &str) -> Option<&'static Claim> {
+    CLAIMS.iter().find(|claim| claim.name == name)
+}
+
+/// The claims that can be judged in `spec`: all of them.
+pub(crate) fn of(_spec: &Spec) -> Vec<&'static Claim> {
+    CLAIMS.iter().collect()
+}
+
+/// Bit `i`: always-claim `i` is broken in `world`, or sometimes-claim `i` is shown by it.
+pub(crate) fn found(bench: &Bench, tables: &mut Tables, world: &World) -> u64 {
+    let rest = rest::judge(bench, tables, world);
+    let view = View { spec: &bench.spec, tables, world, rest };
+    let mut found = 0;
+    for (index, claim) in bench.claims.iter().enumerate() {
+        let has = (claim.check)(&view);
+        found |= u64::from(has == (claim.kind == Kind::Sometimes)) << index;
+    }
+    found
+}
+
+/// stateright's view of the claims.
+pub(crate) fn for_stateright(bench: &Bench) -> Vec<Property<Bench>> {
+    macro_rules! property {
+        ($($index:literal)*) => {
+            vec![$({
+                let claim = &CLAIMS[$index];
+                let condition: fn(&Bench, &World) -> bool =
+                    |bench, world| bench.has(&CLAIMS[$index], world);
+                match claim.kind {
+                    Kind::Always => Property::always(claim.name, condition),
+                    Kind::Sometimes => Property::sometimes(claim.name, condition),
+                }
+            }),*]
+        };
+    }
+    let all: Vec<Property<Bench>> =
+        property!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+    let expected = |property: &Property<Bench>| {
+        claim(property.name).is_some_and(|claim| (claim.promised)(&bench.spec))
+    };
+    // The explorer and stateright's checkers stop when all is found: only what is promised counts.
+    all.into_iter().filter(expected).collect()
+}
+
+impl Bench {
+    /// Whether `world` has what `claim` says.
+    pub(crate) fn has(&self, claim: &Claim, world: &World) -> bool {
+        let tables = &mut *self.lock();
+        let rest = rest::judge(self, tables, world);
+        (claim.check)(&View { spec: &self.spec, tables, world, rest })
+    }
+}
+
+impl View<'_> {
+    fn has(&self, flag: u32) -> bool {
+        self.world.ghost.flags & flag != 0
+    }
+
+    /// Each host's records and the versions live in them.
+    fn records(&self) -> impl Iterator<Item = (usize, &RecordFacts, Versions)> {
+        self.world.hosts.iter().enumerate().flat_map(move |(host, number)| {
+            let records = self.tables.facts(*number).records.iter();
+            records.map(move |record| {
+                let tombs = monitor::tombstones(&self.world.ghost.stamps, record);
+                (host, record, record.live | tombs)
+            })
+        })
+    }
+
+    fn lost(&self) -> usize {
+        usize::from(self.world.spent.wipes + self.world.spent.forgotten)
+    }
+}
+
+fn is_strict(spec: &Spec) -> bool {
+    // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
+    // home does not vote. A forgotten record is a disk that broke its promise.
+    spec.r + spec.w > spec.n
+        && (spec.quorum == Quorum::Strict || spec.nodes == spec.n)
+        && is_dotted(spec)
+        && (spec.faults.wipes == 0 || spec.renew)
+        && spec.faults.forgotten == 0
+        && !loses_unsynced(spec)
+}
+
+fn is_atomic(spec: &Spec) -> bool {
+    let written_back = spec.read == dynamo_protocol::ReadMode::Atomic;
+    is_strict(spec) && (written_back || spec.r == spec.n) && spec.versioning == Versioning::Dotted
+}
+
+fn is_dotted(spec: &Spec) -> bool {
+    spec.versioning == Versioning::Dotted
+}
+
+fn loses_unsynced(spec: &Spec) -> bool {
+    spec.durability == crate::spec::Durability::Buffered && spec.faults.power_cuts > 0
+}
+
+/// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.
+fn settles(spec: &Spec) -> bool {
+    is_dotted(spec) && usize::from(spec.faults.wipes) <= spec.n - spec.r && !loses_unsynced(spec)
+}
+
+fn expects_hints(spec: &Spec) -> bool {
+    let faults = &spec.faults;
+    spec.quorum == Quorum::Sloppy
+        && spec.nodes > spec.n
+        && spec.script.puts() > 0
+        && (faults.crashes > 0 || faults.partitions > 0)
+}
+
+/// Merging all that is on all disks still has the put, or a version that covers it. A version that
+/// lies on a disk but that another disk claims to have seen overwritten is as good as gone: the next
+/// merge drops it.
+fn acknowledged_kept(view: &View<'_>) -> bool {
+    let ghost = &view.world.ghost;
+    if ghost.acked == 0 {
+        return true;
+    }
+    let live = view.records().fold(0, |all, (_, _, live)| all | live);
+    let doomed = each(live).filter(|version| is_doomed(view, *version, live));
+    let surviving = live & !doomed.fold(0, |all: Versions, version| all | 1 << version);
+    ghost.acked & !ghost.closure(surviving) == 0
+}
+
+fn is_doomed(view: &View<'_>, version: u8, live: Versions) -> bool {
+    let stamp = view.world.ghost.stamps[usize::from(version)];
+    match view.tables.stamps.get(stamp) {
+        Stamp::Dot(dot) => view.records().any(|(_, record, held)| {
+            held >> version & 1 == 0 && view.tables.contexts.get(record.context).0.contains(dot)
+        }),
+        Stamp::Clock(clock) => each(live).any(|other| {
+            let stamp = view.world.ghost.stamps[usize::from(other)];
+            match view.tables.stamps.get(stamp) {
+                Stamp::Clock(newer) => newer != clock && newer.covers(clock),
+                Stamp::Dot(_) => false,
+            }
+        }),
+    }
+}
+
+fn held_by_w_at_acknowledgement(view: &View<'_>) -> bool {
+    !view.has(flag::FEW_HOLDERS)
+}
+
+fn w_copies(view: &View<'_>) -> bool {
+    let ghost = &view.world.ghost;
+    if ghost.acked == 0 {
+        return true;
+    }
+    let mut held = [0; crate::spec::MAX_NODES];
+    for (host, _, live) in view.records() {
+        held[host] |= ghost.closure(live);
+    }
+    each(ghost.acked).all(|put| {
+        let copies = held.iter().filter(|held| **held >> put & 1 == 1).count();
+        copies + view.lost() >= view.spec.w
+    })
+}
+
+fn regular_gets(view: &View<'_>) -> bool {
+    !view.has(flag::STALE)
+}
+
+fn read_your_writes(view: &View<'_>) -> bool {
+    !view.has(flag::NOT_OWN)
+}
+
+fn monotonic_reads(view: &View<'_>) -> bool {
+    !view.has(flag::BACKWARDS)
+}
+
+fn no_inversion(view: &View<'_>) -> bool {
+    !view.has(flag::INVERTED)
+}
+
+fn no_false_siblings(view: &View<'_>) -> bool {
+    !view.has(flag::FALSE_SIBLING)
+}
+
+fn no_dominated_sibling(view: &View<'_>) -> bool {
+    view.records().all(|(_, _, live)| !view.world.ghost.has_dominated(live))
+}
+
+fn dots_unique(view: &View<'_>) -> bool {
+    !view.has(flag::DOT_TWICE)
+}
+
+fn dots_closed(view: &View<'_>) -> bool {
+    !view.has(flag::DOT_OPEN)
+}
+
+fn contexts_closed(view: &View<'_>) -> bool {
+    !view.has(flag::OPEN_CONTEXT)
+}
+
+fn hint_kept_until_held(view: &View<'_>) -> bool {
+    !view.has(flag::HINT_LOST)
+}
+
+fn only_what_was_written(view: &View<'_>) -> bool {
+    let refused = view.world.ghost.refused;
+    let applied = view.records().any(|(_, record, live)| record.foreign || live & refused != 0);
+    !view.has(flag::UNWRITTEN) && !applied
+}
+
+fn one_answer(view: &View<'_>) -> bool {
+    !view.has(flag::ANSWERED_TWICE)
+}
+
+/// A record has no more siblings than there were puts, its context names no more events than were
+/// minted, and no more actors than records were born: one for each home, each lost copy, and each put
+/// a fallback minted.
+fn bounded_versions(view: &View<'_>) -> bool {
+    let minted = u64::from(view.world.ghost.minted().count_ones());
+    let births = view.spec.n + view.lost() + usize::from(view.world.ghost.stand_ins);
+    view.records().all(|(_, record, _)| {
+        let context = &view.tables.contexts.get(record.context).0;
+        let events: u64 = context.iter().map(|(_, counter)| counter).sum();
+        let events_fit = !is_dotted(view.spec) || events <= minted;
+        u64::from(record.siblings) <= minted && events_fit && context.actors() <= births
+    })
+}
+
+fn assertions_hold(view: &View<'_>) -> bool {
+    !view.has(flag::PANIC)
+}
+
+fn no_resurrection(view: &View<'_>) -> bool {
+    view.rest.as_ref().is_none_or(|rest| !rest.resurrected)
+}
+
+fn converges(view: &View<'_>) -> bool {
+    view.rest.as_ref().is_none_or(|rest| rest.equal_after_reads && rest.shows_acknowledged)
+}
+
+fn converged_by_hints_alone(view: &View<'_>) -> bool {
+    view.rest.as_ref().is_none_or(|rest| rest.equal_after_handoff)
+}
+
+impl Setup {
+    pub(crate) fn homes(&self) -> usize {
+        self.configs[0].n
+    }
+}

@@ -1,0 +1,190 @@
+//! Convergence: from a state of rest the network is healed, every host started, everything
+//! delivered, every timer run out, until nothing happens any more; then every home is read once.
+//!
+//! One deterministic schedule from every state of rest stands in for "eventually", which a search
+//! for states cannot decide. It is a check that the cluster *can* settle without further puts.
+
+use dynamo_protocol::{ClientOp, Input, Place, Reply, RequestId, Role};
+use smallvec::SmallVec;
+
+use crate::bench::Bench;
+use crate::host::HostInput;
+use crate::script::Versions;
+use crate::tables::{Tables, stable_hash};
+use crate::world::World;
+
+/// More rounds than any settling takes: one that takes more never ends.
+const ROUNDS: usize = 24;
+/// More messages than one round can have.
+const STEPS: usize = 2_000;
+
+/// How a state of rest turned out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    /// Once hints were handed over all homes hold the same, and no hint is left.
+    pub(crate) equal_after_handoff: bool,
+    /// So do they once every home was read.
+    pub(crate) equal_after_reads: bool,
+    /// Every home's get, then, covers all that was acknowledged.
+    pub(crate) shows_acknowledged: bool,
+    /// One shows what an acknowledged delete had overwritten.
+    pub(crate) resurrected: bool,
+}
+
+struct Drain<'a> {
+    bench: &'a Bench,
+    tables: &'a mut Tables,
+    hosts: SmallVec<[u32; crate::spec::MAX_NODES]>,
+    flight: Vec<u32>,
+    shown: Vec<Option<Versions>>,
+}
+
+/// What becomes of `world` if it is at rest: every client is done and nothing can arrive.
+pub(crate) fn judge(bench: &Bench, tables: &mut Tables, world: &World) -> Option<Rest> {
+    if !is_at_rest(bench, tables, world) {
+        return None;
+    }
+    let mut drain = Drain {
+        bench,
+        tables,
+        hosts: world.hosts.clone(),
+        flight: world.flight.to_vec(),
+        shown: Vec::new(),
+    };
+    drain.start_all();
+    let settled = drain.settle();
+    let equal_after_handoff = settled && drain.homes_agree();
+    drain.read_all();
+    let settled = drain.settle();
+    let equal_after_reads = settled && drain.homes_agree();
+    let ghost = &world.ghost;
+    let deleted = ghost.acked & bench.spec.script.deletes();
+    let overwritten = ghost.closure(deleted) & !deleted;
+    let shown = |wanted: &dyn Fn(Versions) -> bool| {
+        drain.shown.iter().all(|shown| shown.is_some_and(wanted))
+    };
+    let values = ghost.acked & !bench.spec.script.deletes() & !overwritten;
+    Some(Rest {
+        equal_after_handoff,
+        equal_after_reads,
+        shows_acknowledged: shown(&|shown| {
+            values & !ghost.closure(shown | deleted_over(world, bench)) == 0
+        }),
+        resurrected: drain.shown.iter().flatten().any(|shown| shown & overwritten != 0),
+    })
+}
+
+/// Values may be gone because a delete that nobody acknowledged overwrote them.
+fn deleted_over(world: &World, bench: &Bench) -> Versions {
+    world.ghost.minted() & bench.spec.script.deletes()
+}
+
+fn is_at_rest(bench: &Bench, tables: &Tables, world: &World) -> bool {
+    let done = world
+        .clients
+        .iter()
+        .zip(bench.spec.script.clients())
+        .all(|(client, steps)| client.waits_at == 0 && usize::from(client.step) >= steps.len());
+    done && world.flight.iter().all(|message| {
+        let wire = tables.wire(*message);
+        let up = tables.facts(world.hosts[usize::from(wire.to)]).up;
+        !up || !world.connected(wire.from, wire.to)
+    })
+}
+
+impl Drain<'_> {
+    fn start_all(&mut self) {
+        for node in 0..self.hosts.len() {
+            if !self.tables.facts(self.hosts[node]).up {
+                let start = self.tables.input(&self.bench.setup, HostInput::Start);
+                self.step(node, start);
+            }
+        }
+    }
+
+    /// Says whether it came to an end.
+    fn settle(&mut self) -> bool {
+        for _ in 0..ROUNDS {
+            let before = self.hosts.clone();
+            if !self.deliver_all() {
+                return false;
+            }
+            for node in 0..self.hosts.len() {
+                for (_, input) in self.tables.facts(self.hosts[node]).timers.clone() {
+                    self.step(node, input);
+                }
+                if self.tables.facts(self.hosts[node]).unsynced {
+                    let sync = self.tables.input(&self.bench.setup, HostInput::Sync);
+                    self.step(node, sync);
+                }
+            }
+            if self.hosts == before && self.flight.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn deliver_all(&mut self) -> bool {
+        for _ in 0..STEPS {
+            if self.flight.is_empty() {
+                return true;
+            }
+            let message = self.flight.remove(0);
+            let to = usize::from(self.tables.wire(message).to);
+            self.step(to, message);
+        }
+        false
+    }
+
+    fn step(&mut self, node: usize, input: u32) {
+        let bench = self.bench;
+        let effect = self.tables.effect(&bench.setup, self.hosts[node], input);
+        self.hosts[node] = effect.host;
+        self.flight.extend_from_slice(&effect.sends);
+        for (request, reply) in &effect.replies {
+            let Some(at) = request.0.checked_sub(FIRST_READ) else { continue };
+            let at = usize::try_from(at).expect("one read a home");
+            self.shown[at] = match reply {
+                Reply::Got { values, .. } => {
+                    let writers = values.iter().filter_map(|value| bench.spec.script.writer(value));
+                    Some(writers.fold(0, |all, number| all | 1 << number))
+                }
+                _ => None,
+            };
+        }
+    }
+
+    fn read_all(&mut self) {
+        let homes = self.bench.setup.homes();
+        self.shown = vec![None; homes];
+        for home in 0..homes {
+            let request = RequestId(FIRST_READ + home as u64);
+            let op = ClientOp::Get { key: self.bench.setup.key.clone() };
+            let input = HostInput::Handle(Input::Client { request, op });
+            let input = self.tables.input(&self.bench.setup, input);
+            self.step(home, input);
+            self.settle();
+        }
+    }
+
+    fn homes_agree(&self) -> bool {
+        let place = Place::home(self.bench.setup.key.clone());
+        let store = |host: &u32| &self.tables.hosts.get(*host).store;
+        let hints = self.hosts.iter().any(|host| {
+            store(host).records.keys().any(|place| matches!(place.role, Role::Hint(_)))
+        });
+        let set = |host: &u32| {
+            store(host)
+                .records
+                .get(&place)
+                .filter(|r| !r.set.is_empty())
+                .map(|r| stable_hash(&r.set))
+        };
+        let homes = &self.hosts[..self.bench.setup.homes()];
+        !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))
+    }
+}
+
+/// Requests of the final reads; clients of the script never make so many.
+const FIRST_READ: u64 = 1 << 32;

@@ -1,0 +1,227 @@
+//! Named scenarios: a configuration and what the search of it must find.
+
+use dynamo_protocol::{Quorum, ReadMode, Versioning};
+
+use crate::properties::{CLAIMS, Claim, Kind};
+use crate::spec::{Durability, Spec};
+
+/// A configuration with a name and expectations.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: String,
+    /// What it shows, in a line.
+    pub about: String,
+    /// The configuration.
+    pub spec: Spec,
+    /// Always-claims that must be found broken, and in how many steps at the least. What is promised
+    /// and not named here must hold.
+    pub breaks: Vec<(&'static str, usize)>,
+}
+
+/// What is expected of one claim in one scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// No state may be found.
+    Absent,
+    /// One must be found; nearer than so many steps is a surprise, too.
+    Present(usize),
+    /// Either is fine.
+    Either,
+}
+
+impl Scenario {
+    /// A scenario without a name: a configuration from the command line.
+    #[must_use]
+    pub fn of(spec: Spec) -> Self {
+        let name = spec.label();
+        Self { name, about: String::new(), spec, breaks: Vec::new() }
+    }
+
+    /// What is expected of `claim`.
+    #[must_use]
+    pub fn expects(&self, claim: &Claim) -> Expected {
+        if let Some((_, steps)) = self.breaks.iter().find(|(name, _)| *name == claim.name) {
+            return Expected::Present(*steps);
+        }
+        match (claim.kind, (claim.promised)(&self.spec)) {
+            (Kind::Always, true) if !self.spoils(claim) => Expected::Absent,
+            (Kind::Sometimes, true) => Expected::Present(1),
+            _ => Expected::Either,
+        }
+    }
+
+    /// A scenario that is there to break one promise says nothing of what breaks with it.
+    fn spoils(&self, claim: &Claim) -> bool {
+        let promised =
+            |name: &str| CLAIMS.iter().any(|c| c.name == name && (c.promised)(&self.spec));
+        self.breaks.iter().any(|(name, _)| promised(name)) && claim.name != "assertions-hold"
+    }
+}
+
+impl Spec {
+    /// The configuration in a line.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let quorum = match self.quorum {
+            Quorum::Sloppy => "sloppy",
+            Quorum::Strict => "strict",
+        };
+        let mut label = format!(
+            "{} {quorum} nodes={} N={} R={} W={}",
+            self.script, self.nodes, self.n, self.r, self.w
+        );
+        match self.versioning {
+            Versioning::Dotted => {}
+            Versioning::Paper => label += " paper",
+            Versioning::Lww => label += " lww",
+        }
+        if self.read == ReadMode::Atomic {
+            label += " atomic";
+        }
+        match self.durability {
+            Durability::Step => {}
+            Durability::Group => label += " group-commit",
+            Durability::Buffered => label += " buffered",
+        }
+        if !self.renew {
+            label += " identity-kept";
+        }
+        let faults = &self.faults;
+        for (name, count) in [
+            ("crashes", faults.crashes),
+            ("restarts", faults.restarts),
+            ("partitions", faults.partitions),
+            ("wipes", faults.wipes),
+            ("forgotten", faults.forgotten),
+            ("losses", faults.losses),
+            ("power-cuts", faults.power_cuts),
+            ("hedges", faults.hedges),
+        ] {
+            if count > 0 {
+                label += &format!(" {name}={count}");
+            }
+        }
+        label
+    }
+}
+
+/// The default set, in the order in which it is checked.
+///
+/// # Panics
+/// Never: the scripts are constants.
+#[must_use]
+pub fn defaults() -> Vec<Scenario> {
+    let spec = |script: &str| Spec::new(script.parse().expect("a constant script is well formed"));
+    let sloppy = |script: &str| Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) };
+    let mut scenarios = Vec::new();
+    let mut add = |name: &str, about: &str, spec: Spec, breaks: &[(&'static str, usize)]| {
+        let (name, about, breaks) = (name.to_owned(), about.to_owned(), breaks.to_vec());
+        scenarios.push(Scenario { name, about, spec, breaks });
+    };
+    add(
+        "strict",
+        "R+W > N: gets are regular, and a later get may see less than an earlier one",
+        spec("p,gg"),
+        &[("no-inversion", 5), ("monotonic-reads", 5)],
+    );
+    add("strict-siblings", "two blind puts are both kept", spec("p,p,g"), &[]);
+    add("strict-rmw", "read, then write over what was read", spec("pgp,p"), &[]);
+    let mut crash = spec("pg,g");
+    (crash.faults.crashes, crash.faults.restarts) = (1, 1);
+    add("strict-crash", "one process dies and comes back", crash, &[]);
+    let mut cut = spec("pg,g");
+    cut.faults.partitions = 1;
+    add("strict-partition", "one cut: strict gets stay regular", cut, &[]);
+    let mut weak = spec("p,g");
+    (weak.r, weak.w) = (1, 1);
+    add("weak", "R=W=1: a get misses an acknowledged put", weak, &[("regular-gets", 2)]);
+    let mut lopsided = spec("p,gg");
+    (lopsided.r, lopsided.w) = (1, 3);
+    add("read-one", "R=1 W=3 is regular, not atomic", lopsided, &[("no-inversion", 3)]);
+    let mut all = spec("p,gg");
+    (all.r, all.w) = (3, 1);
+    add("read-all", "R=3 W=1 is atomic on this script", all, &[]);
+    let mut atomic = spec("p,gg");
+    atomic.read = ReadMode::Atomic;
+    add("atomic", "write-back before the reply: no inversion", atomic, &[]);
+    let mut atomic = spec("p,p,g");
+    atomic.read = ReadMode::Atomic;
+    add("atomic-siblings", "the same with concurrent puts", atomic, &[]);
+    let mut stale = sloppy("p,g");
+    (stale.faults.crashes, stale.faults.restarts) = (1, 1);
+    add("sloppy-crash", "a fallback stands in: kept, and stale", stale, &[("regular-gets", 4)]);
+    let mut stale = sloppy("p,g");
+    stale.faults.partitions = 1;
+    add(
+        "sloppy-partition",
+        "the same across a cut; hints alone do not make homes equal",
+        stale,
+        &[("regular-gets", 4)],
+    );
+    let mut wiped = sloppy("p,p");
+    (wiped.faults.wipes, wiped.faults.restarts) = (1, 1);
+    add("sloppy-wipe", "one directory is lost, its identity renewed", wiped, &[]);
+    let mut forgotten = sloppy("pp,p");
+    forgotten.faults.forgotten = 1;
+    add("forgotten", "one record gone: a fresh birth", forgotten, &[]);
+    let mut kept = spec("pp,p");
+    (kept.faults.wipes, kept.faults.restarts, kept.renew) = (1, 1, false);
+    add(
+        "identity-kept",
+        "a wiped directory that keeps its identity mints old dots again",
+        kept,
+        &[("dots-unique", 4)],
+    );
+    let mut slow = sloppy("p,p");
+    slow.faults.hedges = 1;
+    add("hedge", "a home that is only slow, and its fallback: one slot", slow, &[]);
+    let mut paper = spec("p,p");
+    paper.versioning = Versioning::Paper;
+    add(
+        "paper-clocks",
+        "the paper's clocks lose an acknowledged put",
+        paper,
+        &[("acknowledged-kept", 3)],
+    );
+    let mut lww = spec("p,p,gp");
+    lww.versioning = Versioning::Lww;
+    (lww.r, lww.w) = (1, 1);
+    add(
+        "last-writer-wins",
+        "a put over the newest version drops one its client never read",
+        lww,
+        &[("contexts-closed", 3), ("acknowledged-kept", 4)],
+    );
+    let mut group = spec("p");
+    (group.durability, group.faults.power_cuts, group.faults.restarts) = (Durability::Group, 1, 1);
+    add("power-cut", "what was acknowledged was synced", group, &[]);
+    let mut buffered = spec("p");
+    (buffered.w, buffered.faults.power_cuts) = (1, 1);
+    buffered.durability = Durability::Buffered;
+    add(
+        "buffered",
+        "the paper's buffered writes: one power cut and an acknowledged put is gone",
+        buffered,
+        &[("acknowledged-kept", 1)],
+    );
+    add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
+    scenarios
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::properties::claim;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_names_claims_there_are() {
+        let scenarios = defaults();
+        for (at, scenario) in scenarios.iter().enumerate() {
+            assert!(scenarios[..at].iter().all(|other| other.name != scenario.name));
+            for (name, _) in &scenario.breaks {
+                assert!(claim(name).is_some(), "{}: {name}", scenario.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A bounded configuration: the cluster, the script, how many faults, and what the model may skip.
+
+use std::sync::Arc;
+
+use dynamo_protocol::{
+    Config, ConfigError, Identity, Key, Member, NodeId, Quorum, ReadMode, Versioning,
+};
+use thiserror::Error;
+
+use crate::script::Script;
+
+/// Most nodes a world has.
+pub const MAX_NODES: usize = 5;
+
+/// When a host makes what it applied durable, and when it lets the outputs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// Durable before the step ends: one step is one synced write.
+    Step,
+    /// Group commit: outputs are held until a later sync. A power cut loses both.
+    Group,
+    /// The paper's buffered writes (section 6.1): outputs go at once, the sync comes later.
+    Buffered,
+}
+
+/// How many of each fault may happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Faults {
+    /// Processes that end; disks stay.
+    pub crashes: u8,
+    /// Processes started again, of those that ended.
+    pub restarts: u8,
+    /// Cuts of the network in two; each may heal.
+    pub partitions: u8,
+    /// Directories emptied.
+    pub wipes: u8,
+    /// Home records gone without a trace, the rest of the directory intact.
+    pub forgotten: u8,
+    /// Messages lost.
+    pub losses: u8,
+    /// Hosts whose unsynced writes are lost.
+    pub power_cuts: u8,
+    /// Timers that run out although no fault excuses it: hedges against hosts that are only slow.
+    pub hedges: u8,
+}
+
+/// What the search leaves out because it cannot change a verdict. Each is compared with the model
+/// that leaves nothing out by `tests/reductions.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reductions {
+    /// Answers, pings and forwarded requests are taken in within the step that sends them.
+    pub prompt: bool,
+    /// Answers and fetches that change nothing any more are forgotten.
+    pub inert: bool,
+    /// Peers know each other's identities from the start.
+    pub warm: bool,
+    /// Of nodes and clients that are alike so far, the first is taken.
+    pub alike: bool,
+    /// The monitor forgets what no later step asks it.
+    pub monitor: bool,
+    /// A fetch that no reply waits for any more is answered at once: it serves read repair alone.
+    pub late: bool,
+    /// A host that has something under way to a peer learns at once that it is out of reach, and
+    /// pings at once when it is back.
+    pub notice: bool,
+}
+
+/// One bounded configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// What the clients do.
+    pub script: Script,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// N.
+    pub n: usize,
+    /// R.
+    pub r: usize,
+    /// W.
+    pub w: usize,
+    /// Sloppy or strict.
+    pub quorum: Quorum,
+    /// How versions are told apart.
+    pub versioning: Versioning,
+    /// Plain or atomic gets.
+    pub read: ReadMode,
+    /// When writes are durable.
+    pub durability: Durability,
+    /// Fault budgets.
+    pub faults: Faults,
+    /// A wiped directory gets a new identity and knows that it began empty. False is a broken host.
+    pub renew: bool,
+    /// What the search leaves out.
+    pub reductions: Reductions,
+    /// The seeded bug of the core that is switched on.
+    pub mutant: Option<String>,
+}
+
+/// A configuration that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    /// The core refuses it.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Too many nodes.
+    #[error("{0} nodes; the model carries from 1 to {MAX_NODES}: pass --nodes in that range")]
+    Nodes(usize),
+}
+
+/// What a [`Spec`] comes to: the key and every node's settings. Node `i` of the model is the `i`-th
+/// of the key's preference list: the first N are its homes.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) key: Key,
+    pub(crate) ids: Vec<NodeId>,
+    pub(crate) configs: Vec<Arc<Config>>,
+    pub(crate) script: Script,
+    pub(crate) durability: Durability,
+    pub(crate) renew: bool,
+}
+
+impl Reductions {
+    /// Everything that is sound to leave out.
+    pub const ALL: Self = Self {
+        prompt: true,
+        inert: true,
+        warm: true,
+        alike: true,
+        monitor: true,
+        late: true,
+        notice: true,
+    };
+    /// Nothing left out.
+    pub const NONE: Self = Self {
+        prompt: false,
+        inert: false,
+        warm: false,
+        alike: false,
+        monitor: false,
+        late: false,
+        notice: false,
+    };
+}
+
+impl Spec {
+    /// `script` on three nodes, strict, N=3, R=W=2, dotted, plain gets, no fault, reduced.
+    #[must_use]
+    pub fn new(script: Script) -> Self {
+        Self {
+            script,
+            nodes: 3,
+            n: 3,
+            r: 2,
+            w: 2,
+            quorum: Quorum::Strict,
+            versioning: Versioning::Dotted,
+            read: ReadMode::Plain,
+            durability: Durability::Step,
+            faults: Faults::default(),
+            renew: true,
+            reductions: Reductions::ALL,
+            mutant: None,
+        }
+    }
+
+    /// How many copies the faults may destroy.
+    #[must_use]
+    pub fn copies_lost(&self) -> u8 {
+        self.faults.wipes + self.faults.forgotten
+    }
+
+    /// Builds every node's settings.
+    pub(crate) fn setup(&self) -> Result<Setup, SpecError> {
+        if !(1..=MAX_NODES).contains(&self.nodes) {
+            return Err(SpecError::Nodes(self.nodes));
+        }
+        let (members, key) = ordered(self.nodes);
+        let ids: Vec<_> = members.iter().map(|member| member.id).collect();
+        let config = |me: &NodeId| {
+            let mut config = Config::new(*me, members.clone(), [self.n, self.r, self.w])?;
+            config.quorum = self.quorum;
+            config.versioning = self.versioning;
+            config.read = self.read;
+            Ok(Arc::new(config))
+        };
+        let configs = ids.iter().map(config).collect::<Result<Vec<_>, ConfigError>>()?;
+        let (script, durability, renew) = (self.script.clone(), self.durability, self.renew);
+        Ok(Setup { key, ids, configs, script, durability, renew })
+    }
+}
+
+impl Setup {
+    pub(crate) fn index(&self, id: NodeId) -> usize {
+        usize::from(id.0) - 1
+    }
+
+    /// The identity of node `me`'s directory after `wipes` renewals.
+    pub(crate) fn identity(me: u8, wipes: u8) -> Identity {
+        Identity(u64::from(me + 1) | u64::from(wipes) << 8)
+    }
+
+    /// A nonce that no other start of any node has.
+    pub(crate) fn incarnation(me: u8, starts: u8) -> u64 {
+        u64::from(me + 1) << 8 | u64::from(starts)
+    }
+}
+
+/// Members n1, n2, ... and a key whose preference list is in that order, so that a trace can be
+/// read: n1 is always the first home.
+fn ordered(nodes: usize) -> (Vec<Member>, Key) {
+    let ids = 1..=u16::try_from(nodes).expect("there are few nodes");
+    let members: Vec<_> = ids.map(|id| Member { id: NodeId(id), tokens: 16 }).collect();
+    let ring = dynamo_protocol::Ring::new(&members);
+    let mut keys = (0..100_000).map(|index| Key::from(format!("k{index}").as_str()));
+    let key = keys.find(|key| ring.preference_list(key).is_sorted());
+    (members, key.expect("sixteen virtual nodes a member give every order of up to five"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_i_is_the_ith_of_the_preference_list() {
+        for nodes in 1..=MAX_NODES {
+            let mut spec = Spec::new("pg".parse().unwrap());
+            (spec.nodes, spec.n, spec.r, spec.w) = (nodes, 1, 1, 1);
+            let setup = spec.setup().unwrap();
+            let (homes, fallbacks) = setup.configs[0].preference_list(&setup.key);
+            let list: Vec<_> = homes.iter().chain(fallbacks).copied().collect();
+            assert_eq!(list, setup.ids);
+        }
+    }
+
+    #[test]
+    fn what_no_cluster_can_run_with_is_refused_by_name() {
+        let mut spec = Spec::new("pg".parse().unwrap());
+        spec.w = 4;
+        assert!(spec.setup().unwrap_err().to_string().contains("W = 4"));
+        spec.nodes = 9;
+        assert!(spec.setup().unwrap_err().to_string().contains("--nodes"));
+    }
+}

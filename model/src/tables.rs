@@ -1,0 +1,397 @@
+//! Interned values and remembered steps.
+//!
+//! A world is a few numbers: each host, message and context is kept once and named by its number
+//! ("collapse": Holzmann, State Compression in SPIN, 1997), and what a host does on an input is
+//! computed once per pair, however many worlds the pair occurs in. The core runs for each pair that
+//! is new; all else is looking up.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dynamo_protocol::{
+    ClockedVersion, Context, Dot, DottedSet, Envelope, Event, Input, MemoryStore, Message, NodeId,
+    OpId, Output, Place, Reply, RequestId, Role, Siblings, Timer, VersionVector,
+};
+use hashbrown::HashTable;
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use crate::host::{Host, HostInput, Stepped};
+use crate::script::Versions;
+use crate::spec::Setup;
+
+/// Values kept once, named by their numbers.
+pub(crate) struct Interner<T> {
+    values: Vec<T>,
+    hashes: Vec<u64>,
+    index: HashTable<u32>,
+}
+
+/// A message's ends and sort.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    pub(crate) from: u8,
+    pub(crate) to: u8,
+    pub(crate) sort: Sort,
+    /// The operation it belongs to, at its coordinator, forwarder or deliverer.
+    pub(crate) op: Option<OpId>,
+}
+
+/// What a message is to the search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// Changes its receiver's disk.
+    Store,
+    /// Reads it.
+    Fetch,
+    /// A client's request under way to a home.
+    Forward,
+    /// Is this host up?
+    Ping,
+    /// Ends something that waits for it.
+    Answer,
+}
+
+/// What a step did, as far as worlds care.
+#[derive(Debug)]
+pub(crate) struct Effect {
+    pub(crate) host: u32,
+    /// Inputs of the receivers.
+    pub(crate) sends: SmallVec<[u32; 4]>,
+    pub(crate) replies: Vec<(RequestId, Reply)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) mints: SmallVec<[Mint; 1]>,
+    pub(crate) panicked: bool,
+}
+
+/// A put got its version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mint {
+    /// In which record.
+    pub(crate) role: Role,
+    pub(crate) stamp: u32,
+    /// The put, if its value tells.
+    pub(crate) writer: Option<u8>,
+    /// The request, if a client of this host made it.
+    pub(crate) request: Option<RequestId>,
+}
+
+/// How a version is known apart from its value: its dot, or under plain clocks its clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Stamp {
+    Dot(Dot),
+    Clock(VersionVector),
+}
+
+/// What is asked of a host again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) up: bool,
+    pub(crate) unsynced: bool,
+    pub(crate) records: Vec<RecordFacts>,
+    /// Timers that are set, and the input each becomes.
+    pub(crate) timers: Vec<(Timer, u32)>,
+    pub(crate) has_home_record: bool,
+}
+
+/// One record on the host's disk.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordFacts {
+    /// None for the home record.
+    pub(crate) target: Option<NodeId>,
+    /// Live values, by the number of the put that wrote each.
+    pub(crate) live: Versions,
+    /// A live value that no put of the script wrote.
+    pub(crate) foreign: bool,
+    /// Stamps of the live tombstones.
+    pub(crate) tombs: SmallVec<[u32; 2]>,
+    /// What the record has seen.
+    pub(crate) context: u32,
+    pub(crate) siblings: u8,
+}
+
+/// All that is kept for one model.
+pub(crate) struct Tables {
+    pub(crate) hosts: Interner<Host>,
+    pub(crate) inputs: Interner<HostInput>,
+    pub(crate) contexts: Interner<Context>,
+    pub(crate) stamps: Interner<Stamp>,
+    facts: Vec<Arc<Facts>>,
+    wires: Vec<Option<Wire>>,
+    effects: FxHashMap<(u32, u32), Arc<Effect>>,
+    under: FxHashMap<(u32, u32), bool>,
+    /// The first assertion of the core that failed.
+    pub(crate) panic: Option<String>,
+}
+
+/// A hasher whose result depends on the value alone: not on the process, not on the run.
+pub(crate) fn stable_hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads a weak hash over all bits.
+pub(crate) fn scramble(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+impl<T: Hash + Eq> Interner<T> {
+    fn new() -> Self {
+        Self { values: Vec::new(), hashes: Vec::new(), index: HashTable::new() }
+    }
+
+    /// The number of `value`; whether it is new.
+    pub(crate) fn intern(&mut self, value: T) -> (u32, bool) {
+        let hash = stable_hash(&value);
+        let found = self.index.find(hash, |&at| {
+            self.hashes[at as usize] == hash && self.values[at as usize] == value
+        });
+        if let Some(&at) = found {
+            return (at, false);
+        }
+        let at = u32::try_from(self.values.len()).expect("memory ends before numbers do");
+        self.values.push(value);
+        self.hashes.push(hash);
+        self.index.insert_unique(hash, at, |&at| self.hashes[at as usize]);
+        (at, true)
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &T {
+        &self.values[number as usize]
+    }
+
+    /// A hash of the value that does not depend on its number.
+    pub(crate) fn hash(&self, number: u32) -> u64 {
+        self.hashes[number as usize]
+    }
+}
+
+impl Tables {
+    /// Context 0 is the empty one; stamp 0 is none's.
+    pub(crate) fn new() -> Self {
+        let mut contexts = Interner::new();
+        contexts.intern(Context::default());
+        let mut stamps = Interner::new();
+        stamps.intern(Stamp::Clock(VersionVector::default()));
+        Self {
+            hosts: Interner::new(),
+            inputs: Interner::new(),
+            contexts,
+            stamps,
+            facts: Vec::new(),
+            wires: Vec::new(),
+            effects: FxHashMap::default(),
+            under: FxHashMap::default(),
+            panic: None,
+        }
+    }
+
+    pub(crate) fn host(&mut self, setup: &Setup, host: Host) -> u32 {
+        let (number, new) = self.hosts.intern(host);
+        if new {
+            let facts = self.look_at(setup, number);
+            self.facts.push(Arc::new(facts));
+        }
+        number
+    }
+
+    pub(crate) fn input(&mut self, setup: &Setup, input: HostInput) -> u32 {
+        let (number, new) = self.inputs.intern(input);
+        if new {
+            let wire = match self.inputs.get(number) {
+                HostInput::Handle(Input::Peer(envelope)) => Some(wire(setup, envelope)),
+                _ => None,
+            };
+            self.wires.push(wire);
+        }
+        number
+    }
+
+    pub(crate) fn context(&mut self, context: Context) -> u32 {
+        self.contexts.intern(context).0
+    }
+
+    pub(crate) fn facts(&self, host: u32) -> &Facts {
+        &self.facts[host as usize]
+    }
+
+    /// The message that input `number` brings.
+    pub(crate) fn wire(&self, number: u32) -> Wire {
+        self.wires[number as usize].expect("only messages are in flight")
+    }
+
+    /// What `host` does on `input`.
+    pub(crate) fn effect(&mut self, setup: &Setup, host: u32, input: u32) -> Arc<Effect> {
+        if let Some(effect) = self.effects.get(&(host, input)) {
+            return effect.clone();
+        }
+        let stepped = self.hosts.get(host).step(setup, self.inputs.get(input));
+        let before = self.hosts.get(host).store.clone();
+        let mints = self.mints(setup, &before, &stepped);
+        let mut effect = Effect {
+            host: self.host(setup, stepped.host),
+            sends: SmallVec::new(),
+            replies: Vec::new(),
+            events: Vec::new(),
+            mints,
+            panicked: stepped.panic.is_some(),
+        };
+        for output in stepped.outputs {
+            match output {
+                Output::Send(envelope) => {
+                    let input = HostInput::Handle(Input::Peer(envelope));
+                    effect.sends.push(self.input(setup, input));
+                }
+                Output::Reply(request, reply) => effect.replies.push((request, reply)),
+                Output::Event(event) => effect.events.push(event),
+                Output::SetTimer(..) | Output::CancelTimer(_) => {}
+            }
+        }
+        self.panic = self.panic.take().or(stepped.panic);
+        let effect = Arc::new(effect);
+        self.effects.insert((host, input), effect.clone());
+        effect
+    }
+
+    /// Whether `host` after `input` is as before and nobody hears of it.
+    pub(crate) fn changes_nothing(&mut self, setup: &Setup, host: u32, input: u32) -> bool {
+        let effect = self.effect(setup, host, input);
+        effect.host == host && effect.sends.is_empty() && effect.replies.is_empty()
+    }
+
+    /// Whether a client that holds `context` claims to have read the version under `stamp`.
+    pub(crate) fn claims(&mut self, context: u32, stamp: u32) -> bool {
+        let (contexts, stamps) = (&self.contexts, &self.stamps);
+        *self.under.entry((context, stamp)).or_insert_with(|| {
+            let vector = &contexts.get(context).0;
+            match stamps.get(stamp) {
+                Stamp::Dot(dot) => vector.contains(dot),
+                Stamp::Clock(clock) => clock.actors() > 0 && vector.covers(clock),
+            }
+        })
+    }
+
+    fn mints(
+        &mut self,
+        setup: &Setup,
+        before: &MemoryStore,
+        stepped: &Stepped,
+    ) -> SmallVec<[Mint; 1]> {
+        let mut mints = SmallVec::new();
+        let mut coordinating = None;
+        for output in &stepped.outputs {
+            match output {
+                Output::Event(Event::Coordinating { request, role, .. }) => {
+                    coordinating = Some((*request, *role));
+                }
+                Output::Event(Event::Minted { dot, .. }) => {
+                    let (request, role) = coordinating.expect("a put is coordinated, then minted");
+                    let place = Place { role, key: setup.key.clone() };
+                    let after = &stepped.host.store;
+                    if let Some((stamp, value)) = minted(&place, *dot, before, after) {
+                        let stamp = self.stamps.intern(stamp).0;
+                        let writer = value.and_then(|value| setup.script.writer(&value));
+                        mints.push(Mint { role, stamp, writer, request });
+                    }
+                }
+                _ => {}
+            }
+        }
+        mints
+    }
+
+    fn look_at(&mut self, setup: &Setup, number: u32) -> Facts {
+        let host = self.hosts.get(number).clone();
+        let timers = host
+            .timers
+            .iter()
+            .map(|timer| (*timer, self.input(setup, HostInput::Handle(Input::Timer(*timer)))));
+        let timers = timers.collect();
+        let disk = host.disk();
+        let records =
+            disk.records.iter().map(|(place, record)| self.record(setup, place, &record.set));
+        Facts {
+            up: host.node.is_some(),
+            unsynced: host.durable.is_some() || !host.held.is_empty(),
+            records: records.collect(),
+            timers,
+            has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
+        }
+    }
+
+    fn record(&mut self, setup: &Setup, place: &Place, set: &Siblings) -> RecordFacts {
+        let writers: Vec<_> = set.values().iter().map(|value| setup.script.writer(value)).collect();
+        let tombs = tombstones(set);
+        RecordFacts {
+            target: match place.role {
+                Role::Home => None,
+                Role::Hint(target) => Some(target),
+            },
+            live: writers.iter().flatten().fold(0, |live, number| live | 1 << number),
+            foreign: writers.contains(&None),
+            tombs: tombs.into_iter().map(|stamp| self.stamps.intern(stamp).0).collect(),
+            context: self.context(set.context()),
+            siblings: u8::try_from(set.len()).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
+    let (sort, op) = match &envelope.message {
+        Message::Forward { op, .. } => (Sort::Forward, Some(*op)),
+        Message::Forwarded { op, .. }
+        | Message::Stored { op, .. }
+        | Message::Fetched { op, .. } => (Sort::Answer, Some(*op)),
+        Message::Store { op, .. } => (Sort::Store, Some(*op)),
+        Message::Fetch { op, .. } => (Sort::Fetch, Some(*op)),
+        Message::Ping => (Sort::Ping, None),
+        Message::Pong => (Sort::Answer, None),
+    };
+    let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
+    Wire { from: index(envelope.from), to: index(envelope.to), sort, op }
+}
+
+fn tombstones(set: &Siblings) -> Vec<Stamp> {
+    match set {
+        Siblings::Dotted(set) => dots(set, |value| value.is_none()),
+        Siblings::Plain(set) => {
+            let tombs = set.versions().iter().filter(|version| version.value.is_none());
+            tombs.map(|version| Stamp::Clock(version.clock.clone())).collect()
+        }
+    }
+}
+
+fn dots(set: &DottedSet, wanted: impl Fn(&Option<Bytes>) -> bool) -> Vec<Stamp> {
+    let versions = set.versions().iter().filter(|version| wanted(&version.value));
+    versions.map(|version| Stamp::Dot(version.dot)).collect()
+}
+
+/// The version a step minted at `place`: the core says the dot; a clock is found by comparing the
+/// record before and after.
+fn minted(
+    place: &Place,
+    dot: Option<Dot>,
+    before: &MemoryStore,
+    after: &MemoryStore,
+) -> Option<(Stamp, Option<Bytes>)> {
+    match (&after.records.get(place)?.set, dot) {
+        (Siblings::Dotted(set), Some(dot)) => {
+            let version = set.versions().iter().find(|version| version.dot == dot);
+            Some((Stamp::Dot(dot), version.and_then(|version| version.value.clone())))
+        }
+        (Siblings::Plain(now), None) => {
+            let then = before.records.get(place).map(|record| &record.set);
+            let is_new = |version: &&ClockedVersion| match then {
+                Some(Siblings::Plain(then)) => !then.versions().contains(version),
+                _ => true,
+            };
+            let version = now.versions().iter().find(is_new)?;
+            Some((Stamp::Clock(version.clock.clone()), version.value.clone()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,103 @@
+//! The verdicts the protocol is known to have, and what each costs to find.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use model::{Budget, CLAIMS, Expected, Report, Scenario, Spec, check, claim, defaults};
+
+fn search(scenario: &Scenario) -> Report {
+    check(scenario, &Budget::NONE, &mut |_| ()).unwrap().report
+}
+
+fn steps(spec: &Spec, name: &str) -> Option<usize> {
+    search(&Scenario::of(spec.clone())).properties[name].steps
+}
+
+fn spec(script: &str) -> Spec {
+    Spec::new(script.parse().unwrap())
+}
+
+#[test]
+fn the_default_set_is_complete_and_as_expected() {
+    for scenario in defaults() {
+        let report = search(&scenario);
+        assert!(report.complete && report.as_expected, "{}", report.to_text());
+    }
+}
+
+/// A count that changes says that the core or a reduction does; whoever changes it says why.
+#[test]
+fn state_counts_are_pinned() {
+    for (name, states) in [("strict", 1294), ("weak", 38), ("atomic", 1789), ("paper-clocks", 65)] {
+        let scenario = defaults().into_iter().find(|scenario| scenario.name == name).unwrap();
+        assert_eq!(search(&scenario).states, states, "{name}");
+    }
+}
+
+#[test]
+fn paper_clocks_lose_an_acknowledged_put_in_three_steps() {
+    let mut spec = spec("p,p");
+    spec.versioning = Versioning::Paper;
+    assert_eq!(steps(&spec, "acknowledged-kept"), Some(3));
+    spec.versioning = Versioning::Dotted;
+    assert_eq!(steps(&spec, "acknowledged-kept"), None);
+}
+
+/// One writer, one client that gets twice, no fault: over every N to 4, R and W, gets are stale after
+/// an acknowledgement iff R+W <= N; and free of new-then-old iff R = N, or with write-back R+W > N.
+#[test]
+fn the_sweep_over_r_and_w_is_as_the_table_says_cell_for_cell() {
+    for n in 1..=4 {
+        for r in 1..=n {
+            for w in 1..=n {
+                for read in [ReadMode::Plain, ReadMode::Atomic] {
+                    let mut spec = spec("p,gg");
+                    (spec.nodes, spec.n, spec.r, spec.w, spec.read) = (n, n, r, w, read);
+                    let report = search(&Scenario::of(spec));
+                    let broken = |name: &str| report.properties[name].steps.is_some();
+                    let cell = format!("N={n} R={r} W={w} {read:?}");
+                    assert_eq!(broken("regular-gets"), r + w <= n, "stale: {cell}");
+                    let free = match read {
+                        ReadMode::Plain => r == n,
+                        ReadMode::Atomic => r + w > n,
+                    };
+                    assert_eq!(broken("no-inversion"), !free, "new then old: {cell}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sloppy_quorum_is_stale_in_five_steps_and_loses_nothing() {
+    let mut spec = spec("p,g");
+    (spec.nodes, spec.quorum) = (4, Quorum::Sloppy);
+    (spec.faults.crashes, spec.faults.restarts) = (1, 1);
+    let report = search(&Scenario::of(spec));
+    assert_eq!(report.properties["regular-gets"].steps, Some(5));
+    assert_eq!(report.properties["acknowledged-kept"].steps, None);
+}
+
+#[test]
+fn a_search_out_of_budget_says_that_it_is_not_complete() {
+    let budget = Budget { states: 1, ..Budget::NONE };
+    let report = check(&Scenario::of(spec("pgp,p")), &budget, &mut |_| ()).unwrap().report;
+    assert!(!report.complete);
+}
+
+#[test]
+fn what_a_scenario_must_find_and_does_not_is_a_failure() {
+    let mut scenario = Scenario::of(spec("p,g"));
+    scenario.breaks.push(("acknowledged-kept", 1));
+    let expected = scenario.expects(claim("acknowledged-kept").unwrap());
+    assert_eq!(expected, Expected::Present(1));
+    assert!(!search(&scenario).as_expected);
+}
+
+#[test]
+fn every_claim_has_a_name_of_its_own_and_a_source() {
+    for (at, claim) in CLAIMS.iter().enumerate() {
+        assert!(CLAIMS[..at].iter().all(|other| other.name != claim.name));
+        assert!(!claim.source.is_empty());
+    }
+}

@@ -1,0 +1,126 @@
+//! A cluster of nothing, for tests: it does what it is told, or only says so.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use dynamo_protocol::NodeId;
+
+use super::{Cluster, ClusterError, Life, Status};
+use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape, Way};
+
+/// See the module.
+pub(crate) struct FakeCluster {
+    nodes: Vec<NodeId>,
+    /// Every order is answered with "done", and nothing is.
+    deaf: bool,
+    state: Mutex<BTreeMap<NodeId, FakeNode>>,
+    shapes: Mutex<BTreeMap<FaultId, Vec<(Pair, Shape)>>>,
+}
+
+#[derive(Clone, Debug)]
+struct FakeNode {
+    life: Life,
+    identity: u64,
+    incarnation: u64,
+}
+
+impl FakeCluster {
+    /// So many nodes that run.
+    pub(crate) fn new(nodes: u16, deaf: bool) -> Self {
+        let nodes: Vec<_> = (1..=nodes).map(NodeId).collect();
+        let fresh = |id: NodeId| {
+            let pid = u32::from(id.0);
+            (id, FakeNode { life: Life::Runs(pid), identity: 1, incarnation: 1 })
+        };
+        let state = nodes.iter().copied().map(fresh).collect();
+        Self { nodes, deaf, state: Mutex::new(state), shapes: Mutex::default() }
+    }
+
+    fn order(&self, node: NodeId, change: impl FnOnce(&mut FakeNode)) -> Result<(), ClusterError> {
+        if !self.deaf {
+            change(self.state.lock().unwrap().get_mut(&node).unwrap());
+        }
+        Ok(())
+    }
+
+    fn node(&self, node: NodeId) -> FakeNode {
+        self.state.lock().unwrap()[&node].clone()
+    }
+}
+
+impl Cluster for FakeCluster {
+    fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    fn life(&self, node: NodeId) -> Life {
+        self.node(node).life
+    }
+
+    async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.order(node, |state| {
+            state.life = Life::Runs(u32::from(node.0) + 100);
+            state.incarnation += 1;
+        })
+    }
+
+    async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.order(node, |state| state.life = Life::Gone)
+    }
+
+    async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.order(node, |state| state.life = Life::Stopped(u32::from(node.0)))
+    }
+
+    async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.order(node, |state| state.life = Life::Runs(u32::from(node.0)))
+    }
+
+    async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.order(node, |state| state.identity += 1)
+    }
+
+    async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {
+        self.shapes.lock().unwrap().insert(fault, shapes);
+        Ok(())
+    }
+
+    async fn unshape(&self, fault: FaultId) -> Result<(), ClusterError> {
+        self.shapes.lock().unwrap().remove(&fault);
+        Ok(())
+    }
+
+    fn shaped(&self, flow: Pair) -> Shape {
+        let shapes = self.shapes.lock().unwrap();
+        let on_it = shapes.values().flatten().filter(|(pair, _)| *pair == flow);
+        on_it.fold(Shape::PASS, |sum, (_, shape)| sum.and(*shape))
+    }
+
+    async fn ping(&self, ping: Ping) -> Observed {
+        let there = Pair { from: ping.from, to: End::Node(ping.to) };
+        let effect = |flow| if self.deaf { Shape::PASS } else { self.shaped(flow) };
+        let (there, back) = (effect(there), effect(there.back()));
+        let broken = there.cut || back.cut || there.reset || back.reset;
+        let way = |held| if held { Way::Held } else { Way::Passed };
+        let took = there.delay + back.delay + Duration::from_millis(1);
+        Observed { answered: (!broken).then_some(took), there: way(there.cut), back: way(back.cut) }
+    }
+
+    async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
+        let state = self.node(node);
+        match state.life {
+            Life::Runs(_) => Ok(Status {
+                identity: state.identity.to_string(),
+                incarnation: state.incarnation,
+                hints_held: 0,
+                open_operations: 0,
+                counters: BTreeMap::new(),
+            }),
+            Life::Stopped(_) | Life::Gone => {
+                Err(ClusterError::Node { node, reason: "it does not answer".to_owned() })
+            }
+        }
+    }
+}

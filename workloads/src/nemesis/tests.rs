@@ -1,0 +1,84 @@
+use checker::history::History;
+
+use super::*;
+use crate::cluster::fake::FakeCluster;
+use crate::coverage;
+use crate::plan::{Cut, FaultName, Plan, Shape};
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+
+/// One of each kind, one after the other.
+fn one_of_each() -> Vec<Episode> {
+    let cut = vec![Cut { from: A, to: B }];
+    let faults = [
+        Fault::Kill(vec![A]),
+        Fault::Pause(vec![B]),
+        Fault::Partition(Shape::Cuts, cut),
+        Fault::Delay(vec![A]),
+        Fault::Reset(vec![B]),
+        Fault::Wipe(A),
+    ];
+    let hold = Duration::from_millis(1);
+    let episode =
+        |(id, fault)| Episode { id, at: Duration::from_millis(40 * (id - 1)), hold, fault };
+    (1..).zip(faults).map(episode).collect()
+}
+
+/// What the history of a run against `cluster` shows of each fault.
+async fn covered(
+    cluster: FakeCluster,
+    episodes: Vec<Episode>,
+) -> BTreeMap<FaultName, coverage::FaultCoverage> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.jsonl");
+    let journal = Arc::new(Journal::create(&path).unwrap());
+    let slowness = Slowness { delay: Duration::from_millis(5), jitter: Duration::ZERO };
+    let mut nemesis = Nemesis::new(Arc::new(cluster), journal, slowness);
+    nemesis.patience = Duration::from_millis(100);
+    nemesis.run(&episodes).await.unwrap();
+    assert!(nemesis.in_force().is_empty());
+    let plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
+    let config = plan.config(A).unwrap();
+    let history = History::read(&path).unwrap();
+    coverage::judge(&plan, &config, &history, &BTreeMap::new()).faults
+}
+
+#[tokio::test]
+async fn faults_that_are_done_are_proven_and_healed() {
+    for (name, fault) in covered(FakeCluster::new(3, false), one_of_each()).await {
+        assert_eq!((fault.installed, fault.proven, fault.healed), (1, 1, 1), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_only_says_it_does_faults_proves_none() {
+    for (name, fault) in covered(FakeCluster::new(3, true), one_of_each()).await {
+        assert_eq!((fault.installed, fault.proven), (1, 0), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_is_down_already_cannot_be_killed_and_that_is_said() {
+    let cluster = FakeCluster::new(3, false);
+    cluster.kill(A).await.unwrap();
+    let hold = Duration::ZERO;
+    let episode = Episode { id: 1, at: Duration::ZERO, hold, fault: Fault::Kill(vec![A]) };
+    let kill = covered(cluster, vec![episode]).await[&FaultName::Kill];
+    assert_eq!((kill.skipped, kill.installed), (1, 0));
+}
+
+#[tokio::test]
+async fn what_a_broken_run_left_is_healed() {
+    let cluster = FakeCluster::new(3, false);
+    cluster.kill(A).await.unwrap();
+    cluster.pause(B).await.unwrap();
+    let episodes = one_of_each();
+    let flow = crate::proxy::Pair::nodes(A, B);
+    cluster.shape(episodes[2].id, vec![(flow, crate::proxy::Shape::CUT)]).await.unwrap();
+    heal_all(&cluster, &episodes).await.unwrap();
+    for node in cluster.nodes() {
+        assert!(matches!(cluster.life(*node), Life::Runs(_)));
+    }
+    assert_eq!(cluster.shaped(flow), crate::proxy::Shape::PASS);
+}

@@ -1,0 +1,234 @@
+//! Many seeds: in parallel, with progress, and what they found together.
+
+use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::run::{Options, Outcome, Violation, run};
+use super::scenario::Scenario;
+use super::shrink::shrink;
+use crate::plan::Plan;
+
+/// As many failing seeds are shrunk; the others are listed as they are.
+const MOST_SHRUNK: usize = 5;
+/// How many runs a failing seed may take to shrink.
+const SHRINKING_RUNS: usize = 400;
+
+/// Which runs.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The seeds.
+    pub seeds: Range<u64>,
+    /// The plan; without one every seed draws its scenario.
+    pub plan: Option<Plan>,
+    /// How many at a time.
+    pub jobs: usize,
+}
+
+/// A seed that failed a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The check.
+    pub check: String,
+    /// What it says.
+    pub what: String,
+    /// What shows it again.
+    pub command: String,
+}
+
+/// What the seeds found together.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// Of this document's form.
+    pub schema: u32,
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// In the order of their seeds.
+    pub violations: Vec<Failure>,
+    /// Seeds of which a check could not tell, and why.
+    pub unknown: Vec<Failure>,
+    /// Virtual time.
+    pub simulated_seconds: f64,
+    /// Time it took.
+    pub wall_seconds: f64,
+    /// Steps of nodes and links.
+    pub events: u64,
+    /// Operations that happened, surely did not, or may have.
+    pub ops: [u64; 3],
+    /// Hints stored and delivered, read repairs.
+    pub mechanisms: [u64; 3],
+    /// Seeds run a second time whose events differed: none, or the simulator is broken.
+    pub nondeterministic: Vec<u64>,
+}
+
+impl Batch {
+    /// The scenario of a seed.
+    #[must_use]
+    pub fn scenario(&self, seed: u64) -> Scenario {
+        match &self.plan {
+            Some(plan) => Scenario::of_plan(plan, seed),
+            None => Scenario::drawn(seed),
+        }
+    }
+
+    /// Runs them all, or until `stop` says so after one.
+    pub fn run(&self, stop: impl Fn(u64, &Outcome) -> bool + Sync) -> (Findings, Vec<Failed>) {
+        let started = Instant::now();
+        let next = AtomicU64::new(self.seeds.start);
+        let shared = Mutex::new((Findings { schema: 1, ..Findings::default() }, Vec::new()));
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if !self.seeds.contains(&seed) {
+                    return;
+                }
+                let outcome = run(&self.scenario(seed), seed, Options::default());
+                let differs = self.again(seed, &outcome);
+                let stop = stop(seed, &outcome);
+                let mut shared = shared.lock().expect("no one panics with the lock held");
+                let (findings, failed) = &mut *shared;
+                findings.add(seed, &outcome, differs);
+                if !outcome.violations.is_empty() {
+                    failed.push(Failed { seed, violations: outcome.violations });
+                }
+                if stop {
+                    next.store(self.seeds.end, Ordering::Relaxed);
+                }
+                self.progress(findings, failed.len(), started);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(work);
+            }
+        });
+        let (mut findings, mut failed) = shared.into_inner().expect("every thread has ended well");
+        findings.wall_seconds = started.elapsed().as_secs_f64();
+        findings.unknown.sort_by_key(|failure| failure.seed);
+        findings.nondeterministic.sort_unstable();
+        failed.sort_by_key(|failed| failed.seed);
+        (findings, failed)
+    }
+
+    /// One seed of a hundred runs twice: whether its events differed.
+    fn again(&self, seed: u64, outcome: &Outcome) -> bool {
+        let again = seed.is_multiple_of(100) && outcome.hash.is_some();
+        again && run(&self.scenario(seed), seed, Options::default()).hash != outcome.hash
+    }
+
+    fn progress(&self, findings: &Findings, failed: usize, started: Instant) {
+        let mut stderr = std::io::stderr().lock();
+        if stderr.is_terminal() && findings.seeds.is_multiple_of(10) {
+            let all = self.seeds.end - self.seeds.start;
+            let (seeds, wall) = (findings.seeds, started.elapsed().as_secs_f64());
+            let speed = findings.simulated_seconds / wall;
+            let line = format!(
+                "\r{seeds}/{all} seeds, {failed} failed, {:.0} s simulated, {speed:.0} s/s  ",
+                findings.simulated_seconds
+            );
+            // Progress that cannot be shown is not worth failing for.
+            let _ = stderr.write_all(line.as_bytes());
+            if seeds == all {
+                let _ = stderr.write_all(b"\n");
+            }
+        }
+    }
+}
+
+/// A seed and what it violated.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// The seed.
+    pub seed: u64,
+    /// What, sorted by check.
+    pub violations: Vec<Violation>,
+}
+
+impl Findings {
+    fn add(&mut self, seed: u64, outcome: &Outcome, differs: bool) {
+        self.seeds += 1;
+        self.simulated_seconds += outcome.simulated.as_secs_f64();
+        self.events += outcome.events;
+        let counts = outcome.counts;
+        for (sum, count) in self.ops.iter_mut().zip([counts.ok, counts.fail, counts.info]) {
+            *sum += count;
+        }
+        let fired = &outcome.mechanisms;
+        let fired = [fired.hints_stored, fired.hints_delivered, fired.read_repairs];
+        for (sum, count) in self.mechanisms.iter_mut().zip(fired) {
+            *sum += count;
+        }
+        if differs {
+            self.nondeterministic.push(seed);
+        }
+        for Violation { check, what } in &outcome.unknown {
+            let (check, what) = (check.clone(), what.clone());
+            self.unknown.push(Failure { seed, check, what, command: String::new() });
+        }
+    }
+
+    /// Simulated seconds per second of wall clock.
+    #[must_use]
+    pub fn speed(&self) -> f64 {
+        self.simulated_seconds / Duration::from_secs_f64(self.wall_seconds).as_secs_f64().max(1e-9)
+    }
+}
+
+/// Shrinks what failed and writes the traces; the failures, each with the command that shows it again.
+/// `again` makes the command that runs a seed from the start.
+pub fn report(
+    batch: &Batch,
+    failed: &[Failed],
+    mutant: Option<&str>,
+    folder: &Path,
+    again: impl Fn(u64) -> String,
+) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for (index, Failed { seed, violations }) in failed.iter().enumerate() {
+        let Some(first) = violations.first() else { continue };
+        let trace = if index < MOST_SHRUNK {
+            shrunk_to(batch, *seed, &first.check, mutant, folder)
+        } else {
+            None
+        };
+        for violation in violations {
+            let Violation { check, what } = violation.clone();
+            let command = match &trace {
+                Some(path) if check == first.check => {
+                    format!("dyno replay {} --on sim", path.display())
+                }
+                _ => again(*seed),
+            };
+            failures.push(Failure { seed: *seed, check, what, command });
+        }
+    }
+    failures
+}
+
+fn shrunk_to(
+    batch: &Batch,
+    seed: u64,
+    check: &str,
+    mutant: Option<&str>,
+    folder: &Path,
+) -> Option<PathBuf> {
+    let mut shrunk = shrink(&batch.scenario(seed), seed, check, SHRINKING_RUNS)?;
+    shrunk.trace.mutant = mutant.map(str::to_owned);
+    let path = folder.join(format!("seed-{seed}-{check}.json"));
+    let written = std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&path, shrunk.trace.to_json()));
+    match written {
+        Ok(()) => Some(path),
+        Err(error) => {
+            eprintln!("error: {}: {error}", path.display());
+            None
+        }
+    }
+}

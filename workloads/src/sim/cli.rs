@@ -1,0 +1,284 @@
+//! `dyno sim` and `dyno replay`.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use dynamo_sim::replay::{ReplayError, on_core};
+use dynamo_sim::trace::Trace;
+use serde_json::json;
+
+use super::batch::{Batch, Findings, report};
+use super::replay::judge;
+use crate::plan::{Plan, PlanError};
+use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
+
+/// Arguments of `dyno sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// The seeds, as in 0..1000; the end is left out.
+    #[arg(long, value_name = "FROM..TO", default_value = "0..100")]
+    pub seeds: Seeds,
+    /// A plan, a TOML file. Without one every seed draws its cluster, links, clients and faults.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// A seeded bug, by name: only in a build with the feature `mutants`.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// How many seeds are run at a time.
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    pub jobs: usize,
+    /// Where the traces of failing seeds go.
+    #[arg(long, value_name = "FOLDER", default_value = "results/sim")]
+    pub out: PathBuf,
+    /// Print what was found as one line of JSON, last.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `dyno replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace, a JSON file.
+    pub trace: PathBuf,
+    /// On what.
+    #[arg(long, value_enum, default_value_t = On::Sim)]
+    pub on: On,
+    /// Print what was found as one line of JSON, last.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a trace is replayed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum On {
+    /// The bare core: states are compared.
+    Core,
+    /// The simulator: states are compared, and invariants and checkers judge.
+    Sim,
+}
+
+/// A range of seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(pub Range<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no range of seeds: write 0..1000, or one seed");
+        let number = |text: &str| text.parse().map_err(|_| wrong());
+        let range = match text.split_once("..") {
+            Some((from, to)) => number(from)?..number(to)?,
+            None => {
+                let seed: u64 = number(text)?;
+                seed..seed.checked_add(1).ok_or_else(wrong)?
+            }
+        };
+        if range.is_empty() { Err(wrong()) } else { Ok(Self(range)) }
+    }
+}
+
+/// Runs seeds; the status to exit with.
+#[must_use]
+pub fn sim(args: &SimArgs) -> u8 {
+    let plan = match args.plan.as_deref().map(read_plan).transpose() {
+        Ok(plan) => plan,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if let Some(name) = &args.mutant
+        && let Err(error) = enable(name)
+    {
+        return refuse(&error);
+    }
+    let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs };
+    let (mut findings, failed) = quietly(|| batch.run(|_, _| false));
+    let again = |seed| again(args, seed);
+    let mutant = args.mutant.as_deref();
+    findings.violations = quietly(|| report(&batch, &failed, mutant, &args.out, again));
+    print!("{}", summary(&findings));
+    if args.json {
+        println!("{}", json!(findings));
+    }
+    status(&findings)
+}
+
+/// Turns a seeded bug on.
+///
+/// # Errors
+/// If there is no such bug in this build.
+#[cfg(feature = "mutants")]
+fn enable(name: &str) -> Result<(), String> {
+    crate::mutants::activate(Some(crate::mutants::named(name)?));
+    Ok(())
+}
+
+/// Turns a seeded bug on.
+///
+/// # Errors
+/// Always: this build has none.
+#[cfg(not(feature = "mutants"))]
+fn enable(name: &str) -> Result<(), String> {
+    Err(format!(
+        "--mutant {name}: this build has no seeded bugs; build with \
+         `cargo build --release --features mutants --target-dir target-mutants`"
+    ))
+}
+
+/// A run whose core panics is a finding, and told as one: the message is not printed beside it.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = work();
+    std::panic::set_hook(hook);
+    done
+}
+
+fn read_plan(path: &std::path::Path) -> Result<Plan, PlanError> {
+    let plan = Plan::read(path)?;
+    plan.check()?;
+    Ok(plan)
+}
+
+fn again(args: &SimArgs, seed: u64) -> String {
+    let mut command = format!("dyno sim --seeds {seed}");
+    for (flag, value) in [
+        ("--plan", args.plan.as_ref().map(|path| path.display().to_string())),
+        ("--mutant", args.mutant.clone()),
+    ] {
+        if let Some(value) = value {
+            command += &format!(" {flag} {value}");
+        }
+    }
+    command
+}
+
+fn summary(findings: &Findings) -> String {
+    let [ok, fail, info] = findings.ops;
+    let [stored, delivered, repairs] = findings.mechanisms;
+    let mut text = format!(
+        "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s), {} events\n\
+         operations: {ok} ok, {fail} failed, {info} unknown; \
+         hints: {stored} stored, {delivered} delivered; read repairs: {repairs}\n",
+        findings.seeds,
+        findings.simulated_seconds,
+        findings.wall_seconds,
+        findings.speed(),
+        findings.events,
+    );
+    for failure in &findings.violations {
+        text += &format!(
+            "seed {}: {}: {}\n  see it: {}\n",
+            failure.seed, failure.check, failure.what, failure.command
+        );
+    }
+    for seed in &findings.nondeterministic {
+        text += &format!("seed {seed} ran differently the second time: the simulator is broken\n");
+    }
+    if !findings.unknown.is_empty() {
+        let (count, first) = (findings.unknown.len(), &findings.unknown[0]);
+        text += &format!(
+            "{count} checks could not tell, the first of seed {}: {}: {}\n",
+            first.seed, first.check, first.what
+        );
+    }
+    text += match status(findings) {
+        VALID => "valid\n",
+        INVALID => "invalid\n",
+        _ => "unknown\n",
+    };
+    text
+}
+
+fn status(findings: &Findings) -> u8 {
+    if !findings.violations.is_empty() {
+        INVALID
+    } else if !findings.nondeterministic.is_empty() {
+        BROKEN
+    } else if findings.unknown.len() as u64 * 10 > findings.seeds {
+        // A seed in which nothing was acknowledged happens; many of them are no test.
+        UNKNOWN
+    } else {
+        VALID
+    }
+}
+
+/// Replays a trace; the status to exit with.
+#[must_use]
+pub fn replay(args: &ReplayArgs) -> u8 {
+    let path = args.trace.display();
+    let text = match std::fs::read_to_string(&args.trace) {
+        Ok(text) => text,
+        Err(error) => return refuse(&format!("{path}: {error}")),
+    };
+    let trace = match Trace::parse(&text) {
+        Ok(trace) => trace,
+        Err(error) => return refuse(&format!("{path}: {error}")),
+    };
+    if let Some(name) = &trace.mutant
+        && let Err(error) = enable(name)
+    {
+        return refuse(&error);
+    }
+    let (judged, violations) = match args.on {
+        On::Core => (quietly(|| on_core(&trace)), Vec::new()),
+        On::Sim => match quietly(|| judge(&trace)) {
+            Ok(judged) => (Ok(judged.replayed), judged.violations),
+            Err(error) => (Err(error), Vec::new()),
+        },
+    };
+    let verdict = match &judged {
+        Ok(_) if violations.is_empty() => VALID,
+        Ok(_) | Err(ReplayError::Diverged { .. }) => INVALID,
+        Err(_) => BROKEN,
+    };
+    match &judged {
+        Ok(replayed) => {
+            println!(
+                "{}: {} steps, {} states equal",
+                trace.name, replayed.steps, replayed.compared
+            );
+        }
+        Err(error) => println!("{}: {error}", trace.name),
+    }
+    for violation in &violations {
+        println!("{}: {}", violation.check, violation.what);
+    }
+    if args.json {
+        let violations: Vec<_> = violations
+            .iter()
+            .map(|violation| json!({ "check": violation.check, "what": violation.what }))
+            .collect();
+        let steps = judged.as_ref().map(|replayed| replayed.steps).unwrap_or_default();
+        let compared = judged.as_ref().map(|replayed| replayed.compared).unwrap_or_default();
+        let error = judged.err().map(|error| error.to_string());
+        println!(
+            "{}",
+            json!({
+                "schema": 1, "steps": steps, "compared": compared,
+                "violations": violations, "error": error,
+            })
+        );
+    }
+    verdict
+}
+
+fn refuse(error: &str) -> u8 {
+    eprintln!("error: {error}");
+    REFUSED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_or_one() {
+        assert_eq!("3..7".parse(), Ok(Seeds(3..7)));
+        assert_eq!("3".parse(), Ok(Seeds(3..4)));
+        for text in ["7..3", "x", "1..", "3..3", ""] {
+            assert!(text.parse::<Seeds>().is_err(), "{text}");
+        }
+    }
+}

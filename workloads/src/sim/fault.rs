@@ -1,0 +1,295 @@
+//! Faults of the simulator, drawn whole before a run: data, so that a failing run can be made smaller.
+
+use dynamo_protocol::NodeId;
+use dynamo_sim::World;
+use dynamo_sim::disk::DiskFault;
+use dynamo_sim::network::Shape;
+use rand::Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use serde_json::Value;
+
+/// One fault, from its beginning to its end, in microseconds of virtual time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// When it begins.
+    pub at: u64,
+    /// When it is healed.
+    pub until: u64,
+    /// What happens, and to whom.
+    pub what: What,
+    /// How the history calls it, if it is to be there.
+    pub journal: Option<Journal>,
+}
+
+/// A fault as the history has it: number, name, and whom it hits.
+pub type Journal = (u64, &'static str, Value);
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Processes end and are started again at the end of the fault.
+    Kill(Vec<NodeId>),
+    /// Processes stand still.
+    Pause(Vec<NodeId>),
+    /// Directed links are cut.
+    Cut(Vec<(NodeId, NodeId)>),
+    /// Directed links are slow or lossy.
+    Shape(Vec<(NodeId, NodeId)>, Shape),
+    /// A wall clock is off.
+    Clock(NodeId, i64),
+    /// The power of hosts is cut; their processes start at the end of the fault.
+    PowerCut(Vec<NodeId>),
+    /// A disk is emptied, its process ended; it starts at the end of the fault.
+    Wipe(NodeId),
+    /// The disk refuses writes.
+    DiskFull(NodeId),
+    /// So many reads fail.
+    ReadErrors(NodeId, u32),
+    /// So many writes fail.
+    WriteErrors(NodeId, u32),
+    /// The next sync fails.
+    SyncError(NodeId),
+    /// Syncs take so many times as long.
+    SlowDisk(NodeId, u64),
+    /// A record is damaged where it lies.
+    BitFlip(NodeId),
+}
+
+/// The kinds of fault, as a scenario chooses among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// [`What::Kill`].
+    Kill,
+    /// [`What::Pause`].
+    Pause,
+    /// [`What::Cut`].
+    Partition,
+    /// [`What::Shape`] with delay.
+    Delay,
+    /// [`What::Shape`] with loss.
+    Loss,
+    /// [`What::Clock`].
+    Clock,
+    /// [`What::PowerCut`] of one host or all.
+    PowerCut,
+    /// [`What::Wipe`].
+    Wipe,
+    /// [`What::DiskFull`].
+    DiskFull,
+    /// [`What::ReadErrors`], [`What::WriteErrors`], [`What::SyncError`].
+    Eio,
+    /// [`What::SlowDisk`].
+    SlowDisk,
+    /// [`What::BitFlip`].
+    BitFlip,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Kill,
+        Self::Pause,
+        Self::Partition,
+        Self::Delay,
+        Self::Loss,
+        Self::Clock,
+        Self::PowerCut,
+        Self::Wipe,
+        Self::DiskFull,
+        Self::Eio,
+        Self::SlowDisk,
+        Self::BitFlip,
+    ];
+}
+
+/// What faults are drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weather {
+    /// The kinds there are.
+    pub kinds: Vec<Kind>,
+    /// How many copies of a key may be lost: wiped disks and damaged records together.
+    pub losses: usize,
+    /// The mean time between two faults, in microseconds.
+    pub gap: u64,
+    /// The mean time a fault is held, in microseconds.
+    pub hold: u64,
+}
+
+/// Draws the faults of a run of `time` microseconds. They overlap as chance has it.
+pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng) -> Vec<Fault> {
+    let (mut faults, mut losses) = (Vec::new(), weather.losses);
+    let mut at = rng.random_range(0..weather.gap);
+    while at < time && !weather.kinds.is_empty() {
+        let kind = *weather.kinds.choose(rng).expect("there are kinds");
+        let until = time.min(at + rng.random_range(weather.hold / 10..=2 * weather.hold));
+        if let Some(what) = what(kind, nodes, &mut losses, rng) {
+            faults.push(Fault { at, until, what, journal: None });
+        }
+        at += rng.random_range(weather.gap / 10..=2 * weather.gap);
+    }
+    faults
+}
+
+fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) -> Option<What> {
+    let one = *nodes.choose(rng)?;
+    Some(match kind {
+        Kind::Kill => What::Kill(some(nodes, rng)),
+        Kind::Pause => What::Pause(some(nodes, rng)),
+        Kind::Partition => What::Cut(cuts(nodes, rng)),
+        Kind::Delay => {
+            let shape = Shape {
+                delay: rng.random_range(1_000..300_000),
+                jitter: rng.random_range(0..100_000),
+                loss: 0,
+            };
+            What::Shape(of_node(one, nodes), shape)
+        }
+        Kind::Loss => {
+            let shape = Shape { loss: rng.random_range(10_000..600_000), ..Shape::default() };
+            What::Shape(of_node(one, nodes), shape)
+        }
+        Kind::Clock => What::Clock(one, rng.random_range(-2_000_000..2_000_000)),
+        Kind::PowerCut if rng.random() => What::PowerCut(nodes.to_vec()),
+        Kind::PowerCut => What::PowerCut(some(nodes, rng)),
+        Kind::Wipe => {
+            *losses = losses.checked_sub(1)?;
+            What::Wipe(one)
+        }
+        Kind::DiskFull => What::DiskFull(one),
+        Kind::Eio => match rng.random_range(0..3) {
+            0 => What::ReadErrors(one, rng.random_range(1..20)),
+            1 => What::WriteErrors(one, rng.random_range(1..20)),
+            _ => What::SyncError(one),
+        },
+        Kind::SlowDisk => What::SlowDisk(one, rng.random_range(10..1_000)),
+        Kind::BitFlip => {
+            *losses = losses.checked_sub(1)?;
+            What::BitFlip(one)
+        }
+    })
+}
+
+/// One node mostly, sometimes several, now and then all.
+fn some(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Vec<NodeId> {
+    let count = match rng.random_range(0..10) {
+        0..6 => 1,
+        6..9 => rng.random_range(1..=nodes.len()),
+        _ => nodes.len(),
+    };
+    let mut picked: Vec<_> = nodes.choose_multiple(rng, count).copied().collect();
+    picked.sort_unstable();
+    picked
+}
+
+/// The directed links a partition cuts: one node, halves, a bridge, one way, or any set at all.
+fn cuts(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Vec<(NodeId, NodeId)> {
+    let links = links(nodes);
+    let mut order = nodes.to_vec();
+    order.shuffle(rng);
+    let at = |node: NodeId| order.iter().position(|other| *other == node).unwrap_or(0);
+    let half = nodes.len() / 2;
+    let shape = rng.random_range(0..6);
+    let share = rng.random_range(10..60);
+    let is_cut = |from: NodeId, to: NodeId, rng: &mut ChaCha8Rng| match shape {
+        0 => at(from) == 0 || at(to) == 0,
+        1 => (at(from) < half) != (at(to) < half),
+        // Two halves that see each other only through one node.
+        2 => at(from) != 0 && at(to) != 0 && (at(from) <= half) != (at(to) <= half),
+        3 => at(from) == 0,
+        4 => at(to) == 0,
+        _ => rng.random_ratio(share, 100),
+    };
+    links.into_iter().filter(|(from, to)| is_cut(*from, *to, rng)).collect()
+}
+
+fn of_node(node: NodeId, nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    links(nodes).into_iter().filter(|(from, to)| *from == node || *to == node).collect()
+}
+
+/// The links at either end of which one of `nodes` is.
+#[must_use]
+pub fn links_of(nodes: &[NodeId], all: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let touches = |(from, to): &(NodeId, NodeId)| nodes.contains(from) || nodes.contains(to);
+    links(all).into_iter().filter(touches).collect()
+}
+
+fn links(nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
+    let pairs = nodes.iter().flat_map(|from| nodes.iter().map(|to| (*from, *to)));
+    pairs.filter(|(from, to)| from != to).collect()
+}
+
+impl Fault {
+    /// Brings it about.
+    pub fn begin(&self, world: &mut World) {
+        match &self.what {
+            What::Kill(nodes) => nodes.iter().for_each(|node| world.kill(*node)),
+            What::Pause(nodes) => nodes.iter().for_each(|node| world.pause(*node)),
+            What::Cut(links) => links.iter().for_each(|(from, to)| world.cut(*from, *to)),
+            What::Shape(links, shape) => {
+                links.iter().for_each(|(from, to)| world.shape(*from, *to, *shape));
+            }
+            What::Clock(node, offset) => world.clock(*node, *offset),
+            What::PowerCut(nodes) => nodes.iter().for_each(|node| world.power_cut(*node)),
+            What::Wipe(node) => world.wipe(*node),
+            What::DiskFull(node) => {
+                world.disk(*node, DiskFault::WritesFail(DiskFault::FOR_GOOD));
+            }
+            What::ReadErrors(node, times) => world.disk(*node, DiskFault::ReadsFail(*times)),
+            What::WriteErrors(node, times) => world.disk(*node, DiskFault::WritesFail(*times)),
+            What::SyncError(node) => world.fail_sync(*node),
+            What::SlowDisk(node, times) => world.slow_disk(*node, *times),
+            What::BitFlip(node) => drop(world.damage(*node)),
+        }
+    }
+
+    /// Ends it.
+    pub fn end(&self, world: &mut World) {
+        match &self.what {
+            What::Kill(nodes) | What::PowerCut(nodes) => {
+                nodes.iter().for_each(|node| world.start(*node));
+            }
+            What::Pause(nodes) => nodes.iter().for_each(|node| world.resume(*node)),
+            What::Cut(links) => links.iter().for_each(|(from, to)| world.heal(*from, *to)),
+            What::Shape(links, _) => {
+                links.iter().for_each(|(from, to)| world.shape(*from, *to, Shape::default()));
+            }
+            What::Clock(node, _) => world.clock(*node, 0),
+            What::Wipe(node) => world.start(*node),
+            What::DiskFull(node) | What::ReadErrors(node, _) | What::WriteErrors(node, _) => {
+                world.disk(*node, DiskFault::Mend);
+            }
+            What::SlowDisk(node, _) => world.slow_disk(*node, 1),
+            What::SyncError(_) | What::BitFlip(_) => {}
+        }
+    }
+
+    /// Whether it is in force now: seen, not assumed.
+    #[must_use]
+    pub fn is_in_force(&self, world: &World) -> bool {
+        match &self.what {
+            What::Kill(nodes) | What::PowerCut(nodes) => {
+                nodes.iter().all(|node| !world.runs(*node))
+            }
+            What::Wipe(node) => !world.runs(*node),
+            What::Pause(nodes) => nodes.iter().all(|node| world.bench().host(*node).is_paused()),
+            What::Cut(links) => links.iter().all(|(from, to)| world.bench().is_cut(*from, *to)),
+            What::Shape(links, shape) => {
+                links.iter().all(|(from, to)| world.shape_of(*from, *to) == *shape)
+            }
+            What::Clock(..)
+            | What::DiskFull(_)
+            | What::ReadErrors(..)
+            | What::WriteErrors(..)
+            | What::SyncError(_)
+            | What::SlowDisk(..)
+            | What::BitFlip(_) => true,
+        }
+    }
+
+    /// How many copies of a key it may cost.
+    #[must_use]
+    pub fn losses(&self) -> usize {
+        usize::from(matches!(self.what, What::Wipe(_) | What::BitFlip(_)))
+    }
+}

@@ -1,0 +1,296 @@
+//! The interpreter of the virtual clock: draws operations from a generator, journals them, has the
+//! world do them, and lets faults happen between them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use checker::history::{History, HistoryError};
+use checker::op::{Kind, Op, Process};
+use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
+use dynamo_sim::World;
+use dynamo_sim::trace;
+use dynamo_sim::world::Answer;
+use serde_json::Value;
+
+use super::fault::Fault;
+use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
+use crate::interpreter::Counts;
+
+/// Runs generators one after the other on one world.
+pub struct Interpreter<'a> {
+    world: World,
+    /// Faults in the order in which they begin and end: its number, and whether it ends.
+    timeline: VecDeque<(u64, bool, &'a Fault)>,
+    timeout: u64,
+    lines: Vec<Op>,
+    /// Of each worker, the process its operations are journalled under.
+    processes: Vec<u64>,
+    free: Vec<Worker>,
+    open: HashMap<RequestId, Open>,
+    /// Requests in the order in which their clients give up.
+    deadlines: VecDeque<(u64, RequestId)>,
+    /// Of each worker's last get: its index in the history, and the request it was.
+    reads: HashMap<Worker, (u64, RequestId)>,
+    names: Vec<Arc<str>>,
+    /// What every written value was, so that reading it back costs no parsing.
+    values: HashMap<Bytes, Value>,
+    counts: Counts,
+}
+
+struct Open {
+    worker: Worker,
+    /// The invocation's place among the lines.
+    invoke: usize,
+}
+
+impl<'a> Interpreter<'a> {
+    /// An interpreter with so many workers, whose clients wait so long.
+    #[must_use]
+    pub fn new(world: World, faults: &'a [Fault], workers: usize, timeout: Duration) -> Self {
+        let begins = faults.iter().map(|fault| (fault.at, false, fault));
+        let ends = faults.iter().map(|fault| (fault.until, true, fault));
+        let mut timeline: Vec<_> = begins.chain(ends).collect();
+        timeline.sort_by_key(|(at, ends, _)| (*at, *ends));
+        let nodes = world.bench().cluster().ids();
+        Self {
+            timeline: timeline.into(),
+            timeout: micros(timeout),
+            lines: Vec::new(),
+            processes: (0..workers as u64).collect(),
+            free: (0..workers).map(Worker).collect(),
+            open: HashMap::new(),
+            deadlines: VecDeque::new(),
+            reads: HashMap::new(),
+            names: nodes.map(|node| node.to_string().into()).collect(),
+            values: HashMap::new(),
+            counts: Counts::default(),
+            world,
+        }
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The history so far, and the world.
+    ///
+    /// # Errors
+    /// If it is not sound: then the interpreter is broken.
+    pub fn finish(self) -> (World, Result<History, HistoryError>) {
+        (self.world, History::from_ops(self.lines))
+    }
+
+    /// Does all that the generator asks for; returns when the last operation has completed.
+    pub fn run(&mut self, generator: &mut impl Generator) {
+        loop {
+            let now = Duration::from_micros(self.world.now());
+            match generator.op(&Context { now, free: &self.free }) {
+                Next::Op(worker, call) => self.begin(worker, call, generator),
+                Next::Wait(until) => self.wait(until.map_or(u64::MAX, micros), generator),
+                Next::Done if self.open.is_empty() => return,
+                Next::Done => self.wait(u64::MAX, generator),
+            }
+        }
+    }
+
+    /// Lets so much time pass, with whatever faults are due.
+    pub fn idle(&mut self, time: Duration) {
+        let until = self.world.now() + micros(time);
+        while self.world.now() < until {
+            let next = self.next_fault().min(until);
+            // Nobody waits for answers now: late ones of clients that gave up.
+            while self.world.next(next).is_some() {}
+            self.happen();
+        }
+    }
+
+    fn begin(&mut self, worker: Worker, call: Call, generator: &mut impl Generator) {
+        let at = self.free.iter().position(|free| *free == worker);
+        self.free.remove(at.expect("a generator picks a worker that is free"));
+        let node = call.node;
+        let mut invoke = Op::invoke(self.processes[worker.0], call.action.f())
+            .key(call.key.clone())
+            .node(self.names[usize::from(node.0) - 1].clone());
+        invoke.is_final = call.is_final;
+        let key = Bytes::copy_from_slice(call.key.as_bytes());
+        match call.action {
+            Action::Get => {
+                let request = self.world.ask(node, trace::Op::Get { key });
+                self.opened(worker, request, invoke);
+            }
+            Action::Put { value, context } => {
+                let last = context
+                    .and_then(|get| self.reads.get(&worker).filter(|(index, _)| *index == get));
+                let read = last.map(|(_, request)| *request);
+                let bytes = Bytes::from(value.to_string());
+                self.values.insert(bytes.clone(), value.clone());
+                invoke.value = Some(value);
+                invoke.context = context;
+                let op = trace::Op::Put { key, value: Some(bytes), read };
+                let request = self.world.ask(node, op);
+                self.opened(worker, request, invoke);
+            }
+            Action::Home => {
+                let held = self.home(node, key);
+                let invoke = self.push(invoke);
+                self.complete(worker, invoke, None, held, generator);
+            }
+        }
+    }
+
+    /// What a home's own replica holds, without any quorum.
+    fn home(&self, node: NodeId, key: Bytes) -> Result<Vec<Value>, (Kind, String)> {
+        let disk = self.world.bench().host(node).disk();
+        let record = disk.durable(&Place::home(Key(key)));
+        Ok(record.map(|record| self.decode(record.set.values())).unwrap_or_default())
+    }
+
+    fn opened(&mut self, worker: Worker, request: RequestId, invoke: Op) {
+        let invoke = self.push(invoke);
+        self.open.insert(request, Open { worker, invoke });
+        self.deadlines.push_back((self.world.now() + self.timeout, request));
+    }
+
+    /// Waits for one completion, a fault, or `until`.
+    fn wait(&mut self, until: u64, generator: &mut impl Generator) {
+        while self.deadlines.front().is_some_and(|(_, request)| !self.open.contains_key(request)) {
+            self.deadlines.pop_front();
+        }
+        let deadline = self.deadlines.front().map_or(u64::MAX, |(at, _)| *at);
+        let until = until.min(deadline).min(self.next_fault());
+        assert!(until < u64::MAX, "the workload waits for nothing, for ever");
+        if let Some((request, answer)) = self.world.next(until) {
+            if let Some(open) = self.open.remove(&request) {
+                let outcome = self.outcome(answer);
+                self.complete(open.worker, open.invoke, Some(request), outcome, generator);
+            }
+            return;
+        }
+        if self.world.now() >= deadline
+            && let Some((_, request)) = self.deadlines.pop_front()
+            && let Some(open) = self.open.remove(&request)
+        {
+            let silence = Err((Kind::Info, "no answer".to_owned()));
+            self.complete(open.worker, open.invoke, Some(request), silence, generator);
+        }
+        self.happen();
+    }
+
+    fn next_fault(&self) -> u64 {
+        self.timeline.front().map_or(u64::MAX, |(at, _, _)| *at)
+    }
+
+    /// Begins and ends what is due.
+    fn happen(&mut self) {
+        while self.next_fault() <= self.world.now() {
+            let Some((_, ends, fault)) = self.timeline.pop_front() else { return };
+            let step = if ends { "heal" } else { "inject" };
+            self.note(fault, Kind::Invoke, step);
+            if ends {
+                fault.end(&mut self.world)
+            } else {
+                fault.begin(&mut self.world)
+            }
+            let proven = fault.is_in_force(&self.world) != ends;
+            self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
+        }
+    }
+
+    fn note(&mut self, fault: &Fault, kind: Kind, step: &str) {
+        let Some((id, name, whom)) = &fault.journal else { return };
+        let mut value = whom.clone();
+        value["fault"] = (*id).into();
+        value["step"] = step.into();
+        self.push(Op::new(Process::Nemesis, kind, *name).value(value));
+    }
+
+    fn outcome(&self, answer: Answer) -> Result<Vec<Value>, (Kind, String)> {
+        match answer {
+            Answer::Reply(Reply::Got { values, .. }) => Ok(self.decode(values)),
+            Answer::Reply(Reply::Done) => Ok(Vec::new()),
+            Answer::Reply(Reply::Refused(why)) => Err((Kind::Fail, why.to_string())),
+            Answer::Reply(Reply::TimedOut) => Err((Kind::Info, "timed out".to_owned())),
+            Answer::NotConnected => Err((Kind::Fail, "not connected".to_owned())),
+            Answer::Broken => Err((Kind::Info, "the connection broke".to_owned())),
+        }
+    }
+
+    fn decode(&self, values: Vec<Bytes>) -> Vec<Value> {
+        let decode = |bytes: Bytes| match self.values.get(&bytes) {
+            Some(value) => value.clone(),
+            None => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+        };
+        values.into_iter().map(decode).collect()
+    }
+
+    fn complete(
+        &mut self,
+        worker: Worker,
+        invoke: usize,
+        request: Option<RequestId>,
+        outcome: Result<Vec<Value>, (Kind, String)>,
+        generator: &mut impl Generator,
+    ) {
+        let invoke = &self.lines[invoke];
+        let reads = invoke.f != "put";
+        let (line, outcome) = match outcome {
+            Ok(values) => {
+                let mut line = invoke.completed(Kind::Ok);
+                if reads {
+                    line.value = Some(Value::Array(values.clone()));
+                }
+                (line, Ok(values))
+            }
+            // A read without an answer has surely changed nothing.
+            Err((_, error)) if reads => {
+                (invoke.completed(Kind::Fail).error(error), Err(Kind::Fail))
+            }
+            Err((kind, error)) => (invoke.completed(kind).error(error), Err(kind)),
+        };
+        let index = self.push(line) as u64;
+        if let (Ok(_), true, Some(request)) = (&outcome, reads, request) {
+            self.reads.insert(worker, (index, request));
+        }
+        let outcome = match outcome {
+            Ok(values) => Outcome::Ok { index, values },
+            Err(Kind::Fail) => Outcome::Fail,
+            Err(_) => {
+                // Nobody knows when that operation ends: its process does nothing any more.
+                self.processes[worker.0] += self.processes.len() as u64;
+                Outcome::Info
+            }
+        };
+        match &outcome {
+            Outcome::Ok { .. } => self.counts.ok += 1,
+            Outcome::Fail => self.counts.fail += 1,
+            Outcome::Info => self.counts.info += 1,
+        }
+        let at = self.free.partition_point(|free| *free < worker);
+        self.free.insert(at, worker);
+        let now = Duration::from_micros(self.world.now());
+        generator.update(&Event { now, worker, outcome });
+    }
+
+    fn push(&mut self, mut line: Op) -> usize {
+        let index = self.lines.len();
+        line.index = index as u64;
+        line.time = self.world.now() * 1_000;
+        self.lines.push(line);
+        index
+    }
+}
+
+/// The first microsecond that is not before `time`: to wake up earlier is to wait for ever.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}

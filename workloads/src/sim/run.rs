@@ -1,0 +1,252 @@
+//! One simulated run, from its scenario to what it violated.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use checker::budget::Budget;
+use checker::cart::Cart;
+use checker::compose::check_safe;
+use checker::history::History;
+use checker::siblings::Siblings;
+use checker::verdict::{CheckReport, Checker, Verdict};
+use checker::wellformed::WellFormed;
+use dynamo_protocol::{Digest, Key, NodeId, Place, Quorum, ReadMode};
+use dynamo_sim::trace::{Cluster, Trace};
+use dynamo_sim::world::{Mechanisms, Settings};
+use dynamo_sim::{Configs, World};
+
+use super::interpreter::Interpreter;
+use super::scenario::Scenario;
+use crate::generator::{Action, Read, Reads, TimeLimit};
+use crate::interpreter::Counts;
+use crate::workload::Workload;
+use crate::workload::cart::Carts;
+
+/// How long the healed cluster may take to come to rest, in virtual time.
+const REST_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// The check that says so.
+    pub check: String,
+    /// What it says.
+    pub what: String,
+}
+
+/// What a run found and what it took.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Nothing, if all is well; sorted by check.
+    pub violations: Vec<Violation>,
+    /// Why a check could not tell.
+    pub unknown: Vec<Violation>,
+    /// Virtual time.
+    pub simulated: Duration,
+    /// Steps of nodes and links.
+    pub events: u64,
+    /// Of everything that happened.
+    pub hash: Option<Digest>,
+    /// What nodes did.
+    pub mechanisms: Mechanisms,
+    /// What clients did.
+    pub counts: Counts,
+    /// What the checkers said.
+    pub reports: Vec<(String, CheckReport)>,
+    /// The history.
+    pub history: History,
+    /// Every step, if it was asked for.
+    pub trace: Option<Trace>,
+}
+
+/// What is run beside a scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// Keep every step.
+    pub record: bool,
+    /// Settings made earlier for this cluster.
+    pub configs: Option<&'a Configs>,
+}
+
+/// Runs a scenario; a panic of the core is a violation like any other.
+#[must_use]
+pub fn run(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
+    let run = || play(scenario, seed, options);
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        let what = said.unwrap_or_else(|| "no message".to_owned());
+        let violations = vec![Violation { check: "assertion".to_owned(), what }];
+        Outcome { violations, ..Outcome::default() }
+    })
+}
+
+fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
+    let made;
+    let configs = match options.configs {
+        Some(configs) => configs,
+        None => {
+            made = Configs::new(&scenario.cluster).expect("a scenario's cluster was checked");
+            &made
+        }
+    };
+    let settings =
+        Settings { cluster: scenario.cluster, network: scenario.network, sync: scenario.sync };
+    let mut world = World::new(settings, configs.clone(), seed);
+    if options.record {
+        world.record();
+    }
+    let (workers, timeout) = (scenario.workload.concurrency, scenario.workload.timeout.0);
+    let mut interpreter = Interpreter::new(world, &scenario.faults, workers, timeout);
+    let carts = Carts::new(&scenario.workload, scenario.nodes(), seed);
+    let mut limited = TimeLimit::new(carts, scenario.time);
+    interpreter.run(&mut limited);
+    let mut violations = finish(&mut interpreter, &limited.into_inner());
+    judge(scenario, interpreter, &mut violations)
+}
+
+/// The final phase, as on real nodes: heal, come to rest, read every home, then let every key be got
+/// through every node.
+fn finish(interpreter: &mut Interpreter<'_>, workload: &impl Workload) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    interpreter.world().mend();
+    rest(interpreter, &mut violations);
+    interpreter.world().sweep();
+    let keys = workload.keys();
+    let config = interpreter.world().bench().config().clone();
+    let nodes: Vec<_> = config.members().iter().map(|member| member.id).collect();
+    let homes = keys.iter().flat_map(|key| {
+        let homes = config.preference_list(&Key::from(&**key)).0.to_vec();
+        homes.into_iter().map(move |node| Read { key: key.clone(), node })
+    });
+    interpreter.world().mark_homes();
+    read(interpreter, Reads::new(Action::Home, true, homes), &mut violations);
+    let settling = keys.iter().zip(nodes.iter().cycle());
+    let settling = settling.map(|(key, node)| Read { key: key.clone(), node: *node });
+    read(interpreter, Reads::new(Action::Get, false, settling), &mut violations);
+    rest(interpreter, &mut violations);
+    let finals = keys.iter();
+    let finals =
+        finals.flat_map(|key| nodes.iter().map(|node| Read { key: key.clone(), node: *node }));
+    interpreter.world().mark_finals();
+    read(interpreter, Reads::new(Action::Get, true, finals), &mut violations);
+    rest(interpreter, &mut violations);
+    for key in keys {
+        converged(interpreter.world(), &Key::from(&**key), &mut violations);
+    }
+    violations
+}
+
+fn rest(interpreter: &mut Interpreter<'_>, violations: &mut Vec<Violation>) {
+    let patience = REST_PATIENCE.as_micros() / LOOK_AGAIN.as_micros();
+    for _ in 0..patience {
+        if interpreter.world().is_quiet() {
+            return;
+        }
+        interpreter.idle(LOOK_AGAIN);
+    }
+    if let Some(unrest) = interpreter.world().unrest() {
+        let what = format!("not at rest after {REST_PATIENCE:?}: {unrest}");
+        violations.push(Violation { check: "at-rest".to_owned(), what });
+    }
+}
+
+fn read(interpreter: &mut Interpreter<'_>, mut reads: Reads, violations: &mut Vec<Violation>) {
+    interpreter.run(&mut reads);
+    if let Some(Read { key, node }) = reads.given_up().first() {
+        let count = reads.given_up().len();
+        let what = format!("{count} final reads never succeeded, the first: {key} from {node}");
+        violations.push(Violation { check: "final-reads".to_owned(), what });
+    }
+}
+
+/// Gets of a quiet cluster have repaired what they found stale: all homes hold one set now.
+fn converged(world: &World, key: &Key, violations: &mut Vec<Violation>) {
+    let (homes, _) = world.bench().config().preference_list(key);
+    let place = Place::home(key.clone());
+    let held = |node: &NodeId| world.bench().host(*node).disk().durable(&place).map(|r| &r.set);
+    let sets: Vec<_> = homes.iter().map(held).collect();
+    if sets.windows(2).any(|pair| pair[0] != pair[1]) {
+        let what = format!("after its final gets {key} differs between its homes");
+        violations.push(Violation { check: "convergence".to_owned(), what });
+    }
+}
+
+fn judge(
+    scenario: &Scenario,
+    mut interpreter: Interpreter<'_>,
+    found: &mut Vec<Violation>,
+) -> Outcome {
+    let counts = interpreter.counts();
+    let trace = interpreter.world().take_trace("a simulated run");
+    let (world, history) = interpreter.finish();
+    let mut violations = std::mem::take(found);
+    for (at, breach) in world.breaches() {
+        let what = format!("{} at {:.6} s: {}", breach.node, *at as f64 / 1e6, breach.what);
+        violations.push(Violation { check: breach.check.to_owned(), what });
+    }
+    let mut outcome = Outcome {
+        simulated: Duration::from_micros(world.now()),
+        events: world.events(),
+        hash: Some(world.event_hash()),
+        mechanisms: *world.mechanisms(),
+        counts,
+        trace,
+        ..Outcome::default()
+    };
+    match history {
+        Ok(history) => {
+            outcome.reports = check(&scenario.cluster, scenario.losses(), &history);
+            outcome.history = history;
+        }
+        Err(error) => {
+            let what = error.to_string();
+            violations.push(Violation { check: "well_formed".to_owned(), what });
+        }
+    }
+    said(&outcome.reports, &mut violations, &mut outcome.unknown);
+    violations.sort();
+    outcome.violations = violations;
+    outcome
+}
+
+/// Sorts what checkers said into what is violated and what cannot be told.
+pub(super) fn said(
+    reports: &[(String, CheckReport)],
+    violations: &mut Vec<Violation>,
+    unknown: &mut Vec<Violation>,
+) {
+    for (name, report) in reports {
+        let what = report.reason.clone().unwrap_or_else(|| "it does not say why".to_owned());
+        let said = Violation { check: name.clone(), what };
+        match report.verdict {
+            Verdict::Invalid => violations.push(said),
+            Verdict::Unknown => unknown.push(said),
+            Verdict::Valid => {}
+        }
+    }
+}
+
+/// Runs the checkers the claims of a cluster call for, some copies of a key having been lost.
+pub(super) fn check(
+    cluster: &Cluster,
+    losses: usize,
+    history: &History,
+) -> Vec<(String, CheckReport)> {
+    let cart = Cart { copies: Some(cluster.w.saturating_sub(losses)), enforce_copies: true };
+    // Quorums of homes that vote meet. A home that has forgotten does not vote.
+    let fresh = cluster.quorum == Quorum::Strict && cluster.r + cluster.w > cluster.n;
+    let siblings = Siblings {
+        converged: losses == 0,
+        strict: fresh,
+        sessions: fresh && cluster.read == ReadMode::Atomic,
+    };
+    let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };
+    let check = |checker: &&dyn Checker| {
+        (checker.name().to_owned(), check_safe(*checker, history, &budget))
+    };
+    checkers.iter().map(check).collect()
+}

@@ -1,0 +1,198 @@
+//! What a simulated run depends on, drawn from a seed or taken from a plan.
+
+use std::time::Duration;
+
+use dynamo_protocol::mutant::{Mutant, mutated};
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Timing, Versioning};
+use dynamo_sim::network::Network;
+use dynamo_sim::trace::{Cluster, Sync};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::fault::{Fault, Kind, Weather, draw};
+use crate::plan::{FaultName, Plan, Span, WorkloadPlan};
+use crate::seed::{Purpose, stream};
+
+/// Everything a run does, but for the chances within it: those come from the seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its links.
+    pub network: Network,
+    /// A sync takes from so many microseconds to three times as many.
+    pub sync: u64,
+    /// Its clients.
+    pub workload: WorkloadPlan,
+    /// How long they work.
+    pub time: Duration,
+    /// What happens meanwhile.
+    pub faults: Vec<Fault>,
+}
+
+impl Scenario {
+    /// As the plan says, its faults drawn from the seed.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, seed: u64) -> Self {
+        let cluster = cluster_of(plan);
+        let weather = Weather {
+            kinds: plan.faults.iter().map(|name| kind_of(*name)).collect(),
+            losses: cluster.w - 1,
+            gap: micros(plan.fault.gap.0 + plan.fault.hold.0),
+            hold: micros(plan.fault.hold.0),
+        };
+        let mut rng = stream(seed, Purpose::Nemesis);
+        let faults = draw(&weather, &plan.nodes(), micros(plan.time.0), &mut rng);
+        Self {
+            cluster,
+            network: Network::quiet(),
+            sync: 130,
+            workload: plan.workload.clone(),
+            time: plan.time.0,
+            faults,
+        }
+    }
+
+    /// Everything drawn from the seed: sizes, quorums, modes, links, clients and faults. Small and
+    /// wild, so that rare things meet.
+    #[must_use]
+    pub fn drawn(seed: u64) -> Self {
+        let mut rng = stream(seed, Purpose::Nemesis);
+        let cluster = draw_cluster(&mut rng);
+        let time = rng.random_range(4_000_000..12_000_000);
+        let weather = draw_weather(&cluster, &mut rng);
+        let nodes: Vec<_> = cluster.ids().collect();
+        let faults = draw(&weather, &nodes, time, &mut rng);
+        Self {
+            cluster,
+            network: draw_network(&mut rng),
+            sync: *[20, 130, 130, 1_000, 5_000].choose(&mut rng).unwrap_or(&130),
+            workload: draw_workload(&mut rng),
+            time: Duration::from_micros(time),
+            faults,
+        }
+    }
+
+    /// How many copies of a key its faults may cost.
+    #[must_use]
+    pub fn losses(&self) -> usize {
+        self.faults.iter().map(Fault::losses).sum()
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.cluster.ids().collect()
+    }
+}
+
+fn cluster_of(plan: &Plan) -> Cluster {
+    let of = &plan.cluster;
+    Cluster {
+        tokens: of.tokens,
+        quorum: of.quorum,
+        versioning: of.versioning,
+        read: of.read,
+        timing: Timing {
+            patience: of.patience.0,
+            deadline: of.deadline.0,
+            ping: of.ping.0,
+            handoff: of.handoff.0,
+        },
+        sync: Sync::Explicit,
+        ..Cluster::new(of.nodes, [of.n, of.r, of.w])
+    }
+}
+
+fn kind_of(name: FaultName) -> Kind {
+    match name {
+        FaultName::Kill => Kind::Kill,
+        FaultName::Pause => Kind::Pause,
+        FaultName::Partition => Kind::Partition,
+        FaultName::Delay => Kind::Delay,
+        // Messages lost is what a broken connection looks like from inside.
+        FaultName::Reset => Kind::Loss,
+        FaultName::Wipe => Kind::Wipe,
+    }
+}
+
+fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
+    let quorums: &[(u16, [usize; 3])] = &[
+        (3, [3, 2, 2]),
+        (4, [3, 2, 2]),
+        (5, [3, 2, 2]),
+        (5, [3, 2, 2]),
+        (5, [3, 1, 3]),
+        (5, [3, 3, 1]),
+        (5, [3, 1, 2]),
+        (6, [3, 2, 2]),
+        (6, [4, 2, 3]),
+        (7, [5, 3, 3]),
+    ];
+    let (nodes, quorum) = *quorums.choose(rng).expect("there are some");
+    let millis = Duration::from_millis;
+    let versioning = match () {
+        () if mutated(Mutant::PlainClocks) => Versioning::Paper,
+        () if mutated(Mutant::LastWriterWins) => Versioning::Lww,
+        () => Versioning::Dotted,
+    };
+    Cluster {
+        tokens: 8,
+        versioning,
+        quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
+        read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
+        timing: Timing {
+            patience: millis(rng.random_range(5..=100)),
+            deadline: millis(rng.random_range(200..=1_000)),
+            ping: millis(rng.random_range(20..=100)),
+            handoff: millis(rng.random_range(20..=200)),
+        },
+        sync: Sync::Explicit,
+        ..Cluster::new(nodes, quorum)
+    }
+}
+
+fn draw_network(rng: &mut ChaCha8Rng) -> Network {
+    let quiet = Network::quiet();
+    if rng.random_ratio(4, 10) {
+        return quiet;
+    }
+    let latency = *[20, 80, 500, 2_000].choose(rng).unwrap_or(&80);
+    Network {
+        latency,
+        jitter: rng.random_range(0..=4 * latency),
+        loss: if rng.random() { rng.random_range(0..30_000) } else { 0 },
+        duplicate: 0,
+        reorder: if rng.random() { rng.random_range(0..400_000) } else { 0 },
+        late: rng.random_range(0..=20 * latency),
+        cut_holds: rng.random(),
+        tells: rng.random_ratio(7, 10),
+    }
+}
+
+fn draw_workload(rng: &mut ChaCha8Rng) -> WorkloadPlan {
+    WorkloadPlan {
+        concurrency: rng.random_range(2..=10),
+        think: Span::millis(rng.random_range(1..=20)),
+        rate: Some(f64::from(rng.random_range(60..=200))),
+        carts: rng.random_range(1..=8),
+        puts_per_cart: rng.random_range(8..=40),
+        timeout: Span::millis(1_500),
+        ..Plan::default().workload
+    }
+}
+
+fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
+    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
+    Weather {
+        kinds: if kinds.is_empty() { vec![Kind::Partition, Kind::Kill] } else { kinds },
+        losses: cluster.w - 1,
+        gap: rng.random_range(150_000..=900_000),
+        hold: rng.random_range(50_000..=1_200_000),
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,146 @@
+//! `dyno test --cluster sim`: one plan under virtual time, judged and reported as on real nodes.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use checker::op::{Kind, Op};
+use checker::verdict::{CheckReport, Verdict};
+use dynamo_protocol::Config;
+use dynamo_sim::network::Shape;
+
+use super::fault::{Fault, What};
+use super::run::{Options, Outcome, run};
+use super::scenario::Scenario;
+use crate::nemesis::schedule::{self, Episode};
+use crate::plan::Plan;
+use crate::store::Store;
+use crate::verdict::Document;
+use crate::workload::cart::first_keys;
+
+/// Runs the plan's faults, as they are drawn for real nodes too, in the simulator; leaves the
+/// history in `store` and what is known beside it in `document`.
+///
+/// # Errors
+/// If the history cannot be written.
+pub fn bench(
+    plan: &Plan,
+    seed: u64,
+    episodes: &[Episode],
+    store: &Store,
+    document: &mut Document,
+) -> Result<Vec<(String, CheckReport)>> {
+    let faults = episodes.iter().map(|episode| fault(plan, episode)).collect();
+    let mut scenario = Scenario { faults, ..Scenario::of_plan(plan, seed) };
+    scenario.workload.concurrency = crate::run::workers(plan);
+    let outcome = run(&scenario, seed, Options::default());
+    write(&outcome, store)?;
+    document.seconds = outcome.simulated.as_secs_f64();
+    document.ops = outcome.counts;
+    document.latency_ms = latency(&outcome);
+    let fired = outcome.mechanisms;
+    document.mechanisms = BTreeMap::from([
+        ("hints_stored".to_owned(), fired.hints_stored),
+        ("hints_delivered".to_owned(), fired.hints_delivered),
+        ("read_repairs".to_owned(), fired.read_repairs),
+        ("forwarded".to_owned(), fired.forwarded),
+    ]);
+    Ok(white_box(&outcome))
+}
+
+/// The faults of a plan, drawn as for real nodes.
+#[must_use]
+pub fn episodes(plan: &Plan, config: &Config) -> Vec<Episode> {
+    schedule::schedule(plan, config, &first_keys(plan.workload.carts))
+}
+
+fn fault(plan: &Plan, episode: &Episode) -> Fault {
+    let links = |nodes: &[_]| super::fault::links_of(nodes, &plan.nodes());
+    let what = match &episode.fault {
+        schedule::Fault::Kill(nodes) => What::Kill(nodes.clone()),
+        schedule::Fault::Pause(nodes) => What::Pause(nodes.clone()),
+        schedule::Fault::Partition(_, cuts) => {
+            What::Cut(cuts.iter().map(|cut| (cut.from, cut.to)).collect())
+        }
+        schedule::Fault::Delay(nodes) => {
+            let shape = Shape {
+                delay: micros(plan.fault.delay.0),
+                jitter: micros(plan.fault.jitter.0),
+                loss: 0,
+            };
+            What::Shape(links(nodes), shape)
+        }
+        // What is sent over a connection that breaks at once never arrives.
+        schedule::Fault::Reset(nodes) => {
+            What::Shape(links(nodes), Shape { loss: 1_000_000, ..Shape::default() })
+        }
+        schedule::Fault::Wipe(node) => What::Wipe(*node),
+    };
+    let at = micros(episode.at);
+    let name = episode.fault.name().as_str();
+    let journal = Some((episode.id, name, schedule_value(&episode.fault)));
+    Fault { at, until: at + micros(episode.hold), what, journal }
+}
+
+fn schedule_value(fault: &schedule::Fault) -> serde_json::Value {
+    match fault {
+        schedule::Fault::Partition(_, cuts) => serde_json::json!({ "cuts": cuts }),
+        schedule::Fault::Delay(nodes) | schedule::Fault::Reset(nodes) => {
+            serde_json::json!({ "nodes": names(nodes) })
+        }
+        other => serde_json::json!({ "nodes": names(other.stops()) }),
+    }
+}
+
+fn names(nodes: &[dynamo_protocol::NodeId]) -> Vec<String> {
+    nodes.iter().map(ToString::to_string).collect()
+}
+
+/// What only the simulator can see, as reports beside the checkers' own.
+fn white_box(outcome: &Outcome) -> Vec<(String, CheckReport)> {
+    let said: Vec<_> = outcome.reports.iter().map(|(name, _)| name).collect();
+    let seen = outcome.violations.iter().filter(|violation| !said.contains(&&violation.check));
+    seen.map(|seen| (seen.check.clone(), CheckReport::invalid(seen.what.clone()))).collect()
+}
+
+fn write(outcome: &Outcome, store: &Store) -> Result<()> {
+    let path = store.path("history.jsonl");
+    let named = || path.display().to_string();
+    let file = std::fs::File::create(&path).with_context(named)?;
+    let mut file = std::io::BufWriter::new(file);
+    for op in outcome.history.ops() {
+        serde_json::to_writer(&mut file, op).with_context(named)?;
+        file.write_all(b"\n").with_context(named)?;
+    }
+    file.flush().with_context(named)
+}
+
+/// Of operations that were ok, from the history itself.
+fn latency(outcome: &Outcome) -> crate::verdict::Latency {
+    let is_ok = |op: &&Op| op.kind == Kind::Ok;
+    let pairs = outcome.history.pairs().filter(|pair| pair.completion.as_ref().is_some_and(is_ok));
+    let mut took: Vec<_> =
+        pairs.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time)).collect();
+    took.sort_unstable();
+    let quantile = |share: f64| {
+        let at = (took.len() as f64 * share) as usize;
+        let nanos = took.get(at.min(took.len().saturating_sub(1))).copied().unwrap_or_default();
+        Duration::from_nanos(nanos).as_secs_f64() * 1e3
+    };
+    crate::verdict::Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
+}
+
+/// Adds what the simulator saw to what the checkers said.
+pub fn add(white_box: Vec<(String, CheckReport)>, document: &mut Document) {
+    for (name, report) in white_box {
+        document.property = Verdict::Invalid;
+        let reason = report.reason.clone().unwrap_or_default();
+        document.reasons.property.push(format!("{name}: {reason}"));
+        document.checks.insert(name, report);
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

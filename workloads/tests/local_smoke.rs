@@ -1,0 +1,310 @@
+//! `dyno test` from end to end: real processes, real faults, real verdicts, real exit statuses.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use checker::history::History;
+use serde_json::Value;
+
+const DYNO: &str = env!("CARGO_BIN_EXE_dyno");
+/// What the driver promises about the processes it leaves behind.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A folder for results, and the runs in it.
+struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn out(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn latest(&self, name: &str) -> PathBuf {
+        self.out().join("latest").join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(DYNO);
+        command.arg("test").args(line.split_whitespace()).arg("--out").arg(self.out());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let output = self.command(line).output().unwrap();
+        assert_eq!(self.survivors(), BTreeSet::new(), "after `dyno test {line}`");
+        output
+    }
+
+    /// Runs with `--json`; the exit status and the last line on standard output.
+    fn judge(&self, line: &str) -> (Option<i32>, Value) {
+        let output = self.run(&format!("{line} --json"));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let last = text.lines().last().unwrap_or_else(|| {
+            panic!("no output; {}", String::from_utf8_lossy(&output.stderr));
+        });
+        let verdict: Value = serde_json::from_str(last).unwrap();
+        let kept = fs::read_to_string(self.latest("verdict.json")).unwrap();
+        assert_eq!(kept.trim(), last, "what is printed is what is kept");
+        (output.status.code(), verdict)
+    }
+
+    /// The processes of this bench's nodes: only they have its folder on their command line.
+    fn survivors(&self) -> BTreeSet<u32> {
+        let folder = self.out().to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            line.contains(folder) && line.contains("serve")
+        })
+        .collect()
+    }
+
+    /// Starts a run and returns when its clients are at work.
+    fn started(&self, line: &str) -> Child {
+        let mut child =
+            self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fs::metadata(self.latest("history.jsonl")).map_or(0, |file| file.len()) < 20_000 {
+            assert!(Instant::now() < deadline, "no work was done");
+            assert!(child.try_wait().unwrap().is_none(), "it ended before its time");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    }
+
+    fn all_are_gone_in_time(&self) {
+        let deadline = Instant::now() + GONE_WITHIN;
+        while !self.survivors().is_empty() {
+            assert!(Instant::now() < deadline, "left behind: {:?}", self.survivors());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn stands_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+}
+
+#[test]
+fn a_run_with_kill_pause_and_partition_is_valid_and_covered() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--time 8s --seed 1");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    for part in ["verdict", "property", "coverage", "harness"] {
+        assert_eq!(verdict[part], "valid", "{part}: {:#}", verdict["reasons"]);
+    }
+    for name in ["kill", "pause", "partition"] {
+        let fault = &verdict["faults"][name];
+        assert!(count(&fault["installed"]) > 0 && fault["installed"] == fault["healed"], "{name}");
+        assert!(
+            count(&fault["ok_gets_during"]) > 0 && count(&fault["ok_puts_during"]) > 0,
+            "{name}"
+        );
+    }
+    for mechanism in ["hints_stored", "hints_delivered", "read_repairs"] {
+        assert!(count(&verdict["mechanisms"][mechanism]) > 0, "{mechanism}");
+    }
+    let cart = &verdict["checks"]["cart"];
+    assert!(count(&cart["acknowledged"]) > 100);
+    assert_eq!(cart["lost"], Value::Array(vec![]));
+    everything_is_kept(&bench);
+}
+
+fn everything_is_kept(bench: &Bench) {
+    let history = History::read(bench.latest("history.jsonl")).unwrap();
+    assert!(history.torn().is_none());
+    let asked = |f: &str| history.pairs().filter(|pair| pair.f() == f).count();
+    assert!(asked("get") > 100 && asked("put") > 100 && asked("home") > 10);
+    let again =
+        Command::new(DYNO).arg("check").arg(bench.latest("history.jsonl")).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stdout));
+    let plan = fs::read_to_string(bench.latest("plan.toml")).unwrap();
+    assert!(plan.contains("seed = 1") && plan.contains("time = \"8s\""), "{plan}");
+    for node in 1..=5 {
+        let log = fs::read_to_string(bench.latest(&format!("logs/n{node}.log"))).unwrap();
+        assert!(!log.is_empty(), "n{node} logged nothing");
+    }
+}
+
+#[test]
+fn last_writer_wins_loses_items_and_the_verdict_names_them() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--versioning lww --time 4s --faults partition --seed 2");
+    assert_eq!(status, Some(1), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["property"], "invalid");
+    let lost = verdict["checks"]["cart"]["lost"].as_array().unwrap();
+    assert!(!lost.is_empty());
+    let history = History::read(bench.latest("history.jsonl")).unwrap();
+    for item in lost {
+        let add = history.get(count(&item["add"])).unwrap();
+        assert_eq!(add.value.as_ref().unwrap()["add"], item["item"], "the op that added it");
+        for read in item["reads"].as_array().unwrap() {
+            let read = history.get(count(read)).unwrap();
+            assert_eq!(
+                read.key.as_deref(),
+                item["key"].as_str(),
+                "an op that should have shown it"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_other_fault_can_be_done_and_proven() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--faults delay,reset,wipe --time 6s --seed 3");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["faults"]["wipe"]["installed"], 1, "W - 1 disks");
+}
+
+#[test]
+fn a_strict_cluster_keeps_its_promise_in_an_open_loop() {
+    let bench = Bench::new();
+    let line = "--quorum strict --faults kill --rate 200 --time 5s --seed 4";
+    let (status, verdict) = bench.judge(line);
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["mechanisms"]["hints_stored"], 0, "strict mode has no fallbacks");
+}
+
+#[test]
+fn a_quiet_run_is_valid_without_faults() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--faults none --time 2s --nodes 3 --seed 5");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["faults"], serde_json::json!({}));
+}
+
+#[test]
+fn a_driver_that_is_killed_leaves_no_process_and_a_history_that_can_be_read() {
+    let bench = Bench::new();
+    // Paused processes are the hard ones: they do not see their standard input close.
+    let mut child = bench.started("--faults pause --time 60s --seed 6");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !bench.survivors().into_iter().any(stands_still) {
+        assert!(Instant::now() < deadline, "nothing was paused");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bench.all_are_gone_in_time();
+    let history = History::read(bench.latest("history.jsonl")).unwrap();
+    assert!(history.len() > 20);
+}
+
+#[test]
+fn a_driver_that_is_asked_to_end_ends_its_nodes_and_says_so() {
+    let bench = Bench::new();
+    let mut child = bench.started("--faults none --time 60s --seed 7");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(255));
+    bench.all_are_gone_in_time();
+}
+
+#[test]
+fn a_cluster_that_cannot_start_is_reported_with_the_log_and_nothing_is_left() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--binary /bin/false --seed 1");
+    assert_eq!(status, Some(255));
+    assert_eq!((&verdict["verdict"], &verdict["harness"]), (&"unknown".into(), &"invalid".into()));
+    let reason = verdict["reasons"]["harness"][0].as_str().unwrap();
+    assert!(reason.contains("did not start") && reason.contains("n1.log"), "{reason}");
+}
+
+/// Refused in one line on standard error, with status 254, before anything was started.
+fn refused(line: &str, expected: &str) {
+    let bench = Bench::new();
+    let output = bench.run(line);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(254), "`{line}`: {error}");
+    assert!(error.contains(expected), "`{line}`: {error}");
+    assert_eq!(fs::read_dir(bench.out()).unwrap().count(), 0, "`{line}` left something");
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_starts() {
+    refused("--faults kil", "is `kill` meant?");
+    refused("-w 4", "W = 4 must be from 1 to 3 (N)");
+    refused("-n 9", "N = 9 must be from 1 to 5");
+    refused("--nodes 0", "0 nodes");
+    refused("--time 30", "no length of time");
+    refused("--time 0s", "time 0");
+    refused("--quorum weak", "unknown variant `weak`");
+    refused("--versioning wall", "unknown variant `wall`");
+    refused("--cluster cloud", "`cloud` is not one of local, sim");
+    refused("--seed minus", "invalid value");
+    refused("--seed 18446744073709551615", "the largest a plan can hold");
+    refused("--rate 0", "above 0");
+    refused("--concurrency 0", "at least 1");
+    refused("--workload bank", "`bank` is not one of cart");
+    refused("--no-such-flag", "unexpected argument");
+    refused("no-such-plan.toml", "no-such-plan.toml: No such file");
+    refused("--binary /no/such/file", "is no file");
+    refused("--faults wipe -w 1 -r 1", "at most W-1 disks");
+}
+
+#[test]
+fn a_plan_with_a_misspelt_key_is_refused_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("nightly.toml");
+    fs::write(&path, "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n").unwrap();
+    refused(path.to_str().unwrap(), "nightly.toml:3:1: unknown field `quroum`");
+}
+
+#[test]
+fn results_that_cannot_be_written_are_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(DYNO).args(["test", "--out"]).arg(file.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(254), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(error.contains("results cannot be written"), "{error}");
+}
+
+#[test]
+fn a_port_in_use_is_a_failure_of_the_node_and_says_so() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let child = Command::new(DYNO)
+        .args(["node", "serve", "--id", "1", "--members", "1", "-n", "1", "-r", "1", "-w", "1"])
+        .args(["--genesis", "--listen", &address, "--data"])
+        .arg(data.path().join("n1"))
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let lines: Vec<_> = BufReader::new(&*output.stderr).lines().map(Result::unwrap).collect();
+    assert_eq!(output.status.code(), Some(255), "{lines:?}");
+    let last = lines.last().unwrap();
+    assert!(last.contains(&address), "{last}");
+}
+
+#[test]
+fn help_is_no_error() {
+    for line in [&["--help"][..], &["test", "--help"], &["--version"]] {
+        let output = Command::new(DYNO).args(line).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!output.stdout.is_empty());
+    }
+    assert_eq!(Command::new(DYNO).output().unwrap().status.code(), Some(254));
+}
