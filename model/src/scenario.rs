@@ -112,13 +112,31 @@ impl Spec {
 /// Never: the scripts are constants.
 #[must_use]
 pub fn defaults() -> Vec<Scenario> {
-    let spec = |script: &str| Spec::new(script.parse().expect("a constant script is well formed"));
-    let sloppy = |script: &str| Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) };
     let mut scenarios = Vec::new();
-    let mut add = |name: &str, about: &str, spec: Spec, breaks: &[(&'static str, usize)]| {
+    strict_quorums(&mut scenarios);
+    sloppy_quorums(&mut scenarios);
+    versions_and_disks(&mut scenarios);
+    scenarios
+}
+
+fn spec(script: &str) -> Spec {
+    Spec::new(script.parse().expect("a constant script is well formed"))
+}
+
+fn sloppy(script: &str) -> Spec {
+    Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) }
+}
+
+fn adder(scenarios: &mut Vec<Scenario>) -> impl FnMut(&str, &str, Spec, &[(&'static str, usize)]) {
+    |name, about, spec, breaks| {
         let (name, about, breaks) = (name.to_owned(), about.to_owned(), breaks.to_vec());
         scenarios.push(Scenario { name, about, spec, breaks });
-    };
+    }
+}
+
+/// Homes alone answer.
+fn strict_quorums(scenarios: &mut Vec<Scenario>) {
+    let mut add = adder(scenarios);
     add(
         "strict",
         "R+W > N: gets are regular, and a later get may see less than an earlier one",
@@ -148,6 +166,11 @@ pub fn defaults() -> Vec<Scenario> {
     let mut atomic = spec("p,p,g");
     atomic.read = ReadMode::Atomic;
     add("atomic-siblings", "the same with concurrent puts", atomic, &[]);
+}
+
+/// Fallbacks stand in, disks are lost.
+fn sloppy_quorums(scenarios: &mut Vec<Scenario>) {
+    let mut add = adder(scenarios);
     let mut stale = sloppy("p,g");
     (stale.faults.crashes, stale.faults.restarts) = (1, 1);
     add("sloppy-crash", "a fallback stands in: kept, and stale", stale, &[("regular-gets", 4)]);
@@ -176,6 +199,11 @@ pub fn defaults() -> Vec<Scenario> {
     let mut slow = sloppy("p,p");
     slow.faults.hedges = 1;
     add("hedge", "a home that is only slow, and its fallback: one slot", slow, &[]);
+}
+
+/// Ways of telling versions apart, and what a disk keeps.
+fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
+    let mut add = adder(scenarios);
     let mut paper = spec("p,p");
     paper.versioning = Versioning::Paper;
     add(
@@ -206,7 +234,6 @@ pub fn defaults() -> Vec<Scenario> {
         &[("acknowledged-kept", 1)],
     );
     add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
-    scenarios
 }
 
 #[cfg(test)]
