@@ -185,7 +185,7 @@ fn a_host_whose_key_was_swapped_is_refused_and_sent_nothing() {
     assert_eq!(run.status.code(), Some(255), "{run:?}");
     let reason = verdict(&out)["reasons"]["harness"].to_string();
     assert!(reason.contains("n2: its host key is another"), "{reason}");
-    assert!(!lab.dir.join("hosts/n2/home/.dyno").exists(), "it was sent something");
+    assert!(!lab.dir.join("hosts/n2").join("home").join(".dyno").exists(), "it was sent something");
 }
 
 #[test]
