@@ -354,10 +354,11 @@ mod tests {
         assert!(
             error("[[host]]\naddress = '127.0.0.1'\ncolour = 'red'\n").starts_with("hosts.toml:3")
         );
-        let twice = "[[host]]\nname = 'a'\naddress = '127.0.0.1'\n";
+        // With a user: the one who runs this need not have $USER set.
+        let twice = "[[host]]\nname = 'a'\nuser = 'me'\naddress = '127.0.0.1'\n";
         assert!(error(&twice.repeat(2)).contains("two hosts"));
-        let same = "[[host]]\nname = 'a'\naddress = '127.0.0.1'\n[[host]]\naddress = '127.0.0.1'\n";
-        assert!(error(same).contains("data address"));
+        let same = twice.to_owned() + "[[host]]\nuser = 'me'\naddress = '127.0.0.1'\n";
+        assert!(error(&same).contains("data address"));
     }
 
     #[test]
