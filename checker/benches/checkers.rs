@@ -2,6 +2,8 @@
 //!
 //! Each row is one check of one large history, timed alone; building the history is not counted.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::Instant;
 
 use checker::budget::{Budget, resident_bytes};

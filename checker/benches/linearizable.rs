@@ -4,6 +4,8 @@
 //! the median of its runs beside the aim. Criterion then measures the small ones closely, if
 //! asked: `-- --criterion`. `-- --row NAME` runs one row, `-- --long` those of 100 M operations.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Stores with planted faults are found out, for the right reason; the same store unbroken is not.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use checker::budget::Budget;

@@ -1,5 +1,7 @@
 //! `dyno check`, as its users call it: a line a file, and the exit status of the worst.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Foreign histories are read, converted without a change of verdict, and refused with their place.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use checker::budget::Budget;

@@ -11,6 +11,8 @@
 //! 2 20-21 get! k [b] @n1  a final get through n1; home! reads n1's own replica
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 
 use checker::budget::Budget;

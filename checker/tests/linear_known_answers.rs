@@ -4,6 +4,8 @@
 //! an open end for an operation of which nobody knows whether it happened, and `!` after the end
 //! for one that failed. `L` and `S`: linearizable, sequentially consistent; lower case: not.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 
 use checker::budget::Budget;

@@ -4,6 +4,8 @@
 //! `FUZZ_HISTORIES=10000000 cargo test --release -p checker --test linear_oracles` is the long
 //! mode.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use std::collections::BTreeSet;

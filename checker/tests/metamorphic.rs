@@ -1,5 +1,7 @@
 //! What does not matter does not matter: other names, another start, other keys first.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use checker::budget::Budget;

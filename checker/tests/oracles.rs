@@ -2,6 +2,8 @@
 //!
 //! `FUZZ_HISTORIES=10000000 cargo test --release -p checker --test oracles` is the long mode.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use checker::budget::Budget;

@@ -45,7 +45,7 @@ pub fn shrink<S: Spec>(
     }
     let kept = vec![true; calls.len()];
     let mut shrinking = Shrinking { calls, ties, observer, by_thing, kept, is_wrong };
-    let minimal = shrinking.near(around).and_then(|()| shrinking.minimise()).is_ok();
+    let minimal = shrinking.near(around).and_then(|()| shrinking.reach_a_minimum()).is_ok();
     Shrunk { kept: shrinking.positions(), minimal }
 }
 
@@ -89,7 +89,7 @@ impl<O: Clone, F: FnMut(&[Call<O>]) -> Result<bool, Exhausted>> Shrinking<'_, O,
     }
 
     /// Takes out halves, then quarters, and so on down to single atoms, until none can go.
-    fn minimise(&mut self) -> Result<(), Exhausted> {
+    fn reach_a_minimum(&mut self) -> Result<(), Exhausted> {
         loop {
             let mut any = false;
             let mut size = self.atoms().len().div_ceil(2);

@@ -28,9 +28,9 @@ pub fn run(spec: &str, state: &Value, f: &str, arg: &Value) -> Option<(Value, Va
             Some((json!(text), json!(null)))
         }
         ("mutex", "acquire") => state.is_null().then(|| (json!("held"), json!(null))),
-        ("mutex", "release") => (!state.is_null()).then(|| (json!(null), json!(null))),
+        ("mutex", "release") => (!state.is_null()).then_some((json!(null), json!(null))),
         ("owned-mutex", "acquire") => state.is_null().then(|| (arg.clone(), json!(null))),
-        ("owned-mutex", "release") => (state == arg).then(|| (json!(null), json!(null))),
+        ("owned-mutex", "release") => (state == arg).then_some((json!(null), json!(null))),
         ("set", "read") => same(if state.is_null() { json!([]) } else { state.clone() }),
         ("set", "add" | "remove") => {
             let mut elements: Vec<Value> = state.as_array().cloned().unwrap_or_default();
