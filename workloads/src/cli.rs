@@ -13,6 +13,10 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 use serde::de::DeserializeOwned;
 
+use crate::agent::{self, AgentArgs};
+use crate::doctor::{self, DoctorArgs};
+use crate::lab::cli::LabArgs;
+use crate::lab::{self, Lab, LabError};
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
 use crate::report;
 use crate::run::{Finished, Order, run};
@@ -30,6 +34,13 @@ struct CommandLine {
 enum Command {
     /// Run a workload against a cluster while faults happen, and say what was lost.
     Test(Box<TestArgs>),
+    /// What this machine, and the hosts of a cluster, can do and why not.
+    Doctor(DoctorArgs),
+    /// Hosts on one machine, each with its own sshd.
+    Lab(LabArgs),
+    /// What runs on a host for the driver; nobody starts it by hand.
+    #[command(hide = true)]
+    Agent(AgentArgs),
     /// Check the node's own protocol code exhaustively.
     Model(Box<model::cli::ModelArgs>),
     /// Judge recorded histories, this bench's or others'.
@@ -54,9 +65,18 @@ struct TestArgs {
     /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and
     /// partition.
     plan: Option<PathBuf>,
-    /// Where the cluster runs: local or sim.
+    /// Where the cluster runs: local, ssh, lab or sim.
     #[arg(long, value_name = "KIND")]
     cluster: Option<ClusterKind>,
+    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
+    #[arg(long, value_name = "HOSTS")]
+    hosts: Option<String>,
+    /// Believe hosts whose key nobody knows, and remember them.
+    #[arg(long)]
+    accept_new: bool,
+    /// Hosts heal and stop by themselves when the driver has been silent for this long.
+    #[arg(long, value_name = "10s")]
+    lease: Option<Span>,
     /// How many nodes.
     #[arg(long)]
     nodes: Option<u16>,
@@ -125,6 +145,9 @@ where
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     match CommandLine::try_parse_from(&arguments) {
+        Ok(CommandLine { command: Command::Doctor(args) }) => doctor::run(&args),
+        Ok(CommandLine { command: Command::Lab(args) }) => lab::cli::run(args),
+        Ok(CommandLine { command: Command::Agent(args) }) => agent::run(&args),
         Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
         Ok(CommandLine { command: Command::Check(args) }) => {
             checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
@@ -157,9 +180,17 @@ fn generate(args: &GenerateArgs) -> u8 {
 }
 
 fn test(args: &TestArgs, given: &[OsString]) -> u8 {
-    let plan = match args.plan() {
+    let mut plan = match args.plan() {
         Ok(plan) => plan,
         Err(error) => return refuse(&error),
+    };
+    // Before there is a second thread: only then can a process move to the lab's network.
+    let _lab = match lab_for(&mut plan) {
+        Ok(lab) => lab,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return BROKEN;
+        }
     };
     let seed = plan.seed.unwrap_or_default();
     let command = again(given, args.seed.is_none().then_some(seed));
@@ -185,6 +216,21 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
         Some(Err(error)) => refuse(&error),
         Some(Ok(finished)) => conclude(&finished, args.json),
     }
+}
+
+/// The lab that a plan asks for: it ends with what is returned, or with this process.
+fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
+    if plan.cluster.kind != ClusterKind::Lab {
+        return Ok(None);
+    }
+    if plan.cluster.hosts.is_some() {
+        let own = "--cluster lab makes its own hosts: --hosts goes with --cluster ssh";
+        return Err(LabError(own.to_owned()));
+    }
+    let lab = Lab::for_one_run(plan.cluster.nodes)?;
+    lab.enter()?;
+    plan.cluster.hosts = Some(lab.hosts_file().display().to_string());
+    Ok(Some(lab))
 }
 
 /// Resolves when someone wants it to end: nodes die with the runtime that is dropped then.
@@ -259,6 +305,11 @@ impl TestArgs {
         let cluster = &mut plan.cluster;
         set(&mut cluster.kind, self.cluster);
         set(&mut cluster.nodes, self.nodes);
+        set(&mut cluster.lease, self.lease);
+        cluster.accept_new |= self.accept_new;
+        if self.hosts.is_some() {
+            cluster.hosts.clone_from(&self.hosts);
+        }
         set(&mut cluster.n, self.n);
         set(&mut cluster.r, self.r);
         set(&mut cluster.w, self.w);

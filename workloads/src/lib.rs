@@ -4,15 +4,18 @@
 //! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`]
 //! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end.
 
+pub mod agent;
 pub mod analysis;
 pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod coverage;
+pub mod doctor;
 pub mod finish;
 pub mod generator;
 pub mod interpreter;
 pub mod journal;
+pub mod lab;
 pub mod mechanisms;
 #[cfg(feature = "mutants")]
 pub mod mutants;
@@ -20,6 +23,7 @@ pub mod nemesis;
 pub mod plan;
 pub mod progress;
 pub mod proxy;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod seed;

@@ -10,7 +10,7 @@ use checker::verdict::Verdict;
 use dynamo_protocol::{Config, NodeId};
 
 use crate::analysis;
-use crate::cluster::{Cluster, LocalCluster, NodeClients};
+use crate::cluster::{Cluster, ClusterError, Deployed, LocalCluster, NodeClients, SshCluster};
 use crate::coverage;
 use crate::finish::finish;
 use crate::generator::TimeLimit;
@@ -62,18 +62,15 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         return Ok(Finished { store, document });
     }
     let logs = store.path("logs");
-    match LocalCluster::start(order.plan, &store.path("data"), &logs).await {
-        Err(error) => harness.push(error.to_string()),
-        Ok(cluster) => {
-            if let Err(error) = bench(order, &config, &store, &cluster, &mut document).await {
-                harness.push(format!("{error:#}"));
-            }
-            // Judged before teardown: whatever that does, the verdict is there.
-            judge(order.plan, &config, &store, &mut document);
-            harness.extend(complaints(&cluster));
-            document.conclude(std::mem::take(&mut harness));
-            write(&store, &document);
-            cluster.end().await;
+    let run = Run { order, config: &config, store: &store };
+    match order.plan.cluster.kind {
+        ClusterKind::Ssh | ClusterKind::Lab => {
+            let started = SshCluster::start(order.plan, &logs).await;
+            run.on(started, &mut document, &mut harness).await;
+        }
+        ClusterKind::Local | ClusterKind::Sim => {
+            let started = LocalCluster::start(order.plan, &store.path("data"), &logs).await;
+            run.on(started, &mut document, &mut harness).await;
         }
     }
     if !harness.is_empty() {
@@ -85,6 +82,38 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         let _ = std::fs::remove_dir_all(store.path("data"));
     }
     Ok(Finished { store, document })
+}
+
+/// What stays the same throughout a run.
+struct Run<'a> {
+    order: &'a Order<'a>,
+    config: &'a Config,
+    store: &'a Store,
+}
+
+impl Run<'_> {
+    /// Does the run on a cluster that has started, or says why it has not.
+    async fn on<C: Deployed>(
+        &self,
+        started: Result<Arc<C>, ClusterError>,
+        document: &mut Document,
+        harness: &mut Vec<String>,
+    ) {
+        let Self { order, config, store } = *self;
+        let cluster = match started {
+            Ok(cluster) => cluster,
+            Err(error) => return harness.push(error.to_string()),
+        };
+        if let Err(error) = bench(order, config, store, &cluster, document).await {
+            harness.push(format!("{error:#}"));
+        }
+        // Judged before teardown: whatever that does, the verdict is there.
+        judge(order.plan, config, store, document);
+        harness.extend(complaints(&*cluster).await);
+        document.conclude(std::mem::take(harness));
+        write(store, document);
+        cluster.end().await;
+    }
 }
 
 /// The same under virtual time.
@@ -106,7 +135,7 @@ async fn bench(
     order: &Order<'_>,
     config: &Config,
     store: &Store,
-    cluster: &Arc<LocalCluster>,
+    cluster: &Arc<impl Deployed>,
     document: &mut Document,
 ) -> Result<()> {
     let plan = order.plan;
@@ -149,7 +178,7 @@ async fn bench(
 }
 
 async fn settle(
-    cluster: &Arc<LocalCluster>,
+    cluster: &Arc<impl Cluster>,
     interpreter: &mut Interpreter<NodeClients>,
     config: &Config,
     episodes: &[Episode],
@@ -187,12 +216,12 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {
 }
 
 /// What nodes did that nobody made them do.
-fn complaints(cluster: &LocalCluster) -> Vec<String> {
+async fn complaints(cluster: &impl Deployed) -> Vec<String> {
     let mishaps = cluster.mishaps().into_iter();
     let mut complaints: Vec<_> =
         mishaps.map(|mishap| format!("{} {}", mishap.node, mishap.what)).collect();
-    for (node, log) in cluster.logs() {
-        let panics = analysis::panics(log).into_iter();
+    for (node, log) in cluster.logs().await {
+        let panics = analysis::panics(&log).into_iter();
         complaints.extend(panics.map(|panic| format!("{node}: {panic} ({})", log.display())));
     }
     complaints

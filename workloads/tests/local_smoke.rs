@@ -249,7 +249,7 @@ fn bad_input_is_refused_before_anything_starts() {
     refused("--time 0s", "time 0");
     refused("--quorum weak", "unknown variant `weak`");
     refused("--versioning wall", "unknown variant `wall`");
-    refused("--cluster cloud", "`cloud` is not one of local, sim");
+    refused("--cluster cloud", "`cloud` is not one of local, ssh, lab, sim");
     refused("--seed minus", "invalid value");
     refused("--seed 18446744073709551615", "the largest a plan can hold");
     refused("--rate 0", "above 0");

@@ -12,7 +12,7 @@
 //! | `no-dominated-sibling` | no live version was read by the writer of another | paper, 4.4 |
 //! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | decision 6 |
 //! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
-//! | `recovery-oracle` | a crash leaves whole batches, all that was reported durable among them | contract, 2 |
+//! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | contract, 2 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
 
 use std::collections::{HashMap, HashSet};

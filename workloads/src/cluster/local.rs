@@ -13,8 +13,9 @@ use std::time::Duration;
 use dynamo_protocol::NodeId;
 use futures::future::join_all;
 
+use super::arguments::Arguments;
 use super::process::Process;
-use super::{Cluster, ClusterError, Life, Status, clients};
+use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
 use crate::plan::{ClusterPlan, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
 
@@ -22,15 +23,6 @@ use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a node may take to end when it is asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Something a node did that nobody made it do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mishap {
-    /// Which node.
-    pub node: NodeId,
-    /// What it did.
-    pub what: String,
-}
 
 /// Node processes on loopback.
 pub struct LocalCluster {
@@ -100,28 +92,6 @@ impl LocalCluster {
         })
     }
 
-    /// The links.
-    #[must_use]
-    pub fn net(&self) -> &Arc<Net> {
-        &self.net
-    }
-
-    /// What nodes did that nobody made them do, so far.
-    #[must_use]
-    pub fn mishaps(&self) -> Vec<Mishap> {
-        self.mishaps.lock().expect("no one panics with the lock held").clone()
-    }
-
-    /// The nodes' logs.
-    pub fn logs(&self) -> impl Iterator<Item = (NodeId, &Path)> {
-        self.homes.iter().map(|(id, node)| (*id, node.log.as_path()))
-    }
-
-    /// Asks all nodes to end, and ends those that do not.
-    pub async fn end(&self) {
-        join_all(self.nodes.iter().map(|node| self.end_node(*node))).await;
-    }
-
     async fn end_node(&self, id: NodeId) {
         self.net.set_upstream(id, None);
         let running = self.homes[&id].running().take();
@@ -170,35 +140,18 @@ impl LocalCluster {
     }
 
     fn command(&self, id: NodeId, node: &Node, genesis: bool) -> Command {
-        let plan = &self.plan;
-        let members: Vec<_> = self.nodes.iter().map(|member| member.0.to_string()).collect();
+        let peers = self.nodes.iter().filter(|peer| **peer != id);
+        let peers = peers.map(|peer| (*peer, self.net.address(End::Node(id), *peer)));
+        let arguments = Arguments {
+            id,
+            members: &self.nodes,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data: &node.data,
+            peers: peers.collect(),
+            genesis,
+        };
         let mut command = Command::new(&self.program);
-        command.args(["node", "serve", "--exit-with-stdin", "--listen", "127.0.0.1:0"]);
-        command.args(["--id", &id.0.to_string(), "--members", &members.join(",")]);
-        command.arg("--data").arg(&node.data);
-        for peer in self.nodes.iter().filter(|peer| **peer != id) {
-            let address = self.net.address(End::Node(id), *peer);
-            command.args(["--peer", &format!("{}={address}", peer.0)]);
-        }
-        for (flag, value) in [
-            ("-n", plan.n.to_string()),
-            ("-r", plan.r.to_string()),
-            ("-w", plan.w.to_string()),
-            ("--tokens", plan.tokens.to_string()),
-            ("--quorum", lower(&plan.quorum)),
-            ("--versioning", lower(&plan.versioning)),
-            ("--read", lower(&plan.read)),
-            ("--engine", plan.engine.to_string()),
-            ("--patience-ms", plan.patience.0.as_millis().to_string()),
-            ("--deadline-ms", plan.deadline.0.as_millis().to_string()),
-            ("--ping-ms", plan.ping.0.as_millis().to_string()),
-            ("--handoff-ms", plan.handoff.0.as_millis().to_string()),
-        ] {
-            command.args([flag, &value]);
-        }
-        if genesis {
-            command.arg("--genesis");
-        }
+        command.args(arguments.of(&self.plan));
         command
     }
 
@@ -294,9 +247,23 @@ impl Cluster for LocalCluster {
     }
 }
 
-fn lower(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).expect("a setting is a word");
-    value.as_str().expect("a setting is a word").to_owned()
+impl Deployed for LocalCluster {
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn mishaps(&self) -> Vec<Mishap> {
+        self.mishaps.lock().expect("no one panics with the lock held").clone()
+    }
+
+    async fn logs(&self) -> Vec<(NodeId, PathBuf)> {
+        self.homes.iter().map(|(id, node)| (*id, node.log.clone())).collect()
+    }
+
+    /// Asks all nodes to end, and ends those that do not.
+    async fn end(&self) {
+        join_all(self.nodes.iter().map(|node| self.end_node(*node))).await;
+    }
 }
 
 fn io(what: &(impl std::fmt::Display + ?Sized), error: &std::io::Error) -> ClusterError {

@@ -1,21 +1,27 @@
 //! Where the store runs: what the driver can do to it, wherever that is.
 
+mod arguments;
 mod clients;
 #[cfg(test)]
 pub(crate) mod fake;
 mod local;
 mod process;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dynamo_protocol::NodeId;
 use thiserror::Error;
 
 pub use clients::NodeClients;
-pub use local::{LocalCluster, Mishap};
+pub use local::LocalCluster;
+pub(crate) use process::Process;
+pub use ssh::{SshCluster, connect, facts};
 
-use crate::proxy::{FaultId, Observed, Pair, Ping, Shape};
+use crate::plan::FaultName;
+use crate::proxy::{FaultId, Net, Observed, Pair, Ping, Shape};
 
 /// What the system says of a node's process: not what the node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,10 +75,42 @@ pub enum ClusterError {
     Io(String),
 }
 
+/// Something a node did that nobody made it do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mishap {
+    /// Which node.
+    pub node: NodeId,
+    /// What it did.
+    pub what: String,
+}
+
+/// A cluster of real processes, wherever they run: what a run needs of it beside its faults.
+pub trait Deployed: Cluster {
+    /// The clients' links to the nodes.
+    fn net(&self) -> &Arc<Net>;
+
+    /// What went wrong that no fault of the plan explains, so far.
+    fn mishaps(&self) -> Vec<Mishap>;
+
+    /// The nodes' logs, as files here.
+    fn logs(&self) -> impl Future<Output = Vec<(NodeId, PathBuf)>> + Send;
+
+    /// Ends all nodes.
+    fn end(&self) -> impl Future<Output = ()> + Send;
+}
+
 /// What the driver can do to the store.
 pub trait Cluster: Send + Sync + 'static {
     /// The nodes, in the order of their ids.
     fn nodes(&self) -> &[NodeId];
+
+    /// Can this fault be done here at all? What cannot is skipped, and the run says so.
+    ///
+    /// # Errors
+    /// Why not.
+    fn able(&self, _fault: FaultName) -> Result<(), String> {
+        Ok(())
+    }
 
     /// What the system says of a node's process.
     fn life(&self, node: NodeId) -> Life;

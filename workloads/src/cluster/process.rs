@@ -21,8 +21,8 @@ use super::Life;
 
 /// What a node prints when it serves.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Ready {
-    pub(super) address: SocketAddr,
+pub(crate) struct Ready {
+    pub(crate) address: SocketAddr,
 }
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct ReadyLine {
 }
 
 /// A node's process, from its start until it is gone and reaped.
-pub(super) struct Process {
+pub(crate) struct Process {
     pid: u32,
     child: Arc<Mutex<Child>>,
     /// Open for as long as the process may live.
@@ -41,7 +41,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Spawns `command` with its log in `log`; returns when it has said that it serves.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         command: Command,
         log: File,
         patience: Duration,
@@ -71,7 +71,7 @@ impl Process {
     }
 
     /// What the system says of it.
-    pub(super) fn life(&self) -> Life {
+    pub(crate) fn life(&self) -> Life {
         if self.ended.borrow().is_some() {
             return Life::Gone;
         }
@@ -83,27 +83,27 @@ impl Process {
     }
 
     /// Ends it at once; returns when it is gone.
-    pub(super) async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         let _ = self.signal(Signal::KILL);
         self.ended().await;
     }
 
-    pub(super) fn stop(&self) -> io::Result<()> {
+    pub(crate) fn stop(&self) -> io::Result<()> {
         self.signal(Signal::STOP)
     }
 
-    pub(super) fn proceed(&self) -> io::Result<()> {
+    pub(crate) fn proceed(&self) -> io::Result<()> {
         self.signal(Signal::CONT)
     }
 
     /// When it is gone: what it ended with.
-    pub(super) async fn ended(&self) -> Option<ExitStatus> {
+    pub(crate) async fn ended(&self) -> Option<ExitStatus> {
         let mut ended = self.ended.clone();
         ended.wait_for(Option::is_some).await.ok().and_then(|status| *status)
     }
 
     /// A receiver that turns to the status when the process is gone.
-    pub(super) fn watch(&self) -> watch::Receiver<Option<ExitStatus>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Option<ExitStatus>> {
         self.ended.clone()
     }
 

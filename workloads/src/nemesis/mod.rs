@@ -130,6 +130,7 @@ impl<C: Cluster> Nemesis<C> {
 
     /// Can it be done now?
     fn probe(&self, fault: &Fault) -> Result<(), Unproven> {
+        self.cluster.able(fault.name())?;
         fault.stops().iter().try_for_each(|node| processes::runs(&*self.cluster, *node).map(drop))
     }
 

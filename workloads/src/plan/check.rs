@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use dynamo_protocol::{Config, Member, NodeId, Quorum};
 
-use super::{Engine, FaultName, Plan, PlanError, Shape, Target};
+use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target};
+use crate::remote::Inventory;
 
+/// An agent waits no longer for its driver.
+const LONGEST_LEASE: Duration = Duration::from_secs(600);
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
 
@@ -63,6 +67,7 @@ impl Plan {
         refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
             format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
         })?;
+        self.check_hosts()?;
         for (name, span) in [
             ("patience", self.cluster.patience),
             ("deadline", self.cluster.deadline),
@@ -78,6 +83,29 @@ impl Plan {
             format!("binary {path} is no file: name a build of dyno")
         })?;
         self.config(NodeId(1)).map(drop)
+    }
+
+    fn check_hosts(&self) -> Result<(), PlanError> {
+        let cluster = &self.cluster;
+        let lease = cluster.lease.0;
+        let shortest = Duration::from_secs(1);
+        refuse_if(!(shortest..=LONGEST_LEASE).contains(&lease), || {
+            format!("lease {}: from 1s to {}", cluster.lease, Span(LONGEST_LEASE))
+        })?;
+        match (cluster.kind, &cluster.hosts) {
+            (ClusterKind::Ssh, None) => {
+                refuse_if(true, || "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())
+            }
+            (ClusterKind::Ssh, Some(hosts)) => Inventory::read(hosts)
+                .and_then(|inventory| inventory.take(cluster.nodes.into()))
+                .map(drop)
+                .map_err(|error| PlanError(error.to_string())),
+            // Filled in by the lab itself, once it is up.
+            (ClusterKind::Lab, _) => Ok(()),
+            (kind, hosts) => refuse_if(hosts.is_some(), || {
+                format!("cluster {kind} has its own hosts: --hosts goes with --cluster ssh")
+            }),
+        }
     }
 
     fn check_workload(&self) -> Result<(), PlanError> {

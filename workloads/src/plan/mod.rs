@@ -72,6 +72,13 @@ pub struct ClusterPlan {
     pub ping: Span,
     /// Between two looks at the hints for a target.
     pub handoff: Span,
+    /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<String>,
+    /// Whether a host of which nothing is known is believed, and remembered.
+    pub accept_new: bool,
+    /// Hosts heal and stop by themselves when the driver has been silent for this long.
+    pub lease: Span,
 }
 
 /// What the clients do.
@@ -159,6 +166,10 @@ names! {
     ClusterKind {
         /// Real processes on this machine.
         Local = "local",
+        /// Real hosts, reached by SSH.
+        Ssh = "ssh",
+        /// Hosts made for the run on this machine, reached by SSH.
+        Lab = "lab",
         /// The simulator, under virtual time.
         Sim = "sim",
     }
@@ -334,6 +345,9 @@ impl Default for ClusterPlan {
             deadline: Span::secs(1),
             ping: Span::millis(100),
             handoff: Span::millis(200),
+            hosts: None,
+            accept_new: false,
+            lease: Span::secs(10),
         }
     }
 }

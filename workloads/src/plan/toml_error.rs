@@ -45,8 +45,8 @@ mod tests {
         check(
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
-             `quorum`, `versioning`, `read`, `tokens`, `engine`, `binary`, `patience`, `deadline`, `ping`, \
-             `handoff`; is `quorum` meant?",
+             `quorum`, `versioning`, `read`, `tokens`, `engine`, `binary`, `patience`, `deadline`, \
+             `ping`, `handoff`, `hosts`, `accept_new`, `lease`; is `quorum` meant?",
         );
     }
 

@@ -1,6 +1,7 @@
 //! One proxied connection: two pumps, one each way, that hold, delay, narrow or break.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,7 +46,8 @@ impl Passed {
     }
 }
 
-pub(super) struct Connection {
+/// A connection whose bytes pass through here.
+pub(crate) struct Connection {
     pub(super) forward: watch::Receiver<Shape>,
     pub(super) backward: watch::Receiver<Shape>,
     pub(super) traffic: Arc<Traffic>,
@@ -54,14 +56,37 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// A connection with these flows, the dialler's first.
+    pub(crate) fn of(
+        forward: watch::Receiver<Shape>,
+        backward: watch::Receiver<Shape>,
+        stream: u32,
+    ) -> Self {
+        Self { forward, backward, traffic: Arc::default(), seed: 0, stream }
+    }
+
     /// Serves the connection until both sides have ended it or it breaks.
-    pub(super) async fn run(mut self, dialled: TcpStream, upstream: Option<SocketAddr>) {
-        let reached = match upstream {
-            Some(address) if !self.is_reset() => TcpStream::connect(address).await,
-            _ => return break_off(&dialled),
+    pub(super) async fn run(self, dialled: TcpStream, upstream: Option<SocketAddr>) {
+        let reach = async {
+            match upstream {
+                Some(address) => TcpStream::connect(address).await,
+                None => Err(io::ErrorKind::ConnectionRefused.into()),
+            }
         };
+        self.carry(dialled, reach).await;
+    }
+
+    /// The same, where `reach` dials.
+    pub(crate) async fn carry(
+        mut self,
+        dialled: TcpStream,
+        reach: impl Future<Output = io::Result<TcpStream>>,
+    ) {
+        if self.is_reset() {
+            return break_off(&dialled);
+        }
         // What dials a dead process is refused; the nearest a proxy can come is to break.
-        let Ok(reached) = reached else { return break_off(&dialled) };
+        let Ok(reached) = reach.await else { return break_off(&dialled) };
         // Bytes go out as they come in: a failure only costs latency.
         let _ = (dialled.set_nodelay(true), reached.set_nodelay(true));
         let (from_dialler, to_dialler) = dialled.into_split();

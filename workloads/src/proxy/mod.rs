@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dynamo_protocol::NodeId;
+use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,10 +25,13 @@ use tokio::task::JoinSet;
 pub use ping::{Observed, Ping, Way};
 pub use shape::Shape;
 
-use connection::{Connection, Traffic};
+pub(crate) use connection::Connection;
+pub(crate) use ping::round_trip;
+
+use connection::Traffic;
 
 /// An end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum End {
     /// The clients, all together.
     Clients,
@@ -36,7 +40,7 @@ pub enum End {
 }
 
 /// From one end to another: of a link, who dials and who listens; of a flow, who is heard by whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pair {
     /// Who dials or speaks.
     pub from: End,
@@ -87,6 +91,30 @@ impl Net {
     /// # Errors
     /// If a port cannot be had.
     pub async fn open(nodes: &[NodeId], seed: u64) -> io::Result<Self> {
+        let mut net = Self::closed(nodes);
+        let ends = || nodes.iter().map(|node| End::Node(*node));
+        for node in nodes {
+            for from in ends().chain([End::Clients]).filter(|from| *from != End::Node(*node)) {
+                net.listen(from, *node, seed).await?;
+            }
+        }
+        Ok(net)
+    }
+
+    /// Listens for the clients alone, where the links among `nodes` are not the driver's. Faults of
+    /// those are kept, so that [`Self::shape`] tells of them too, and are for others to carry out.
+    ///
+    /// # Errors
+    /// If a port cannot be had.
+    pub async fn for_clients(nodes: &[NodeId], seed: u64) -> io::Result<Self> {
+        let mut net = Self::closed(nodes);
+        for node in nodes {
+            net.listen(End::Clients, *node, seed).await?;
+        }
+        Ok(net)
+    }
+
+    fn closed(nodes: &[NodeId]) -> Self {
         let mut net = Self {
             links: BTreeMap::new(),
             flows: BTreeMap::new(),
@@ -102,12 +130,7 @@ impl Net {
                 }
             }
         }
-        for node in nodes {
-            for from in ends().chain([End::Clients]).filter(|from| *from != End::Node(*node)) {
-                net.listen(from, *node, seed).await?;
-            }
-        }
-        Ok(net)
+        net
     }
 
     async fn listen(&mut self, from: End, to: NodeId, seed: u64) -> io::Result<()> {

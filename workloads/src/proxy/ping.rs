@@ -47,7 +47,8 @@ pub struct Ping {
 }
 
 impl Observed {
-    const NOTHING: Self = Self { answered: None, there: Way::Silent, back: Way::Silent };
+    /// What is seen where there is nothing to see.
+    pub(crate) const NOTHING: Self = Self { answered: None, there: Way::Silent, back: Way::Silent };
 
     /// Is this what a link shows on which these directions are cut?
     #[must_use]
@@ -95,7 +96,8 @@ fn way((received, sent): (u64, u64)) -> Way {
     }
 }
 
-async fn round_trip(socket: TcpStream) -> Option<()> {
+/// Has whoever listens at the other end answer a ping.
+pub(crate) async fn round_trip(socket: TcpStream) -> Option<()> {
     let (sender, mut connection) = h2::client::handshake(socket).await.ok()?;
     let mut pings = connection.ping_pong()?;
     let answered = tokio::select! {

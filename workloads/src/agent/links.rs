@@ -1,0 +1,128 @@
+//! What is done to the flows that begin or end at this host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use dynamo_protocol::NodeId;
+
+use super::nft;
+use super::proto::Peer;
+use super::redirect::Redirect;
+use crate::proxy::{End, FaultId, Pair, Shape};
+
+/// The links of one host.
+pub(super) struct Links {
+    me: NodeId,
+    peers: Vec<Peer>,
+    faults: BTreeMap<FaultId, Vec<(Pair, Shape)>>,
+    /// Whose packets are dropped on arrival now.
+    cut: BTreeSet<IpAddr>,
+    redirect: Option<Redirect>,
+}
+
+impl Links {
+    pub(super) fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            peers: Vec::new(),
+            faults: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            redirect: None,
+        }
+    }
+
+    pub(super) fn set_peers(&mut self, peers: Vec<Peer>) -> Result<(), String> {
+        if peers != self.peers && (!self.faults.is_empty() || self.redirect.is_some()) {
+            return Err("peers change while faults are in force".to_owned());
+        }
+        self.peers = peers.into_iter().filter(|peer| peer.node != self.me).collect();
+        Ok(())
+    }
+
+    pub(super) fn peer(&self, node: NodeId) -> Result<&Peer, String> {
+        let found = self.peers.iter().find(|peer| peer.node == node);
+        found.ok_or_else(|| format!("{node} is no peer of {}", self.me))
+    }
+
+    /// Sees to it that links can be delayed: before the node makes its first connection, as those that
+    /// are open already cannot be led aside.
+    pub(super) async fn prepare(&mut self) -> Result<(), String> {
+        if self.redirect.is_none() && !self.peers.is_empty() {
+            self.redirect = Some(Redirect::open(&self.peers).await?);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn install(
+        &mut self,
+        fault: FaultId,
+        shapes: Vec<(Pair, Shape)>,
+    ) -> Result<(), String> {
+        let mine = |pair: &Pair| [pair.from, pair.to].contains(&End::Node(self.me));
+        let shapes: Vec<_> = shapes.into_iter().filter(|(pair, _)| mine(pair)).collect();
+        let needs_proxy = |shape: &Shape| Shape { cut: false, ..*shape } != Shape::PASS;
+        if self.redirect.is_none() && shapes.iter().any(|(_, shape)| needs_proxy(shape)) {
+            return Err(
+                "its links were not prepared for a delay before the node started".to_owned()
+            );
+        }
+        let before = self.faults.insert(fault, shapes);
+        let applied = self.apply().await;
+        if applied.is_err() {
+            match before {
+                Some(before) => self.faults.insert(fault, before),
+                None => self.faults.remove(&fault),
+            };
+        }
+        applied
+    }
+
+    pub(super) async fn heal(&mut self, fault: FaultId) -> Result<(), String> {
+        match self.faults.remove(&fault) {
+            Some(_) => self.apply().await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn heal_all(&mut self) -> Result<(), String> {
+        self.faults.clear();
+        self.apply().await
+    }
+
+    /// Heals everything and leaves the host's network as it was.
+    pub(super) async fn close(&mut self) -> Result<(), String> {
+        let healed = self.heal_all().await;
+        match self.redirect.take() {
+            Some(redirect) => healed.and(redirect.close().await),
+            None => healed,
+        }
+    }
+
+    async fn apply(&mut self) -> Result<(), String> {
+        let me = End::Node(self.me);
+        let mut cut = BTreeSet::new();
+        for peer in &self.peers {
+            let there = Pair { from: me, to: End::Node(peer.node) };
+            let back = self.sum(there.back());
+            if back.cut {
+                cut.insert(peer.data);
+            }
+            if let Some(redirect) = &self.redirect {
+                // A cut is the kernel's work, and for both directions at the one who is not to hear.
+                let open = |shape| Shape { cut: false, ..shape };
+                redirect.shape(peer.node, open(self.sum(there)), open(back));
+            }
+        }
+        if cut != self.cut {
+            nft::run(&nft::cut(&cut)).await?;
+            self.cut = cut;
+        }
+        Ok(())
+    }
+
+    /// All faults on one flow together.
+    fn sum(&self, flow: Pair) -> Shape {
+        let on_it = self.faults.values().flatten().filter(|(pair, _)| *pair == flow);
+        on_it.fold(Shape::PASS, |sum, (_, shape)| sum.and(*shape))
+    }
+}

@@ -1,0 +1,145 @@
+//! The node's process on this host.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::proto::{NodeLife, NodeSpec};
+use crate::cluster::{Life, Process};
+
+/// How much of a log is shipped at a time: it delays no request by more than a few milliseconds.
+const PIECE: u64 = 1 << 20;
+/// How long the kernel may take to stop or continue every thread of a process.
+const SIGNALLED: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// One node, its disk and its log.
+pub(super) struct Node {
+    dir: PathBuf,
+    process: Option<Process>,
+}
+
+impl Node {
+    /// A node whose disk and log are under `dir`, which has neither yet.
+    pub(super) fn new(dir: &Path) -> io::Result<Self> {
+        let dir = dir.join("node");
+        remove(&dir)?;
+        fs::create_dir_all(&dir)?;
+        let dir = dir.canonicalize()?;
+        Ok(Self { dir, process: None })
+    }
+
+    /// Its disk.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("node.log")
+    }
+
+    pub(super) fn life(&self) -> NodeLife {
+        match self.process.as_ref().map(Process::life) {
+            Some(Life::Runs(pid)) => NodeLife::Runs(pid),
+            Some(Life::Stopped(pid)) => NodeLife::Stopped(pid),
+            Some(Life::Gone) | None => NodeLife::Gone,
+        }
+    }
+
+    /// Starts it; returns when it serves.
+    pub(super) async fn start(&mut self, spec: NodeSpec) -> Result<(), String> {
+        if self.life() != NodeLife::Gone {
+            return Err("the node runs already".to_owned());
+        }
+        let failed = |error: io::Error| format!("{}: {error}", self.dir.display());
+        let log = OpenOptions::new().create(true).append(true).open(self.log()).map_err(failed)?;
+        let dyno = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new(dyno);
+        command.args(spec.args).current_dir(&self.dir);
+        command.envs(spec.env.iter().map(|(key, value)| (key, value.reveal())));
+        match Process::start(command, log, spec.patience).await {
+            Ok((process, _)) => {
+                self.process = Some(process);
+                Ok(())
+            }
+            Err(error) => Err(match last_line(&self.log()) {
+                Some(line) => format!("{error}: {line}"),
+                None => error,
+            }),
+        }
+    }
+
+    /// Ends it at once; returns when it is gone.
+    pub(super) async fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill().await;
+        }
+    }
+
+    /// Makes it stand still; returns when it does.
+    pub(super) async fn pause(&self) -> Result<(), String> {
+        self.running()?.stop().map_err(|error| error.to_string())?;
+        self.becomes("stand still", |life| matches!(life, NodeLife::Stopped(_))).await
+    }
+
+    /// Lets it go on; returns when it does.
+    pub(super) async fn resume(&self) -> Result<(), String> {
+        self.running()?.proceed().map_err(|error| error.to_string())?;
+        self.becomes("go on", |life| matches!(life, NodeLife::Runs(_))).await
+    }
+
+    fn running(&self) -> Result<&Process, String> {
+        self.process.as_ref().ok_or_else(|| "the node is down".to_owned())
+    }
+
+    async fn becomes(&self, what: &str, done: impl Fn(NodeLife) -> bool) -> Result<(), String> {
+        let wait = async {
+            while !done(self.life()) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let late = |_| format!("the node does not {what}: it is {:?}", self.life());
+        tokio::time::timeout(SIGNALLED, wait).await.map_err(late)
+    }
+
+    /// Empties its disk.
+    pub(super) fn wipe(&self) -> Result<(), String> {
+        if self.life() != NodeLife::Gone {
+            return Err("the node is up: its disk cannot be emptied".to_owned());
+        }
+        let data = self.data_dir();
+        remove(&data).map_err(|error| format!("{}: {error}", data.display()))
+    }
+
+    /// Some of its log, from a place on.
+    pub(super) fn read_log(&self, from: u64) -> Result<Vec<u8>, String> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut file = match File::open(self.log()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                file => file?,
+            };
+            file.seek(SeekFrom::Start(from))?;
+            let mut piece = Vec::new();
+            file.take(PIECE).read_to_end(&mut piece)?;
+            Ok(piece)
+        };
+        read().map_err(|error| format!("{}: {error}", self.log().display()))
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn last_line(log: &Path) -> Option<String> {
+    let text = fs::read(log).ok()?;
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned();
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    last.map(|line| line.trim().to_owned())
+}

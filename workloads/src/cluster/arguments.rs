@@ -1,0 +1,65 @@
+//! The command line of a node, the same wherever it runs.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use dynamo_protocol::NodeId;
+use serde::Serialize;
+
+use crate::plan::ClusterPlan;
+
+/// What differs from node to node.
+pub(super) struct Arguments<'a> {
+    pub(super) id: NodeId,
+    pub(super) members: &'a [NodeId],
+    pub(super) listen: SocketAddr,
+    pub(super) data: &'a Path,
+    /// Where each peer is dialled.
+    pub(super) peers: Vec<(NodeId, SocketAddr)>,
+    /// The cluster begins now, and empty disks are as they should be.
+    pub(super) genesis: bool,
+}
+
+impl Arguments<'_> {
+    /// Everything after the program's name.
+    pub(super) fn of(&self, plan: &ClusterPlan) -> Vec<OsString> {
+        let members: Vec<_> = self.members.iter().map(|member| member.0.to_string()).collect();
+        let mut words: Vec<OsString> =
+            ["node", "serve", "--exit-with-stdin"].map(Into::into).into();
+        words.extend(["--data".into(), self.data.into()]);
+        let mut set = |flag: &str, value: String| words.extend([flag.into(), value.into()]);
+        set("--listen", self.listen.to_string());
+        set("--id", self.id.0.to_string());
+        set("--members", members.join(","));
+        for (peer, address) in &self.peers {
+            set("--peer", format!("{}={address}", peer.0));
+        }
+        for (flag, value) in [
+            ("-n", plan.n.to_string()),
+            ("-r", plan.r.to_string()),
+            ("-w", plan.w.to_string()),
+            ("--tokens", plan.tokens.to_string()),
+            ("--quorum", word(&plan.quorum)),
+            ("--versioning", word(&plan.versioning)),
+            ("--read", word(&plan.read)),
+            ("--engine", plan.engine.to_string()),
+            ("--patience-ms", plan.patience.0.as_millis().to_string()),
+            ("--deadline-ms", plan.deadline.0.as_millis().to_string()),
+            ("--ping-ms", plan.ping.0.as_millis().to_string()),
+            ("--handoff-ms", plan.handoff.0.as_millis().to_string()),
+        ] {
+            set(flag, value);
+        }
+        if self.genesis {
+            words.push("--genesis".into());
+        }
+        words
+    }
+}
+
+/// A setting of the core, by the word it has in plans.
+fn word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).expect("a setting is a word");
+    value.as_str().expect("a setting is a word").to_owned()
+}

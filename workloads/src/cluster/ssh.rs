@@ -1,0 +1,474 @@
+//! A cluster of hosts reached by SSH: a node and an agent on each.
+//!
+//! The links between nodes are the hosts' own, broken by their agents; the clients' links end at the
+//! driver and go through its proxy, as in a local cluster.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dynamo_protocol::NodeId;
+use futures::future::{join_all, try_join_all};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::arguments::Arguments;
+use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
+use crate::agent::{
+    Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Terms,
+    Welcome,
+};
+use crate::plan::{ClusterPlan, FaultName, Plan};
+use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
+use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
+
+/// How long a node may take until it serves. Long: it syncs its disk, and the host may be busy.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a host may take to be reached, past another run's lease on it.
+const REACH: Duration = Duration::from_secs(15);
+/// How often nodes are looked after and their logs fetched.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Nodes on hosts reached by SSH.
+pub struct SshCluster {
+    nodes: Vec<NodeId>,
+    homes: BTreeMap<NodeId, Home>,
+    plan: ClusterPlan,
+    net: Arc<Net>,
+    /// Faults that some host cannot do, and why.
+    unable: BTreeMap<FaultName, String>,
+    mishaps: Mutex<Vec<Mishap>>,
+    watcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Home {
+    host: Host,
+    agent: Handle,
+    /// Where the node's disk is, there.
+    data: PathBuf,
+    peer: Peer,
+    /// The copy of its log, here, and how much of it there is.
+    log: PathBuf,
+    fetched: AtomicU64,
+    fetching: tokio::sync::Mutex<()>,
+    /// Its end, if it ends, is the driver's doing.
+    may_end: AtomicBool,
+}
+
+/// Connects to hosts and greets their agents, all at a time.
+///
+/// # Errors
+/// What stood in the way at each host where something did.
+pub async fn connect(
+    inventory: &Inventory,
+    plan: &ClusterPlan,
+) -> Result<Vec<(Handle, Welcome)>, ClusterError> {
+    let binary = match &plan.binary {
+        Some(path) => Binary::read(path),
+        None => Binary::own(),
+    };
+    let binary = binary.map_err(|error| ClusterError::Io(error.to_string()))?;
+    let (gate, run) = (Gate::new(inventory.parallel), unique());
+    let connections = inventory.hosts.iter().zip(1..).map(async |(host, id)| {
+        let hello = Hello {
+            run,
+            resume: false,
+            lease: plan.lease.0,
+            node: NodeId(id),
+            data: host.data,
+            dir: host.dir.clone(),
+        };
+        let remote = Box::new(Ssh {
+            host: host.clone(),
+            known_hosts: inventory.known_hosts.clone(),
+            accept_new: plan.accept_new,
+            binary: binary.clone(),
+        });
+        let terms = Terms { hello, patience: REACH + plan.lease.0, gate: gate.clone() };
+        Handle::connect(&host.name, remote, terms).await
+    });
+    let (mut greeted, mut errors) = (Vec::new(), Vec::new());
+    for connection in join_all(connections).await {
+        match connection {
+            Ok(both) => greeted.push(both),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() { Ok(greeted) } else { Err(ClusterError::Io(errors.join("; "))) }
+}
+
+impl SshCluster {
+    /// Starts all nodes of a plan on the hosts its inventory names; copies of their logs under `logs`.
+    ///
+    /// # Errors
+    /// If a host cannot be reached or a node does not start; those that did are ended.
+    pub async fn start(plan: &Plan, logs: &Path) -> Result<Arc<Self>, ClusterError> {
+        let cluster = Arc::new(Self::prepare(plan, logs).await?);
+        let started = match cluster.introduce(plan).await {
+            Ok(()) => {
+                try_join_all(cluster.nodes.iter().map(|node| cluster.launch(*node, true))).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = started {
+            cluster.logs().await;
+            cluster.end().await;
+            return Err(error);
+        }
+        let watcher = tokio::spawn(watch(Arc::downgrade(&cluster)));
+        *cluster.watcher.lock().expect("no one panics with the lock held") = Some(watcher);
+        Ok(cluster)
+    }
+
+    async fn prepare(plan: &Plan, logs: &Path) -> Result<Self, ClusterError> {
+        let hosts = plan.cluster.hosts.as_deref().unwrap_or_default();
+        let nodes = plan.nodes();
+        let inventory = Inventory::read(hosts).and_then(|inventory| inventory.take(nodes.len()));
+        let inventory = inventory.map_err(|error| ClusterError::Io(error.to_string()))?;
+        fs::create_dir_all(logs).map_err(|error| io(logs, &error))?;
+        let net = Net::for_clients(&nodes, plan.seed.unwrap_or_default());
+        let net = net.await.map_err(|error| io(Path::new("the clients' ports"), &error))?;
+        let greeted = connect(&inventory, &plan.cluster).await?;
+        let unable = unable(plan, &greeted).await?;
+        let homes = nodes.iter().zip(inventory.hosts).zip(greeted).map(|((id, host), greeted)| {
+            let (agent, welcome) = greeted;
+            for leftover in &welcome.leftovers {
+                tracing::warn!(host = %host.name, leftover, "an earlier run ended badly");
+            }
+            let peer =
+                Peer { node: *id, data: host.data, port: host.node_port, probe: welcome.probe };
+            let home = Home {
+                agent,
+                data: welcome.data_dir,
+                peer,
+                log: logs.join(format!("{id}.log")),
+                fetched: AtomicU64::new(0),
+                fetching: tokio::sync::Mutex::default(),
+                may_end: AtomicBool::new(true),
+                host,
+            };
+            (*id, home)
+        });
+        Ok(Self {
+            homes: homes.collect(),
+            nodes,
+            plan: plan.cluster.clone(),
+            net: Arc::new(net),
+            unable,
+            mishaps: Mutex::default(),
+            watcher: Mutex::default(),
+        })
+    }
+
+    /// Tells every host who the others are, and prepares what cannot be prepared later.
+    async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
+        let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
+        let through_proxy =
+            |fault: &FaultName| matches!(fault, FaultName::Delay | FaultName::Reset);
+        let mut faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
+        let prepare = faults.any(through_proxy);
+        let each = self.homes.iter().map(async |(id, home)| {
+            home.tell(*id, Request::Peers(peers.clone())).await?;
+            if prepare {
+                home.tell(*id, Request::PrepareLinks).await?;
+            }
+            Ok(())
+        });
+        try_join_all(each).await.map(drop)
+    }
+
+    async fn launch(&self, id: NodeId, genesis: bool) -> Result<(), ClusterError> {
+        let home = &self.homes[&id];
+        let address = home.address();
+        let peers = self.homes.iter().filter(|(peer, _)| **peer != id);
+        let arguments = Arguments {
+            id,
+            members: &self.nodes,
+            listen: address,
+            data: &home.data,
+            peers: peers.map(|(peer, home)| (*peer, home.address())).collect(),
+            genesis,
+        };
+        let words = arguments.of(&self.plan).into_iter();
+        let words: Result<Vec<_>, _> = words.map(std::ffi::OsString::into_string).collect();
+        let args = words.map_err(|_| failed(id, &"its folder is not UTF-8"))?;
+        let env: Vec<(String, Secret)> = home.host.env.clone().into_iter().collect();
+        let spec = NodeSpec { args, env, patience: START_PATIENCE };
+        home.agent.tell(Request::Start(spec)).await.map_err(|error| ClusterError::Start {
+            node: id,
+            reason: error.to_string(),
+            log: home.log.clone(),
+        })?;
+        home.may_end.store(false, Ordering::SeqCst);
+        self.net.set_upstream(id, Some(address));
+        Ok(())
+    }
+
+    fn home(&self, node: NodeId) -> &Home {
+        &self.homes[&node]
+    }
+
+    async fn fetch_logs(&self) {
+        join_all(self.homes.values().map(Home::fetch_log)).await;
+    }
+
+    /// Notes what ended without the driver's doing.
+    fn look_after(&self) {
+        for (node, home) in &self.homes {
+            if home.agent.life() == NodeLife::Gone && !home.may_end.swap(true, Ordering::SeqCst) {
+                self.net.set_upstream(*node, None);
+                let what = match home.agent.trouble() {
+                    Some(trouble) => format!("is lost with its host: {trouble}"),
+                    None => "ended by itself".to_owned(),
+                };
+                let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
+                mishaps.push(Mishap { node: *node, what });
+            }
+        }
+    }
+
+    /// The hosts at one end of some flows.
+    fn touched(&self, flows: &[(Pair, Shape)]) -> Vec<NodeId> {
+        let at = |node: NodeId| {
+            flows
+                .iter()
+                .any(|(pair, _)| [pair.from, pair.to].contains(&End::Node(node)) && is_peer(pair))
+        };
+        self.nodes.iter().copied().filter(|node| at(*node)).collect()
+    }
+
+    async fn probe(&self, from: NodeId, probe: Probe) -> Result<Probed, RemoteError> {
+        let agent = &self.home(from).agent;
+        match agent.ask(Request::Probe(vec![probe])).await? {
+            Answer::Probed(probed) if probed.len() == 1 => Ok(probed[0]),
+            other => Err(agent.strange(&other)),
+        }
+    }
+
+    async fn heard(&self, at: NodeId, nonce: u64) -> Result<bool, RemoteError> {
+        let agent = &self.home(at).agent;
+        match agent.ask(Request::Heard(nonce)).await? {
+            Answer::Heard(heard) => Ok(heard),
+            other => Err(agent.strange(&other)),
+        }
+    }
+
+    async fn observe(&self, from: NodeId, ping: Ping) -> Result<Observed, RemoteError> {
+        let nonce = unique();
+        let probe = Probe { to: ping.to, patience: ping.patience, nonce };
+        let Probed { answered, echoed } = self.probe(from, probe).await?;
+        let (there, back) = if echoed || answered.is_some() {
+            (Way::Passed, Way::Passed)
+        } else if self.heard(ping.to, nonce).await? {
+            // The other agent heard us and answers everybody: its answer was held.
+            (Way::Passed, Way::Held)
+        } else {
+            (Way::Held, Way::Silent)
+        };
+        Ok(Observed { answered, there, back })
+    }
+}
+
+impl Home {
+    /// Where its node listens.
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.host.data, self.host.node_port)
+    }
+
+    async fn tell(&self, node: NodeId, request: Request) -> Result<(), ClusterError> {
+        self.agent.tell(request).await.map_err(|error| failed(node, &error))
+    }
+
+    /// Copies what is new in its log.
+    async fn fetch_log(&self) {
+        let _one_at_a_time = self.fetching.lock().await;
+        loop {
+            let from = self.fetched.load(Ordering::SeqCst);
+            let Ok(Answer::Log(piece)) = self.agent.ask(Request::Log(from)).await else { return };
+            if piece.is_empty() || append(&self.log, &piece).is_err() {
+                return;
+            }
+            self.fetched.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        }
+    }
+}
+
+fn append(log: &Path, piece: &[u8]) -> std::io::Result<()> {
+    let mut file: File = OpenOptions::new().create(true).append(true).open(log)?;
+    file.write_all(piece)
+}
+
+/// Which of the plan's faults some host cannot do.
+async fn unable(
+    plan: &Plan,
+    greeted: &[(Handle, Welcome)],
+) -> Result<BTreeMap<FaultName, String>, ClusterError> {
+    let of_links =
+        |fault: &FaultName| !matches!(fault, FaultName::Kill | FaultName::Pause | FaultName::Wipe);
+    if !plan.faults.iter().any(of_links) {
+        return Ok(BTreeMap::new());
+    }
+    let facts = try_join_all(greeted.iter().map(|(agent, _)| facts(agent))).await?;
+    let mut unable = BTreeMap::new();
+    for ((agent, _), facts) in greeted.iter().zip(facts) {
+        for fact in facts.iter().filter(|fact| !fact.can) {
+            if let Some(fault) = plan.faults.iter().find(|fault| fault.as_str() == fact.name) {
+                unable.insert(*fault, format!("{} cannot: {}", agent.name(), fact.how));
+            }
+        }
+    }
+    Ok(unable)
+}
+
+/// What can be done on a host.
+///
+/// # Errors
+/// If it cannot be asked.
+pub async fn facts(agent: &Handle) -> Result<Vec<Fact>, ClusterError> {
+    match agent.ask(Request::Facts).await {
+        Ok(Answer::Facts(facts)) => Ok(facts),
+        Ok(other) => Err(ClusterError::Io(agent.strange(&other).to_string())),
+        Err(error) => Err(ClusterError::Io(error.to_string())),
+    }
+}
+
+/// Looks after the nodes for as long as there is a cluster.
+async fn watch(cluster: std::sync::Weak<SshCluster>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(cluster) = cluster.upgrade() else { return };
+        cluster.look_after();
+        cluster.fetch_logs().await;
+    }
+}
+
+fn is_peer(pair: &Pair) -> bool {
+    matches!((pair.from, pair.to), (End::Node(_), End::Node(_)))
+}
+
+fn failed(node: NodeId, error: &dyn std::fmt::Display) -> ClusterError {
+    ClusterError::Node { node, reason: error.to_string() }
+}
+
+fn io(what: &Path, error: &std::io::Error) -> ClusterError {
+    ClusterError::Io(format!("{}: {error}", what.display()))
+}
+
+impl Cluster for SshCluster {
+    fn nodes(&self) -> &[NodeId] {
+        &self.nodes
+    }
+
+    fn able(&self, fault: FaultName) -> Result<(), String> {
+        self.unable.get(&fault).map_or(Ok(()), |reason| Err(reason.clone()))
+    }
+
+    fn life(&self, node: NodeId) -> Life {
+        match self.home(node).agent.life() {
+            NodeLife::Runs(pid) => Life::Runs(pid),
+            NodeLife::Stopped(pid) => Life::Stopped(pid),
+            NodeLife::Gone => Life::Gone,
+        }
+    }
+
+    async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.launch(node, false).await
+    }
+
+    async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
+        let home = self.home(node);
+        if home.agent.life() == NodeLife::Gone {
+            return Err(failed(node, &"it is down already"));
+        }
+        home.may_end.store(true, Ordering::SeqCst);
+        self.net.set_upstream(node, None);
+        home.tell(node, Request::Kill).await
+    }
+
+    async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.home(node).tell(node, Request::Pause).await
+    }
+
+    async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.home(node).tell(node, Request::Resume).await
+    }
+
+    async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.home(node).tell(node, Request::Wipe).await
+    }
+
+    async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {
+        let peers: Vec<_> = shapes.iter().copied().filter(|(pair, _)| is_peer(pair)).collect();
+        let touched = self.touched(&peers);
+        // Ours first: it is also where `shaped` looks, and what it says must be healed is healed.
+        self.net.install(fault, shapes);
+        let each = touched
+            .iter()
+            .map(|node| self.home(*node).tell(*node, Request::Shape(fault, peers.clone())));
+        join_all(each).await.into_iter().collect()
+    }
+
+    async fn unshape(&self, fault: FaultId) -> Result<(), ClusterError> {
+        let all = self.homes.iter().map(|(node, home)| home.tell(*node, Request::Unshape(fault)));
+        let done = join_all(all).await.into_iter().collect();
+        self.net.heal(fault);
+        done
+    }
+
+    fn shaped(&self, flow: Pair) -> Shape {
+        self.net.shape(flow)
+    }
+
+    async fn ping(&self, ping: Ping) -> Observed {
+        match ping.from {
+            End::Clients => self.net.ping(ping).await,
+            End::Node(from) => self.observe(from, ping).await.unwrap_or(Observed::NOTHING),
+        }
+    }
+
+    async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
+        clients::status(self.home(node).address()).await.map_err(|error| failed(node, &error))
+    }
+}
+
+impl Deployed for SshCluster {
+    fn net(&self) -> &Arc<Net> {
+        &self.net
+    }
+
+    fn mishaps(&self) -> Vec<Mishap> {
+        self.look_after();
+        let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held").clone();
+        for (node, home) in &self.homes {
+            if let Some(trouble) = home.agent.trouble() {
+                let what = format!("is on a host that is out of reach: {trouble}");
+                mishaps.push(Mishap { node: *node, what });
+            }
+        }
+        mishaps
+    }
+
+    async fn logs(&self) -> Vec<(NodeId, PathBuf)> {
+        self.fetch_logs().await;
+        self.homes.iter().map(|(id, home)| (*id, home.log.clone())).collect()
+    }
+
+    async fn end(&self) {
+        if let Some(watcher) = self.watcher.lock().expect("as everywhere").take() {
+            watcher.abort();
+        }
+        for (node, home) in &self.homes {
+            home.may_end.store(true, Ordering::SeqCst);
+            self.net.set_upstream(*node, None);
+        }
+        // One that does not hear it ends with its lease.
+        join_all(self.homes.values().map(|home| home.agent.tell(Request::Bye))).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! `dyno doctor`: what this machine and the hosts of a cluster can do, and why not.
+
+use clap::Args;
+use futures::future::join_all;
+use serde::Serialize;
+
+use crate::agent::Fact;
+use crate::cluster::{connect, facts};
+use crate::lab::{self, Lab};
+use crate::plan::{ClusterKind, ClusterPlan, Span};
+use crate::remote::Inventory;
+use crate::verdict::{BROKEN, REFUSED, VALID};
+
+/// Arguments of `dyno doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which cluster to look at: local, ssh or lab. Without one: local, and whether a lab can be had.
+    #[arg(long, value_name = "KIND")]
+    cluster: Option<ClusterKind>,
+    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
+    #[arg(long, value_name = "HOSTS")]
+    hosts: Option<String>,
+    /// Believe hosts whose key nobody knows, and remember them.
+    #[arg(long)]
+    accept_new: bool,
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// This machine, or a host.
+    place: String,
+    /// The fault, or what else it is about.
+    name: String,
+    /// Whether it can be done.
+    can: bool,
+    /// How, or why not.
+    how: String,
+}
+
+/// What all places can do.
+#[derive(Debug, Serialize)]
+struct Report {
+    schema: u32,
+    lines: Vec<Line>,
+}
+
+/// Looks and says; the exit status: 0 if all could be looked at, whatever they can do.
+#[must_use]
+pub fn run(args: &DoctorArgs) -> u8 {
+    let looked = match args.cluster {
+        None => Ok(local().into_iter().chain([laboratory()]).collect()),
+        Some(ClusterKind::Local) => Ok(local()),
+        Some(ClusterKind::Sim) => Err((REFUSED, "cluster sim needs nothing".to_owned())),
+        Some(ClusterKind::Lab) => in_lab(),
+        Some(ClusterKind::Ssh) => match &args.hosts {
+            None => Err((REFUSED, "--cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())),
+            Some(hosts) => over_ssh(hosts, args.accept_new),
+        },
+    };
+    match looked {
+        Ok(lines) if args.json => {
+            let report = Report { schema: 1, lines };
+            println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+            VALID
+        }
+        Ok(lines) => {
+            print!("{}", table(&lines));
+            VALID
+        }
+        Err((status, error)) => {
+            eprintln!("error: {error}");
+            status
+        }
+    }
+}
+
+fn local() -> Vec<Line> {
+    let proxies = "the driver's link proxies";
+    let none = "no datagrams to lose between processes that speak TCP";
+    let facts = [
+        ("kill", Ok("SIGKILL")),
+        ("pause", Ok("SIGSTOP")),
+        ("wipe", Ok("its disk is emptied")),
+        ("partition", Ok(proxies)),
+        ("delay", Ok(proxies)),
+        ("reset", Ok(proxies)),
+        ("loss", Err(none)),
+        ("duplicate", Err(none)),
+        ("reorder", Err(none)),
+    ];
+    let line = |(name, fact): (&str, Result<&str, &str>)| {
+        let (can, how) = fact.map_or_else(|why| (false, why), |how| (true, how));
+        Line { place: "local".into(), name: name.to_owned(), can, how: how.to_owned() }
+    };
+    facts.into_iter().map(line).collect()
+}
+
+/// Whether this machine can have a lab.
+fn laboratory() -> Line {
+    let tried = lab::privilege();
+    let can = tried.is_ok();
+    let how = match tried {
+        Ok(lab::Privilege::Root) => "as root".to_owned(),
+        Ok(lab::Privilege::UserNamespace) => "in a user namespace".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Line { place: "local".to_owned(), name: "lab".to_owned(), can, how }
+}
+
+type Looked = Result<Vec<Line>, (u8, String)>;
+
+/// On hosts made for the purpose: two, so that there is a link.
+fn in_lab() -> Looked {
+    let broken = |error: &dyn std::fmt::Display| (BROKEN, error.to_string());
+    let lab = Lab::for_one_run(2).map_err(|error| broken(&error))?;
+    lab.enter().map_err(|error| broken(&error))?;
+    over_ssh(&lab.hosts_file().display().to_string(), false)
+}
+
+fn over_ssh(hosts: &str, accept_new: bool) -> Looked {
+    let inventory = Inventory::read(hosts).map_err(|error| (REFUSED, error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| (BROKEN, format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let broken = |error: crate::cluster::ClusterError| (BROKEN, error.to_string());
+        let plan = ClusterPlan { accept_new, lease: Span::secs(10), ..ClusterPlan::default() };
+        let mut lines = Vec::new();
+        let greeted = connect(&inventory, &plan).await.map_err(broken)?;
+        let asked = join_all(greeted.iter().map(|(agent, _)| facts(agent))).await;
+        for ((agent, welcome), facts) in greeted.into_iter().zip(asked) {
+            let place = agent.name().to_owned();
+            let found = welcome.leftovers.into_iter();
+            let found = found.map(|how| Fact { name: "leftover".to_owned(), can: true, how });
+            let facts = facts.map_err(broken)?;
+            lines.extend(found.chain(facts).map(|Fact { name, can, how }| Line {
+                place: place.clone(),
+                name,
+                can,
+                how,
+            }));
+            // A goodbye that is not heard is a lease that ends.
+            let _ = agent.tell(crate::agent::Request::Bye).await;
+        }
+        Ok(lines)
+    })
+}
+
+fn table(lines: &[Line]) -> String {
+    let width = |column: fn(&Line) -> &str| lines.iter().map(|line| column(line).len()).max();
+    let place = width(|line| &line.place).unwrap_or(0);
+    let name = width(|line| &line.name).unwrap_or(0);
+    let row = |line: &Line| {
+        let can = if line.can { "yes" } else { "no" };
+        format!("{:<place$}  {:<name$}  {can:<3}  {}\n", line.place, line.name, line.how)
+    };
+    lines.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_says_how_or_why_not() {
+        let lines = local();
+        assert!(lines.iter().all(|line| !line.how.is_empty()));
+        let table = table(&lines);
+        assert_eq!(table.lines().count(), lines.len());
+        assert!(table.contains("local  kill       yes  SIGKILL"), "{table}");
+    }
+}

