@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds};
@@ -204,24 +204,12 @@ impl<S: Spec> Linearizable<S> {
         Wrong { rule, calls, minimal: shrunk.minimal, stuck: None }
     }
 
-    /// A small part of the calls that cannot be explained. What begins after the stuck call has
-    /// returned plays no part in it; what returns after that is still open where its result may
-    /// come from what is left out.
+    /// A small part of the calls that cannot be explained.
     fn small_part(&self, object: &Object<S::Op>, stuck: u32, meter: &Meter) -> Wrong {
         const LONGEST: Duration = Duration::from_secs(5);
-        let end = object.calls[stuck as usize].returned.unwrap_or(u64::MAX);
-        let until = object.calls.partition_point(|call| call.invoked <= end);
-        let mut calls = object.calls[..until].to_vec();
-        let ops: Vec<&S::Op> = object.calls.iter().map(|call| &call.op).collect();
-        let ties = self.spec.ties(&ops);
-        let made_later: HashSet<u32> =
-            ties[until..].iter().flat_map(|tie| &tie.makes).copied().collect();
-        for (call, tie) in calls.iter_mut().zip(&ties) {
-            let from_later = tie.uses.iter().any(|thing| made_later.contains(thing));
-            if call.returned > Some(end) && (self.spec.is_observer(&call.op) || from_later) {
-                call.returned = None;
-            }
-        }
+        let part = self.part_until(object, stuck);
+        let calls: Vec<Call<S::Op>> =
+            part.iter().map(|at| object.calls[*at as usize].clone()).collect();
         let mut meter = meter.within(LONGEST);
         let is_wrong = |part: &[Call<S::Op>]| {
             meter.look()?;
@@ -235,13 +223,45 @@ impl<S: Spec> Linearizable<S> {
         let kept: Vec<Call<S::Op>> =
             shrunk.kept.iter().map(|at| calls[*at as usize].clone()).collect();
         let again = frontier::search(&self.spec, &kept, &mut meter);
+        let calls: Vec<u32> = shrunk.kept.iter().map(|at| part[*at as usize]).collect();
         let stuck = match again.answer {
-            Answer::Stuck(call) => Some(shrunk.kept[call as usize]),
+            Answer::Stuck(call) => Some(calls[call as usize]),
             Answer::Linearizable(_) | Answer::Unknown { .. } => Some(stuck),
         };
-        let alone = shrunk.kept.len() == 1 && self.spec.is_observer(&kept[0].op);
+        let alone = calls.len() == 1 && self.spec.is_observer(&kept[0].op);
         let rule = if alone { "nobody_wrote" } else { "no_order" };
-        Wrong { rule, calls: shrunk.kept, minimal: shrunk.minimal, stuck }
+        Wrong { rule, calls, minimal: shrunk.minimal, stuck }
+    }
+
+    /// The calls that play a part when `stuck` returns: those that had begun. And, so that none of
+    /// them seems to have seen what nobody made, a maker of whatever they use and none of them makes.
+    fn part_until(&self, object: &Object<S::Op>, stuck: u32) -> Vec<u32> {
+        let end = object.calls[stuck as usize].returned.unwrap_or(u64::MAX);
+        let until = object.calls.partition_point(|call| call.invoked <= end);
+        let mut part: Vec<u32> = (0..until as u32).collect();
+        if until == object.calls.len() {
+            return part;
+        }
+        let ops: Vec<&S::Op> = object.calls.iter().map(|call| &call.op).collect();
+        let ties = self.spec.ties(&ops);
+        let mut makers: HashMap<u32, u32> = HashMap::new();
+        for (at, tie) in (0..).zip(&ties) {
+            for thing in &tie.makes {
+                makers.entry(*thing).or_insert(at);
+            }
+        }
+        let mut taken: HashSet<u32> = part.iter().copied().collect();
+        let mut next = 0;
+        while let Some(at) = part.get(next).copied() {
+            next += 1;
+            for maker in ties[at as usize].uses.iter().filter_map(|thing| makers.get(thing)) {
+                if taken.insert(*maker) {
+                    part.push(*maker);
+                }
+            }
+        }
+        part.sort_unstable();
+        part
     }
 
     fn report(&self, objects: &[Object<S::Op>], judged: &[(usize, Judgement)]) -> CheckReport {
