@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::finding::{Findings, shown};
 use crate::history::{History, Outcome, Pair};
 use crate::op::Process;
+use crate::verdict::CheckReport;
 
 /// An event, by its position in [`Registers::events`], which is in order of invocation.
 pub(crate) type EventId = u32;
@@ -57,7 +58,15 @@ pub(crate) enum NoRegisters {
 }
 
 impl<'a> Registers<'a> {
-    pub(crate) fn of(history: &'a History) -> Result<Self, NoRegisters> {
+    /// The history as registers, or the report that ends every judgement of it: unknown if it has
+    /// none, invalid if a read shows what nobody wrote.
+    pub(crate) fn readable(history: &'a History) -> Result<Self, CheckReport> {
+        let registers =
+            Self::of(history).map_err(|error| CheckReport::unknown(error.to_string()))?;
+        if registers.thin_air.is_empty() { Ok(registers) } else { Err(registers.thin_air.report()) }
+    }
+
+    fn of(history: &'a History) -> Result<Self, NoRegisters> {
         let mut key_numbers: HashMap<&str, u32> = HashMap::new();
         let mut keys = Vec::new();
         let mut writers: HashMap<(u32, &Value), Pair<'a>> = HashMap::new();

@@ -68,13 +68,10 @@ impl Checker for Sessions {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let registers = match Registers::of(history) {
+        let registers = match Registers::readable(history) {
             Ok(registers) => registers,
-            Err(error) => return CheckReport::unknown(error.to_string()),
+            Err(report) => return report,
         };
-        if !registers.thin_air.is_empty() {
-            return registers.thin_air.report();
-        }
         let all = Guarantee::ALL.map(|guarantee| (guarantee.name(), vec![guarantee]));
         let together = ("together", Guarantee::ALL.to_vec());
         let mut verdicts = BTreeMap::new();

@@ -68,13 +68,10 @@ impl Checker for Staleness {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let registers = match Registers::of(history) {
+        let registers = match Registers::readable(history) {
             Ok(registers) => registers,
-            Err(error) => return CheckReport::unknown(error.to_string()),
+            Err(report) => return report,
         };
-        if !registers.thin_air.is_empty() {
-            return registers.thin_air.report();
-        }
         match self.measure(&registers, &mut meter) {
             Ok(report) => report,
             Err(exhausted) => CheckReport::unknown(exhausted.to_string()),
