@@ -44,6 +44,8 @@ mutants! {
     MergeDropsValues = "merge-drops-values",
     /// A put whose home is silent is coordinated once more.
     RetryMints = "retry-mints",
+    /// A forwarded put that arrives twice is coordinated twice.
+    CopyMints = "copy-mints",
     /// Acknowledged at W-1.
     AckBeforeW = "ack-before-w",
     /// A host stands twice in a preference list.
@@ -84,7 +86,7 @@ mutants! {
     SlotTwice = "slot-twice",
     /// A fallback for two slots counts twice.
     FallbackTwice = "fallback-twice",
-    /// An acknowledgement counts whoever gave it.
+    /// An acknowledgement of a delivery counts whoever gave it.
     DeadIdentityAcks = "dead-identity-acks",
 }
 
