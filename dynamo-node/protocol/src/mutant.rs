@@ -44,6 +44,8 @@ mutants! {
     MergeDropsValues = "merge-drops-values",
     /// A put whose home is silent is coordinated once more.
     RetryMints = "retry-mints",
+    /// A context forgets its oldest actor when it names too many.
+    ClockPruned = "clock-pruned",
     /// A forwarded put that arrives twice is coordinated twice.
     CopyMints = "copy-mints",
     /// Acknowledged at W-1.
