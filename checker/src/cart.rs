@@ -16,8 +16,9 @@
 //!
 //! The numbers beside the verdict (stale, never read, time to stable) follow Jepsen's set-full.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashMap;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -10,8 +10,10 @@
 //! 1990). With `w` versions concurrent at most, a row has about `w` entries and a question costs
 //! O(log w).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
+use hashbrown::HashMap;
 use serde_json::Value;
 
 use crate::history::{History, Outcome, Pair};
@@ -209,7 +211,18 @@ pub(crate) fn keys(history: &History) -> BTreeMap<&str, Key<'_>> {
 struct Gathering<'a> {
     writes: Vec<Pair<'a>>,
     reads: Vec<Pair<'a>>,
-    by_value: HashMap<&'a Value, VersionId>,
+    by_value: HashMap<Written<'a>, VersionId>,
+}
+
+/// A written value as a key of a table: told apart as a whole, hashed by its `id` alone where it has
+/// one. Carts have, and are deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written<'a>(pub(crate) &'a Value);
+
+impl Hash for Written<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.get("id").unwrap_or(self.0).hash(state);
+    }
 }
 
 impl<'a> Gathering<'a> {
@@ -217,7 +230,7 @@ impl<'a> Gathering<'a> {
         let id = self.writes.len() as VersionId;
         if let Some(value) = written_value(&pair) {
             // Values are unique (see `wellformed`); of a repeated one the first put counts.
-            self.by_value.entry(value).or_insert(id);
+            self.by_value.entry(Written(value)).or_insert(id);
         }
         self.writes.push(pair);
     }
@@ -266,7 +279,7 @@ impl<'a> Gathering<'a> {
         };
         let ended = read.acknowledged_at().unwrap_or(u64::MAX);
         for value in siblings {
-            let Some(&id) = self.by_value.get(value) else {
+            let Some(&id) = self.by_value.get(&Written(value)) else {
                 strange.push(Strangeness::NeverWritten(value));
                 continue;
             };

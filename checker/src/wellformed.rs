@@ -4,15 +4,14 @@
 //! cannot be made otherwise. Here stands what depends on the workload: written values are unique,
 //! and a context names an earlier get of the same key.
 
-use std::collections::HashMap;
-
-use serde_json::Value;
+use hashbrown::HashMap;
 
 use crate::budget::Budget;
 use crate::finding::{Findings, shown};
 use crate::history::{History, Pair};
 use crate::op::{Kind, Op};
 use crate::verdict::{CheckReport, Checker};
+use crate::versions::Written;
 use crate::versions::context;
 
 /// The checker. The default asks for all of it, as the histories of get and put must have it.
@@ -41,7 +40,7 @@ impl Checker for WellFormed {
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut findings = Findings::default();
-        let mut written: HashMap<(Option<&str>, &Value), u64> = HashMap::new();
+        let mut written: HashMap<(Option<&str>, Written<'_>), u64> = HashMap::new();
         for pair in history.pairs() {
             if let Err(exhausted) = meter.tick() {
                 return CheckReport::unknown(exhausted.to_string());
@@ -63,7 +62,7 @@ impl Checker for WellFormed {
 
 fn repeated_value<'a>(
     put: &Pair<'a>,
-    written: &mut HashMap<(Option<&'a str>, &'a Value), u64>,
+    written: &mut HashMap<(Option<&'a str>, Written<'a>), u64>,
     findings: &mut Findings,
 ) {
     let key = put.key();
@@ -72,7 +71,7 @@ fn repeated_value<'a>(
         findings.add("no_value", key.unwrap_or(""), vec![put.name()], what);
         return;
     };
-    if let Some(first) = written.insert((key, value), put.name()) {
+    if let Some(first) = written.insert((key, Written(value)), put.name()) {
         let what = format!("put #{} writes {}, as put #{first} did", put.name(), shown(value));
         findings.add("repeated_value", key.unwrap_or(""), vec![first, put.name()], what);
     }

@@ -70,6 +70,7 @@ struct Put {
 }
 
 /// What an input says of the put it may become.
+#[derive(Clone)]
 pub(crate) struct Noted {
     key: Key,
     read: VersionVector,
@@ -130,7 +131,7 @@ impl Monitor {
             for (op, dot) in minted {
                 let at = disk.changed_since(batch).find(|changed| changed.place.key == noted.key);
                 dots_closed(at, dot, &mut breach);
-                self.enter(hosts, op, dot, &noted);
+                self.enter(hosts, op, dot, noted.clone());
             }
         }
         for changed in disk.changed_since(batch) {
@@ -144,7 +145,7 @@ impl Monitor {
         }
     }
 
-    fn enter(&mut self, hosts: &[Host], op: OpId, dot: Dot, noted: &Noted) {
+    fn enter(&mut self, hosts: &[Host], op: OpId, dot: Dot, noted: Noted) {
         let puts = self.keys.entry(noted.key.clone()).or_insert_with(|| {
             let config = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.config());
             let homes = config.map(|config| config.preference_list(&noted.key).0);
@@ -156,10 +157,9 @@ impl Monitor {
         });
         let place = puts.puts.len();
         puts.by_dot.insert(dot, place);
-        let Noted { read, value, .. } = noted;
-        let (read, value) = (read.clone(), value.clone());
+        let Noted { key, read, value } = noted;
         puts.puts.push(Put { dot, read, value, acknowledged: false, lost: 0 });
-        self.operations.insert(op, (noted.key.clone(), place));
+        self.operations.insert(op, (key, place));
     }
 
     /// A mint is durable: from now on others may hear of it. One that a crash undid before may come

@@ -117,15 +117,16 @@ struct Due {
     what: What,
 }
 
-/// What can come due. `life` is the start of the process it is meant for.
+/// What can come due. `life` is the start of the process it is meant for. Small, since the queue moves it
+/// about.
 #[derive(Clone, Debug)]
 enum What {
     Arrive { message: u64 },
     Timer { node: NodeId, life: u64, timer: Timer, setting: u64 },
     Synced { node: NodeId, life: u64 },
     Unreachable { node: NodeId, life: u64, peer: NodeId },
-    Client { node: NodeId, request: RequestId, op: Op },
-    Answer { request: RequestId, answer: Answer },
+    Client { node: NodeId, request: RequestId, op: Box<Op> },
+    Answer { request: RequestId, answer: Box<Answer> },
     Restart { node: NodeId },
 }
 
@@ -237,7 +238,7 @@ impl World {
     pub fn ask(&mut self, node: NodeId, op: Op) -> RequestId {
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        self.schedule(CLIENT_LATENCY, What::Client { node, request, op });
+        self.schedule(CLIENT_LATENCY, What::Client { node, request, op: Box::new(op) });
         request
     }
 
@@ -286,12 +287,12 @@ impl World {
             What::Client { node, request, op } => {
                 if self.bench.host(node).node().is_some() {
                     self.requests.insert(request, node);
-                    self.take(Step::Client { node, request, op });
+                    self.take(Step::Client { node, request, op: *op });
                 } else {
                     self.answer(request, Answer::NotConnected);
                 }
             }
-            What::Answer { request, answer } => self.answer = Some((request, answer)),
+            What::Answer { request, answer } => self.answer = Some((request, *answer)),
             What::Restart { node } => self.start(node),
         }
     }
@@ -364,6 +365,7 @@ impl World {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
+        let answer = Box::new(answer);
         self.schedule(CLIENT_LATENCY, What::Answer { request, answer });
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -58,6 +58,8 @@ pub struct Findings {
     pub simulated_seconds: f64,
     /// Time it took.
     pub wall_seconds: f64,
+    /// Time it took of all processors; 0 where the system does not tell.
+    pub cpu_seconds: f64,
     /// Steps of nodes and links.
     pub events: u64,
     /// Operations that happened, surely did not, or may have.
@@ -80,7 +82,7 @@ impl Batch {
 
     /// Runs them all, or until `stop` says so after one.
     pub fn run(&self, stop: impl Fn(u64, &Outcome) -> bool + Sync) -> (Findings, Vec<Failed>) {
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), cpu_seconds());
         let next = AtomicU64::new(self.seeds.start);
         let shared = Mutex::new((Findings { schema: 1, ..Findings::default() }, Vec::new()));
         let work = || {
@@ -111,6 +113,7 @@ impl Batch {
         });
         let (mut findings, mut failed) = shared.into_inner().expect("every thread has ended well");
         findings.wall_seconds = started.elapsed().as_secs_f64();
+        findings.cpu_seconds = cpu_seconds() - cpu;
         findings.unknown.sort_by_key(|failure| failure.seed);
         findings.nondeterministic.sort_unstable();
         failed.sort_by_key(|failed| failed.seed);
@@ -177,8 +180,20 @@ impl Findings {
     /// Simulated seconds per second of wall clock.
     #[must_use]
     pub fn speed(&self) -> f64 {
-        self.simulated_seconds / Duration::from_secs_f64(self.wall_seconds).as_secs_f64().max(1e-9)
+        self.simulated_seconds / self.wall_seconds.max(1e-9)
     }
+}
+
+/// What this process has used of all processors, in seconds, to a hundredth; 0 where the system has no
+/// proc(5).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name, which may hold anything, come the state and then numbers: user and system time
+    // are the 14th and 15th field of the line, in ticks of which a second has 100.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// Shrinks what failed and writes the traces; the failures, each with the command that shows it again.

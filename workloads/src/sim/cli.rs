@@ -158,13 +158,14 @@ fn summary(findings: &Findings) -> String {
     let [ok, fail, info] = findings.ops;
     let [stored, delivered, repairs] = findings.mechanisms;
     let mut text = format!(
-        "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s), {} events\n\
+        "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s; {:.0} s/s of a processor), {} events\n\
          operations: {ok} ok, {fail} failed, {info} unknown; \
          hints: {stored} stored, {delivered} delivered; read repairs: {repairs}\n",
         findings.seeds,
         findings.simulated_seconds,
         findings.wall_seconds,
         findings.speed(),
+        findings.simulated_seconds / findings.cpu_seconds.max(0.01),
         findings.events,
     );
     for failure in &findings.violations {

@@ -34,8 +34,9 @@ pub struct Interpreter<'a> {
     /// Of each worker's last get: its index in the history, and the request it was.
     reads: HashMap<Worker, (u64, RequestId)>,
     names: Vec<Arc<str>>,
-    /// What every written value was, so that reading it back costs no parsing.
-    values: HashMap<Bytes, Value>,
+    /// Of every written value the bytes and the line of its put, by where the bytes lie: a value comes
+    /// back as the very bytes that were written, and costs no parsing.
+    values: HashMap<usize, (Bytes, usize)>,
     counts: Counts,
 }
 
@@ -133,7 +134,8 @@ impl<'a> Interpreter<'a> {
                     .and_then(|get| self.reads.get(&worker).filter(|(index, _)| *index == get));
                 let read = last.map(|(_, request)| *request);
                 let bytes = Bytes::from(value.to_string());
-                self.values.insert(bytes.clone(), value.clone());
+                // The invocation's line is the next.
+                self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len()));
                 invoke.value = Some(value);
                 invoke.context = context;
                 let op = trace::Op::Put { key, value: Some(bytes), read };
@@ -226,9 +228,14 @@ impl<'a> Interpreter<'a> {
     }
 
     fn decode(&self, values: Vec<Bytes>) -> Vec<Value> {
-        let decode = |bytes: Bytes| match self.values.get(&bytes) {
-            Some(value) => value.clone(),
-            None => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
+        let written = |bytes: &Bytes| {
+            let (written, line) = self.values.get(&bytes.as_ptr().addr())?;
+            self.lines[*line].value.clone().filter(|_| written.len() == bytes.len())
+        };
+        let decode = |bytes: Bytes| {
+            // What is not where it was written has been changed: no value that anybody wrote.
+            let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
+            written(&bytes).unwrap_or_else(text)
         };
         values.into_iter().map(decode).collect()
     }
@@ -243,33 +250,23 @@ impl<'a> Interpreter<'a> {
     ) {
         let invoke = &self.lines[invoke];
         let reads = invoke.f != "put";
-        let (line, outcome) = match outcome {
-            Ok(values) => {
-                let mut line = invoke.completed(Kind::Ok);
-                if reads {
-                    line.value = Some(Value::Array(values.clone()));
-                }
-                (line, Ok(values))
-            }
+        let index = self.lines.len() as u64;
+        let (mut line, outcome) = match outcome {
+            Ok(values) => (invoke.completed(Kind::Ok), Outcome::Ok { index, values }),
             // A read without an answer has surely changed nothing.
-            Err((_, error)) if reads => {
-                (invoke.completed(Kind::Fail).error(error), Err(Kind::Fail))
+            Err((kind, error)) if reads || kind == Kind::Fail => {
+                (invoke.completed(Kind::Fail).error(error), Outcome::Fail)
             }
-            Err((kind, error)) => (invoke.completed(kind).error(error), Err(kind)),
+            Err((kind, error)) => (invoke.completed(kind).error(error), Outcome::Info),
         };
-        let index = self.push(line) as u64;
-        if let (Ok(_), true, Some(request)) = (&outcome, reads, request) {
-            self.reads.insert(worker, (index, request));
+        match (&outcome, request) {
+            (Outcome::Ok { .. }, Some(request)) if reads => {
+                self.reads.insert(worker, (index, request));
+            }
+            // Nobody knows when that operation ends: its process does nothing any more.
+            (Outcome::Info, _) => self.processes[worker.0] += self.processes.len() as u64,
+            _ => {}
         }
-        let outcome = match outcome {
-            Ok(values) => Outcome::Ok { index, values },
-            Err(Kind::Fail) => Outcome::Fail,
-            Err(_) => {
-                // Nobody knows when that operation ends: its process does nothing any more.
-                self.processes[worker.0] += self.processes.len() as u64;
-                Outcome::Info
-            }
-        };
         match &outcome {
             Outcome::Ok { .. } => self.counts.ok += 1,
             Outcome::Fail => self.counts.fail += 1,
@@ -278,7 +275,13 @@ impl<'a> Interpreter<'a> {
         let at = self.free.partition_point(|free| *free < worker);
         self.free.insert(at, worker);
         let now = Duration::from_micros(self.world.now());
-        generator.update(&Event { now, worker, outcome });
+        let event = Event { now, worker, outcome };
+        generator.update(&event);
+        // What was read is moved, not copied: carts are deep.
+        if let (true, Outcome::Ok { values, .. }) = (reads, event.outcome) {
+            line.value = Some(Value::Array(values));
+        }
+        self.push(line);
     }
 
     fn push(&mut self, mut line: Op) -> usize {

@@ -248,12 +248,12 @@ fn union(siblings: &[Value]) -> BTreeSet<String> {
 
 /// The cart with one item more or less.
 fn change(mut items: BTreeSet<String>, write: u64, rng: &mut ChaCha8Rng) -> Value {
-    let listed: Vec<_> = items.iter().cloned().collect();
+    let listed: Vec<_> = items.iter().collect();
     let removed = listed.choose(rng).filter(|_| rng.random_ratio(REMOVES, 100));
-    let (verb, item) = match removed {
+    let (verb, item) = match removed.map(|item| (*item).clone()) {
         Some(item) => {
-            items.remove(item);
-            ("remove", item.clone())
+            items.remove(&item);
+            ("remove", item)
         }
         None => {
             let item = format!("item-{write}");
@@ -261,7 +261,8 @@ fn change(mut items: BTreeSet<String>, write: u64, rng: &mut ChaCha8Rng) -> Valu
             ("add", item)
         }
     };
-    json!({ "id": format!("put-{write}"), "items": items, verb: item })
+    let items: Vec<_> = items.into_iter().map(Value::String).collect();
+    json!({ "id": format!("put-{write}"), "items": Value::Array(items), verb: item })
 }
 
 #[cfg(test)]

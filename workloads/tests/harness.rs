@@ -1,0 +1,159 @@
+//! The bugs a harness itself can have, H1 to H10 of the table of seedable bugs (docs/mutants.md), each
+//! done to a real history of the simulator, and caught. Those that need a nemesis have their tests
+//! beside it; docs/mutants.md names them all.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use checker::budget::Budget;
+use checker::cart::Cart;
+use checker::history::History;
+use checker::op::{Kind, Op, Process};
+use checker::siblings::Siblings;
+use checker::verdict::{Checker, Verdict};
+use checker::wellformed::WellFormed;
+use dynamo_protocol::NodeId;
+use workloads::sim::fault::{Fault, What};
+use workloads::sim::run::Options;
+use workloads::sim::{Outcome, Scenario, run};
+
+fn outcome(seed: u64) -> Outcome {
+    let outcome = run(&Scenario::drawn(seed), seed, Options::default());
+    assert_eq!(outcome.violations, [], "seed {seed} is sound before anything is done to it");
+    outcome
+}
+
+fn verdict(checker: &dyn Checker, ops: Vec<Op>) -> Verdict {
+    let history = History::from_ops(ops).unwrap();
+    checker.check(&history, &Budget::default()).verdict
+}
+
+fn text(history: &History) -> Vec<String> {
+    history.ops().iter().map(|op| serde_json::to_string(op).unwrap() + "\n").collect()
+}
+
+fn read(lines: &[String]) -> Result<History, String> {
+    History::from_reader(lines.concat().as_bytes()).map_err(|error| error.to_string())
+}
+
+/// H1.
+#[test]
+fn a_timeout_that_is_logged_as_a_definite_failure_is_caught() {
+    let caught = (0..40).any(|seed| {
+        let mut ops = outcome(seed).history.ops().to_vec();
+        for op in ops.iter_mut().filter(|op| op.f == "put" && op.kind == Kind::Info) {
+            op.kind = Kind::Fail;
+        }
+        verdict(&Siblings::default(), ops) == Verdict::Invalid
+    });
+    assert!(caught);
+}
+
+/// H2.
+#[test]
+fn a_line_that_is_lost_repeated_or_moved_is_caught() {
+    let lines = text(&outcome(1).history);
+    assert!(read(&lines).is_ok());
+    // The last line can be missing: that is what a killed run looks like, and it is told of.
+    for at in (0..lines.len() - 1).step_by(lines.len() / 50) {
+        let mut lost = lines.clone();
+        lost.remove(at);
+        assert!(read(&lost).is_err(), "line {at} is lost");
+        let mut twice = lines.clone();
+        twice.insert(at, lines[at].clone());
+        assert!(read(&twice).is_err(), "line {at} is there twice");
+        let mut moved = lines.clone();
+        moved.swap(at, at + 1);
+        assert!(read(&moved).is_err(), "line {at} changed its place");
+    }
+}
+
+/// H3.
+#[test]
+fn final_reads_that_fail_are_no_empty_carts_and_no_pass() {
+    let mut ops = outcome(1).history.ops().to_vec();
+    for op in ops.iter_mut().filter(|op| op.is_final && op.kind == Kind::Ok) {
+        op.kind = Kind::Fail;
+        op.value = None;
+    }
+    assert_eq!(verdict(&Cart::default(), ops.clone()), Verdict::Unknown);
+    assert_eq!(verdict(&Siblings::default(), ops), Verdict::Unknown);
+}
+
+/// H5.
+#[test]
+fn a_value_that_is_written_twice_is_caught() {
+    let mut ops = outcome(1).history.ops().to_vec();
+    let is_put = |op: &&mut Op| op.f == "put" && op.kind == Kind::Invoke;
+    let first = ops.iter().find(|op| op.f == "put").unwrap().value.clone();
+    let other = ops.iter_mut().filter(is_put).nth(5).unwrap();
+    other.value = first.clone();
+    let process = other.process;
+    let index = other.index;
+    let done = ops.iter_mut().find(|op| op.process == process && op.index > index).unwrap();
+    done.value = first;
+    assert_eq!(verdict(&WellFormed::default(), ops), Verdict::Invalid);
+}
+
+/// H7.
+#[test]
+fn a_process_that_goes_on_after_an_indeterminate_operation_is_caught() {
+    let reused = (0..40).find_map(|seed| {
+        let mut ops = outcome(seed).history.ops().to_vec();
+        let info = ops.iter().find(|op| op.is_client() && op.kind == Kind::Info)?;
+        let (index, process) = (info.index, info.process);
+        let Process::Client(number) = process else { return None };
+        // Its worker goes on as process `number` + so many workers: that one takes the old name.
+        let next = ops.iter().filter(|op| op.index > index).find_map(|op| match op.process {
+            Process::Client(next) if next > number && op.kind == Kind::Invoke => Some(op.process),
+            _ => None,
+        })?;
+        for op in ops.iter_mut().filter(|op| op.process == next) {
+            op.process = process;
+        }
+        Some(ops)
+    });
+    let error = History::from_ops(reused.expect("some seed has an unknown outcome")).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("retired") || error.contains("while its op"), "{error}");
+}
+
+/// H8.
+#[test]
+fn clocks_that_are_off_change_no_time_and_no_order_of_a_history() {
+    let scenario = |faults| Scenario { faults, ..Scenario::drawn(3) };
+    let skewed = |node, offset| Fault {
+        at: 1,
+        until: u64::MAX,
+        what: What::Clock(NodeId(node), offset),
+        journal: None,
+    };
+    let steady = run(&scenario(vec![]), 3, Options::default()).history;
+    let faults = vec![skewed(1, 3_600_000_000), skewed(2, -3_600_000_000)];
+    let jumping = run(&scenario(faults), 3, Options::default()).history;
+    assert!(steady.len() > 100);
+    assert_eq!(text(&steady), text(&jumping));
+    let mut ops = steady.ops().to_vec();
+    ops.swap(10, 40);
+    assert!(History::numbered(ops).unwrap_err().to_string().contains("time goes back"));
+}
+
+/// H9.
+#[test]
+fn a_checker_without_time_does_not_say_valid() {
+    let history = outcome(1).history;
+    let budget = Budget { time: Some(std::time::Duration::ZERO), memory: None };
+    for checker in [&Cart::default() as &dyn Checker, &Siblings::default()] {
+        assert_eq!(checker.check(&history, &budget).verdict, Verdict::Unknown);
+    }
+}
+
+/// H10: every hundredth seed of a batch runs twice; here it is done for each.
+#[test]
+fn a_seed_runs_the_same_way_twice() {
+    for seed in 0..6 {
+        let (first, second) = (outcome(seed), outcome(seed));
+        assert!(first.hash.is_some());
+        assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");
+        assert_eq!(text(&first.history), text(&second.history), "seed {seed}");
+    }
+}
