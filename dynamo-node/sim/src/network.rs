@@ -100,6 +100,16 @@ impl Links {
         self.links[index(from) * self.nodes + index(to)].shape
     }
 
+    /// The process of `node` has ended: what it says next, and what is said to it, goes over connections
+    /// made anew, which keep no order with what the old ones still carry.
+    pub(crate) fn renew(&mut self, node: NodeId) {
+        let (nodes, node) = (self.nodes, index(node));
+        for peer in 0..nodes {
+            self.links[node * nodes + peer].last = 0;
+            self.links[peer * nodes + node].last = 0;
+        }
+    }
+
     pub(crate) fn hold(&mut self, from: NodeId, to: NodeId, message: u64) {
         self.link(from, to).held.push(message);
     }

@@ -517,6 +517,7 @@ impl World {
         }
         self.take(Step::Crash { node, keep });
         self.lose_copies(node);
+        self.links.renew(node);
         let outside = &mut self.hosts[index(node)];
         outside.syncing = None;
         let backlog = std::mem::take(&mut outside.backlog);

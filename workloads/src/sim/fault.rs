@@ -116,6 +116,9 @@ pub struct Weather {
     pub hold: u64,
 }
 
+/// How soon after its return a node may lose its disk, in microseconds: what it missed is on its way.
+const RETURN: u64 = 400_000;
+
 /// Draws the faults of a run of `time` microseconds. They overlap as chance has it.
 pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng) -> Vec<Fault> {
     let (mut faults, mut losses) = (Vec::new(), weather.losses);
@@ -124,7 +127,18 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
         let kind = *weather.kinds.choose(rng).expect("there are kinds");
         let until = time.min(at + rng.random_range(weather.hold / 10..=2 * weather.hold));
         if let Some(what) = what(kind, nodes, &mut losses, rng) {
-            faults.push(Fault { at, until, what, journal: None });
+            let mut begins = at;
+            // A disk that is lost just as its node has come back is lost while it is being told of all
+            // that it missed.
+            if let (What::Wipe(node), true) = (&what, rng.random()) {
+                let away = What::Kill(vec![*node]);
+                faults.push(Fault { at, until, what: away, journal: None });
+                begins = until + rng.random_range(0..RETURN);
+            }
+            let until = begins + (until - at);
+            if begins < time {
+                faults.push(Fault { at: begins, until: until.min(time), what, journal: None });
+            }
         }
         at += rng.random_range(weather.gap / 10..=2 * weather.gap);
     }
