@@ -1,6 +1,5 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
 use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
+use crate::stepped::Hand;
 use crate::storage::{Directory, DirectoryError, EngineError, Origin, Owner, Records};
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links};
@@ -124,16 +124,19 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         counters: Arc::clone(&telemetry.links),
         closing,
     };
-    let committer = Committer::start(Arc::clone(&directory.engine));
-    let committer = committer.map_err(system("start the committer"))?;
-    let stepped = options.stepped.is_some();
-    let peers = if stepped { BTreeMap::new() } else { options.peers };
-    let transport = GrpcTransport::start(&peers, &links);
     let node = Node::new(config, directory.meta, incarnation);
-    let about = About { incarnation, settings, stepped };
-    let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
-
-    let driving = tokio::spawn(driver.run(Sources { arrivals, commands }));
+    let sources = Sources { arrivals, commands };
+    let driving = if options.stepped.is_some() {
+        let hand = Hand::new(node, (Arc::clone(&directory.engine), store), recorder);
+        tokio::spawn(hand.run(sources))
+    } else {
+        let committer = Committer::start(Arc::clone(&directory.engine));
+        let committer = committer.map_err(system("start the committer"))?;
+        let transport = GrpcTransport::start(&options.peers, &links);
+        let about = About { incarnation, settings };
+        let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
+        tokio::spawn(driver.run(sources))
+    };
     let serving = tokio::spawn(serve(shared, listener));
     let task = tokio::spawn(oversee(driving, serving, close));
     let identity = directory.meta.identity;

@@ -281,10 +281,10 @@ impl Disk {
         }
     }
 
-    /// How many more writes will fail: that outlives the process.
+    /// How many more reads and writes will fail.
     #[must_use]
-    pub fn failing_writes(&self) -> u32 {
-        self.write_failures
+    pub fn failing(&self) -> (u32, u32) {
+        (self.read_failures.get(), self.write_failures)
     }
 
     /// Of the disk and the node on it, as a reader finds them: what is damaged is not found.
