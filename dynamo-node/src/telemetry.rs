@@ -80,6 +80,7 @@ impl Telemetry {
                     Discard::DeadIdentity => counters.discarded_dead_identity += 1,
                     Discard::BadVersions => counters.discarded_bad_versions += 1,
                     Discard::Misaddressed => counters.discarded_misaddressed += 1,
+                    Discard::Repeated => counters.discarded_repeated += 1,
                 }
                 tracing::debug!(%from, ?why, "message discarded");
             }

@@ -26,10 +26,11 @@ impl Detector {
         self.down.iter().copied()
     }
 
-    /// Notes the identity a peer speaks under; false if it last spoke under another.
-    pub(crate) fn heard_as(&mut self, peer: NodeId, identity: Identity) -> bool {
+    /// Notes the identity a peer speaks under; says whether it last spoke under another. Which of the
+    /// two is the later one cannot be told: they are random, and messages overtake each other.
+    pub(crate) fn is_renewed(&mut self, peer: NodeId, identity: Identity) -> bool {
         let before = self.identities.insert(peer, identity);
-        before.is_none_or(|before| before == identity)
+        before.is_some_and(|before| before != identity)
     }
 }
 

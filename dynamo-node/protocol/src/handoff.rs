@@ -1,5 +1,9 @@
 //! Hinted handoff (paper, section 4.6): a hint is kept until its target has acknowledged, durably,
 //! exactly the set the hint holds.
+//!
+//! A hint that cannot be read is told of at every pass, kept, and tried again: what a disk reads wrong
+//! today it may read right tomorrow, and nothing that was acknowledged is dropped unseen. It is no copy
+//! meanwhile. It ends when a put or a handoff writes its place anew, or an operator removes it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,21 +87,23 @@ impl Node {
 
     /// Sends the next hints to `target` if it is held up and none are under way.
     pub(crate) fn deliver_hints<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
-        let Some(deliveries) = self.handoff.0.get(&target) else { return };
-        if !deliveries.open.is_empty() || !self.detector.is_up(target) {
-            return;
-        }
-        let cursor = deliveries.cursor.clone();
-        let keys = match step.store.hints(target, cursor.as_ref(), BATCH) {
-            Ok(keys) => keys,
-            Err(error) => return step.event(Event::StoreFailed(Role::Hint(target), error)),
-        };
-        self.move_cursor(target, keys.last().cloned());
-        if keys.is_empty() {
-            return self.end_pass(step, target);
-        }
-        for key in keys {
-            self.deliver(step, target, key);
+        // A batch of which none could be read does not keep the next one waiting.
+        while let Some(deliveries) = self.handoff.0.get(&target)
+            && deliveries.open.is_empty()
+            && self.detector.is_up(target)
+        {
+            let cursor = deliveries.cursor.clone();
+            let keys = match step.store.hints(target, cursor.as_ref(), BATCH) {
+                Ok(keys) => keys,
+                Err(error) => return step.event(Event::StoreFailed(Role::Hint(target), error)),
+            };
+            self.move_cursor(target, keys.last().cloned());
+            if keys.is_empty() {
+                return self.end_pass(step, target);
+            }
+            for key in keys {
+                self.deliver(step, target, key);
+            }
         }
     }
 
@@ -135,13 +141,30 @@ impl Node {
         self.send(step, target, Message::Store { op, role, key, set });
     }
 
-    /// The target has answered a delivery. `current` is false when it answered under an identity
-    /// other than the one it last spoke under: one of the two directories is gone, and the hint is
-    /// kept for whichever is left.
+    /// `target` speaks under another identity than before: one of its two directories is gone. What is
+    /// under way may be acknowledged by that one, so it counts no more and is sent again.
+    ///
+    /// This is all it takes for an acknowledgement of a dead identity never to remove a hint, however
+    /// many come and however late: the dead one can only answer what was sent before its successor
+    /// spoke here, and every such delivery is given up at that moment or before.
+    pub(crate) fn void_deliveries<S>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
+        if mutated(Mutant::DeadIdentityAcks) {
+            return;
+        }
+        let Some(deliveries) = self.handoff.0.get_mut(&target) else { return };
+        let open = std::mem::take(deliveries).open;
+        if !open.is_empty() {
+            step.event(Event::Discarded(target, Discard::DeadIdentity));
+        }
+        for seq in open {
+            self.operations.remove(&seq);
+        }
+    }
+
+    /// The target has answered a delivery.
     pub(crate) fn delivered<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        current: bool,
         op: OpId,
         result: Result<(), StoreError>,
     ) {
@@ -151,13 +174,12 @@ impl Node {
             deliveries.open.remove(&op.seq);
         }
         match result {
-            Ok(()) if current || mutated(Mutant::DeadIdentityAcks) => {
-                self.drop_hint(step, delivery);
-                self.deliver_hints(step, target);
-            }
-            Ok(()) => step.event(Event::Discarded(target, Discard::DeadIdentity)),
-            Err(_) => {}
+            Ok(()) => self.drop_hint(step, delivery),
+            // It takes in nothing now: the rest of the pass would fare no better.
+            Err(StoreError::Unwritable) => return,
+            Err(StoreError::Corrupt | StoreError::Unreadable) => {}
         }
+        self.deliver_hints(step, target);
     }
 
     fn drop_hint<S: Store>(&mut self, step: &mut Step<'_, S>, delivery: Delivery) {
@@ -171,5 +193,88 @@ impl Node {
         if exact && step.store.apply(vec![Change::Remove(place)]).is_ok() {
             step.event(Event::HintDelivered(target));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::version::{Actor, VersionVector};
+    use crate::{
+        Config, Dot, DottedSet, Identity, Input, Member, MemoryStore, Meta, Outbox, Record,
+        Siblings, Time, Version,
+    };
+
+    const TARGET: NodeId = NodeId(2);
+
+    /// A store of which some hints cannot be read.
+    struct Damaged(MemoryStore, BTreeSet<Key>);
+
+    impl Store for Damaged {
+        fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
+            if self.1.contains(&place.key) {
+                Err(StoreError::Corrupt)
+            } else {
+                self.0.record(place)
+            }
+        }
+
+        fn hints(
+            &self,
+            of: NodeId,
+            after: Option<&Key>,
+            most: usize,
+        ) -> Result<Vec<Key>, StoreError> {
+            self.0.hints(of, after, most)
+        }
+
+        fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+            self.0.apply(changes)
+        }
+    }
+
+    fn hint() -> Record {
+        let actor = Actor { identity: Identity(1), birth: 0 };
+        let dot = Dot { actor, counter: 1 };
+        let version = Version { dot, stamp: 0, value: None };
+        let set = DottedSet::from_parts(VersionVector::from_iter([(actor, 1)]), vec![version]);
+        let set = Siblings::Dotted(set.unwrap());
+        Record { set, minter: None, amnesiac: false }
+    }
+
+    #[test]
+    fn hints_that_cannot_be_read_do_not_keep_the_others_waiting() {
+        let members: Vec<_> = (1..=2).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let config = Arc::new(Config::new(NodeId(1), members, [2, 1, 1]).unwrap());
+        let meta = Meta::genesis(Identity(1));
+        let mut store = Damaged(MemoryStore::new(meta), BTreeSet::new());
+        let key = |at: usize| Key::from(&*format!("k{at:03}"));
+        for at in 0..=3 * BATCH {
+            let place = Place { role: Role::Hint(TARGET), key: key(at) };
+            store.0.records.insert(place, hint());
+        }
+        store.1 = (0..3 * BATCH).map(key).collect();
+        let mut node = Node::new(config, meta, 1);
+        let mut outbox = Outbox::default();
+        for input in [Input::Started, Input::Timer(Timer::Handoff(TARGET))] {
+            node.handle(Time(0), input, &mut store, &mut outbox);
+        }
+        let sent = outbox.outputs.iter().filter_map(|output| match output {
+            Output::Send(envelope) => Some(envelope),
+            _ => None,
+        });
+        let sent: Vec<_> = sent.collect();
+        assert_eq!(sent.len(), 1);
+        assert!(
+            matches!(&sent[0].message, Message::Store { key: sent, .. } if *sent == key(3 * BATCH))
+        );
+        let told = outbox
+            .outputs
+            .iter()
+            .filter(|output| matches!(output, Output::Event(Event::StoreFailed(..))));
+        assert_eq!(told.count(), 3 * BATCH, "each is told of");
+        assert_eq!(store.0.records.len(), 3 * BATCH + 1, "and kept");
     }
 }

@@ -194,8 +194,10 @@ pub enum Event {
 /// Why a peer's message was thrown away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Discard {
-    /// Its sender's directory has been replaced since.
+    /// Its sender's directory has been replaced: what was delivered to the earlier one is void.
     DeadIdentity,
+    /// A forwarded put that was taken over before, or may have been.
+    Repeated,
     /// Its versions are malformed, or of another versioning.
     BadVersions,
     /// It is not addressed to this node, or not by a member.

@@ -44,6 +44,10 @@ mutants! {
     MergeDropsValues = "merge-drops-values",
     /// A put whose home is silent is coordinated once more.
     RetryMints = "retry-mints",
+    /// A context forgets its oldest actor when it names too many.
+    ClockPruned = "clock-pruned",
+    /// A forwarded put that arrives twice is coordinated twice.
+    CopyMints = "copy-mints",
     /// Acknowledged at W-1.
     AckBeforeW = "ack-before-w",
     /// A host stands twice in a preference list.
@@ -84,7 +88,7 @@ mutants! {
     SlotTwice = "slot-twice",
     /// A fallback for two slots counts twice.
     FallbackTwice = "fallback-twice",
-    /// An acknowledgement counts whoever gave it.
+    /// An acknowledgement of a delivery counts whoever gave it.
     DeadIdentityAcks = "dead-identity-acks",
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::coordinator::{Operation, Origin};
+use crate::coordinator::{Forwarded, Operation, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{NodeId, OpId};
@@ -41,6 +41,7 @@ pub struct Node {
     pub(crate) operations: BTreeMap<u64, Operation>,
     pub(crate) detector: Detector,
     pub(crate) handoff: Handoff,
+    pub(crate) forwarded: Forwarded,
 }
 
 /// What a step works with besides the node.
@@ -63,6 +64,7 @@ impl Node {
             operations: BTreeMap::new(),
             detector: Detector::default(),
             handoff: Handoff::default(),
+            forwarded: Forwarded::default(),
         }
     }
 
@@ -119,7 +121,9 @@ impl Node {
         if let Err(why) = self.admit(from, to, &message) {
             return step.event(Event::Discarded(from, why));
         }
-        let current = self.detector.heard_as(from, identity);
+        if self.detector.is_renewed(from, identity) {
+            self.void_deliveries(step, from);
+        }
         self.answers(step, from);
         match message {
             Message::Forward { op, request } => self.take_over(step, from, op, request),
@@ -128,7 +132,7 @@ impl Node {
                 let result = self.take_in(step, role, key, &set);
                 self.send(step, from, Message::Stored { op, result });
             }
-            Message::Stored { op, result } => self.store_answered(step, from, current, op, result),
+            Message::Stored { op, result } => self.store_answered(step, from, op, result),
             Message::Fetch { op, role, key } => {
                 let answer = self.answer(step, role, &key);
                 self.send(step, from, Message::Fetched { op, answer });

@@ -66,6 +66,7 @@ impl Node {
         match step.store.record(place) {
             Ok(Some(record)) if record.set.fits(self.config.versioning) => Ok(record),
             Ok(None) => Ok(empty(false)),
+            Ok(Some(_)) | Err(_) if mutated(Mutant::ErrorAsAbsent) => Ok(empty(false)),
             Ok(Some(_)) | Err(StoreError::Corrupt) => {
                 step.event(Event::StoreFailed(place.role, StoreError::Corrupt));
                 Ok(empty(true))

@@ -358,6 +358,12 @@ impl World {
                 let link = (self.host(rest[0]), self.host(rest[1]));
                 self.run(Some(link), rest.get(2).copied());
             }
+            "repeat" => {
+                let link = (self.host(rest[0]), self.host(rest[1]));
+                let on_link = |envelope: &&Envelope| (envelope.from, envelope.to) == link;
+                let copies: Vec<_> = self.flight.iter().filter(on_link).cloned().collect();
+                copies.into_iter().for_each(|envelope| self.deliver(envelope, true));
+            }
             "drop" => {
                 let link = (self.host(rest[0]), self.host(rest[1]));
                 self.flight.retain(|envelope| (envelope.from, envelope.to) != link);
@@ -376,9 +382,16 @@ impl World {
                 let id = self.host(rest[0]);
                 self.hosts.get_mut(&id).unwrap().disk.store.records.remove(&Place::home(key()));
             }
-            "corrupt" => {
+            "corrupt" | "mend" => {
                 let id = self.host(rest[0]);
-                self.hosts.get_mut(&id).unwrap().disk.corrupt.insert(Place::home(key()));
+                let role = rest.get(1).map_or(Role::Home, |target| Role::Hint(self.host(target)));
+                let place = Place { role, key: key() };
+                let corrupt = &mut self.hosts.get_mut(&id).unwrap().disk.corrupt;
+                if words[0] == "corrupt" {
+                    corrupt.insert(place)
+                } else {
+                    corrupt.remove(&place)
+                };
             }
             "flight" => self.show_flight(),
             "show" => self.show(),

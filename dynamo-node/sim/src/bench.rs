@@ -3,7 +3,7 @@
 //! It decides nothing: what happens next is a [`Step`] from outside, and what cannot happen now is
 //! refused. It keeps the host's side of the core's contract: outputs wait for what they rest on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
@@ -11,6 +11,7 @@ use dynamo_protocol::{
     ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Message,
     Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Time, Timer,
 };
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::disk::Disk;
@@ -31,7 +32,7 @@ pub struct Bench {
     flight: Flight,
     now: u64,
     cut: Vec<(NodeId, NodeId)>,
-    contexts: HashMap<RequestId, Context>,
+    contexts: FxHashMap<RequestId, Context>,
     monitor: Option<Box<Monitor>>,
     effects: Vec<Effect>,
     /// Kept from step to step for its room.
@@ -50,7 +51,7 @@ pub struct Host {
     /// Outputs, and the batch each rests on.
     held: VecDeque<(u64, Output)>,
     /// Running timers, each with the number of its setting.
-    timers: HashMap<Timer, u64>,
+    timers: FxHashMap<Timer, u64>,
     settings: u64,
     offset: i64,
     paused: bool,
@@ -141,7 +142,7 @@ impl Bench {
             node: None,
             disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))),
             held: VecDeque::new(),
-            timers: HashMap::new(),
+            timers: FxHashMap::default(),
             settings: 0,
             offset: 0,
             paused: false,
@@ -154,7 +155,7 @@ impl Bench {
             flight: Flight::default(),
             now: 0,
             cut: Vec::new(),
-            contexts: HashMap::new(),
+            contexts: FxHashMap::default(),
             monitor: None,
             effects: Vec::new(),
             outbox: Outbox::default(),
@@ -317,9 +318,9 @@ impl Bench {
                 self.handle(*node, Input::Unreachable(*peer));
             }
             Step::Synced { node, changes } => {
-                let disk = &mut self.hosts[index(*node)].disk;
-                disk.sync_to(disk.synced() + changes);
                 self.now = at;
+                let batch = self.host(*node).disk.synced() + changes;
+                self.sync(*node, batch);
                 self.release(*node);
             }
             Step::Crash { node, keep } => self.crash(*node, *keep)?,
@@ -397,11 +398,11 @@ impl Bench {
         }
         let before = self.monitor.is_some().then(|| host.disk.clone());
         host.disk.crash(keep);
-        let recovered = before.is_none_or(|before| host.disk.has_recovered(&before, keep));
         host.held.clear();
         host.timers.clear();
         host.paused = false;
-        if !recovered {
+        let Some(before) = before else { return Ok(()) };
+        if !host.disk.has_recovered(&before, keep) {
             let check = "recovery-oracle";
             let what =
                 "after a crash the disk holds what no run of whole batches leaves, or lacks \
@@ -409,11 +410,13 @@ impl Bench {
                     .to_owned();
             self.effects.push(Effect::Breached(Breach { check, node, what }));
         }
-        self.sweep(node);
+        if let Some(monitor) = &self.monitor {
+            monitor.crashed(&self.hosts, node, &before, &mut self.effects);
+        }
         Ok(())
     }
 
-    /// Looks for acknowledged puts that too few disks hold: after `node` crashed, or at the end.
+    /// Looks for acknowledged puts that too few disks hold, and says it of `node`.
     pub fn sweep(&mut self, node: NodeId) {
         if let Some(monitor) = &self.monitor {
             monitor.sweep(&self.hosts, node, &mut self.effects);
@@ -453,9 +456,21 @@ impl Bench {
         }
         host.held.extend(self.outbox.outputs.drain(..).map(|output| (rests_on, output)));
         if self.cluster.sync == Sync::EachStep {
-            host.disk.sync_to(rests_on);
+            self.sync(id, rests_on);
         }
         self.release(id);
+    }
+
+    /// The batches up to `batch` become durable.
+    fn sync(&mut self, id: NodeId, batch: u64) {
+        let forgotten = match &self.monitor {
+            Some(_) => self.host(id).disk.forgotten_by(batch),
+            None => Vec::new(),
+        };
+        self.hosts[index(id)].disk.sync_to(batch);
+        if let Some(monitor) = &self.monitor {
+            monitor.forgot(&self.hosts, id, &forgotten, &mut self.effects);
+        }
     }
 
     /// Lets out what rests on nothing that is not durable.

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Role, Store, StoreError,
+    Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Role, Siblings, Store,
+    StoreError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,8 +27,9 @@ pub enum DiskFault {
     Damage(Role, Key),
     /// The record of a place is gone from where it lay, and nothing tells.
     Forget(Role, Key),
-    /// The next so many syncs report success and make nothing durable. No host that heeds a failed
-    /// sync ever sees this.
+    /// The next so many syncs report success and make nothing durable, then or later: the kernel drops
+    /// the pages it could not write and calls them clean, which leaves a hole in the log, and what is
+    /// synced after it lies behind the hole. No host that heeds a failed sync ever sees this.
     LoseSyncs(u32),
     /// All is well again; damaged records stay damaged.
     Mend,
@@ -52,6 +54,8 @@ pub struct Disk {
     read_failures: Cell<u32>,
     write_failures: u32,
     lost_syncs: u32,
+    /// A sync was lost: nothing after it can be recovered from the disk as it is.
+    holed: bool,
 }
 
 /// One change of a batch that is not durable, and what was there before it.
@@ -89,6 +93,7 @@ impl Disk {
             read_failures: Cell::new(0),
             write_failures: 0,
             lost_syncs: 0,
+            holed: false,
         }
     }
 
@@ -163,11 +168,34 @@ impl Disk {
         })
     }
 
+    /// The keys of which some record will durably know less once the batches up to `batch` are durable.
+    pub(crate) fn forgotten_by(&self, batch: u64) -> Vec<Key> {
+        if self.holed || self.lost_syncs > 0 {
+            return Vec::new();
+        }
+        let first_left = self.undo.partition_point(|undo| undo.batch <= batch);
+        let becomes = |place: &Place| {
+            let later = self.undo.range(first_left..).find_map(|undo| undo.before(place));
+            later.unwrap_or_else(|| self.records.get(place))
+        };
+        let forgets = |undo: &Undo| match &undo.what {
+            Before::Record { place, record: Some(old), .. } => {
+                let new = becomes(place).map(|record| &record.set);
+                (!new.is_some_and(|new| has_seen(new, &old.set))).then(|| place.key.clone())
+            }
+            Before::Record { .. } | Before::Meta(_) => None,
+        };
+        self.undo.range(..first_left).filter_map(forgets).collect()
+    }
+
     /// The oldest batches up to `batch` are durable now.
     pub(crate) fn sync_to(&mut self, batch: u64) {
         self.synced = self.synced.max(batch.min(self.applied));
         if self.lost_syncs > 0 {
-            self.lost_syncs = self.lost_syncs.saturating_sub(1);
+            self.lost_syncs -= 1;
+            self.holed = self.undo.front().is_some_and(|undo| undo.batch <= batch);
+        }
+        if self.holed {
             return;
         }
         while self.undo.front().is_some_and(|undo| undo.batch <= batch) {
@@ -186,6 +214,7 @@ impl Disk {
             self.take_back(undo.what);
         }
         self.undo.clear();
+        self.holed = false;
         if mutated(Mutant::HintsVolatile) {
             self.records.retain(|place, _| place.role == Role::Home);
         }
@@ -205,6 +234,13 @@ impl Disk {
         let mut should = before.clone();
         should.undo_after(before.durable_batch() + keep.max(reported));
         should.meta == self.meta && should.records == self.records
+    }
+
+    /// The places that are otherwise than they would have been after a power cut of `before`.
+    pub(crate) fn recovered_otherwise<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a Place> {
+        let places = self.records.keys().chain(before.records.keys());
+        let differs = |place: &&Place| before.durable(place) != self.durable(place);
+        places.filter(differs).collect()
     }
 
     /// The last batch that is durable in truth.
@@ -264,6 +300,7 @@ impl Disk {
             DiskFault::Mend => {
                 self.read_failures.set(0);
                 self.write_failures = 0;
+                // A hole that is there stays.
                 self.lost_syncs = 0;
             }
         }
@@ -308,6 +345,26 @@ impl Disk {
             self.write_failures = times.saturating_sub(1);
         }
         times > 0
+    }
+}
+
+impl Undo {
+    /// What was at `place` before the change, if this is what it changed.
+    fn before(&self, place: &Place) -> Option<Option<&Record>> {
+        match &self.what {
+            Before::Record { place: changed, record, .. } if changed == place => {
+                Some(record.as_ref())
+            }
+            Before::Record { .. } | Before::Meta(_) => None,
+        }
+    }
+}
+
+/// Whether whoever holds `new` has seen all events that whoever holds `old` has.
+fn has_seen(new: &Siblings, old: &Siblings) -> bool {
+    match (new, old) {
+        (Siblings::Dotted(new), Siblings::Dotted(old)) => new.context().covers(old.context()),
+        _ => new.covers(old),
     }
 }
 
@@ -382,7 +439,7 @@ fn damaged(record: &Record) -> Record {
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::{Siblings, Versioning};
+    use dynamo_protocol::Versioning;
 
     use super::*;
 
@@ -457,6 +514,23 @@ mod tests {
         assert_eq!(disk.record(&place("a")), Ok(None));
         disk.crash(0);
         assert_eq!(disk.record(&place("a")), Ok(None));
+    }
+
+    #[test]
+    fn what_a_failed_sync_dropped_no_later_sync_brings_back() {
+        let mut disk = disk();
+        disk.misbehave(&DiskFault::LoseSyncs(1));
+        for (batch, key) in (1..).zip(["a", "b", "c"]) {
+            disk.apply(vec![Change::Put(place(key), record(false))]).unwrap();
+            disk.sync_to(batch);
+            assert_eq!(disk.synced(), batch, "it is reported durable");
+            assert_eq!(disk.durable(&place(key)), None, "and is not");
+        }
+        disk.misbehave(&DiskFault::Mend);
+        let before = disk.clone();
+        disk.crash(0);
+        assert_eq!(disk.records().count(), 0);
+        assert!(!disk.has_recovered(&before, 0), "the oracle tells");
     }
 
     #[test]

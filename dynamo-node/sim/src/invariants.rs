@@ -15,16 +15,15 @@
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | contract, 2 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
 
-use std::collections::{HashMap, HashSet};
-
 use bytes::Bytes;
 use dynamo_protocol::{
     ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output, Place,
     Record, Role, Siblings, VersionVector,
 };
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::bench::{Effect, Host, index};
-use crate::disk::{Changed, DiskFault};
+use crate::disk::{Changed, Disk, DiskFault};
 use crate::trace::Cluster;
 
 /// An invariant that does not hold.
@@ -42,12 +41,13 @@ pub struct Breach {
 #[derive(Clone, Debug)]
 pub(crate) struct Monitor {
     w: usize,
-    keys: HashMap<Key, Puts>,
-    dots: HashSet<Dot>,
-    written: HashSet<(Key, Bytes)>,
-    operations: HashMap<OpId, (Key, usize)>,
-    /// By hearer and speaker: the identity the speaker was last known under.
-    heard: HashMap<(NodeId, NodeId), Identity>,
+    keys: FxHashMap<Key, Puts>,
+    dots: FxHashSet<Dot>,
+    written: FxHashSet<(Key, Bytes)>,
+    operations: FxHashMap<OpId, (Key, usize)>,
+    /// Hearers, speakers, and the identities they spoke under. A hearer may forget and the rule still
+    /// holds: what it sends after it first heard of a directory no earlier one can acknowledge.
+    heard: FxHashSet<(NodeId, NodeId, Identity)>,
 }
 
 /// The puts of one key.
@@ -55,7 +55,7 @@ pub(crate) struct Monitor {
 struct Puts {
     homes: Vec<NodeId>,
     puts: Vec<Put>,
-    by_dot: HashMap<Dot, usize>,
+    by_dot: FxHashMap<Dot, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,11 +80,11 @@ impl Monitor {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         Self {
             w: cluster.w,
-            keys: HashMap::new(),
-            dots: HashSet::new(),
-            written: HashSet::new(),
-            operations: HashMap::new(),
-            heard: HashMap::new(),
+            keys: FxHashMap::default(),
+            dots: FxHashSet::default(),
+            written: FxHashSet::default(),
+            operations: FxHashMap::default(),
+            heard: FxHashSet::default(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Monitor {
 
     /// Called before a message is handed in.
     pub(crate) fn delivered(&mut self, sent: &Envelope) {
-        self.heard.insert((sent.to, sent.from), sent.identity);
+        self.heard.insert((sent.to, sent.from, sent.identity));
     }
 
     /// Called after a node took an input, before anything of it is durable. `batch` is the last
@@ -140,7 +140,6 @@ impl Monitor {
                 (changed.place.role, changed.before, changed.now)
             {
                 self.hint_accounting(hosts, id, target, &changed.place.key, before, &mut breach);
-                self.copies_kept(hosts, &changed.place.key, &mut breach);
             }
         }
     }
@@ -152,7 +151,7 @@ impl Monitor {
             Puts {
                 homes: homes.unwrap_or_default().to_vec(),
                 puts: Vec::new(),
-                by_dot: HashMap::new(),
+                by_dot: FxHashMap::default(),
             }
         });
         let place = puts.puts.len();
@@ -212,7 +211,7 @@ impl Monitor {
         let kept = disk.durable(&Place::home(key.clone()));
         let covered = kept.is_some_and(|record| record.set.covers(&hint.set));
         // A target whose disk was lost after it acknowledged: nobody had told the holder.
-        let unheard = self.heard.get(&(id, target)) != Some(&disk.meta().identity);
+        let unheard = !self.heard.contains(&(id, target, disk.meta().identity));
         if !covered && !unheard {
             let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
@@ -227,8 +226,9 @@ impl Monitor {
         breach: &mut impl FnMut(&'static str, String),
     ) {
         let Some(puts) = self.keys.get(key) else { return };
+        let held: Vec<_> = hosts.iter().map(|host| puts.held(host, key)).collect();
         for put in puts.puts.iter().filter(|put| put.acknowledged) {
-            let copies = puts.copies(hosts, key, &put.dot);
+            let copies = held.iter().filter(|held| covered(held, &put.dot)).count();
             if copies + put.lost < self.w {
                 let (dot, lost, w) = (put.dot, put.lost, self.w);
                 let what = format!(
@@ -267,7 +267,7 @@ impl Monitor {
         holders: &[NodeId],
         breach: &mut impl FnMut(String),
     ) {
-        let distinct: HashSet<_> = holders.iter().collect();
+        let distinct: FxHashSet<_> = holders.iter().collect();
         if distinct.len() < self.w {
             breach(format!("a put is acknowledged at W = {}, held by {holders:?}", self.w));
         }
@@ -289,9 +289,9 @@ impl Monitor {
     pub(crate) fn before_wipe(&mut self, hosts: &[Host], node: NodeId) {
         let host = &hosts[index(node)];
         for (key, puts) in &mut self.keys {
-            for at in 0..puts.puts.len() {
-                let held = puts.holds(host, key, &puts.puts[at].dot);
-                puts.puts[at].lost += usize::from(held);
+            let held = puts.held(host, key);
+            for put in &mut puts.puts {
+                put.lost += usize::from(covered(&held, &put.dot));
             }
         }
     }
@@ -308,29 +308,73 @@ impl Monitor {
         }
     }
 
-    /// Every acknowledged put of every key: after a crash, and at the end.
-    pub(crate) fn sweep(&self, hosts: &[Host], node: NodeId, breaches: &mut Vec<Effect>) {
-        let mut keys: Vec<_> = self.keys.keys().collect();
-        keys.sort_unstable();
+    /// The acknowledged puts of keys of which `node` durably knows less than before.
+    pub(crate) fn forgot<'k>(
+        &self,
+        hosts: &[Host],
+        node: NodeId,
+        keys: impl IntoIterator<Item = &'k Key>,
+        breaches: &mut Vec<Effect>,
+    ) {
         for key in keys {
             self.copies_kept(hosts, key, &mut |check, what| {
                 breaches.push(Effect::Breached(Breach { check, node, what }));
             });
         }
     }
+
+    /// The acknowledged puts of all that `node`'s disk has otherwise than it would have had after a power
+    /// cut before: after a crash, which changes nothing else.
+    pub(crate) fn crashed(
+        &self,
+        hosts: &[Host],
+        node: NodeId,
+        before: &Disk,
+        breaches: &mut Vec<Effect>,
+    ) {
+        let disk = &hosts[index(node)].disk;
+        let places = disk.recovered_otherwise(before);
+        self.forgot(hosts, node, places.iter().map(|place| &place.key), breaches);
+        for place in places {
+            // One whose removal was under way had been accounted for when it was removed.
+            let held = before.durable(place).filter(|_| before.present(place).is_some());
+            if let (Role::Hint(target), Some(hint), None) = (place.role, held, disk.durable(place))
+            {
+                self.hint_accounting(hosts, node, target, &place.key, hint, &mut |check, what| {
+                    breaches.push(Effect::Breached(Breach { check, node, what }));
+                });
+            }
+        }
+    }
+
+    /// Every acknowledged put of every key: at the end.
+    pub(crate) fn sweep(&self, hosts: &[Host], node: NodeId, breaches: &mut Vec<Effect>) {
+        let mut keys: Vec<_> = self.keys.keys().collect();
+        keys.sort_unstable();
+        self.forgot(hosts, node, keys, breaches);
+    }
 }
 
 impl Puts {
     /// How many hosts would hold or cover the event after a power cut now.
     fn copies(&self, hosts: &[Host], key: &Key, dot: &Dot) -> usize {
-        hosts.iter().filter(|host| self.holds(host, key, dot)).count()
+        hosts.iter().filter(|host| covered(&self.held(host, key), dot)).count()
     }
 
-    fn holds(&self, host: &Host, key: &Key, dot: &Dot) -> bool {
+    /// What the host's records of the key would have seen after a power cut now.
+    fn held<'a>(&self, host: &'a Host, key: &Key) -> Vec<&'a VersionVector> {
         let home = host.disk.durable(&Place::home(key.clone()));
-        home.is_some_and(|record| covers(record, dot))
-            || host.disk.durable_hints(key, &self.homes).any(|record| covers(record, dot))
+        let records = home.into_iter().chain(host.disk.durable_hints(key, &self.homes));
+        let seen = records.filter_map(|record| match &record.set {
+            Siblings::Dotted(set) => Some(set.context()),
+            Siblings::Plain(_) => None,
+        });
+        seen.collect()
     }
+}
+
+fn covered(held: &[&VersionVector], dot: &Dot) -> bool {
+    held.iter().any(|seen| seen.contains(dot))
 }
 
 fn covers(record: &Record, dot: &Dot) -> bool {

@@ -4,13 +4,14 @@
 //! calls; [`World::next`] moves it.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Digest, Event, Identity, NodeId, Place, Reply, RequestId, Timer};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use rustc_hash::FxHashMap;
 
 use crate::bench::{Bench, Configs, Effect, index};
 use crate::disk::DiskFault;
@@ -79,13 +80,14 @@ pub struct World {
     queue: BinaryHeap<Reverse<Due>>,
     scheduled: u64,
     hosts: Vec<Outside>,
-    requests: HashMap<RequestId, NodeId>,
+    requests: FxHashMap<RequestId, NodeId>,
     answer: Option<(RequestId, Answer)>,
     next_request: u64,
     next_incarnation: u64,
     next_identity: u64,
-    /// Messages that are to arrive once more.
+    /// Messages that are to arrive once more after they first do, and those that did once.
     twice: Vec<u64>,
+    copies: Vec<u64>,
     effects: Vec<Effect>,
     breaches: Vec<(u64, Breach)>,
     mechanisms: Mechanisms,
@@ -144,12 +146,13 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             hosts: vec![Outside { slowness: 1, ..Outside::default() }; usize::from(cluster.nodes)],
-            requests: HashMap::new(),
+            requests: FxHashMap::default(),
             answer: None,
             next_request: 0,
             next_incarnation: 0,
             next_identity: FIRST_IDENTITY,
             twice: Vec::new(),
+            copies: Vec::new(),
             effects: Vec::new(),
             breaches: Vec::new(),
             mechanisms: Mechanisms::default(),
@@ -324,15 +327,31 @@ impl World {
             self.lose(message);
             self.tell_unreachable(from, to);
         } else {
-            let copy = self.twice.iter().position(|twice| *twice == message);
-            let again = copy.map(|copy| self.twice.swap_remove(copy)).is_some();
+            let twice = self.twice.iter().position(|twice| *twice == message);
+            let again = twice.map(|twice| self.twice.swap_remove(twice)).is_some();
+            if again {
+                self.copies.push(message);
+            } else {
+                self.copies.retain(|copy| *copy != message);
+            }
             self.take(Step::Deliver { message, again });
         }
     }
 
     fn lose(&mut self, message: u64) {
         self.twice.retain(|twice| *twice != message);
+        self.copies.retain(|copy| *copy != message);
         self.take(Step::Lose { message });
+    }
+
+    /// The host's side of the contract: no copy of what a process was given reaches the next one, since
+    /// links end with the process they lead to.
+    fn lose_copies(&mut self, node: NodeId) {
+        let is_for =
+            |message: &u64| self.bench.message(*message).is_some_and(|sent| sent.to == node);
+        for message in self.copies.iter().copied().filter(is_for).collect::<Vec<_>>() {
+            self.lose(message);
+        }
     }
 
     fn tell_unreachable(&mut self, node: NodeId, peer: NodeId) {
@@ -495,6 +514,7 @@ impl World {
             return;
         }
         self.take(Step::Crash { node, keep });
+        self.lose_copies(node);
         let outside = &mut self.hosts[index(node)];
         outside.syncing = None;
         let backlog = std::mem::take(&mut outside.backlog);

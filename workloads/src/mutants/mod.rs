@@ -1,7 +1,12 @@
 //! `dyno mutants`: seeds the bugs of the table one by one, and sees whether the bench catches them, by
 //! the checks that ought to.
+//!
+//! A layer is a [`Hunter`]: it looks for the bug that is on, and for one where none is. A layer more
+//! is a module beside `sim` and `model`, a variant of [`Layer`], and its checks in the table.
 
+mod model;
 mod report;
+mod sim;
 mod table;
 
 use std::path::PathBuf;
@@ -14,26 +19,28 @@ use serde_json::json;
 
 pub use dynamo_protocol::mutant::activate;
 
-use crate::sim::batch::Batch;
-use crate::sim::cli::quietly;
+use crate::plan::Span;
 use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
-use table::{ROWS, Row, What};
+use table::{ROWS, Row, Seeded, What, explanation};
 
 /// Arguments of `dyno mutants`.
 #[derive(Debug, Args)]
 pub struct MutantsArgs {
-    /// What is to catch them.
-    #[arg(long, value_enum, default_value_t = Layer::Sim)]
-    layer: Layer,
+    /// What is to catch them; both if not given.
+    #[arg(long, value_enum, num_args = 1..)]
+    layer: Vec<Layer>,
     /// These mutants only.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// How many seeds each gets, and how many the unmutated build.
+    /// How many seeds of the simulator each gets, and how many the unmutated build.
     #[arg(long, value_name = "COUNT", default_value_t = 2_000)]
     seeds: u64,
     /// How many seeds are run at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     jobs: usize,
+    /// How long the model may search for each, and how long in the unmutated build.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    budget: Span,
     /// Where the matrix goes.
     #[arg(long, value_name = "FOLDER", default_value = "results/mutants")]
     out: PathBuf,
@@ -46,39 +53,98 @@ pub struct MutantsArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layer {
+    /// Every interleaving of a short script.
+    Model,
     /// Seeds of the simulator, white-box invariants and checkers.
     Sim,
+    /// Real processes: not built yet.
+    Local,
 }
 
-/// What became of one row of the table.
+/// A layer of the bench, with its budget.
+trait Hunter {
+    fn layer(&self) -> Layer;
+
+    /// Looks for the bug, which is on, until one of `checks` says so or the budget is spent.
+    fn hunt(&self, seeded: &Seeded, checks: &[&'static str]) -> Hunt;
+
+    /// Spends the same on the unmutated build.
+    fn control(&self, rows: &[(&'static str, Seeded)]) -> Control;
+}
+
+/// What a hunt found.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Hunt {
+    /// By which of the checks the table names for it, and where: a seed or a number of steps.
+    killed: Option<(String, String)>,
+    /// Every check that failed until then.
+    failed: Vec<String>,
+    /// What it took: seeds or states.
+    effort: u64,
+}
+
+/// What the unmutated build did over the same budget.
+#[derive(Clone, Debug, Serialize)]
+struct Control {
+    /// What was spent: seeds or states.
+    effort: u64,
+    seconds: f64,
+    /// What failed all the same.
+    false_positives: Vec<String>,
+}
+
+/// What became of one row of the table in one layer.
 #[derive(Clone, Debug, Serialize)]
 struct Fate {
     number: &'static str,
     name: &'static str,
-    layer: Layer,
-    /// What the table says: `Y` it must be caught, `w` by white-box invariants, `p` it may be.
+    /// What the table says: `Y` it must be caught, `w` by white-box invariants, `p` it may be, `-` it
+    /// cannot.
     expected: char,
+    checkers: String,
     killed: bool,
     /// By which of the checks the table names for it.
     by: Option<String>,
+    /// After which seed, or how many steps.
+    at: Option<String>,
     /// Every check that failed until then.
     failed: Vec<String>,
-    /// The seed that killed it.
-    seed: Option<u64>,
-    seeds: u64,
+    /// Seeds or states.
+    effort: u64,
     seconds: f64,
+    /// Of one that survives.
+    why: Option<&'static str>,
 }
 
-/// The matrix of one layer.
+/// What one layer made of the table.
+#[derive(Clone, Debug, Serialize)]
+struct Column {
+    layer: Layer,
+    /// What `effort` counts.
+    unit: &'static str,
+    fates: Vec<Fate>,
+    /// Of those the table says the layer must kill.
+    must: Score,
+    /// Of all that are seeded.
+    all: Score,
+    unmutated: Control,
+}
+
+/// So many of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Score {
+    killed: usize,
+    of: usize,
+}
+
+/// The matrix.
 #[derive(Clone, Debug, Serialize)]
 struct Matrix {
     schema: u32,
-    layer: Layer,
-    fates: Vec<Fate>,
+    /// Rows of the whole table, seeded or not.
+    rows: usize,
+    columns: Vec<Column>,
     excluded: Vec<Excluded>,
-    /// Of the unmutated build: seeds, and how many of them failed a check.
-    unmutated_seeds: u64,
-    false_positives: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -110,7 +176,17 @@ pub fn run(args: &MutantsArgs) -> u8 {
             return REFUSED;
         }
     };
-    let matrix = matrix(args, &only);
+    let layers =
+        if args.layer.is_empty() { vec![Layer::Model, Layer::Sim] } else { args.layer.clone() };
+    let hunters: Result<Vec<_>, _> = layers.iter().map(|layer| hunter(*layer, args)).collect();
+    let hunters = match hunters {
+        Ok(hunters) => hunters,
+        Err(error) => {
+            eprintln!("error: --layer {error}");
+            return REFUSED;
+        }
+    };
+    let matrix = matrix(&hunters, &only);
     print!("{}", report::markdown(&matrix));
     if let Err(error) = report::write(&matrix, &args.out) {
         eprintln!("error: {}: {error}", args.out.display());
@@ -119,64 +195,79 @@ pub fn run(args: &MutantsArgs) -> u8 {
     if args.json {
         println!("{}", json!(matrix));
     }
-    let survives = |fate: &Fate| fate.expected != 'p' && !fate.killed;
-    if matrix.false_positives > 0 || matrix.fates.iter().any(survives) { INVALID } else { VALID }
+    let is_good = |column: &Column| {
+        column.unmutated.false_positives.is_empty() && column.must.killed == column.must.of
+    };
+    if matrix.columns.iter().all(is_good) { VALID } else { INVALID }
 }
 
-fn matrix(args: &MutantsArgs, only: &[Mutant]) -> Matrix {
-    let (mut fates, mut excluded) = (Vec::new(), Vec::new());
-    for row in ROWS {
-        match row.what {
-            What::Excluded(why) => excluded.push(Excluded { number: row.number, why }),
-            What::Seeded { mutant, expected, checks } => {
-                if only.is_empty() || only.contains(&mutant) {
-                    fates.push(fate(args, row, mutant, expected, checks));
-                }
-            }
+fn hunter(layer: Layer, args: &MutantsArgs) -> Result<Box<dyn Hunter>, String> {
+    match layer {
+        Layer::Model => Ok(Box::new(model::Model::new(args.budget.0))),
+        Layer::Sim => Ok(Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs })),
+        Layer::Local => {
+            Err("local: real processes run no mutants yet; there are model and sim".into())
         }
     }
-    activate(None);
-    let (found, failed) = quietly(|| batch(args).run(|_, _| false));
+}
+
+fn matrix(hunters: &[Box<dyn Hunter>], only: &[Mutant]) -> Matrix {
+    let is_wanted = |mutant: Mutant| only.is_empty() || only.contains(&mutant);
+    let rows: Vec<_> = ROWS
+        .iter()
+        .filter_map(|row| match row.what {
+            What::Seeded(seeded) if is_wanted(seeded.mutant) => Some((row.number, seeded)),
+            What::Seeded(_) | What::Excluded(_) => None,
+        })
+        .collect();
+    let excluded = |row: &Row| match row.what {
+        What::Excluded(why) => Some(Excluded { number: row.number, why }),
+        What::Seeded(_) => None,
+    };
     Matrix {
         schema: 1,
-        layer: args.layer,
-        fates,
-        excluded,
-        unmutated_seeds: found.seeds,
-        false_positives: failed.len(),
+        rows: ROWS.len(),
+        columns: hunters.iter().map(|hunter| column(&**hunter, &rows)).collect(),
+        excluded: ROWS.iter().filter_map(excluded).collect(),
     }
 }
 
-fn batch(args: &MutantsArgs) -> Batch {
-    Batch { seeds: 0..args.seeds, plan: None, jobs: args.jobs }
+fn column(hunter: &dyn Hunter, rows: &[(&'static str, Seeded)]) -> Column {
+    let layer = hunter.layer();
+    let fates: Vec<_> = rows.iter().map(|(number, row)| fate(hunter, number, row)).collect();
+    activate(None);
+    let unmutated = hunter.control(rows);
+    let score = |counts: &dyn Fn(&&Fate) -> bool| Score {
+        killed: fates.iter().filter(counts).filter(|fate| fate.killed).count(),
+        of: fates.iter().filter(counts).count(),
+    };
+    let must = score(&|fate| matches!(fate.expected, 'Y' | 'w'));
+    let all = score(&|fate| fate.expected != '-');
+    let unit = if layer == Layer::Model { "states" } else { "seeds" };
+    Column { layer, unit, must, all, fates, unmutated }
 }
 
-/// Seeds until one of the checks the table names fails, or the budget is spent.
-fn fate(args: &MutantsArgs, row: &Row, mutant: Mutant, expected: char, checks: &[&str]) -> Fate {
-    activate(Some(mutant));
+fn fate(hunter: &dyn Hunter, number: &'static str, seeded: &Seeded) -> Fate {
+    let layer = hunter.layer();
+    activate(Some(seeded.mutant));
     let started = Instant::now();
-    let named = |check: &str| checks.contains(&check);
-    let (found, failed) = quietly(|| {
-        batch(args).run(|_, outcome| outcome.violations.iter().any(|v| named(&v.check)))
-    });
-    let mut all: Vec<_> = failed.iter().flat_map(|f| &f.violations).map(|v| &v.check).collect();
-    all.sort_unstable();
-    all.dedup();
-    let killer = failed.iter().find_map(|failed| {
-        let by = failed.violations.iter().find(|violation| named(&violation.check))?;
-        Some((failed.seed, by.check.clone()))
-    });
+    let hunt = hunter.hunt(seeded, &seeded.checks(layer));
+    activate(None);
+    let checkers: Vec<_> = seeded.checkers.iter().map(|checker| format!("{checker:?}")).collect();
+    let why = explanation(layer, number).filter(|_| hunt.killed.is_none());
+    let (by, at) = hunt.killed.unzip();
     let fate = Fate {
-        number: row.number,
-        name: mutant.name(),
-        layer: args.layer,
-        expected,
-        killed: killer.is_some(),
-        seed: killer.as_ref().map(|(seed, _)| *seed),
-        by: killer.map(|(_, by)| by),
-        failed: all.into_iter().cloned().collect(),
-        seeds: found.seeds,
+        number,
+        name: seeded.mutant.name(),
+        expected: seeded.expected(layer),
+        checkers: checkers.join(", "),
+        killed: by.is_some(),
+        by,
+        at,
+        failed: hunt.failed,
+        effort: hunt.effort,
         seconds: started.elapsed().as_secs_f64(),
+        why,
     };
     eprintln!("{}", report::line(&fate));
     fate

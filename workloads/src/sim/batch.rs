@@ -168,7 +168,7 @@ impl Findings {
         if differs {
             self.nondeterministic.push(seed);
         }
-        for Violation { check, what } in &outcome.unknown {
+        for Violation { check, what, .. } in &outcome.unknown {
             let (check, what) = (check.clone(), what.clone());
             self.unknown.push(Failure { seed, check, what, command: String::new() });
         }
@@ -199,7 +199,7 @@ pub fn report(
             None
         };
         for violation in violations {
-            let Violation { check, what } = violation.clone();
+            let Violation { check, what, .. } = violation.clone();
             let command = match &trace {
                 Some(path) if check == first.check => {
                     format!("dyno replay {} --on sim", path.display())

@@ -39,23 +39,22 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
     let mut violations: Vec<_> = replayed
         .breaches
         .iter()
-        .map(|(step, breach)| Violation {
-            check: breach.check.to_owned(),
-            what: format!("{} at step {step}: {}", breach.node, breach.what),
+        .map(|(step, breach)| {
+            let what = format!("{} at step {step}: {}", breach.node, breach.what);
+            Violation::new(breach.check, what)
         })
         .collect();
     let mut history = History::default();
     match History::numbered(scribe.lines) {
         Ok(found) => history = found,
         Err(error) => {
-            let (check, what) = ("well_formed".to_owned(), error.to_string());
-            violations.push(Violation { check, what });
+            violations.push(Violation::new("well_formed", error.to_string()));
         }
     }
     // Without a final phase nobody has asked what was kept.
     if trace.closing.is_some() {
         let reports = check(&trace.cluster, losses(trace), &history);
-        said(&reports, &mut violations, &mut Vec::new());
+        said(&reports, &history, &mut violations, &mut Vec::new());
     }
     violations.sort();
     Ok(Judged { replayed, violations, history })

@@ -1,5 +1,6 @@
 //! One simulated run, from its scenario to what it violated.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use dynamo_protocol::{Digest, Key, NodeId, Place, Quorum, ReadMode};
 use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Mechanisms, Settings};
 use dynamo_sim::{Configs, World};
+use serde_json::Value;
 
 use super::interpreter::Interpreter;
 use super::scenario::Scenario;
@@ -34,6 +36,22 @@ pub struct Violation {
     pub check: String,
     /// What it says.
     pub what: String,
+    /// Of a check of several rules, those that are broken.
+    pub rules: Vec<String>,
+}
+
+impl Violation {
+    /// Of a check that is one rule.
+    #[must_use]
+    pub fn new(check: &str, what: String) -> Self {
+        Self { check: check.to_owned(), what, rules: Vec::new() }
+    }
+
+    /// What is broken, by name: the check, and with a slash behind it each of its rules.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let rules = self.rules.iter().map(|rule| format!("{}/{rule}", self.check));
+        std::iter::once(self.check.clone()).chain(rules)
+    }
 }
 
 /// What a run found and what it took.
@@ -78,7 +96,7 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
         let said = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
         let what = said.unwrap_or_else(|| "no message".to_owned());
-        let violations = vec![Violation { check: "assertion".to_owned(), what }];
+        let violations = vec![Violation::new("assertion", what)];
         Outcome { violations, ..Outcome::default() }
     })
 }
@@ -149,7 +167,7 @@ fn rest(interpreter: &mut Interpreter<'_>, violations: &mut Vec<Violation>) {
     }
     if let Some(unrest) = interpreter.world().unrest() {
         let what = format!("not at rest after {REST_PATIENCE:?}: {unrest}");
-        violations.push(Violation { check: "at-rest".to_owned(), what });
+        violations.push(Violation::new("at-rest", what));
     }
 }
 
@@ -158,7 +176,7 @@ fn read(interpreter: &mut Interpreter<'_>, mut reads: Reads, violations: &mut Ve
     if let Some(Read { key, node }) = reads.given_up().first() {
         let count = reads.given_up().len();
         let what = format!("{count} final reads never succeeded, the first: {key} from {node}");
-        violations.push(Violation { check: "final-reads".to_owned(), what });
+        violations.push(Violation::new("final-reads", what));
     }
 }
 
@@ -170,7 +188,7 @@ fn converged(world: &World, key: &Key, violations: &mut Vec<Violation>) {
     let sets: Vec<_> = homes.iter().map(held).collect();
     if sets.windows(2).any(|pair| pair[0] != pair[1]) {
         let what = format!("after its final gets {key} differs between its homes");
-        violations.push(Violation { check: "convergence".to_owned(), what });
+        violations.push(Violation::new("convergence", what));
     }
 }
 
@@ -185,7 +203,7 @@ fn judge(
     let mut violations = std::mem::take(found);
     for (at, breach) in world.breaches() {
         let what = format!("{} at {:.6} s: {}", breach.node, *at as f64 / 1e6, breach.what);
-        violations.push(Violation { check: breach.check.to_owned(), what });
+        violations.push(Violation::new(breach.check, what));
     }
     let mut outcome = Outcome {
         simulated: Duration::from_micros(world.now()),
@@ -202,11 +220,10 @@ fn judge(
             outcome.history = history;
         }
         Err(error) => {
-            let what = error.to_string();
-            violations.push(Violation { check: "well_formed".to_owned(), what });
+            violations.push(Violation::new("well_formed", error.to_string()));
         }
     }
-    said(&outcome.reports, &mut violations, &mut outcome.unknown);
+    said(&outcome.reports, &outcome.history, &mut violations, &mut outcome.unknown);
     violations.sort();
     outcome.violations = violations;
     outcome
@@ -215,18 +232,44 @@ fn judge(
 /// Sorts what checkers said into what is violated and what cannot be told.
 pub(super) fn said(
     reports: &[(String, CheckReport)],
+    history: &History,
     violations: &mut Vec<Violation>,
     unknown: &mut Vec<Violation>,
 ) {
     for (name, report) in reports {
         let what = report.reason.clone().unwrap_or_else(|| "it does not say why".to_owned());
-        let said = Violation { check: name.clone(), what };
+        let rules = broken_rules(report, history);
+        let said = Violation { check: name.clone(), what, rules };
         match report.verdict {
             Verdict::Invalid => violations.push(said),
             Verdict::Unknown => unknown.push(said),
             Verdict::Valid => {}
         }
     }
+}
+
+/// The rules a report says are broken. An acknowledged write that a read lacks is `lost` if the read
+/// came when all was healed and at rest, and else only `stale`.
+fn broken_rules(report: &CheckReport, history: &History) -> Vec<String> {
+    let count = |name: &str| report.details.get(name).and_then(Value::as_u64).unwrap_or(0);
+    let mut rules = BTreeSet::new();
+    for (counted, rule) in [("lost_count", "lost"), ("under_replicated_count", "copies")] {
+        if count(counted) > 0 {
+            rules.insert(rule.to_owned());
+        }
+    }
+    let listed = report.details.get("violations").and_then(Value::as_array);
+    for finding in listed.into_iter().flatten() {
+        let Some(rule) = finding["rule"].as_str() else { continue };
+        let read = finding["ops"].as_array().and_then(|ops| ops.last()?.as_u64());
+        let is_final = read.and_then(|read| history.get(read)).is_some_and(|op| op.is_final);
+        rules.insert(match (rule, is_final) {
+            ("V2", true) => "lost".to_owned(),
+            ("V2", false) => "stale".to_owned(),
+            _ => rule.to_owned(),
+        });
+    }
+    rules.into_iter().collect()
 }
 
 /// Runs the checkers the claims of a cluster call for, some copies of a key having been lost.

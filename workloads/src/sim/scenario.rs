@@ -163,7 +163,7 @@ fn draw_network(rng: &mut ChaCha8Rng) -> Network {
         latency,
         jitter: rng.random_range(0..=4 * latency),
         loss: if rng.random() { rng.random_range(0..30_000) } else { 0 },
-        duplicate: 0,
+        duplicate: if rng.random() { rng.random_range(0..50_000) } else { 0 },
         reorder: if rng.random() { rng.random_range(0..400_000) } else { 0 },
         late: rng.random_range(0..=20 * latency),
         cut_holds: rng.random(),

@@ -1,11 +1,14 @@
 //! Coordinating: one operation from a client's request to its reply and what follows it.
 
 mod forward;
+mod forwarded;
 mod get;
 mod put;
 mod quorum;
 
 use std::sync::Arc;
+
+pub(crate) use forwarded::Forwarded;
 
 use crate::config::Quorum;
 use crate::coordinator::forward::Forward;
@@ -14,7 +17,7 @@ use crate::coordinator::put::Put;
 use crate::coordinator::quorum::Tally;
 use crate::handoff::Delivery;
 use crate::id::{NodeId, OpId, RequestId};
-use crate::io::{ClientOp, Event, Refusal, Reply, Timer};
+use crate::io::{ClientOp, Discard, Event, Refusal, Reply, Timer};
 use crate::message::Answer;
 use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
@@ -83,7 +86,8 @@ impl Node {
         }
     }
 
-    /// A peer forwards its client's request: it is not forwarded a second time.
+    /// A peer forwards its client's request: it is not forwarded a second time, and a put of which a
+    /// copy came before is not coordinated a second time.
     pub(crate) fn take_over<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
@@ -91,6 +95,10 @@ impl Node {
         op: OpId,
         request: ClientOp,
     ) {
+        let is_put = matches!(request, ClientOp::Put { .. });
+        if is_put && !self.forwarded.is_first(from, op) && !mutated(Mutant::CopyMints) {
+            return step.event(Event::Discarded(from, Discard::Repeated));
+        }
         let origin = Origin::Peer(from, op);
         if let Err(refusal) = self.check_size(&request) {
             return self.reply(step, origin, Reply::Refused(refusal));
@@ -177,7 +185,6 @@ impl Node {
         &mut self,
         step: &mut Step<'_, S>,
         from: NodeId,
-        current: bool,
         op: OpId,
         result: Result<(), StoreError>,
     ) {
@@ -187,7 +194,7 @@ impl Node {
         match self.operations.get(&op.seq) {
             Some(Operation::Put(_)) => self.put_answered(step, from, op, result.is_ok()),
             Some(Operation::Get(_)) => self.written_back(step, from, op, result.is_ok()),
-            Some(Operation::Delivery(_)) => self.delivered(step, current, op, result),
+            Some(Operation::Delivery(_)) => self.delivered(step, op, result),
             Some(Operation::Forward(_)) | None => {}
         }
     }

@@ -67,6 +67,21 @@ impl DottedSet {
         self.context.raise(actor, counter);
         let at = self.versions.partition_point(|held| held.dot < version.dot);
         self.versions.insert(at, version);
+        if mutated(Mutant::ClockPruned) {
+            self.prune();
+        }
+    }
+
+    /// What the seeded bug does: the paper truncates clocks (section 4.4), dotted sets never.
+    fn prune(&mut self) {
+        const MOST: usize = 2;
+        let is_live = |actor| self.versions.iter().any(|version| version.dot.actor == actor);
+        let oldest = self.context.iter().map(|(actor, _)| actor).find(|actor| !is_live(*actor));
+        if self.context.actors() > MOST
+            && let Some(oldest) = oldest
+        {
+            self.context = self.context.iter().filter(|(actor, _)| *actor != oldest).collect();
+        }
     }
 
     /// Takes in everything `other` knows: a version stays if both hold it, or if one holds it
