@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Identity, Node};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,7 +24,9 @@ use crate::proto::peer_server::PeerServer;
 use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
-use crate::storage::{Directory, DirectoryError, EngineError, Origin, Owner, Records};
+use crate::storage::{
+    Directory, DirectoryError, Engine, EngineError, Origin, Owner, Records, Space, Write,
+};
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links};
 
@@ -174,6 +178,9 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
             Directory::open(path, &owner, origin)?
         }
     };
+    if mutated(Mutant::HintsVolatile) {
+        forget_hints(&*directory.engine)?;
+    }
     let store = Records::open(Arc::clone(&directory.engine), versioning)?;
     let mut recorder = None;
     if let Some(folder) = &options.record {
@@ -183,6 +190,17 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
         store.visit(|place, record| recording.stored(place, record))?;
     }
     Ok((directory, store, recorder))
+}
+
+/// A seeded bug: hints do not outlive the process.
+fn forget_hints(engine: &dyn Engine) -> Result<(), EngineError> {
+    let mut writes = Vec::new();
+    engine.scan(Space::Hints, &[], &mut |key, _| {
+        let key = Bytes::copy_from_slice(key);
+        writes.push(Write { space: Space::Hints, key, value: None });
+        true
+    })?;
+    engine.commit(writes)
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

@@ -76,13 +76,18 @@ impl Bench {
     fn started(&self, line: &str) -> Child {
         let mut child =
             self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.works(&mut child);
+        child
+    }
+
+    /// Returns when the clients of the run are at work.
+    fn works(&self, child: &mut Child) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while fs::metadata(self.latest("history.jsonl")).map_or(0, |file| file.len()) < 20_000 {
             assert!(Instant::now() < deadline, "no work was done");
             assert!(child.try_wait().unwrap().is_none(), "it ended before its time");
             std::thread::sleep(Duration::from_millis(20));
         }
-        child
     }
 
     fn all_are_gone_in_time(&self) {
@@ -232,11 +237,7 @@ fn a_driver_that_is_asked_twice_ends_at_once() {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while bench.survivors().len() < 5 {
-        assert!(Instant::now() < deadline, "the nodes did not start");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    bench.works(&mut child);
     for expected in ["asked to end", "interrupted twice"] {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
         assert!(said.any(|line| line.contains(expected)), "not {expected}");

@@ -214,7 +214,7 @@ fn a_node_that_does_otherwise_is_caught_and_its_first_difference_named() {
     let (status, found, errors) = replayed(&kept(&folder, &trace), &more);
     assert_eq!(status, Some(1), "{found:#} {errors}");
     let difference = &found["difference"];
-    assert_eq!((&difference["step"], &difference["node"]), (&5.into(), &"n1".into()));
+    assert_eq!((&difference["step"], &difference["node"]), (&6.into(), &"n1".into()));
     let expected = difference["expected"].as_str().unwrap();
     assert!(expected.contains("Acknowledged") || expected.contains("Done"), "{difference:#}");
 }
