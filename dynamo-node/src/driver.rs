@@ -25,7 +25,7 @@ use crate::commit::Committer;
 use crate::proto::StatusReport;
 use crate::record::Recorder;
 use crate::replies::{Answer, ReplyTo};
-use crate::stepped::{Stepped, StoreDigest, node_digest};
+use crate::stepped::{Step, Stepped};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
 use crate::timers::Timers;
@@ -70,7 +70,8 @@ pub(crate) enum Command {
     Status(oneshot::Sender<StatusReport>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     SetClock(Skew, oneshot::Sender<()>),
-    Step(Time, Input, oneshot::Sender<Stepped>),
+    /// Of a node that is stepped by hand, and of no other.
+    Step(Step, oneshot::Sender<Stepped>),
     Stop,
 }
 
@@ -116,8 +117,6 @@ pub(crate) struct About {
     pub(crate) incarnation: u64,
     /// What all nodes of the cluster agree on.
     pub(crate) settings: Arc<str>,
-    /// It takes no step by itself: see [`crate::stepped`].
-    pub(crate) stepped: bool,
 }
 
 /// What leaves the node when a batch is durable.
@@ -125,8 +124,6 @@ pub(crate) struct About {
 struct Effects {
     outbox: Outbox,
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
-    /// Gets the outputs, in place of having them carried out.
-    stepped: Option<oneshot::Sender<Stepped>>,
 }
 
 struct Held {
@@ -174,10 +171,8 @@ impl<T: Transport> Driver<T> {
 
     /// Runs until the node is told to end, or has to.
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<(), Fatal> {
-        if !self.about.stepped {
-            self.step(self.clock.now(), Input::Started);
-            self.submit()?;
-        }
+        self.step(self.clock.now(), Input::Started);
+        self.submit()?;
         let mut arrived = Vec::with_capacity(TURN);
         let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
         while !self.has_ended() {
@@ -209,8 +204,6 @@ impl<T: Transport> Driver<T> {
     fn arrive(&mut self, arrival: Arrival) {
         let now = self.clock.now();
         match arrival {
-            // Nobody hears a node that is stepped by hand, and it hears nobody.
-            Arrival::Peer(_) | Arrival::Unreachable(_) if self.about.stepped => {}
             Arrival::Peer(envelopes) => {
                 envelopes.into_iter().for_each(|envelope| self.step(now, Input::Peer(envelope)));
             }
@@ -222,10 +215,6 @@ impl<T: Transport> Driver<T> {
     }
 
     fn ask(&mut self, now: Time, Asked { op, reply_to }: Asked) {
-        if self.about.stepped {
-            let why = "this node is stepped by hand".to_owned();
-            return reply_to.answer(Answer::Malformed(why));
-        }
         if self.ends.is_some() {
             return reply_to.answer(Answer::Stopping);
         }
@@ -257,10 +246,8 @@ impl<T: Transport> Driver<T> {
                 self.clock.set(skew);
                 let _ = asker.send(());
             }
-            Command::Step(now, input, asker) => {
-                self.step(now, input);
-                self.effects.stepped = Some(asker);
-            }
+            // The service has refused it.
+            Command::Step(..) => {}
             Command::Stop => {
                 // A little more than the deadline, after which the protocol has answered everything.
                 let patience = self.node.config().timing.deadline + Duration::from_millis(100);
@@ -300,22 +287,11 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas, stepped } = held.effects;
-            if let Some(asker) = stepped {
-                drop(asker.send(self.stepped(outbox.outputs)?));
-                continue;
-            }
+            let Effects { outbox, replicas } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
         }
         Ok(())
-    }
-
-    fn stepped(&self, outputs: Vec<Output>) -> Result<Stepped, Fatal> {
-        let mut digest = StoreDigest::default();
-        self.store.visit(|place, record| digest.add(&place, &record))?;
-        let (node_digest, store_digest) = (node_digest(&self.node), digest.finish());
-        Ok(Stepped { outputs, node_digest, store_digest })
     }
 
     fn carry_out(&mut self, output: Output) {

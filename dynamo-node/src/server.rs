@@ -1,11 +1,12 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Identity, Node};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -22,7 +23,10 @@ use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
 use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
-use crate::storage::{Directory, DirectoryError, EngineError, Origin, Owner, Records};
+use crate::stepped::Hand;
+use crate::storage::{
+    Directory, DirectoryError, Engine, EngineError, Origin, Owner, Records, Space, Write,
+};
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links};
 
@@ -124,16 +128,19 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         counters: Arc::clone(&telemetry.links),
         closing,
     };
-    let committer = Committer::start(Arc::clone(&directory.engine));
-    let committer = committer.map_err(system("start the committer"))?;
-    let stepped = options.stepped.is_some();
-    let peers = if stepped { BTreeMap::new() } else { options.peers };
-    let transport = GrpcTransport::start(&peers, &links);
     let node = Node::new(config, directory.meta, incarnation);
-    let about = About { incarnation, settings, stepped };
-    let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
-
-    let driving = tokio::spawn(driver.run(Sources { arrivals, commands }));
+    let sources = Sources { arrivals, commands };
+    let driving = if options.stepped.is_some() {
+        let hand = Hand::new(node, (Arc::clone(&directory.engine), store), recorder);
+        tokio::spawn(hand.run(sources))
+    } else {
+        let committer = Committer::start(Arc::clone(&directory.engine));
+        let committer = committer.map_err(system("start the committer"))?;
+        let transport = GrpcTransport::start(&options.peers, &links);
+        let about = About { incarnation, settings };
+        let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
+        tokio::spawn(driver.run(sources))
+    };
     let serving = tokio::spawn(serve(shared, listener));
     let task = tokio::spawn(oversee(driving, serving, close));
     let identity = directory.meta.identity;
@@ -171,6 +178,9 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
             Directory::open(path, &owner, origin)?
         }
     };
+    if mutated(Mutant::HintsVolatile) {
+        forget_hints(&*directory.engine)?;
+    }
     let store = Records::open(Arc::clone(&directory.engine), versioning)?;
     let mut recorder = None;
     if let Some(folder) = &options.record {
@@ -180,6 +190,17 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
         store.visit(|place, record| recording.stored(place, record))?;
     }
     Ok((directory, store, recorder))
+}
+
+/// A seeded bug: hints do not outlive the process.
+fn forget_hints(engine: &dyn Engine) -> Result<(), EngineError> {
+    let mut writes = Vec::new();
+    engine.scan(Space::Hints, &[], &mut |key, _| {
+        let key = Bytes::copy_from_slice(key);
+        writes.push(Write { space: Space::Hints, key, value: None });
+        true
+    })?;
+    engine.commit(writes)
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{config, on_disk};
-use dynamo_node::stepped::{Nonces, node_digest, store_digest};
+use dynamo_node::stepped::{Nonces, Step};
 use dynamo_node::{Admin, Client, ClientError, Options, Running, start};
 use dynamo_protocol::{
-    ClientOp, Context, Identity, Input, Key, MemoryStore, Meta, Node, NodeId, Outbox, Output,
-    Reply, RequestId, Time,
+    ClientOp, Context, Digest, Identity, Input, Key, MemoryStore, Meta, Node, NodeId, Outbox,
+    Output, Reply, RequestId, Time,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -46,12 +46,13 @@ impl Pair {
 
     /// Takes the step on both, and compares.
     async fn step(&mut self, now: Time, input: Input) -> Vec<Output> {
-        let stepped = self.admin.step(now, &input).await.unwrap();
+        let take = Step::Take { now: now.0, input: input.clone(), hold: false };
+        let stepped = self.admin.step(&take).await.unwrap();
         let mut outbox = Outbox::default();
         self.node.handle(now, input, &mut self.store, &mut outbox);
         assert_eq!(stepped.outputs, outbox.outputs);
-        assert_eq!(stepped.node_digest, node_digest(&self.node));
-        assert_eq!(stepped.store_digest, store_digest(&self.store.records));
+        let MemoryStore { meta, records } = &self.store;
+        assert_eq!(stepped.digest, Digest::of_host(Some(&self.node), meta, records));
         stepped.outputs
     }
 }
@@ -100,7 +101,8 @@ async fn a_stepped_node_hears_no_client_and_another_is_not_stepped() {
     pair.running.stop().await.unwrap();
 
     let cluster = common::Cluster::start(3).await;
-    let refused = cluster.admin(NodeId(1)).step(Time(0), &Input::Started).await.unwrap_err();
+    let step = Step::Sync { changes: 1 };
+    let refused = cluster.admin(NodeId(1)).step(&step).await.unwrap_err();
     assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
     cluster.stop().await;
 }

@@ -15,12 +15,14 @@ use serde::de::DeserializeOwned;
 
 use crate::agent::{self, AgentArgs};
 use crate::doctor::{self, DoctorArgs};
+use crate::interrupt::Interrupt;
 use crate::lab::cli::LabArgs;
 use crate::lab::{self, Lab, LabError};
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
+use crate::replay::{ReplayArgs, replay};
 use crate::report;
 use crate::run::{Finished, Order, run};
-use crate::sim::cli::{ReplayArgs, SimArgs, replay, sim};
+use crate::sim::cli::{SimArgs, sim};
 use crate::verdict::{BROKEN, REFUSED, VALID};
 
 #[derive(Debug, Parser)]
@@ -49,7 +51,7 @@ enum Command {
     Generate(GenerateArgs),
     /// Run simulated clusters under virtual time, a seed each.
     Sim(SimArgs),
-    /// Run a recorded trace again, and compare every state.
+    /// Run a trace, or the records of nodes, again, and compare every state.
     Replay(ReplayArgs),
     /// Seed bugs, and see whether the bench catches them.
     #[cfg(feature = "mutants")]
@@ -119,6 +121,9 @@ struct TestArgs {
     /// Run nodes from this build of dyno instead of this program.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Nodes record every step; after the run all of them are replayed through the core.
+    #[arg(long)]
+    record: bool,
     /// Where every random choice comes from; drawn if not given.
     #[arg(long)]
     seed: Option<u64>,
@@ -194,7 +199,6 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     };
     let seed = plan.seed.unwrap_or_default();
     let command = again(given, args.seed.is_none().then_some(seed));
-    let order = Order { plan: &plan, seed, command: &command, out: &args.out };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -203,18 +207,15 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
         }
     };
     let finished = runtime.block_on(async {
-        tokio::select! {
-            finished = run(&order) => Some(finished),
-            () = interrupted() => None,
-        }
+        // A simulated run does not wait for anything: a signal ends it as it ends any program.
+        let listens = plan.cluster.kind != ClusterKind::Sim;
+        let interrupt = if listens { Interrupt::listen() } else { Ok(Interrupt::never()) };
+        let interrupt = interrupt.map_err(|error| PlanError(format!("no signals: {error}")))?;
+        run(&Order { plan: &plan, seed, command: &command, out: &args.out, interrupt }).await
     });
     match finished {
-        None => {
-            eprintln!("error: interrupted; the history so far is in {}/latest", args.out.display());
-            BROKEN
-        }
-        Some(Err(error)) => refuse(&error),
-        Some(Ok(finished)) => conclude(&finished, args.json),
+        Err(error) => refuse(&error),
+        Ok(finished) => conclude(&finished, args.json),
     }
 }
 
@@ -231,16 +232,6 @@ fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
     lab.enter()?;
     plan.cluster.hosts = Some(lab.hosts_file().display().to_string());
     Ok(Some(lab))
-}
-
-/// Resolves when someone wants it to end: nodes die with the runtime that is dropped then.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut term) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
-    }
 }
 
 fn conclude(finished: &Finished, json: bool) -> u8 {
@@ -317,6 +308,7 @@ impl TestArgs {
         set(&mut cluster.versioning, self.versioning);
         set(&mut cluster.read, self.read);
         set(&mut cluster.engine, self.engine);
+        cluster.record |= self.record;
         if self.binary.is_some() {
             cluster.binary.clone_from(&self.binary);
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use checker::verdict::Verdict;
 use serde_json::Value;
 
+use crate::run::RECORDS;
 use crate::verdict::Document;
 
 /// As many reasons and lost items are printed; `verdict.json` has them all.
@@ -82,6 +83,13 @@ fn work(text: &mut String, document: &Document) {
         count("read_repairs")
     );
     line(text, "mechanisms", &fired);
+    if let Some(records) = document.checks.get(RECORDS) {
+        let number = |name: &str| records.details.get(name).and_then(Value::as_f64);
+        let steps = number("steps").unwrap_or_default();
+        let seconds = number("seconds").unwrap_or_default();
+        let replayed = format!("{steps} steps of all nodes replayed equal in {seconds:.2} s");
+        line(text, "records", &replayed);
+    }
     if let Some(cart) = document.checks.get("cart") {
         let detail =
             |name: &str| cart.details.get(name).and_then(Value::as_u64).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use checker::history::History;
-use checker::verdict::Verdict;
+use checker::verdict::{CheckReport, Verdict};
 use dynamo_protocol::{Config, NodeId};
 
 use crate::analysis;
@@ -15,17 +15,22 @@ use crate::coverage;
 use crate::finish::finish;
 use crate::generator::TimeLimit;
 use crate::interpreter::{Counts, Interpreter, Tally};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::journal::Journal;
 use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Slowness, heal_all};
 use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
 use crate::progress::Progress;
+use crate::replay::records;
 use crate::sim::single;
 use crate::store::Store;
 use crate::verdict::{Document, Latency, Reasons, summary};
 use crate::workload::Workload;
 use crate::workload::cart::{self, Carts};
+
+/// The name of the check that replays the nodes' records.
+pub(crate) const RECORDS: &str = "records";
 
 /// A plan that was checked, its seed, and the command that does it again.
 pub struct Order<'a> {
@@ -37,6 +42,8 @@ pub struct Order<'a> {
     pub command: &'a str,
     /// Where results go.
     pub out: &'a Path,
+    /// Whether somebody wants it to end before its time.
+    pub interrupt: Interrupt,
 }
 
 /// A run that was begun: its folder and what it found.
@@ -61,19 +68,18 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         simulate(order, &config, &store, &mut document);
         return Ok(Finished { store, document });
     }
-    let logs = store.path("logs");
     let run = Run { order, config: &config, store: &store };
     match order.plan.cluster.kind {
         ClusterKind::Ssh | ClusterKind::Lab => {
-            let started = SshCluster::start(order.plan, &logs).await;
-            run.on(started, &mut document, &mut harness).await;
+            let logs = store.path("logs");
+            run.on(SshCluster::start(order.plan, &logs), &mut document, &mut harness).await;
         }
         ClusterKind::Local | ClusterKind::Sim => {
-            let started = LocalCluster::start(order.plan, &store.path("data"), &logs).await;
-            run.on(started, &mut document, &mut harness).await;
+            let starting = LocalCluster::start(order.plan, store.dir());
+            run.on(starting, &mut document, &mut harness).await;
         }
     }
-    if !harness.is_empty() {
+    if !store.path("verdict.json").exists() {
         document.conclude(harness);
         write(&store, &document);
     }
@@ -92,23 +98,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Does the run on a cluster that has started, or says why it has not.
+    /// Does the run on a cluster that starts, or says why it does not.
     async fn on<C: Deployed>(
         &self,
-        started: Result<Arc<C>, ClusterError>,
+        starting: impl Future<Output = Result<Arc<C>, ClusterError>>,
         document: &mut Document,
         harness: &mut Vec<String>,
     ) {
         let Self { order, config, store } = *self;
+        let started = tokio::select! {
+            started = starting => started,
+            () = order.interrupt.asked() => {
+                return document.interrupted("interrupted before the nodes served".to_owned());
+            }
+        };
         let cluster = match started {
             Ok(cluster) => cluster,
             Err(error) => return harness.push(error.to_string()),
         };
-        if let Err(error) = bench(order, config, store, &cluster, document).await {
-            harness.push(format!("{error:#}"));
-        }
+        let benched = bench(order, config, store, &cluster, document).await;
         // Judged before teardown: whatever that does, the verdict is there.
         judge(order.plan, config, store, document);
+        match benched {
+            Ok(()) => {}
+            Err(error) if error.is::<Interrupted>() => document.interrupted(error.to_string()),
+            Err(error) => harness.push(format!("{error:#}")),
+        }
         harness.extend(complaints(&*cluster).await);
         document.conclude(std::mem::take(harness));
         write(store, document);
@@ -160,13 +175,22 @@ async fn bench(
     let worked = tokio::select! {
         worked = working => worked.map(drop),
         () = progress.follow(|| nemesis.in_force()) => Ok(()),
+        () = order.interrupt.asked() => Err(interrupted(&journal)),
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
-    let finished = match worked {
-        Ok(()) => settle(cluster, &mut interpreter, config, &episodes, &keys).await,
+    let mut finished = match worked {
+        Ok(()) => tokio::select! {
+            settled = settle(cluster, &mut interpreter, config, &episodes, &keys) => settled,
+            () = order.interrupt.asked() => Err(interrupted(&journal)),
+        },
         Err(error) => Err(error),
     };
+    if finished.as_ref().is_err_and(|error| error.is::<Interrupted>())
+        && let Err(error) = heal_all(&**cluster, &episodes).await
+    {
+        finished = Err(anyhow::Error::new(error).context("healing after the interruption"));
+    }
     follower.abort();
     mechanisms.ask(&**cluster).await;
     progress.clear();
@@ -175,6 +199,10 @@ async fn bench(
     document.latency_ms = latency(&tally);
     document.mechanisms = mechanisms.totals();
     finished
+}
+
+fn interrupted(journal: &Journal) -> anyhow::Error {
+    Interrupted(journal.now().as_secs_f64()).into()
 }
 
 async fn settle(
@@ -211,8 +239,42 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {
     document.reasons.coverage = coverage.reasons;
     document.checks = analysis::check(plan, &coverage.faults, &history);
     document.faults = coverage.faults;
+    if plan.cluster.record && plan.cluster.kind == ClusterKind::Local {
+        replay_records(config, store, document);
+    }
     (document.property, document.reasons.property) = analysis::property(&document.checks);
     (document.harness, document.reasons.harness) = analysis::record(&document.checks);
+}
+
+/// Runs what the nodes recorded through the core: a step that comes out otherwise refutes that the
+/// nodes are what was proven.
+fn replay_records(config: &Config, store: &Store, document: &mut Document) {
+    let records = match records::replay(store.dir()) {
+        Ok(records) => records,
+        Err(error) => {
+            let report = CheckReport::unknown(error.to_string());
+            document.checks.insert(RECORDS.to_owned(), report);
+            return;
+        }
+    };
+    for member in config.members() {
+        let replayed = records.nodes.get(&member.id.to_string()).map_or(0, |node| node.equal);
+        if replayed == 0 {
+            let reason = format!("{}: no recorded step was replayed", member.id);
+            document.coverage = Verdict::Unknown;
+            document.reasons.coverage.push(reason);
+        }
+    }
+    let report = match records.differences().next() {
+        Some(difference) => CheckReport::invalid(difference),
+        None => CheckReport::valid(),
+    };
+    let report = report
+        .with("steps", records.equal())
+        .with("seconds", records.time.as_secs_f64())
+        .with("bytes", records.bytes)
+        .with("nodes", &records.nodes);
+    document.checks.insert(RECORDS.to_owned(), report);
 }
 
 /// What nodes did that nobody made them do.
@@ -263,6 +325,14 @@ impl Order<'_> {
 }
 
 impl Document {
+    /// What was found until then stands; the run as a whole did not happen.
+    fn interrupted(&mut self, reason: String) {
+        if self.harness == Verdict::Valid {
+            self.harness = Verdict::Unknown;
+        }
+        self.reasons.harness.push(reason);
+    }
+
     /// Draws the summary; `complaints` are what did not work in the run itself.
     fn conclude(&mut self, complaints: Vec<String>) {
         if !complaints.is_empty() {

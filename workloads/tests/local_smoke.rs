@@ -76,13 +76,18 @@ impl Bench {
     fn started(&self, line: &str) -> Child {
         let mut child =
             self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        self.works(&mut child);
+        child
+    }
+
+    /// Returns when the clients of the run are at work.
+    fn works(&self, child: &mut Child) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while fs::metadata(self.latest("history.jsonl")).map_or(0, |file| file.len()) < 20_000 {
             assert!(Instant::now() < deadline, "no work was done");
             assert!(child.try_wait().unwrap().is_none(), "it ended before its time");
             std::thread::sleep(Duration::from_millis(20));
         }
-        child
     }
 
     fn all_are_gone_in_time(&self) {
@@ -217,6 +222,66 @@ fn a_driver_that_is_asked_to_end_ends_its_nodes_and_says_so() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(255));
     bench.all_are_gone_in_time();
+    let verdict = fs::read_to_string(bench.latest("verdict.json")).unwrap();
+    let verdict: Value = serde_json::from_str(&verdict).unwrap();
+    assert_eq!((&verdict["verdict"], &verdict["harness"]), (&"unknown".into(), &"unknown".into()));
+    let reason = verdict["reasons"]["harness"][0].as_str().unwrap();
+    assert!(reason.starts_with("interrupted at ") && reason.ends_with(" s"), "{reason}");
+    assert!(count(&verdict["ops"]["ok"]) > 20 && !verdict["checks"]["cart"].is_null());
+}
+
+#[test]
+fn a_driver_that_is_asked_twice_ends_at_once() {
+    let bench = Bench::new();
+    let mut command = bench.command("--faults pause --time 60s --seed 8");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    bench.works(&mut child);
+    for expected in ["asked to end", "interrupted twice"] {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        assert!(said.any(|line| line.contains(expected)), "not {expected}");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(255));
+    bench.all_are_gone_in_time();
+}
+
+#[test]
+fn what_nodes_record_replays_through_the_core_however_they_ended() {
+    let bench = Bench::new();
+    let (status, verdict) =
+        bench.judge("--record --nodes 3 -n 3 --faults kill,wipe --time 5s --seed 9");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    let records = &verdict["checks"]["records"];
+    assert_eq!(records["verdict"], "valid", "{records:#}");
+    let of = |name: &str| -> Vec<u64> {
+        (1..=3).map(|node| count(&records["nodes"][format!("n{node}")][name])).collect()
+    };
+    assert!(of("equal").into_iter().all(|steps| steps > 100), "{records:#}");
+    assert!(of("records").into_iter().any(|starts| starts > 1), "nobody was started again");
+    let again = Command::new(DYNO)
+        .args(["replay", "--json", "--record"])
+        .arg(bench.out().join("latest"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(again.stdout).unwrap();
+    let found: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(again.status.code(), Some(0), "{text}");
+    // The nodes went on a little, to their end, when the run had been judged.
+    assert!(count(&found["steps"]) >= count(&records["steps"]), "{text}");
+    let (nothing, _) = (bench.out().join("nothing"), fs::create_dir(bench.out().join("nothing")));
+    let refused = Command::new(DYNO).args(["replay", "--record"]).arg(nothing).output().unwrap();
+    assert_eq!(refused.status.code(), Some(254));
+}
+
+#[test]
+fn a_simulated_run_that_records_leaves_a_trace_the_core_agrees_with() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--cluster sim --record --time 3s --seed 10");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert!(count(&verdict["checks"]["records"]["steps"]) > 100);
+    let again = Command::new(DYNO).arg("replay").arg(bench.latest("trace.json")).output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stdout));
 }
 
 #[test]

@@ -122,7 +122,7 @@ pub const fn mutated(_: Mutant) -> bool {
 }
 
 #[cfg(feature = "mutants")]
-pub use active::{activate, mutated};
+pub use active::{activate, active, mutated};
 
 #[cfg(feature = "mutants")]
 mod active {
@@ -136,6 +136,12 @@ mod active {
     /// Turns one seeded bug on for the whole process, or all of them off.
     pub fn activate(mutant: Option<Mutant>) {
         ACTIVE.store(mutant.map_or(0, |mutant| mutant as usize + 1), Ordering::Relaxed);
+    }
+
+    /// The seeded bug that is on.
+    #[must_use]
+    pub fn active() -> Option<Mutant> {
+        Mutant::ALL.iter().copied().find(|mutant| mutated(*mutant))
     }
 
     /// Whether this seeded bug is on.

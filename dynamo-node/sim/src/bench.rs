@@ -196,6 +196,31 @@ impl Bench {
         self.now
     }
 
+    /// What the wall clock of `node` reads now: what it is handed with its next input.
+    ///
+    /// # Panics
+    /// If the cluster has no such node.
+    #[must_use]
+    pub fn wall(&self, node: NodeId) -> Time {
+        let offset = self.host(node).offset;
+        let wall = CLOCK_START + i64::try_from(self.now).unwrap_or(i64::MAX) + offset;
+        Time(wall.max(0) as u64)
+    }
+
+    /// What is handed to a client's request in the place of `op`: the context of the get it names.
+    #[must_use]
+    pub fn client_op(&self, op: &Op) -> ClientOp {
+        let key = op.key();
+        match op {
+            Op::Get { .. } => ClientOp::Get { key },
+            Op::Put { value, read, .. } => {
+                let context = read.and_then(|read| self.contexts.get(&read));
+                let context = context.cloned().unwrap_or_default();
+                ClientOp::Put { key, context, value: value.clone() }
+            }
+        }
+    }
+
     /// A host.
     ///
     /// # Panics
@@ -353,18 +378,6 @@ impl Bench {
         Ok(())
     }
 
-    fn client_op(&self, op: &Op) -> ClientOp {
-        let key = op.key();
-        match op {
-            Op::Get { .. } => ClientOp::Get { key },
-            Op::Put { value, read, .. } => {
-                let context = read.and_then(|read| self.contexts.get(&read));
-                let context = context.cloned().unwrap_or_default();
-                ClientOp::Put { key, context, value: value.clone() }
-            }
-        }
-    }
-
     fn deliver(&mut self, at: u64, message: u64, again: bool) -> Result<(), StepError> {
         let sent = self.flight.get(message).ok_or(StepError::NoMessage(message))?;
         let (from, to) = (sent.from, sent.to);
@@ -428,13 +441,13 @@ impl Bench {
 
     /// Hands the node an input and holds back what it wants done.
     fn handle(&mut self, id: NodeId, input: Input) {
+        let wall = self.wall(id);
         let host = &mut self.hosts[index(id)];
         let Some(node) = &mut host.node else { return };
         let before = host.disk.applied();
-        let wall = CLOCK_START + i64::try_from(self.now).unwrap_or(i64::MAX) + host.offset;
         let told = self.monitor.as_deref().and_then(|monitor| monitor.note(&input));
         self.outbox.outputs.clear();
-        node.handle(Time(wall.max(0) as u64), input, &mut host.disk, &mut self.outbox);
+        node.handle(wall, input, &mut host.disk, &mut self.outbox);
         if let Some(monitor) = &mut self.monitor {
             let breaches = &mut self.effects;
             monitor.handled(&self.hosts, id, told, before, &self.outbox.outputs, breaches);

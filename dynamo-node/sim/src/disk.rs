@@ -25,6 +25,8 @@ pub enum DiskFault {
     WritesFail(u32),
     /// The record of a place is damaged where it lies.
     Damage(Role, Key),
+    /// The record of a place is gone from where it lay, and nothing tells.
+    Forget(Role, Key),
     /// The next so many syncs report success and make nothing durable, then or later: the kernel drops
     /// the pages it could not write and calls them clean, which leaves a hole in the log, and what is
     /// synced after it lies behind the hole. No host that heeds a failed sync ever sees this.
@@ -294,6 +296,7 @@ impl Disk {
                     self.damaged.insert(place);
                 }
             }
+            DiskFault::Forget(role, key) => self.forget(&Place { role: *role, key: key.clone() }),
             DiskFault::Mend => {
                 self.read_failures.set(0);
                 self.write_failures = 0;
@@ -303,10 +306,29 @@ impl Disk {
         }
     }
 
-    /// Of the disk and the node on it, as a reader finds them.
+    /// Gone for good: not even a crash that takes back what was not synced brings it back.
+    fn forget(&mut self, place: &Place) {
+        self.restore(place.clone(), None, false);
+        for undo in &mut self.undo {
+            if let Before::Record { place: changed, record, damaged } = &mut undo.what
+                && changed == place
+            {
+                (*record, *damaged) = (None, false);
+            }
+        }
+    }
+
+    /// How many more reads and writes will fail.
+    #[must_use]
+    pub fn failing(&self) -> (u32, u32) {
+        (self.read_failures.get(), self.write_failures)
+    }
+
+    /// Of the disk and the node on it, as a reader finds them: what is damaged is not found.
     #[must_use]
     pub fn digest(&self, node: Option<&Node>) -> Digest {
-        Digest::of_host(node, &self.meta, &self.records)
+        let readable = self.records.iter().filter(|(place, _)| !self.damaged.contains(place));
+        Digest::of_host(node, &self.meta, readable)
     }
 
     fn reads_fail(&self) -> bool {
@@ -480,6 +502,18 @@ mod tests {
         assert_eq!(disk.record(&place("a")), Ok(Some(record(true))));
         disk.crash(0);
         assert_eq!(disk.record(&place("a")), Err(StoreError::Corrupt));
+    }
+
+    #[test]
+    fn a_forgotten_record_is_absent_and_no_crash_brings_it_back() {
+        let mut disk = disk();
+        disk.apply(vec![Change::Put(place("a"), record(false))]).unwrap();
+        disk.sync_to(1);
+        disk.apply(vec![Change::Put(place("a"), record(true))]).unwrap();
+        disk.misbehave(&DiskFault::Forget(Role::Home, Key::from("a")));
+        assert_eq!(disk.record(&place("a")), Ok(None));
+        disk.crash(0);
+        assert_eq!(disk.record(&place("a")), Ok(None));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+#[cfg(feature = "faults")]
+use dynamo_protocol::Limits;
 use dynamo_protocol::{Config, Member, NodeId, Quorum, ReadMode, Timing, Versioning};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -93,6 +95,10 @@ pub struct ServeArgs {
     /// End when standard input closes, or the parent process dies.
     #[arg(long)]
     exit_with_stdin: bool,
+    /// Act on this seeded bug.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", hide = true)]
+    mutant: Option<String>,
     /// Obey requests that falsify the node's world: for test drivers only.
     #[cfg(feature = "faults")]
     #[arg(long)]
@@ -105,6 +111,14 @@ pub struct ServeArgs {
     #[cfg(feature = "faults")]
     #[arg(long, requires = "stepped")]
     identity: Option<u64>,
+    /// What puts are refused for, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "JSON", requires = "stepped", value_parser = json_value::<Limits>)]
+    limits: Option<Limits>,
+    /// How long to wait, to the nanosecond, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "JSON", requires = "stepped", value_parser = json_value::<Timing>)]
+    timing: Option<Timing>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -137,6 +151,11 @@ fn default_ms(default: Duration) -> u64 {
     u64::try_from(default.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(feature = "faults")]
+fn json_value<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 fn peer(text: &str) -> Result<(NodeId, String), String> {
     let (id, address) = text.split_once('=').ok_or("give ID=HOST:PORT")?;
     let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
@@ -154,6 +173,8 @@ impl ServeArgs {
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
+        #[cfg(feature = "mutants")]
+        self.seed_bug()?;
         let options = self.options()?;
         self.start_log()?;
         if self.exit_with_stdin {
@@ -213,8 +234,20 @@ impl ServeArgs {
             let identity = self.identity.map(dynamo_protocol::Identity);
             let nonces = |incarnation| crate::stepped::Nonces { identity, incarnation };
             options.stepped = self.stepped.map(nonces);
+            options.config.limits = self.limits.unwrap_or(options.config.limits);
+            options.config.timing = self.timing.unwrap_or(options.config.timing);
         }
         Ok(options)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn seed_bug(&self) -> Result<(), Failure> {
+        use dynamo_protocol::mutant::{Mutant, activate};
+        let Some(name) = &self.mutant else { return Ok(()) };
+        let found = Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name);
+        let unknown = || Failure::refused(format!("--mutant {name}: there is no such mutant"));
+        activate(Some(found.ok_or_else(unknown)?));
+        Ok(())
     }
 
     fn timing(&self) -> Result<Timing, Failure> {

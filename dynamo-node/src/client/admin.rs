@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dynamo_protocol::{Input, Time};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -13,7 +12,7 @@ use crate::http2;
 use crate::proto;
 use crate::proto::admin_client::AdminClient;
 use crate::proto::replica::State;
-use crate::stepped::Stepped;
+use crate::stepped::{Step, Stepped};
 use crate::transport::describe;
 use crate::wire;
 
@@ -77,8 +76,8 @@ impl Admin {
     ///
     /// # Errors
     /// If the node was not started for it, or is of another build.
-    pub async fn step(&self, now: Time, input: &Input) -> Result<Stepped, ClientError> {
-        let request = wire::step_request(now.0, input);
+    pub async fn step(&self, step: &Step) -> Result<Stepped, ClientError> {
+        let request = wire::step_request(step);
         let report = self.ask(async |mut node| node.step(request).await).await?;
         wire::stepped(&report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }

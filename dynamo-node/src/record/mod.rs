@@ -20,7 +20,7 @@ use dynamo_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use replay::{Difference, ReplayError, Replayed, replay, replay_file};
+pub use replay::{Difference, ReplayError, Replayed, files, replay, replay_file};
 use watch::Watched;
 
 /// How the name of a record ends.

@@ -71,6 +71,25 @@ pub enum ReplayError {
 /// # Errors
 /// If there is none, or one is damaged.
 pub fn replay(folder: &Path) -> Result<Replayed, ReplayError> {
+    let mut all = Replayed::default();
+    for file in files(folder)? {
+        let one = replay_file(&file)?;
+        all.records += one.records;
+        all.steps += one.steps;
+        all.cut_short += one.cut_short;
+        if one.difference.is_some() {
+            all.difference = one.difference;
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// The records in `folder`, in the order of their names: those of one node are in the order of its starts.
+///
+/// # Errors
+/// If there is none.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, ReplayError> {
     let io = |error| ReplayError::Io { path: folder.to_owned(), error };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(io)? {
@@ -83,18 +102,7 @@ pub fn replay(folder: &Path) -> Result<Replayed, ReplayError> {
         return Err(ReplayError::None(folder.to_owned()));
     }
     files.sort();
-    let mut all = Replayed::default();
-    for file in files {
-        let one = replay_file(&file)?;
-        all.records += one.records;
-        all.steps += one.steps;
-        all.cut_short += one.cut_short;
-        if one.difference.is_some() {
-            all.difference = one.difference;
-            break;
-        }
-    }
-    Ok(all)
+    Ok(files)
 }
 
 /// Replays one record up to its first difference.
@@ -130,8 +138,6 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
         };
         let Step { now, input, errors, outputs } = step;
         outbox.outputs.clear();
-        // Kept for the report: a copy shares its values.
-        let given = input.clone();
         let mut scripted = Scripted::new(&mut store, &errors);
         node.handle(Time(now), input, &mut scripted, &mut outbox);
         if outbox.outputs != outputs {
@@ -139,7 +145,7 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
             replayed.difference = Some(Difference {
                 file: path.to_owned(),
                 step: replayed.steps,
-                input: given,
+                input: frames.input_again()?,
                 recorded: outputs.into_iter().nth(at),
                 replayed: outbox.outputs.into_iter().nth(at),
             });
@@ -157,6 +163,10 @@ fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
     Ok((node, MemoryStore::new(start.meta)))
 }
 
+/// The bytes of a frame's length, before it, and of its checksum, after it.
+const LENGTH: usize = 4;
+const SUM: usize = 4;
+
 struct Frames<'a> {
     input: BufReader<File>,
     path: &'a Path,
@@ -170,7 +180,7 @@ impl Frames<'_> {
     /// The next frame; `None` at the end, and at a frame that is cut short.
     fn next(&mut self) -> Result<Option<Frame>, ReplayError> {
         self.at += self.buffer.len() as u64;
-        let mut length = [0; 4];
+        let mut length = [0; LENGTH];
         if !self.fill(&mut length)? {
             self.buffer.clear();
             return Ok(None);
@@ -179,7 +189,7 @@ impl Frames<'_> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         // Read as far as there is something: a damaged length must not make us ask for 4 GiB.
-        let wanted = length as u64 + 4;
+        let wanted = (length + SUM) as u64;
         let read = self.input.by_ref().take(wanted).read_to_end(&mut buffer);
         let read = read.map_err(|error| self.io(error))?;
         if (read as u64) < wanted {
@@ -191,9 +201,19 @@ impl Frames<'_> {
             return Err(self.damaged("its checksum is wrong"));
         }
         let frame = postcard::from_bytes(body).map_err(|error| self.damaged(&error))?;
-        self.at += 4;
+        self.at += LENGTH as u64;
         self.buffer = buffer;
         Ok(Some(frame))
+    }
+
+    /// What the step that was read last was given: the core has taken it.
+    fn input_again(&self) -> Result<Input, ReplayError> {
+        let body = &self.buffer[..self.buffer.len() - SUM];
+        match postcard::from_bytes(body) {
+            Ok(Frame::Step(step)) => Ok(step.input),
+            Ok(Frame::Start(_) | Frame::Stored(..)) => Err(self.damaged("it is no step")),
+            Err(error) => Err(self.damaged(&error)),
+        }
     }
 
     /// Whether `bytes` could be filled; not at the end.

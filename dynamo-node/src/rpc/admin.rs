@@ -1,6 +1,6 @@
 //! Operators and test drivers.
 
-use dynamo_protocol::{Key, Time};
+use dynamo_protocol::Key;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
@@ -59,11 +59,9 @@ impl admin_server::Admin for AdminService {
         if !self.0.stepped {
             return Err(Status::failed_precondition("this node was not started to be stepped"));
         }
-        let request = request.into_inner();
-        let input = wire::input(&request.input);
-        let input = input.map_err(|why| Status::invalid_argument(why.to_string()))?;
-        let now = Time(request.now_us);
-        let stepped = self.command(|asker| Command::Step(now, input, asker)).await?;
+        let step = wire::step(&request.into_inner().step);
+        let step = step.map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let stepped = self.send(|asker| Command::Step(step, asker)).await?;
         Ok(Response::new(wire::step_report(&stepped)))
     }
 
@@ -78,6 +76,16 @@ impl admin_server::Admin for AdminService {
 
 impl AdminService {
     async fn command<A>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<A>) -> Command,
+    ) -> Result<A, Status> {
+        if self.0.stepped {
+            return Err(Status::failed_precondition("this node is stepped by hand: it only steps"));
+        }
+        self.send(command).await
+    }
+
+    async fn send<A>(
         &self,
         command: impl FnOnce(oneshot::Sender<A>) -> Command,
     ) -> Result<A, Status> {

@@ -15,7 +15,7 @@ use thiserror::Error;
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
 pub use fjall::FjallEngine;
 pub use memory::MemoryEngine;
-pub(crate) use records::{Batch, Records};
+pub(crate) use records::{Batch, Records, address_of};
 
 /// Kinds of things an engine keeps apart, each with keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -130,8 +130,30 @@ impl Records {
         Ok(())
     }
 
+    /// Every record that can be read, committed or not.
+    ///
+    /// # Errors
+    /// If the engine cannot list them.
+    pub(crate) fn present(&self) -> Result<BTreeMap<Place, Record>, EngineError> {
+        let mut present = BTreeMap::new();
+        self.visit(|place, record| drop(present.insert(place, record)))?;
+        for ((space, key), newer) in &self.overlay {
+            let Some(place) = place(*space, key) else { continue };
+            match &newer.record {
+                Some(record) => drop(present.insert(place, record.clone())),
+                None => drop(present.remove(&place)),
+            }
+        }
+        Ok(present)
+    }
+
+    /// Takes back what was applied to `place` and is not committed.
+    pub(crate) fn forget(&mut self, place: &Place) {
+        self.overlay.remove(&address_of(place));
+    }
+
     fn write(&mut self, place: &Place, record: Option<Record>) {
-        let (space, key) = address(place);
+        let (space, key) = address_of(place);
         // A key may be a slice of a whole network buffer, which it would keep alive for as long as the
         // engine keeps the key.
         let key = Bytes::copy_from_slice(&key);
@@ -182,7 +204,7 @@ impl Records {
 
 impl Store for Records {
     fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
-        let place = address(place);
+        let place = address_of(place);
         if let Some(newer) = self.overlay.get(&place) {
             return Ok(newer.record.clone());
         }
@@ -233,7 +255,8 @@ pub(super) fn meta_write(meta: &Meta) -> Write {
     Write { space: Space::Meta, key: Bytes::from_static(META), value }
 }
 
-fn address(place: &Place) -> (Space, Bytes) {
+/// Where it lies in an engine.
+pub(crate) fn address_of(place: &Place) -> (Space, Bytes) {
     match place.role {
         Role::Home => (Space::Home, place.key.0.clone()),
         Role::Hint(target) => (Space::Hints, hint_key(target, &place.key)),

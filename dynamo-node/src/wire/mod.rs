@@ -21,7 +21,7 @@ use crate::proto;
 pub(crate) use client::{client_op, outcome, refused};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;
-pub(crate) use step::{input, step_report, step_request, stepped};
+pub(crate) use step::{step, step_report, step_request, stepped};
 
 /// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of
 /// a key that nobody can have put is answered, but not one that no engine could look up.

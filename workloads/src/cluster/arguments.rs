@@ -19,6 +19,8 @@ pub(super) struct Arguments<'a> {
     pub(super) peers: Vec<(NodeId, SocketAddr)>,
     /// The cluster begins now, and empty disks are as they should be.
     pub(super) genesis: bool,
+    /// Where the node records its steps, if it does.
+    pub(super) record: Option<&'a Path>,
 }
 
 impl Arguments<'_> {
@@ -51,11 +53,28 @@ impl Arguments<'_> {
         ] {
             set(flag, value);
         }
+        if let Some(folder) = self.record {
+            words.extend(["--record".into(), folder.into()]);
+        }
+        words.extend(seeded_bug());
         if self.genesis {
             words.push("--genesis".into());
         }
         words
     }
+}
+
+/// Has a node act on the seeded bug that is on in this process, if one is.
+#[cfg(feature = "mutants")]
+pub(crate) fn seeded_bug() -> Vec<OsString> {
+    let active = dynamo_protocol::mutant::active();
+    active.map_or_else(Vec::new, |mutant| vec!["--mutant".into(), mutant.name().into()])
+}
+
+/// Has a node act on the seeded bug that is on in this process: in this build none is.
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn seeded_bug() -> Vec<OsString> {
+    Vec::new()
 }
 
 /// A setting of the core, by the word it has in plans.

@@ -18,6 +18,7 @@ use super::process::Process;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
 use crate::plan::{ClusterPlan, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
+use crate::replay::records;
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the machine may be busy.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ pub struct LocalCluster {
     homes: BTreeMap<NodeId, Node>,
     plan: ClusterPlan,
     program: PathBuf,
+    records: Option<PathBuf>,
     net: Arc<Net>,
     mishaps: Arc<Mutex<Vec<Mishap>>>,
 }
@@ -48,12 +50,13 @@ struct Running {
 }
 
 impl LocalCluster {
-    /// Starts all nodes of a plan: their data under `data`, a log each under `logs`.
+    /// Starts all nodes of a plan: in `folder`, their data under `data`, a log each under `logs`, and
+    /// what they record under `records`.
     ///
     /// # Errors
     /// If one does not start; those that did are ended.
-    pub async fn start(plan: &Plan, data: &Path, logs: &Path) -> Result<Arc<Self>, ClusterError> {
-        let cluster = Arc::new(Self::prepare(plan, data, logs).await?);
+    pub async fn start(plan: &Plan, folder: &Path) -> Result<Arc<Self>, ClusterError> {
+        let cluster = Arc::new(Self::prepare(plan, folder).await?);
         let starts = cluster.nodes.iter().map(|node| cluster.launch(*node, true));
         let started: Result<Vec<()>, _> = join_all(starts).await.into_iter().collect();
         if let Err(error) = started {
@@ -63,15 +66,16 @@ impl LocalCluster {
         Ok(cluster)
     }
 
-    async fn prepare(plan: &Plan, data: &Path, logs: &Path) -> Result<Self, ClusterError> {
+    async fn prepare(plan: &Plan, folder: &Path) -> Result<Self, ClusterError> {
         let nodes = plan.nodes();
+        let (data, logs) = (folder.join("data"), folder.join("logs"));
         let program = match &plan.cluster.binary {
             Some(binary) => binary.clone(),
             None => {
                 std::env::current_exe().map_err(|error| io("this program's own file", &error))?
             }
         };
-        for folder in [data, logs] {
+        for folder in [&data, &logs] {
             fs::create_dir_all(folder).map_err(|error| io(&folder.display(), &error))?;
         }
         let net = Net::open(&nodes, plan.seed.unwrap_or_default())
@@ -87,6 +91,7 @@ impl LocalCluster {
             nodes,
             plan: plan.cluster.clone(),
             program,
+            records: plan.cluster.record.then(|| folder.join(records::FOLDER)),
             net: Arc::new(net),
             mishaps: Arc::default(),
         })
@@ -149,6 +154,7 @@ impl LocalCluster {
             data: &node.data,
             peers: peers.collect(),
             genesis,
+            record: self.records.as_deref(),
         };
         let mut command = Command::new(&self.program);
         command.args(arguments.of(&self.plan));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use dynamo_protocol::NodeId;
 use thiserror::Error;
 
+pub(crate) use arguments::seeded_bug;
 pub use clients::NodeClients;
 pub use local::LocalCluster;
 pub(crate) use process::Process;

@@ -193,6 +193,7 @@ impl SshCluster {
             data: &home.data,
             peers: peers.map(|(peer, home)| (*peer, home.address())).collect(),
             genesis,
+            record: None,
         };
         let words = arguments.of(&self.plan).into_iter();
         let words: Result<Vec<_>, _> = words.map(std::ffi::OsString::into_string).collect();

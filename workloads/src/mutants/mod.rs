@@ -4,6 +4,7 @@
 //! A layer is a [`Hunter`]: it looks for the bug that is on, and for one where none is. A layer more
 //! is a module beside `sim` and `model`, a variant of [`Layer`], and its checks in the table.
 
+mod local;
 mod model;
 mod report;
 mod sim;
@@ -41,6 +42,9 @@ pub struct MutantsArgs {
     /// How long the model may search for each, and how long in the unmutated build.
     #[arg(long, value_name = "TIME", default_value = "60s")]
     budget: Span,
+    /// How many runs on real processes each gets.
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    runs: u64,
     /// Where the matrix goes.
     #[arg(long, value_name = "FOLDER", default_value = "results/mutants")]
     out: PathBuf,
@@ -57,7 +61,7 @@ pub enum Layer {
     Model,
     /// Seeds of the simulator, white-box invariants and checkers.
     Sim,
-    /// Real processes: not built yet.
+    /// Runs on real processes.
     Local,
 }
 
@@ -178,14 +182,7 @@ pub fn run(args: &MutantsArgs) -> u8 {
     };
     let layers =
         if args.layer.is_empty() { vec![Layer::Model, Layer::Sim] } else { args.layer.clone() };
-    let hunters: Result<Vec<_>, _> = layers.iter().map(|layer| hunter(*layer, args)).collect();
-    let hunters = match hunters {
-        Ok(hunters) => hunters,
-        Err(error) => {
-            eprintln!("error: --layer {error}");
-            return REFUSED;
-        }
-    };
+    let hunters: Vec<_> = layers.iter().map(|layer| hunter(*layer, args)).collect();
     let matrix = matrix(&hunters, &only);
     print!("{}", report::markdown(&matrix));
     if let Err(error) = report::write(&matrix, &args.out) {
@@ -201,13 +198,11 @@ pub fn run(args: &MutantsArgs) -> u8 {
     if matrix.columns.iter().all(is_good) { VALID } else { INVALID }
 }
 
-fn hunter(layer: Layer, args: &MutantsArgs) -> Result<Box<dyn Hunter>, String> {
+fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
     match layer {
-        Layer::Model => Ok(Box::new(model::Model::new(args.budget.0))),
-        Layer::Sim => Ok(Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs })),
-        Layer::Local => {
-            Err("local: real processes run no mutants yet; there are model and sim".into())
-        }
+        Layer::Model => Box::new(model::Model::new(args.budget.0)),
+        Layer::Sim => Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs }),
+        Layer::Local => Box::new(local::Local { runs: args.runs }),
     }
 }
 
@@ -243,7 +238,11 @@ fn column(hunter: &dyn Hunter, rows: &[(&'static str, Seeded)]) -> Column {
     };
     let must = score(&|fate| matches!(fate.expected, 'Y' | 'w'));
     let all = score(&|fate| fate.expected != '-');
-    let unit = if layer == Layer::Model { "states" } else { "seeds" };
+    let unit = match layer {
+        Layer::Model => "states",
+        Layer::Sim => "seeds",
+        Layer::Local => "runs",
+    };
     Column { layer, unit, must, all, fates, unmutated }
 }
 

@@ -148,6 +148,8 @@ const fn excluded(number: &'static str, why: &'static str) -> Row {
     Row { number, what: What::Excluded(why) }
 }
 
+const DISKS: &str = "the disks of a local run neither fail nor lose power yet";
+
 /// The whole table.
 pub(super) const ROWS: &[Row] = &[
     seeded("1", Mutant::ActorReused, "YYY", &[C1]),
@@ -218,6 +220,12 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "22", "the model's disks damage nothing"),
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
+    (Layer::Local, "16", DISKS),
+    (Layer::Local, "19", DISKS),
+    (Layer::Local, "20", DISKS),
+    (Layer::Local, "21", DISKS),
+    (Layer::Local, "22", DISKS),
+    (Layer::Local, "25", DISKS),
 ];
 
 #[cfg(test)]

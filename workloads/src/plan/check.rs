@@ -92,6 +92,10 @@ impl Plan {
         refuse_if(!(shortest..=LONGEST_LEASE).contains(&lease), || {
             format!("lease {}: from 1s to {}", cluster.lease, Span(LONGEST_LEASE))
         })?;
+        let far = matches!(cluster.kind, ClusterKind::Ssh | ClusterKind::Lab);
+        refuse_if(cluster.record && far, || {
+            "record: hosts keep no records; use it with --cluster local or sim".to_owned()
+        })?;
         match (cluster.kind, &cluster.hosts) {
             (ClusterKind::Ssh, None) => {
                 refuse_if(true, || "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())

@@ -79,6 +79,9 @@ pub struct ClusterPlan {
     pub accept_new: bool,
     /// Hosts heal and stop by themselves when the driver has been silent for this long.
     pub lease: Span,
+    /// Nodes record every step, and after the run all of them are replayed through the core.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
 
 /// What the clients do.
@@ -348,6 +351,7 @@ impl Default for ClusterPlan {
             hosts: None,
             accept_new: false,
             lease: Span::secs(10),
+            record: false,
         }
     }
 }

@@ -46,7 +46,7 @@ mod tests {
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
              `quorum`, `versioning`, `read`, `tokens`, `engine`, `binary`, `patience`, `deadline`, \
-             `ping`, `handoff`, `hosts`, `accept_new`, `lease`; is `quorum` meant?",
+             `ping`, `handoff`, `hosts`, `accept_new`, `lease`, `record`; is `quorum` meant?",
         );
     }
 

@@ -1,16 +1,13 @@
-//! `dyno sim` and `dyno replay`.
+//! `dyno sim`.
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
-use dynamo_sim::replay::{ReplayError, on_core};
-use dynamo_sim::trace::Trace;
+use clap::Args;
 use serde_json::json;
 
 use super::batch::{Batch, Findings, report};
-use super::replay::judge;
 use crate::plan::{Plan, PlanError};
 use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
@@ -35,28 +32,6 @@ pub struct SimArgs {
     /// Print what was found as one line of JSON, last.
     #[arg(long)]
     pub json: bool,
-}
-
-/// Arguments of `dyno replay`.
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// The trace, a JSON file.
-    pub trace: PathBuf,
-    /// On what.
-    #[arg(long, value_enum, default_value_t = On::Sim)]
-    pub on: On,
-    /// Print what was found as one line of JSON, last.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What a trace is replayed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum On {
-    /// The bare core: states are compared.
-    Core,
-    /// The simulator: states are compared, and invariants and checkers judge.
-    Sim,
 }
 
 /// A range of seeds.
@@ -109,7 +84,7 @@ pub fn sim(args: &SimArgs) -> u8 {
 /// # Errors
 /// If there is no such bug in this build.
 #[cfg(feature = "mutants")]
-fn enable(name: &str) -> Result<(), String> {
+pub(crate) fn enable(name: &str) -> Result<(), String> {
     crate::mutants::activate(Some(crate::mutants::named(name)?));
     Ok(())
 }
@@ -119,7 +94,7 @@ fn enable(name: &str) -> Result<(), String> {
 /// # Errors
 /// Always: this build has none.
 #[cfg(not(feature = "mutants"))]
-fn enable(name: &str) -> Result<(), String> {
+pub(crate) fn enable(name: &str) -> Result<(), String> {
     Err(format!(
         "--mutant {name}: this build has no seeded bugs; build with \
          `cargo build --release --features mutants --target-dir target-mutants`"
@@ -205,67 +180,7 @@ fn status(findings: &Findings) -> u8 {
     }
 }
 
-/// Replays a trace; the status to exit with.
-#[must_use]
-pub fn replay(args: &ReplayArgs) -> u8 {
-    let path = args.trace.display();
-    let text = match std::fs::read_to_string(&args.trace) {
-        Ok(text) => text,
-        Err(error) => return refuse(&format!("{path}: {error}")),
-    };
-    let trace = match Trace::parse(&text) {
-        Ok(trace) => trace,
-        Err(error) => return refuse(&format!("{path}: {error}")),
-    };
-    if let Some(name) = &trace.mutant
-        && let Err(error) = enable(name)
-    {
-        return refuse(&error);
-    }
-    let (judged, violations) = match args.on {
-        On::Core => (quietly(|| on_core(&trace)), Vec::new()),
-        On::Sim => match quietly(|| judge(&trace)) {
-            Ok(judged) => (Ok(judged.replayed), judged.violations),
-            Err(error) => (Err(error), Vec::new()),
-        },
-    };
-    let verdict = match &judged {
-        Ok(_) if violations.is_empty() => VALID,
-        Ok(_) | Err(ReplayError::Diverged { .. }) => INVALID,
-        Err(_) => BROKEN,
-    };
-    match &judged {
-        Ok(replayed) => {
-            println!(
-                "{}: {} steps, {} states equal",
-                trace.name, replayed.steps, replayed.compared
-            );
-        }
-        Err(error) => println!("{}: {error}", trace.name),
-    }
-    for violation in &violations {
-        println!("{}: {}", violation.check, violation.what);
-    }
-    if args.json {
-        let violations: Vec<_> = violations
-            .iter()
-            .map(|violation| json!({ "check": violation.check, "what": violation.what }))
-            .collect();
-        let steps = judged.as_ref().map(|replayed| replayed.steps).unwrap_or_default();
-        let compared = judged.as_ref().map(|replayed| replayed.compared).unwrap_or_default();
-        let error = judged.err().map(|error| error.to_string());
-        println!(
-            "{}",
-            json!({
-                "schema": 1, "steps": steps, "compared": compared,
-                "violations": violations, "error": error,
-            })
-        );
-    }
-    verdict
-}
-
-fn refuse(error: &str) -> u8 {
+pub(crate) fn refuse(error: &str) -> u8 {
     eprintln!("error: {error}");
     REFUSED
 }

@@ -63,7 +63,11 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
 /// How many copies of a key the trace's faults may have cost.
 fn losses(trace: &Trace) -> usize {
     let is_loss = |step: &Step| {
-        matches!(step, Step::Wipe { .. } | Step::Disk { fault: DiskFault::Damage(..), .. })
+        matches!(
+            step,
+            Step::Wipe { .. }
+                | Step::Disk { fault: DiskFault::Damage(..) | DiskFault::Forget(..), .. }
+        )
     };
     trace.steps.iter().filter(|entry| is_loss(&entry.step)).count()
 }

@@ -248,6 +248,14 @@ pub(super) fn said(
     }
 }
 
+/// What reports say is violated, rule by rule.
+#[cfg(feature = "mutants")]
+pub(crate) fn broken(reports: &[(String, CheckReport)], history: &History) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    said(reports, history, &mut violations, &mut Vec::new());
+    violations
+}
+
 /// The rules a report says are broken. An acknowledged write that a read lacks is `lost` if the read
 /// came when all was healed and at rest, and else only `stale`.
 fn broken_rules(report: &CheckReport, history: &History) -> Vec<String> {

@@ -1,0 +1,171 @@
+//! `dyno replay`: a trace on the core, in the simulator or on real processes; or the records of nodes
+//! through the core.
+
+pub mod local;
+pub mod records;
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use dynamo_sim::replay::{ReplayError, Replayed, on_core};
+use dynamo_sim::trace::Trace;
+use serde_json::{Value, json};
+
+use crate::sim::cli::{enable, quietly, refuse};
+use crate::sim::replay::judge;
+use crate::sim::run::Violation;
+use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
+use local::{Compared, LocalError, Processes, Scratch, on_local};
+
+/// Arguments of `dyno replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace, a JSON file.
+    #[arg(required_unless_present = "record", conflicts_with = "record")]
+    pub trace: Option<PathBuf>,
+    /// On what.
+    #[arg(long, value_enum, default_value_t = On::Sim, conflicts_with = "record")]
+    pub on: On,
+    /// Run the processes of --on local from this build of dyno instead of this program.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub binary: Option<PathBuf>,
+    /// Replay the records of nodes in this folder, or of the run in it.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Print what was found as one line of JSON, last.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a trace is replayed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum On {
+    /// The bare core: states are compared.
+    Core,
+    /// The simulator: states are compared, and invariants and checkers judge.
+    Sim,
+    /// Real processes, stepped by hand: states and outputs are compared with the core's.
+    Local,
+}
+
+/// Replays a trace, or records; the status to exit with.
+#[must_use]
+pub fn replay(args: &ReplayArgs) -> u8 {
+    match (&args.trace, &args.record) {
+        (_, Some(folder)) => records::run(folder, args.json),
+        (Some(path), None) => {
+            let trace = match read(path) {
+                Ok(trace) => trace,
+                Err(error) => return refuse(&error),
+            };
+            match args.on {
+                On::Core => say(&trace, quietly(|| on_core(&trace)), &[], args.json),
+                On::Sim => match quietly(|| judge(&trace)) {
+                    Ok(judged) => say(&trace, Ok(judged.replayed), &judged.violations, args.json),
+                    Err(error) => say(&trace, Err(error), &[], args.json),
+                },
+                On::Local => local(&trace, args),
+            }
+        }
+        (None, None) => refuse("a trace, or --record DIR"),
+    }
+}
+
+fn read(path: &Path) -> Result<Trace, String> {
+    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| in_file(&error))?;
+    let trace = Trace::parse(&text).map_err(|error| in_file(&error))?;
+    if let Some(name) = &trace.mutant {
+        enable(name)?;
+    }
+    Ok(trace)
+}
+
+fn say(
+    trace: &Trace,
+    judged: Result<Replayed, ReplayError>,
+    violations: &[Violation],
+    with_json: bool,
+) -> u8 {
+    let verdict = match &judged {
+        Ok(_) if violations.is_empty() => VALID,
+        Ok(_) | Err(ReplayError::Diverged { .. }) => INVALID,
+        Err(_) => BROKEN,
+    };
+    match &judged {
+        Ok(Replayed { steps, compared, .. }) => {
+            println!("{}: {steps} steps, {compared} states equal", trace.name);
+        }
+        Err(error) => println!("{}: {error}", trace.name),
+    }
+    for violation in violations {
+        println!("{}: {}", violation.check, violation.what);
+    }
+    if with_json {
+        let violations: Vec<_> = violations
+            .iter()
+            .map(|violation| json!({ "check": violation.check, "what": violation.what }))
+            .collect();
+        let steps = judged.as_ref().map(|replayed| replayed.steps).unwrap_or_default();
+        let compared = judged.as_ref().map(|replayed| replayed.compared).unwrap_or_default();
+        let error = judged.err().map(|error| error.to_string());
+        println!(
+            "{}",
+            json!({
+                "schema": 1, "steps": steps, "compared": compared,
+                "violations": violations, "error": error,
+            })
+        );
+    }
+    verdict
+}
+
+fn local(trace: &Trace, args: &ReplayArgs) -> u8 {
+    let replayed = replay_on_local(trace, args.binary.as_deref());
+    let (status, error) = match &replayed {
+        Ok(Compared { steps, states, outputs }) => {
+            let nodes = trace.cluster.nodes;
+            println!(
+                "{}: {steps} steps on {nodes} real nodes, {states} states and {outputs} outputs equal",
+                trace.name
+            );
+            (VALID, Value::Null)
+        }
+        Err(error @ LocalError::Differs(_)) => {
+            println!("{}: {error}", trace.name);
+            (INVALID, Value::Null)
+        }
+        Err(error) => {
+            eprintln!("error: {}: {error}", trace.name);
+            let refused = matches!(error, LocalError::Refused(_));
+            (if refused { REFUSED } else { BROKEN }, error.to_string().into())
+        }
+    };
+    if args.json {
+        let Compared { steps, states, outputs } =
+            *replayed.as_ref().unwrap_or(&Compared::default());
+        let difference = match &replayed {
+            Err(LocalError::Differs(difference)) => json!(difference),
+            Ok(_) | Err(_) => Value::Null,
+        };
+        println!(
+            "{}",
+            json!({
+                "schema": 1, "on": "local", "steps": steps, "compared": states,
+                "outputs": outputs, "difference": difference, "error": error,
+            })
+        );
+    }
+    status
+}
+
+fn replay_on_local(trace: &Trace, binary: Option<&Path>) -> Result<Compared, LocalError> {
+    let broken = |error: std::io::Error| LocalError::Broken(error.to_string());
+    let scratch = Scratch::new().map_err(broken)?;
+    let program = binary.map_or_else(std::env::current_exe, |binary| Ok(binary.to_owned()));
+    let processes =
+        Processes { program: program.map_err(broken)?, folder: scratch.path().to_owned() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(broken)?.block_on(on_local(trace, processes))
+}

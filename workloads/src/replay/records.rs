@@ -1,0 +1,140 @@
+//! The records of nodes, run through the core again: every step has to come out as it did.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dynamo_node::record::{self, Replayed};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
+
+/// Where a run keeps the records of its nodes.
+pub const FOLDER: &str = "records";
+
+/// What came of the records of one node: one for each start of its process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct NodeRecords {
+    /// How many records there are.
+    pub records: usize,
+    /// How many steps came out as they were recorded.
+    pub equal: u64,
+    /// How many of the records end in the middle of a step: their process was killed.
+    pub cut_short: usize,
+    /// The first step that came out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
+}
+
+/// What came of all records in a folder.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    /// By node.
+    pub nodes: BTreeMap<String, NodeRecords>,
+    /// How large they are.
+    pub bytes: u64,
+    /// How long it took, by the clock, with a thread for each core.
+    pub time: Duration,
+}
+
+impl Records {
+    /// How many steps came out as they were recorded.
+    #[must_use]
+    pub fn equal(&self) -> u64 {
+        self.nodes.values().map(|node| node.equal).sum()
+    }
+
+    /// The first difference of each node that has one.
+    pub fn differences(&self) -> impl Iterator<Item = &str> {
+        self.nodes.values().filter_map(|node| node.difference.as_deref())
+    }
+}
+
+/// Replays all records in `folder`, or, if it is the folder of a run, all that the run has left.
+///
+/// # Errors
+/// If there is none, or one cannot be read.
+pub fn replay(folder: &Path) -> Result<Records, record::ReplayError> {
+    let of_run = folder.join(FOLDER);
+    let files = record::files(if of_run.is_dir() { &of_run } else { folder })?;
+    let started = Instant::now();
+    let bytes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
+    let mut all = Records { bytes: bytes.sum(), ..Records::default() };
+    for (file, replayed) in each(&files) {
+        all.add(&file, replayed?);
+    }
+    all.time = started.elapsed();
+    Ok(all)
+}
+
+/// Replays every file, on as many threads as there are cores, the largest first.
+fn each(files: &[PathBuf]) -> Vec<(PathBuf, Result<Replayed, record::ReplayError>)> {
+    let size = |file: &PathBuf| fs::metadata(file).map_or(0, |meta| meta.len());
+    let mut waiting = files.to_vec();
+    waiting.sort_by_key(size);
+    let (waiting, done) = (std::sync::Mutex::new(waiting), std::sync::Mutex::new(Vec::new()));
+    let next = || waiting.lock().expect("no one panics with the lock held").pop();
+    let work = || {
+        while let Some(file) = next() {
+            let replayed = record::replay_file(&file);
+            done.lock().expect("no one panics with the lock held").push((file, replayed));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().expect("every thread has ended well");
+    done.sort_by(|(a, _), (b, _)| a.cmp(b));
+    done
+}
+
+impl Records {
+    fn add(&mut self, file: &Path, replayed: Replayed) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let node = name.split('-').next().unwrap_or_default().to_owned();
+        let of = self.nodes.entry(node).or_default();
+        of.records += replayed.records;
+        of.equal += replayed.steps;
+        of.cut_short += replayed.cut_short;
+        if of.difference.is_none() {
+            of.difference = replayed.difference.map(|difference| difference.to_string());
+        }
+    }
+}
+
+/// `dyno replay --record`; the status to exit with.
+pub(super) fn run(folder: &Path, with_json: bool) -> u8 {
+    let records = match replay(folder) {
+        Ok(records) => records,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let nothing = matches!(error, record::ReplayError::None(_));
+            return if nothing { REFUSED } else { BROKEN };
+        }
+    };
+    for (node, of) in &records.nodes {
+        let NodeRecords { records, equal, cut_short, difference } = of;
+        println!("{node}: {equal} steps equal in {records} records, {cut_short} of them cut short");
+        if let Some(difference) = difference {
+            println!("{difference}");
+        }
+    }
+    let (steps, seconds) = (records.equal(), records.time.as_secs_f64());
+    let speed = steps as f64 / seconds.max(1e-9);
+    let megabytes = records.bytes as f64 / 1e6;
+    println!("{steps} steps, {megabytes:.1} MB in {seconds:.2} s: {speed:.0} steps/s");
+    if with_json {
+        println!(
+            "{}",
+            json!({
+                "schema": 1, "nodes": records.nodes, "steps": steps, "bytes": records.bytes,
+                "seconds": seconds, "steps_per_second": speed,
+            })
+        );
+    }
+    if records.differences().next().is_some() { INVALID } else { VALID }
+}
