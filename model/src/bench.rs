@@ -8,7 +8,7 @@
 //! - a ping's timer, when the ping would arrive;
 //! - a handoff's, when its target can be reached and nothing is under way between the two;
 //! - patience, when a message was lost and nothing that carries the operation can arrive any more;
-//! - a deadline, when a fault has happened, a client waits and nothing at all can arrive any more;
+//! - a deadline, when a client waits and nothing at all can arrive any more;
 //! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
 //!
 //! A host learns that a peer is out of reach (`Unreachable`) only of a peer it has something under
@@ -24,8 +24,9 @@ use stateright::{Model, Property};
 use crate::ghost::Ghost;
 use crate::host::{Host, HostInput};
 use crate::monitor;
+use crate::names::NOBODY;
 use crate::properties::{self, Claim};
-use crate::spec::{Reductions, Setup, Spec, SpecError};
+use crate::spec::{Setup, Spec, SpecError};
 use crate::tables::{Sort, Tables, scramble};
 use crate::world::{Action, Client, Spent, World};
 
@@ -43,6 +44,8 @@ pub(crate) struct Step<'a> {
     pub(crate) setup: &'a Setup,
     pub(crate) tables: &'a mut Tables,
     pub(crate) world: &'a mut World,
+    /// Nodes whose hosts were handed something in this step.
+    pub(crate) changed: u8,
 }
 
 impl Bench {
@@ -66,7 +69,8 @@ impl Bench {
         self.tables.lock().expect("no thread panicked while it held the tables")
     }
 
-    /// A hash that depends on the state alone, not on the order in which it was found.
+    /// A hash that depends on the state alone, not on the order in which it was found. What the last
+    /// step showed is no part of the state, and what was spent of the budget is not in it yet.
     pub(crate) fn hash_of(&self, tables: &Tables, world: &World) -> u64 {
         let mut hash = 0_u64;
         let mut add = |word: u64| hash = scramble(hash.rotate_left(23) ^ word);
@@ -80,30 +84,10 @@ impl Bench {
             let Client { step, waits_at, context: _, read, seen, must, floor } = *client;
             add(u64::from_le_bytes([step, waits_at, read, seen, must, floor, 0, 0]));
         }
-        let spent = world.spent;
-        add(u64::from_le_bytes([
-            spent.crashes,
-            spent.restarts,
-            spent.partitions,
-            spent.wipes,
-            spent.forgotten,
-            spent.losses,
-            spent.power_cuts,
-            spent.hedges,
-        ]));
         let ghost = &world.ghost;
         let [acked, refused, shown] = [ghost.acked, ghost.refused, ghost.shown];
-        add(u64::from_le_bytes([
-            acked,
-            refused,
-            shown,
-            ghost.stand_ins,
-            world.cut,
-            world.touched,
-            0,
-            0,
-        ]));
-        add(u64::from(ghost.flags));
+        let (cut, touched) = (world.cut, world.touched);
+        add(u64::from_le_bytes([acked, refused, shown, ghost.stand_ins, cut, touched, 0, 0]));
         for over in &ghost.over {
             add(u64::from(*over));
         }
@@ -135,25 +119,28 @@ impl Bench {
             ghost: Ghost::new(spec.script.puts()),
         };
         if spec.reductions.warm {
-            let mut step = Step { spec, setup, tables, world: &mut world };
+            let mut step = Step { spec, setup, tables, world: &mut world, changed: u8::MAX };
             for node in 0..nodes {
                 step.greet(node);
             }
+            step.rename();
         }
         world
     }
 
     pub(crate) fn enabled(&self, tables: &mut Tables, world: &World, actions: &mut Vec<Action>) {
         let mut world = world.clone();
-        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world };
+        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world, changed: 0 };
         step.enabled(actions);
     }
 
     pub(crate) fn apply(&self, tables: &mut Tables, world: &mut World, action: Action) {
-        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world };
+        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0 };
         step.world.ghost.flags = 0;
         step.apply(action);
         step.tidy();
+        step.rename();
+        step.forget_fetches_of_nobody();
     }
 }
 
@@ -213,13 +200,16 @@ impl Step<'_> {
             actions.push(Action::Heal);
         } else if self.world.spent.partitions < self.spec.faults.partitions {
             // The first home stays on side 0: the other half of the masks are the same cuts.
-            actions.extend((1..1 << (self.nodes() - 1)).map(|side: u8| Action::Cut(side << 1)));
+            let sides = (1..1 << (self.nodes() - 1)).map(|side: u8| side << 1);
+            let noticed = sides.filter(|side| !self.is_cut_unnoticed(*side));
+            actions.extend(noticed.map(Action::Cut));
         }
+        self.choose(actions);
     }
 
-    fn invocations(&self, actions: &mut Vec<Action>) {
+    fn invocations(&mut self, actions: &mut Vec<Action>) {
         let script = &self.spec.script;
-        for (index, client) in self.world.clients.iter().enumerate() {
+        for (index, client) in self.world.clients.clone().into_iter().enumerate() {
             if client.waits_at != 0 || usize::from(client.step) >= script.clients()[index].len() {
                 continue;
             }
@@ -233,8 +223,12 @@ impl Step<'_> {
                 continue;
             }
             let client = u8::try_from(index).expect("there are few clients");
-            let up = (0..self.nodes()).filter(|node| self.is_up(*node) && self.may_touch(*node));
-            actions.extend(up.map(|node| Action::Invoke { client, node }));
+            for node in 0..self.nodes() {
+                let may = self.is_up(node) && self.may_touch(node);
+                if may && !self.would_pass_on(client, node) {
+                    actions.push(Action::Invoke { client, node });
+                }
+            }
         }
     }
 
@@ -273,8 +267,8 @@ impl Step<'_> {
 
     fn timers(&mut self, node: u8, deliverable: &[u32], actions: &mut Vec<Action>) {
         let spent = self.world.spent;
-        let faulty = spent != Spent { hedges: spent.hedges, ..Spent::default() };
-        for (timer, input) in self.tables.facts(self.host(node)).timers.clone() {
+        let facts = self.tables.facts(self.host(node)).clone();
+        for &(timer, input) in &facts.timers {
             let free = match timer {
                 Timer::Ping(peer) => self.reaches(node, self.index(peer)),
                 Timer::Handoff(target) => self.may_hand_off(node, target),
@@ -282,9 +276,7 @@ impl Step<'_> {
                     let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
                     spent.losses > 0 && !deliverable.iter().any(carries)
                 }
-                Timer::Deadline(_) => {
-                    faulty && deliverable.is_empty() && self.somebody_waits_at(node)
-                }
+                Timer::Deadline(_) => deliverable.is_empty() && self.somebody_waits_at(node),
             };
             let hedge = !free && matches!(timer, Timer::Patience(_) | Timer::Deadline(_));
             let may = free || (hedge && spent.hedges < self.spec.faults.hedges);
@@ -306,13 +298,15 @@ impl Step<'_> {
             && !self.world.flight.iter().any(between)
     }
 
-    fn faults(&self, node: u8, actions: &mut Vec<Action>) {
+    fn faults(&mut self, node: u8, actions: &mut Vec<Action>) {
         let (spent, budget) = (self.world.spent, self.spec.faults);
-        let facts = self.tables.facts(self.host(node));
         if !self.may_touch(node) {
             return;
         }
-        if facts.up && spent.crashes < budget.crashes {
+        let may_crash = self.is_up(node) && spent.crashes < budget.crashes;
+        let may_crash = may_crash && !self.is_crash_unnoticed(node);
+        let facts = self.tables.facts(self.host(node));
+        if may_crash {
             actions.push(Action::Crash(node));
         }
         if !facts.up && spent.restarts < budget.restarts {
@@ -365,6 +359,7 @@ impl Step<'_> {
             Action::Restart(node) => {
                 self.world.spent.restarts += 1;
                 self.happen(node, HostInput::Start);
+                self.recall(node);
             }
             Action::Wipe(node) => {
                 self.world.spent.wipes += 1;
@@ -391,26 +386,36 @@ impl Step<'_> {
     pub(crate) fn invoke(&mut self, client: u8, node: u8) {
         let index = usize::from(client);
         let state = self.world.clients[index];
-        let step = usize::from(state.step);
-        let key = self.setup.key.clone();
-        let request = request(client, state.step);
+        let input = self.request(client);
         self.world.clients[index].waits_at = node + 1;
-        let op = match self.spec.script.put(index, step) {
+        match self.spec.script.put(index, usize::from(state.step)) {
             None => {
                 let ghost = &self.world.ghost;
                 let (must, floor) = (ghost.acked, ghost.shown);
                 let client = &mut self.world.clients[index];
                 (client.must, client.floor) = (must, floor);
-                ClientOp::Get { key }
             }
             Some(number) => {
                 let read = self.world.ghost.closure(state.read);
                 self.world.ghost.over[usize::from(number)] = read;
+            }
+        }
+        self.happen(node, HostInput::Handle(input));
+    }
+
+    /// What the client asks next.
+    pub(crate) fn request(&self, client: u8) -> Input {
+        let index = usize::from(client);
+        let state = self.world.clients[index];
+        let key = self.setup.key.clone();
+        let op = match self.spec.script.put(index, usize::from(state.step)) {
+            None => ClientOp::Get { key },
+            Some(number) => {
                 let context: Context = self.tables.contexts.get(state.context).clone();
                 ClientOp::Put { key, context, value: self.spec.script.value(number) }
             }
         };
-        self.happen(node, HostInput::Handle(Input::Client { request, op }));
+        Input::Client { request: request(client, state.step), op }
     }
 
     fn happen(&mut self, node: u8, input: HostInput) {
@@ -436,6 +441,7 @@ impl Step<'_> {
             let before = self.host(node);
             let effect = self.tables.effect(self.setup, before, input);
             self.world.hosts[usize::from(node)] = effect.host;
+            self.changed |= 1 << node;
             monitor::observe(self, node, input, before, &effect);
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
@@ -444,7 +450,7 @@ impl Step<'_> {
                 if self.spec.reductions.prompt && prompt && deliverable {
                     queue.push_back((wire.to, message));
                 } else {
-                    self.world.send(message);
+                    self.send(message);
                 }
             }
         }
@@ -455,7 +461,7 @@ impl Step<'_> {
         if !self.is_symmetric() || self.world.touched.count_ones() as usize >= self.spec.nodes {
             self.world.touched = u8::MAX;
         }
-        if self.spec.reductions.notice {
+        if self.spec.reductions.notice && self.spec.reductions.prompt {
             while let Some((node, input)) = self.noticed() {
                 self.run(node, input);
             }
@@ -468,10 +474,27 @@ impl Step<'_> {
         }
         if self.spec.reductions.inert {
             let flight = std::mem::take(&mut self.world.flight);
-            self.world.flight = flight.into_iter().filter(|m| !self.is_inert(*m)).collect();
+            // What both of its ends are as they were for is what it was: not inert.
+            let may_be = |step: &Self, message: u32| {
+                let wire = step.tables.wire(message);
+                step.changed >> wire.to & 1 == 1 || step.changed >> wire.from & 1 == 1
+            };
+            let mut stays = |message: &u32| !(may_be(self, *message) && self.is_inert(*message));
+            self.world.flight = flight.into_iter().filter(|m| stays(m)).collect();
         }
         if self.spec.reductions.monitor {
             monitor::forget(self.spec, self.world);
+        }
+    }
+
+    /// What they would bring is waited for by nobody.
+    fn forget_fetches_of_nobody(&mut self) {
+        if self.spec.reductions.inert {
+            let tables = &*self.tables;
+            self.world.flight.retain(|message| {
+                let wire = tables.wire(*message);
+                wire.sort != Sort::Fetch || wire.op != Some(NOBODY)
+            });
         }
     }
 
@@ -539,6 +562,28 @@ impl Step<'_> {
             };
             let input = self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)));
             self.run(peer, input);
+        }
+    }
+
+    /// A process that starts knows whom its peers are. Where no directory is lost it makes no
+    /// difference: an identity heard for the first time and one heard again are the same to it.
+    fn recall(&mut self, node: u8) {
+        if self.spec.reductions.warm && self.spec.faults.wipes == 0 {
+            for pong in self.pongs_to(node) {
+                let host = self.tables.effect(self.setup, self.host(node), pong).host;
+                self.world.hosts[usize::from(node)] = host;
+            }
+        }
+    }
+
+    /// Puts a message under way. They are kept in the order of their hashes: numbers depend on what
+    /// was met first, and the order of a state's actions must not.
+    pub(crate) fn send(&mut self, message: u32) {
+        let hash = self.tables.inputs.hash(message);
+        let flight = &mut self.world.flight;
+        let place = flight.binary_search_by_key(&hash, |other| self.tables.inputs.hash(*other));
+        if let Err(at) = place {
+            flight.insert(at, message);
         }
     }
 
@@ -614,22 +659,4 @@ pub(crate) fn request(client: u8, step: u8) -> RequestId {
 pub(crate) fn requested(request: RequestId) -> (usize, u8) {
     let [step, client, ..] = request.0.to_le_bytes();
     (usize::from(client), step)
-}
-
-impl Reductions {
-    /// Everything but the one named.
-    #[must_use]
-    pub fn without(name: &str) -> Self {
-        let all = Self::ALL;
-        match name {
-            "prompt" => Self { prompt: false, ..all },
-            "inert" => Self { inert: false, ..all },
-            "warm" => Self { warm: false, ..all },
-            "alike" => Self { alike: false, ..all },
-            "monitor" => Self { monitor: false, ..all },
-            "late" => Self { late: false, ..all },
-            "notice" => Self { notice: false, ..all },
-            _ => all,
-        }
-    }
 }

@@ -19,10 +19,14 @@ pub trait Compact: Model<Action: Copy> {
     fn pack(&self, state: &Self::State, words: &mut Vec<u32>);
     /// The state that was packed.
     fn unpack(&self, words: &[u32]) -> Self::State;
-    /// A hash of the state that is the same in every run.
-    fn fingerprint(&self, state: &Self::State) -> u64;
+    /// A hash of the state that is the same in every run. Into `dominators` go those of states that
+    /// can do all this one can: if one of them was seen, this one need not be.
+    fn fingerprint(&self, state: &Self::State, dominators: &mut Vec<u64>) -> u64;
     /// One bit for each claim: whether the state breaks it (always) or shows it (sometimes).
     fn found(&self, state: &Self::State) -> u64;
+    /// The same of what the step to this state showed, apart from the state. A subset of
+    /// [`Compact::found`].
+    fn shown(&self, state: &Self::State) -> u64;
 }
 
 /// When to give up, complete or not.
@@ -79,9 +83,24 @@ pub struct Search<'m, M: Compact> {
     /// How many states of `layer` were expanded.
     expanded: usize,
     pub(crate) generated: u64,
-    /// For each claim, the first state that finds it.
-    pub(crate) firsts: Vec<Option<u32>>,
+    /// For each claim, the first step that finds it.
+    pub(crate) firsts: Vec<Option<Found>>,
+    dominators: Vec<u64>,
     pub(crate) before: Duration,
+}
+
+/// Where a claim was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// In the first state.
+    AtOnce,
+    /// On the step from state `parent` by its action `ordinal`.
+    After {
+        /// The state's number.
+        parent: u32,
+        /// Which of its actions.
+        ordinal: u16,
+    },
 }
 
 /// What is kept of every state.
@@ -114,7 +133,7 @@ impl<'m, M: Compact> Search<'m, M> {
     pub fn new(model: &'m M, claims: usize) -> Self {
         let mut search = Self::empty(model, claims);
         for state in model.init_states() {
-            search.meet(&state, 0, 0);
+            search.meet(&state, Found::AtOnce);
         }
         search.layers.push(0);
         search.turn();
@@ -131,6 +150,7 @@ impl<'m, M: Compact> Search<'m, M> {
             expanded: 0,
             generated: 0,
             firsts: vec![None; claims],
+            dominators: Vec::new(),
             before: Duration::ZERO,
         }
     }
@@ -144,6 +164,10 @@ impl<'m, M: Compact> Search<'m, M> {
             while self.expanded < self.layer.len() {
                 self.expand(&mut actions);
                 if self.is_found(budget.until) {
+                    stopped = true;
+                    break;
+                }
+                if self.seen.len() >= budget.states {
                     stopped = true;
                     break;
                 }
@@ -182,22 +206,44 @@ impl<'m, M: Compact> Search<'m, M> {
             if let Some(next) = self.model.next_state(&state, *action) {
                 self.generated += 1;
                 let ordinal = u16::try_from(ordinal).expect("few actions are open in one state");
-                self.meet(&next, parent, ordinal);
+                self.meet(&next, Found::After { parent, ordinal });
             }
         }
     }
 
-    fn meet(&mut self, state: &M::State, parent: u32, ordinal: u16) {
-        let fingerprint = self.model.fingerprint(state);
-        let Some(at) = self.seen.insert(fingerprint, parent, ordinal) else { return };
-        self.model.pack(state, &mut self.next.words);
-        self.next.ends.push(self.next.words.len());
-        let mut found = self.model.found(state);
+    fn meet(&mut self, state: &M::State, by: Found) {
+        let found = if self.is_new(state, by) {
+            self.model.pack(state, &mut self.next.words);
+            self.next.ends.push(self.next.words.len());
+            self.model.found(state)
+        } else {
+            self.model.shown(state)
+        };
+        self.note(found, by);
+    }
+
+    fn is_new(&mut self, state: &M::State, by: Found) -> bool {
+        self.dominators.clear();
+        let fingerprint = self.model.fingerprint(state, &mut self.dominators);
+        if self.seen.has(fingerprint)
+            || self.dominators.iter().any(|fingerprint| self.seen.has(*fingerprint))
+        {
+            return false;
+        }
+        let (parent, ordinal) = match by {
+            Found::AtOnce => (0, 0),
+            Found::After { parent, ordinal } => (parent, ordinal),
+        };
+        self.seen.insert(fingerprint, parent, ordinal);
+        true
+    }
+
+    fn note(&mut self, mut found: u64, by: Found) {
         while found != 0 {
             let claim = found.trailing_zeros() as usize;
             found &= found - 1;
             if let Some(first @ None) = self.firsts.get_mut(claim) {
-                *first = Some(at);
+                *first = Some(by);
             }
         }
     }
@@ -233,9 +279,11 @@ impl<'m, M: Compact> Search<'m, M> {
         }
     }
 
-    /// The actions that lead to state `at`.
-    fn path(&self, at: u32) -> Vec<M::Action> {
-        let ordinals = self.seen.ordinals_to(at);
+    /// The actions that lead to where a claim was found.
+    fn path(&self, found: Found) -> Vec<M::Action> {
+        let Found::After { parent, ordinal } = found else { return Vec::new() };
+        let mut ordinals = self.seen.ordinals_to(parent);
+        ordinals.push(ordinal);
         let mut path = Vec::with_capacity(ordinals.len());
         let first = self.model.init_states().swap_remove(0);
         let mut state = first;
@@ -258,24 +306,23 @@ impl<'m, M: Compact> Search<'m, M> {
 
 impl Progress {
     fn exceeds(&self, budget: &Budget) -> bool {
-        self.elapsed >= budget.time || self.states >= budget.states || self.memory >= budget.memory
+        self.elapsed >= budget.time || self.memory >= budget.memory
     }
 }
 
 impl Seen {
-    /// The number of the state if it is new.
-    fn insert(&mut self, fingerprint: u64, parent: u32, ordinal: u16) -> Option<u32> {
-        let fingerprints = &self.fingerprints;
-        let same = |at: &u32| fingerprints[*at as usize] == fingerprint;
-        if self.table.find(fingerprint, same).is_some() {
-            return None;
-        }
+    fn has(&self, fingerprint: u64) -> bool {
+        let same = |at: &u32| self.fingerprints[*at as usize] == fingerprint;
+        self.table.find(fingerprint, same).is_some()
+    }
+
+    /// Puts in a state that is new.
+    fn insert(&mut self, fingerprint: u64, parent: u32, ordinal: u16) {
         let at = u32::try_from(self.fingerprints.len()).expect("states are counted in 32 bits");
         self.fingerprints.push(fingerprint);
         self.parents.push(parent);
         self.ordinals.push(ordinal);
         self.table.insert_unique(fingerprint, at, |at| self.fingerprints[*at as usize]);
-        Some(at)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -16,7 +16,8 @@ pub(crate) struct Ghost {
     pub(crate) shown: Versions,
     /// Puts a fallback minted.
     pub(crate) stand_ins: u8,
-    /// What the last step showed: bits of [`flag`]. Gone with the next step.
+    /// What the last step showed: bits of [`flag`]. Gone with the next step, and no part of the
+    /// state: which step was the last one tells nothing of what may come.
     pub(crate) flags: u32,
     /// For each put, everything its client had read, and what that had overwritten: the truth that
     /// contexts and clocks are held against.
@@ -101,7 +102,6 @@ impl Ghost {
     pub(crate) fn pack(&self, words: &mut Vec<u32>) {
         let forwarded = u8::try_from(self.forwarded.len()).expect("few deletes are forwarded");
         words.push(u32::from_le_bytes([self.acked, self.refused, self.shown, self.stand_ins]));
-        words.push(self.flags);
         let mut over = [0; MAX_PUTS];
         over[..self.over.len()].copy_from_slice(&self.over);
         words.push(u32::from_le_bytes([over[0], over[1], over[2], over[3]]));
@@ -116,7 +116,6 @@ impl Ghost {
 
     pub(crate) fn unpack(next: &mut impl FnMut() -> u32, puts: usize) -> Self {
         let [acked, refused, shown, stand_ins] = next().to_le_bytes();
-        let flags = next();
         let [a, b, c, d] = next().to_le_bytes();
         let [e, f, g, h] = next().to_le_bytes();
         let over = SmallVec::from_slice(&[a, b, c, d, e, f, g, h][..puts]);
@@ -127,7 +126,7 @@ impl Ghost {
             (u64::from(incarnation), u64::from(seq), put)
         });
         let forwarded = forwarded.collect();
-        Self { acked, refused, shown, stand_ins, flags, over, stamps, forwarded }
+        Self { acked, refused, shown, stand_ins, flags: 0, over, stamps, forwarded }
     }
 }
 

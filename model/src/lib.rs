@@ -14,6 +14,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ample;
 mod bench;
 mod check;
 pub mod cli;
@@ -23,6 +24,7 @@ mod ghost;
 mod host;
 mod monitor;
 pub mod mutants;
+mod names;
 mod properties;
 mod quiet;
 mod rest;

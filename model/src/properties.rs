@@ -34,6 +34,9 @@ pub struct Claim {
     pub source: &'static str,
     /// Whether the configuration is one for which it is promised (always) or expected (sometimes).
     pub promised: fn(&Spec) -> bool,
+    /// What a step shows that breaks it (always) or shows it (sometimes), if a step does: a bit of
+    /// [`flag`].
+    flag: u32,
     /// Whether the state has it.
     check: fn(&View<'_>) -> bool,
 }
@@ -50,6 +53,7 @@ pub(crate) struct View<'a> {
 pub static CLAIMS: [Claim; 25] = [
     Claim {
         name: "acknowledged-kept",
+        flag: 0,
         kind: Kind::Always,
         source: "paper 4.4 and 6.1: no acknowledged put is lost or forgotten; protocol.md 8",
         promised: |spec| usize::from(spec.copies_lost()) < spec.w,
@@ -57,6 +61,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "held-by-w-at-acknowledgement",
+        flag: flag::FEW_HOLDERS,
         kind: Kind::Always,
         source: "paper 4.5: W nodes take part in a successful put; slots and hosts, protocol.md 3",
         promised: |_| true,
@@ -64,6 +69,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "w-copies",
+        flag: 0,
         kind: Kind::Always,
         source: "protocol.md 5: W hosts, less one for each lost disk, hold or cover the put",
         promised: |spec| usize::from(spec.copies_lost()) < spec.w,
@@ -71,6 +77,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "regular-gets",
+        flag: flag::STALE,
         kind: Kind::Always,
         source: "Lamport 1986 (regular); paper 4.5: R + W > N gives a quorum-like system",
         promised: is_strict,
@@ -78,6 +85,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "read-your-writes",
+        flag: flag::NOT_OWN,
         kind: Kind::Always,
         source: "Terry et al. 1994, session guarantees; follows from regular gets",
         promised: is_strict,
@@ -85,6 +93,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "monotonic-reads",
+        flag: flag::BACKWARDS,
         kind: Kind::Always,
         source: "Terry et al. 1994, session guarantees; with write-back before the reply",
         promised: is_atomic,
@@ -92,6 +101,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "no-inversion",
+        flag: flag::INVERTED,
         kind: Kind::Always,
         source: "Attiya, Bar-Noy, Dolev 1995: write-back makes regular reads atomic",
         promised: is_atomic,
@@ -99,6 +109,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "no-false-siblings",
+        flag: flag::FALSE_SIBLING,
         kind: Kind::Always,
         source: "paper 4.4: an ancestor can be forgotten; a get answers causally unrelated versions",
         promised: is_dotted,
@@ -106,6 +117,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "no-dominated-sibling",
+        flag: 0,
         kind: Kind::Always,
         source: "paper 4.4, syntactic reconciliation, in every record; arXiv 1011.5808",
         promised: is_dotted,
@@ -113,6 +125,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "dots-unique",
+        flag: flag::DOT_TWICE,
         kind: Kind::Always,
         source: "arXiv 1011.5808: one dot is one event",
         promised: |_| true,
@@ -120,6 +133,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "dots-closed",
+        flag: flag::DOT_OPEN,
         kind: Kind::Always,
         source: "protocol.md 1: who mints a.n holds or covers a.1 to a.(n-1) in that record",
         promised: |_| true,
@@ -127,6 +141,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "contexts-closed",
+        flag: flag::OPEN_CONTEXT,
         kind: Kind::Always,
         source: "paper 4.4: a context names what its get returned; protocol.md 1",
         promised: is_dotted,
@@ -134,6 +149,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "hint-kept-until-held",
+        flag: flag::HINT_LOST,
         kind: Kind::Always,
         source: "paper 4.6: a hint goes when the transfer has succeeded; decision 7",
         promised: |_| true,
@@ -141,6 +157,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "only-what-was-written",
+        flag: flag::UNWRITTEN,
         kind: Kind::Always,
         source: "Lamport 1986 (safe); a refused put is never seen (decision 8)",
         promised: |_| true,
@@ -148,6 +165,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "one-answer",
+        flag: flag::ANSWERED_TWICE,
         kind: Kind::Always,
         source: "io.rs: each request is answered once at most",
         promised: |_| true,
@@ -155,6 +173,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "bounded-versions",
+        flag: 0,
         kind: Kind::Always,
         source: "paper 4.4 on clock growth; actors are births, protocol.md 2",
         promised: |_| true,
@@ -162,6 +181,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "assertions-hold",
+        flag: flag::PANIC,
         kind: Kind::Always,
         source: "the core's own assertions",
         promised: |_| true,
@@ -169,6 +189,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "no-resurrection",
+        flag: 0,
         kind: Kind::Always,
         source: "decision 10: a delete is a version; at rest nothing it overwrote is shown",
         promised: settles,
@@ -176,6 +197,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "converges",
+        flag: 0,
         kind: Kind::Always,
         source: "paper 4.6 and 4.7, eventual consistency: healed, drained, read once at every home",
         promised: settles,
@@ -183,6 +205,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "converged-by-hints-alone",
+        flag: 0,
         kind: Kind::Always,
         source: "paper 4.7: hints alone do not make replicas equal; anti-entropy does",
         promised: |_| false,
@@ -190,6 +213,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "a-put-is-acknowledged",
+        flag: flag::ACKED,
         kind: Kind::Sometimes,
         source: "not vacuous",
         promised: |spec| spec.script.puts() > 0,
@@ -197,6 +221,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "a-get-shows-siblings",
+        flag: flag::SIBLINGS,
         kind: Kind::Sometimes,
         source: "paper 4.4: concurrent puts are both returned",
         promised: |_| false,
@@ -204,6 +229,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "a-hint-is-stored",
+        flag: flag::HINTED,
         kind: Kind::Sometimes,
         source: "paper 4.6",
         promised: expects_hints,
@@ -211,6 +237,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "a-hint-is-delivered",
+        flag: flag::DELIVERED,
         kind: Kind::Sometimes,
         source: "paper 4.6",
         promised: |spec| expects_hints(spec) && spec.faults.crashes <= spec.faults.restarts,
@@ -218,6 +245,7 @@ pub static CLAIMS: [Claim; 25] = [
     },
     Claim {
         name: "a-home-is-repaired",
+        flag: flag::REPAIRED,
         kind: Kind::Sometimes,
         source: "paper 5, read repair",
         promised: |_| false,
@@ -246,6 +274,16 @@ pub(crate) fn found(bench: &Bench, tables: &mut Tables, world: &World) -> u64 {
         found |= u64::from(has == (claim.kind == Kind::Sometimes)) << index;
     }
     found
+}
+
+/// The same bits, of claims that a step decides and not the state it leads to.
+pub(crate) fn shown(bench: &Bench, world: &World) -> u64 {
+    let flags = world.ghost.flags;
+    if flags == 0 {
+        return 0;
+    }
+    let shows = |(index, claim): (usize, &&Claim)| u64::from(claim.flag & flags != 0) << index;
+    bench.claims.iter().enumerate().map(shows).fold(0, |all, one| all | one)
 }
 
 /// stateright's view of the claims.

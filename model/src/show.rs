@@ -9,8 +9,8 @@ use crate::engine::Compact;
 use crate::host::HostInput;
 use crate::properties;
 use crate::script::Op;
-use crate::tables::Tables;
-use crate::world::{Action, World};
+use crate::tables::{Tables, scramble};
+use crate::world::{Action, Spent, World};
 
 impl Compact for Bench {
     fn pack(&self, state: &World, words: &mut Vec<u32>) {
@@ -22,8 +22,17 @@ impl Compact for Bench {
         World::unpack(words, self.spec.nodes, script.clients().len(), script.puts())
     }
 
-    fn fingerprint(&self, state: &World) -> u64 {
-        self.hash_of(&self.lock(), state)
+    fn fingerprint(&self, state: &World, dominators: &mut Vec<u64>) -> u64 {
+        let rest = self.hash_of(&self.lock(), state);
+        let whole = |spent: Spent| scramble(rest ^ scramble(spent.word()));
+        if self.spec.reductions.dominated && state.spent != Spent::default() {
+            dominators.extend(state.spent.lesser().map(whole));
+        }
+        whole(state.spent)
+    }
+
+    fn shown(&self, state: &World) -> u64 {
+        properties::shown(self, state)
     }
 
     fn found(&self, state: &World) -> u64 {

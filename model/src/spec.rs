@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dynamo_protocol::{
-    Config, ConfigError, Identity, Key, Member, NodeId, Quorum, ReadMode, Versioning,
+    Config, ConfigError, Identity, Key, Member, NodeId, OpId, Quorum, ReadMode, Versioning,
 };
 use thiserror::Error;
 
@@ -61,8 +61,18 @@ pub struct Reductions {
     /// A fetch that no reply waits for any more is answered at once: it serves read repair alone.
     pub late: bool,
     /// A host that has something under way to a peer learns at once that it is out of reach, and
-    /// pings at once when it is back.
+    /// pings at once when it is back. Only with `prompt`: the pings are answered within the step.
     pub notice: bool,
+    /// Operations are named by their place among those that are open, not by their history.
+    pub names: bool,
+    /// A fault that nothing would notice yet is put off until something does.
+    pub lazy: bool,
+    /// Once no client asks any more and no fault ends anything, what commutes has one order.
+    pub ample: bool,
+    /// A client does not ask a node that would pass its request on, for good, to another.
+    pub direct: bool,
+    /// A state that another one is like, but for having more of its fault budget left, is that one.
+    pub dominated: bool,
 }
 
 /// One bounded configuration.
@@ -129,6 +139,11 @@ impl Reductions {
         monitor: true,
         late: true,
         notice: true,
+        names: true,
+        lazy: true,
+        ample: true,
+        direct: true,
+        dominated: true,
     };
     /// Nothing left out.
     pub const NONE: Self = Self {
@@ -139,7 +154,63 @@ impl Reductions {
         monitor: false,
         late: false,
         notice: false,
+        names: false,
+        lazy: false,
+        ample: false,
+        direct: false,
+        dominated: false,
     };
+
+    /// Their names.
+    pub const NAMES: [&str; 12] = [
+        "prompt",
+        "inert",
+        "warm",
+        "alike",
+        "monitor",
+        "late",
+        "notice",
+        "names",
+        "lazy",
+        "ample",
+        "direct",
+        "dominated",
+    ];
+
+    /// Everything but the one named.
+    #[must_use]
+    pub fn without(name: &str) -> Self {
+        let mut reductions = Self::ALL;
+        reductions.set(name, false);
+        reductions
+    }
+
+    /// Nothing but the one named.
+    #[must_use]
+    pub fn only(name: &str) -> Self {
+        let mut reductions = Self::NONE;
+        reductions.set(name, true);
+        reductions
+    }
+
+    fn set(&mut self, name: &str, on: bool) {
+        let switch = match name {
+            "prompt" => &mut self.prompt,
+            "inert" => &mut self.inert,
+            "warm" => &mut self.warm,
+            "alike" => &mut self.alike,
+            "monitor" => &mut self.monitor,
+            "late" => &mut self.late,
+            "notice" => &mut self.notice,
+            "names" => &mut self.names,
+            "lazy" => &mut self.lazy,
+            "ample" => &mut self.ample,
+            "direct" => &mut self.direct,
+            "dominated" => &mut self.dominated,
+            _ => return,
+        };
+        *switch = on;
+    }
 }
 
 impl Spec {
@@ -197,6 +268,11 @@ impl Setup {
     /// The identity of node `me`'s directory after `wipes` renewals.
     pub(crate) fn identity(me: u8, wipes: u8) -> Identity {
         Identity(u64::from(me + 1) | u64::from(wipes) << 8)
+    }
+
+    /// The node whose operation it is.
+    pub(crate) fn owner(op: OpId) -> u8 {
+        u8::try_from((op.incarnation >> 8) - 1).expect("there are few nodes")
     }
 
     /// A nonce that no other start of any node has.

@@ -5,7 +5,7 @@
 //! computed once per pair, however many worlds the pair occurs in. The core runs for each pair that
 //! is new; all else is looking up.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,6 +93,12 @@ pub(crate) struct Facts {
     /// Timers that are set, and the input each becomes.
     pub(crate) timers: Vec<(Timer, u32)>,
     pub(crate) has_home_record: bool,
+    /// The names of its open operations, oldest first.
+    pub(crate) operations: SmallVec<[OpId; 4]>,
+    /// Operations of others that wait for one of its own.
+    pub(crate) awaited_by: SmallVec<[OpId; 2]>,
+    /// Its own names are those that [`Host::renamed`] gives.
+    pub(crate) renamed: bool,
 }
 
 /// One record on the host's disk.
@@ -119,17 +125,75 @@ pub(crate) struct Tables {
     pub(crate) stamps: Interner<Stamp>,
     facts: Vec<Arc<Facts>>,
     wires: Vec<Option<Wire>>,
-    effects: FxHashMap<(u32, u32), Arc<Effect>>,
+    /// By host: what it does on each input it was given. Few inputs a host, asked for one after
+    /// the other: they are looked through in order.
+    effects: Vec<Vec<(u32, Arc<Effect>)>>,
     under: FxHashMap<(u32, u32), bool>,
+    pub(crate) renamed_messages: FxHashMap<(u32, OpId), u32>,
+    pub(crate) renamed_hosts: FxHashMap<(u32, SmallVec<[OpId; 2]>), u32>,
+    /// Whether a host that crashes and starts is as before.
+    pub(crate) steady: FxHashMap<u32, bool>,
     /// The first assertion of the core that failed.
     pub(crate) panic: Option<String>,
 }
 
-/// A hasher whose result depends on the value alone: not on the process, not on the run.
+/// A hash that depends on the value alone: not on the process, not on the run.
 pub(crate) fn stable_hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Folded(0x243f_6a88_85a3_08d3);
     value.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Words folded in by a full multiplication, both halves kept (wyhash: Wang 2019). States are hashed
+/// word by word, most words are short, and nobody picks them to collide.
+struct Folded(u64);
+
+impl Folded {
+    fn fold(&mut self, word: u64) {
+        let product =
+            u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
+        let [low, high] = [product as u64, (product >> 64) as u64];
+        self.0 = (low ^ high).wrapping_add(0x1319_8a2e_0370_7344).rotate_left(17);
+    }
+}
+
+impl Hasher for Folded {
+    fn finish(&self) -> u64 {
+        scramble(self.0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.fold(u64::from_le_bytes(word));
+        }
+        self.fold(bytes.len() as u64);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.fold(u64::from(number));
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.fold(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.fold(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.fold(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.fold(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.fold(number as u64);
+    }
 }
 
 /// The finalizer of splitmix64 (Steele, Lea, Flood 2014): spreads a weak hash over all bits.
@@ -147,17 +211,25 @@ impl<T: Hash + Eq> Interner<T> {
     /// The number of `value`; whether it is new.
     pub(crate) fn intern(&mut self, value: T) -> (u32, bool) {
         let hash = stable_hash(&value);
-        let found = self.index.find(hash, |&at| {
-            self.hashes[at as usize] == hash && self.values[at as usize] == value
-        });
-        if let Some(&at) = found {
-            return (at, false);
+        match self.find(hash, &value) {
+            Some(at) => (at, false),
+            None => (self.add(hash, value), true),
         }
+    }
+
+    fn find(&self, hash: u64, value: &T) -> Option<u32> {
+        let same = |at: &u32| {
+            self.hashes[*at as usize] == hash && self.values[*at as usize] == *value
+        };
+        self.index.find(hash, same).copied()
+    }
+
+    fn add(&mut self, hash: u64, value: T) -> u32 {
         let at = u32::try_from(self.values.len()).expect("memory ends before numbers do");
         self.values.push(value);
         self.hashes.push(hash);
         self.index.insert_unique(hash, at, |&at| self.hashes[at as usize]);
-        (at, true)
+        at
     }
 
     pub(crate) fn get(&self, number: u32) -> &T {
@@ -184,19 +256,24 @@ impl Tables {
             stamps,
             facts: Vec::new(),
             wires: Vec::new(),
-            effects: FxHashMap::default(),
+            effects: Vec::new(),
             under: FxHashMap::default(),
+            renamed_messages: FxHashMap::default(),
+            renamed_hosts: FxHashMap::default(),
+            steady: FxHashMap::default(),
             panic: None,
         }
     }
 
     pub(crate) fn host(&mut self, setup: &Setup, host: Host) -> u32 {
-        let (number, new) = self.hosts.intern(host);
-        if new {
-            let facts = self.look_at(setup, number);
-            self.facts.push(Arc::new(facts));
+        let hash = stable_hash(&host);
+        if let Some(number) = self.hosts.find(hash, &host) {
+            return number;
         }
-        number
+        let facts = self.look_at(setup, &host);
+        self.facts.push(Arc::new(facts));
+        self.effects.push(Vec::new());
+        self.hosts.add(hash, host)
     }
 
     pub(crate) fn input(&mut self, setup: &Setup, input: HostInput) -> u32 {
@@ -215,7 +292,7 @@ impl Tables {
         self.contexts.intern(context).0
     }
 
-    pub(crate) fn facts(&self, host: u32) -> &Facts {
+    pub(crate) fn facts(&self, host: u32) -> &Arc<Facts> {
         &self.facts[host as usize]
     }
 
@@ -226,12 +303,17 @@ impl Tables {
 
     /// What `host` does on `input`.
     pub(crate) fn effect(&mut self, setup: &Setup, host: u32, input: u32) -> Arc<Effect> {
-        if let Some(effect) = self.effects.get(&(host, input)) {
+        if let Some(effect) = self.known(host, input) {
             return effect.clone();
         }
         let stepped = self.hosts.get(host).step(setup, self.inputs.get(input));
-        let before = self.hosts.get(host).store.clone();
-        let mints = self.mints(setup, &before, &stepped);
+        let is_mint = |output: &Output| matches!(output, Output::Event(Event::Minted { .. }));
+        let mints = if stepped.outputs.iter().any(is_mint) {
+            let before = self.hosts.get(host).store.clone();
+            self.mints(setup, &before, &stepped)
+        } else {
+            SmallVec::new()
+        };
         let mut effect = Effect {
             host: self.host(setup, stepped.host),
             sends: SmallVec::new(),
@@ -253,14 +335,24 @@ impl Tables {
         }
         self.panic = self.panic.take().or(stepped.panic);
         let effect = Arc::new(effect);
-        self.effects.insert((host, input), effect.clone());
+        self.effects[host as usize].push((input, effect.clone()));
         effect
+    }
+
+    fn known(&self, host: u32, input: u32) -> Option<&Arc<Effect>> {
+        let known = self.effects[host as usize].iter().find(|(known, _)| *known == input);
+        known.map(|(_, effect)| effect)
     }
 
     /// Whether `host` after `input` is as before and nobody hears of it.
     pub(crate) fn changes_nothing(&mut self, setup: &Setup, host: u32, input: u32) -> bool {
-        let effect = self.effect(setup, host, input);
-        effect.host == host && effect.sends.is_empty() && effect.replies.is_empty()
+        let nothing = |effect: &Effect| {
+            effect.host == host && effect.sends.is_empty() && effect.replies.is_empty()
+        };
+        match self.known(host, input) {
+            Some(effect) => nothing(effect),
+            None => nothing(&*self.effect(setup, host, input)),
+        }
     }
 
     /// Whether a client that holds `context` claims to have read the version under `stamp`.
@@ -304,8 +396,7 @@ impl Tables {
         mints
     }
 
-    fn look_at(&mut self, setup: &Setup, number: u32) -> Facts {
-        let host = self.hosts.get(number).clone();
+    fn look_at(&mut self, setup: &Setup, host: &Host) -> Facts {
         let timers = host
             .timers
             .iter()
@@ -319,6 +410,9 @@ impl Tables {
             unsynced: host.durable.is_some() || !host.held.is_empty(),
             records: records.collect(),
             timers,
+            operations: host.operations(),
+            awaited_by: host.node.iter().flat_map(|node| node.awaited_by()).collect(),
+            renamed: host.is_renamed(),
             has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
         }
     }

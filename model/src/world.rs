@@ -9,7 +9,7 @@ use crate::spec::MAX_NODES;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub(crate) hosts: SmallVec<[u32; MAX_NODES]>,
-    /// A set, sorted: two equal messages under way are one.
+    /// A set, in the order of the messages' hashes: two equal messages under way are one.
     pub(crate) flight: SmallVec<[u32; 12]>,
     pub(crate) clients: SmallVec<[Client; 2]>,
     /// The nodes on the other side of the cut; 0 when the network is whole.
@@ -39,7 +39,8 @@ pub(crate) struct Client {
     pub(crate) floor: u8,
 }
 
-/// How much of each budget is used up.
+/// How much of each budget is used up. Less is more: with less of it spent, all that could happen
+/// still can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Spent {
     pub(crate) crashes: u8,
@@ -100,21 +101,56 @@ pub enum Action {
     Heal,
 }
 
+impl Spent {
+    /// A hash of it that [`Bench::hash_of`](crate::bench::Bench::hash_of) is combined with.
+    pub(crate) fn word(self) -> u64 {
+        u64::from_le_bytes([
+            self.crashes,
+            self.restarts,
+            self.partitions,
+            self.wipes,
+            self.forgotten,
+            self.losses,
+            self.power_cuts,
+            self.hedges,
+        ])
+    }
+
+    /// All that are less, in no component more. Losses are left alone: only where a message was
+    /// lost may patience run out.
+    pub(crate) fn lesser(self) -> impl Iterator<Item = Self> {
+        let most = [
+            self.crashes,
+            self.restarts,
+            self.partitions,
+            self.wipes,
+            self.forgotten,
+            self.power_cuts,
+            self.hedges,
+        ];
+        let count = most.iter().map(|most| usize::from(*most) + 1).product::<usize>();
+        (0..count - 1).map(move |mut number| {
+            let mut digit = |most: u8| {
+                let base = usize::from(most) + 1;
+                let digit = number % base;
+                number /= base;
+                u8::try_from(digit).expect("less than a byte")
+            };
+            let [crashes, restarts, partitions, wipes, forgotten, power_cuts, hedges] =
+                most.map(&mut digit);
+            let losses = self.losses;
+            Self { crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges }
+        })
+    }
+}
+
 impl World {
     pub(crate) fn connected(&self, a: u8, b: u8) -> bool {
         (self.cut >> a & 1) == (self.cut >> b & 1)
     }
 
-    pub(crate) fn send(&mut self, message: u32) {
-        if let Err(at) = self.flight.binary_search(&message) {
-            self.flight.insert(at, message);
-        }
-    }
-
     pub(crate) fn take(&mut self, message: u32) {
-        if let Ok(at) = self.flight.binary_search(&message) {
-            self.flight.remove(at);
-        }
+        self.flight.retain(|other| *other != message);
     }
 
     pub(crate) fn touch(&mut self, node: u8) {

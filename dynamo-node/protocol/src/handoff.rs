@@ -44,6 +44,16 @@ pub(crate) struct Delivery {
     sent: Summary,
 }
 
+impl Handoff {
+    /// Gives the open deliveries the sequence numbers that `place` says; closed ones are gone.
+    pub(crate) fn rename(&mut self, place: impl Fn(u64) -> Option<u64>) {
+        for deliveries in self.0.values_mut() {
+            let open = std::mem::take(&mut deliveries.open);
+            deliveries.open = open.into_iter().filter_map(&place).collect();
+        }
+    }
+}
+
 impl Node {
     /// After a start: hints in the store are for targets that may be up already.
     pub(crate) fn resume_handoff<S: Store>(&mut self, step: &mut Step<'_, S>) {

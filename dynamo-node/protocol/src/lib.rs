@@ -30,6 +30,7 @@ mod id;
 mod io;
 mod message;
 pub mod mutant;
+mod names;
 mod node;
 mod replica;
 mod ring;

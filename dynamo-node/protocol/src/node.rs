@@ -179,6 +179,19 @@ impl Node {
         step.output(Output::CancelTimer(Timer::Deadline(op)));
     }
 
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// As if it were of this incarnation and had opened so many operations.
+    pub(crate) fn set_names(&mut self, incarnation: u64, next_seq: u64) {
+        (self.incarnation, self.next_seq) = (incarnation, next_seq);
+    }
+
     pub(crate) fn is_mine(&self, op: OpId) -> bool {
         op.incarnation == self.incarnation
     }

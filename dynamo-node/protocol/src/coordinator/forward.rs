@@ -17,6 +17,14 @@ pub(crate) struct Forward {
 }
 
 impl Forward {
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn origin_mut(&mut self) -> &mut Origin {
+        &mut self.origin
+    }
+
     pub(super) fn home(&self) -> NodeId {
         self.home
     }

@@ -37,6 +37,14 @@ struct WriteBack {
 }
 
 impl Get {
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    pub(super) fn origin_mut(&mut self) -> Option<&mut Origin> {
+        self.origin.as_mut()
+    }
+
     /// Hosts that were asked, have not answered, and are still needed for the reply.
     pub(super) fn silent(&self) -> Vec<NodeId> {
         let mut silent: Vec<_> = self.tally.silent().collect();
@@ -305,6 +313,9 @@ impl Node {
         }
         if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
             get.repairs = Some(repairs);
+            // Nobody asks for what was read any more: values may be long, repairs may take long.
+            get.answers.clear();
+            get.merged = Siblings::empty(self.config.versioning);
         }
     }
 

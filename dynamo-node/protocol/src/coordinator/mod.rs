@@ -266,6 +266,25 @@ impl Node {
 }
 
 impl Operation {
+    /// Who waits for it, if anybody still does.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Put(put) => put.origin(),
+            Self::Get(get) => get.origin(),
+            Self::Forward(forward) => Some(forward.origin()),
+            Self::Delivery(_) => None,
+        }
+    }
+
+    pub(crate) fn origin_mut(&mut self) -> Option<&mut Origin> {
+        match self {
+            Self::Put(put) => put.origin_mut(),
+            Self::Get(get) => get.origin_mut(),
+            Self::Forward(forward) => Some(forward.origin_mut()),
+            Self::Delivery(_) => None,
+        }
+    }
+
     /// Hosts that were asked, have not answered, and are still needed.
     fn silent(&self) -> Vec<NodeId> {
         match self {

@@ -22,6 +22,14 @@ pub(crate) struct Put {
 }
 
 impl Put {
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    pub(super) fn origin_mut(&mut self) -> Option<&mut Origin> {
+        self.origin.as_mut()
+    }
+
     pub(super) fn silent(&self) -> Vec<NodeId> {
         self.tally.silent().collect()
     }

@@ -1,0 +1,87 @@
+//! Operations under other names, for hosts that compare states.
+//!
+//! Nothing a node does depends on what an operation is called: only on which names are equal and,
+//! among its own, which is the older. A search that gives the same names to the same states meets
+//! them once ("scalarsets": Ip and Dill, Better verification through symmetry, 1996).
+
+use crate::coordinator::Origin;
+use crate::id::OpId;
+use crate::message::Message;
+use crate::node::Node;
+
+impl Message {
+    /// The operation it belongs to, if it belongs to one.
+    #[must_use]
+    pub fn op(&self) -> Option<OpId> {
+        match self {
+            Self::Forward { op, .. }
+            | Self::Forwarded { op, .. }
+            | Self::Store { op, .. }
+            | Self::Stored { op, .. }
+            | Self::Fetch { op, .. }
+            | Self::Fetched { op, .. } => Some(*op),
+            Self::Ping | Self::Pong => None,
+        }
+    }
+
+    /// The same message about the operation `name`.
+    #[must_use]
+    pub fn renamed(&self, name: OpId) -> Self {
+        let mut message = self.clone();
+        match &mut message {
+            Self::Forward { op, .. }
+            | Self::Forwarded { op, .. }
+            | Self::Store { op, .. }
+            | Self::Stored { op, .. }
+            | Self::Fetch { op, .. }
+            | Self::Fetched { op, .. } => *op = name,
+            Self::Ping | Self::Pong => {}
+        }
+        message
+    }
+}
+
+impl Node {
+    /// The names of its open operations, oldest first.
+    pub fn operations(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.operations.keys().map(|seq| self.op(*seq))
+    }
+
+    /// The operations of other nodes that wait for one of its own.
+    pub fn awaited_by(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.operations.values().filter_map(|operation| match operation.origin() {
+            Some(Origin::Peer(_, op)) => Some(op),
+            Some(Origin::Client(_)) | None => None,
+        })
+    }
+
+    /// Whether its operations have the names that [`Node::renamed`] gives them.
+    #[must_use]
+    pub fn is_renamed(&self, incarnation: u64) -> bool {
+        let open = self.operations.len() as u64;
+        self.incarnation() == incarnation
+            && self.next_seq() == open
+            && self.operations.last_key_value().is_none_or(|(seq, _)| seq + 1 == open)
+    }
+
+    /// The same node, as if `incarnation` were its own, its open operations numbered from 0 in
+    /// the order of their age, and those of others called what `others` says.
+    ///
+    /// It is the same node only if no message under way names an operation that it has closed.
+    #[must_use]
+    pub fn renamed(&self, incarnation: u64, others: impl Fn(OpId) -> OpId) -> Self {
+        let mut node = self.clone();
+        let operations = std::mem::take(&mut node.operations);
+        let seqs: Vec<_> = operations.keys().copied().collect();
+        let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
+        node.handoff.rename(place);
+        node.set_names(incarnation, seqs.len() as u64);
+        node.operations = (0..).zip(operations.into_values()).collect();
+        for operation in node.operations.values_mut() {
+            if let Some(Origin::Peer(_, op)) = operation.origin_mut() {
+                *op = others(*op);
+            }
+        }
+        node
+    }
+}

@@ -1,0 +1,191 @@
+//! Which steps need not be taken in this state, because another order of the same steps is.
+//!
+//! Each rule is a partial-order argument: a step that commutes with everything that can still happen
+//! before it may be put off, or taken at once and alone (ample sets: Peled 1994; Clarke, Grumberg and
+//! Peled, Model Checking, 1999, chapter 10). docs/model.md has the arguments, `tests/reductions.rs` the
+//! comparisons.
+
+use dynamo_protocol::{Input, Timer};
+
+use crate::bench::Step;
+use crate::host::HostInput;
+use crate::spec::{Durability, Setup};
+use crate::tables::Sort;
+use crate::world::{Action, Spent};
+
+impl Step<'_> {
+    /// No client has anything left to ask: each waits for its last step or is done.
+    pub(crate) fn is_last_round(&self) -> bool {
+        let clients = self.world.clients.iter().zip(self.spec.script.clients());
+        clients.into_iter().all(|(client, steps)| {
+            usize::from(client.step) + usize::from(client.waits_at > 0) >= steps.len()
+        })
+    }
+
+    /// All clients are done.
+    fn is_over(&self) -> bool {
+        let clients = self.world.clients.iter().zip(self.spec.script.clients());
+        clients.into_iter().all(|(client, steps)| usize::from(client.step) >= steps.len())
+    }
+
+    /// No fault is left that ends anything: processes may start and the network may heal.
+    pub(crate) fn is_safe_from_now_on(&self) -> bool {
+        let (spent, budget) = (self.world.spent, self.spec.faults);
+        let Spent { crashes, restarts: _, partitions, wipes, forgotten, losses, power_cuts, hedges } =
+            spent;
+        [crashes, partitions, wipes, forgotten, losses, power_cuts, hedges]
+            == [
+                budget.crashes,
+                budget.partitions,
+                budget.wipes,
+                budget.forgotten,
+                budget.losses,
+                budget.power_cuts,
+                budget.hedges,
+            ]
+    }
+
+    /// Leaves one action of `actions` if the others may be taken after it as well.
+    ///
+    /// Once no client asks any more and no fault ends anything, a store commutes with everything but
+    /// a fetch of the same node: merges commute, what was acknowledged is asked by nobody, and no
+    /// fetch is sent any more (an amnesiac's answer would send one, a forwarded get as well). And
+    /// when all clients are done nobody sees the order of anything.
+    pub(crate) fn choose(&self, actions: &mut Vec<Action>) {
+        let may = self.spec.reductions.ample
+            && self.spec.reductions.prompt
+            && self.spec.durability == Durability::Step
+            && self.spec.copies_lost() == 0
+            && actions.len() > 1
+            && self.is_last_round()
+            && self.is_safe_from_now_on();
+        if !may {
+            return;
+        }
+        if self.is_over() {
+            actions.truncate(1);
+            return;
+        }
+        let Some(asked) = self.asked() else { return };
+        let alone = actions.iter().copied().find(|action| self.is_silent(*action, asked));
+        if let Some(alone) = alone {
+            actions.clear();
+            actions.push(alone);
+        }
+    }
+
+    /// The nodes that a fetch is under way to; none if a request is: it may yet send fetches.
+    fn asked(&self) -> Option<u8> {
+        let mut asked = 0;
+        for message in &self.world.flight {
+            let wire = self.tables.wire(*message);
+            match wire.sort {
+                Sort::Fetch => asked |= 1 << wire.to,
+                Sort::Forward => return None,
+                Sort::Store | Sort::Ping | Sort::Answer => {}
+            }
+        }
+        Some(asked)
+    }
+
+    /// Whether no node that is `asked` gets or gives away a version by this.
+    fn is_silent(&self, action: Action, asked: u8) -> bool {
+        match action {
+            Action::Deliver(message) => {
+                let wire = self.tables.wire(message);
+                wire.sort == Sort::Store && asked >> wire.to & 1 == 0
+            }
+            Action::Fire { node, input, .. } => match self.tables.inputs.get(input) {
+                HostInput::Handle(Input::Timer(Timer::Handoff(target))) => {
+                    let target = self.setup.index(*target);
+                    asked >> node & 1 == 0 && asked >> target & 1 == 0
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether faults of this state may be put off until they are noticed. A request that a fallback
+    /// forwards arrives within its step: what would hold it up has to be there before.
+    fn may_put_off(&self) -> bool {
+        let stand_in = |waits_at: u8| usize::from(waits_at) > self.setup.homes();
+        self.spec.reductions.lazy
+            && self.spec.reductions.names
+            && self.spec.durability == Durability::Step
+            && self.spec.copies_lost() == 0
+            && self.spec.faults.power_cuts == 0
+            && (self.spec.nodes == self.spec.n
+                || self.is_last_round()
+                    && !self.world.clients.iter().any(|client| stand_in(client.waits_at)))
+    }
+
+    /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
+    /// is. It may crash, all the same, once something is.
+    pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
+        self.may_put_off()
+            && self.world.flight.iter().all(|message| self.tables.wire(*message).to != node)
+            && self.comes_back_as_it_is(node)
+    }
+
+    /// Whether a cut can wait until something is under way across it.
+    pub(crate) fn is_cut_unnoticed(&self, side: u8) -> bool {
+        let crosses = |message: &u32| {
+            let wire = self.tables.wire(*message);
+            (side >> wire.from & 1) != (side >> wire.to & 1)
+        };
+        self.may_put_off() && !self.world.flight.iter().any(crosses)
+    }
+
+    fn comes_back_as_it_is(&mut self, node: u8) -> bool {
+        let host = self.host(node);
+        if let Some(known) = self.tables.steady.get(&host) {
+            return *known;
+        }
+        let crash = self.tables.input(self.setup, HostInput::Crash);
+        let start = self.tables.input(self.setup, HostInput::Start);
+        let down = self.tables.effect(self.setup, host, crash).host;
+        let mut back = self.tables.effect(self.setup, down, start).host;
+        for pong in self.pongs_to(node) {
+            back = self.tables.effect(self.setup, back, pong).host;
+        }
+        let back = self.tables.hosts.get(back).renamed(|op| op);
+        let steady = back == *self.tables.hosts.get(host);
+        self.tables.steady.insert(host, steady);
+        steady
+    }
+
+    /// Whether `node` would hand the next request of `client` to another node, for good and at once,
+    /// where the client may ask as well.
+    pub(crate) fn would_pass_on(&mut self, client: u8, node: u8) -> bool {
+        let may = self.spec.reductions.direct
+            && self.spec.reductions.prompt
+            && usize::from(node) >= self.setup.homes()
+            && self.is_safe_from_now_on();
+        if !may {
+            return false;
+        }
+        let input = self.request(client);
+        let input = self.tables.input(self.setup, HostInput::Handle(input));
+        let effect = self.tables.effect(self.setup, self.host(node), input);
+        effect.sends.len() == 1 && {
+            let wire = self.tables.wire(effect.sends[0]);
+            wire.sort == Sort::Forward && self.is_deliverable(effect.sends[0])
+        }
+    }
+
+    /// What every peer would say to `node` if it were asked who it is.
+    pub(crate) fn pongs_to(&mut self, node: u8) -> Vec<u32> {
+        let peers = (0..self.nodes()).filter(|peer| *peer != node);
+        let pong = |peer: u8| {
+            let pong = dynamo_protocol::Envelope {
+                from: self.setup.ids[usize::from(peer)],
+                identity: Setup::identity(peer, 0),
+                to: self.setup.ids[usize::from(node)],
+                message: dynamo_protocol::Message::Pong,
+            };
+            self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)))
+        };
+        peers.map(pong).collect()
+    }
+}
