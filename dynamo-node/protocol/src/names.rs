@@ -4,7 +4,7 @@
 //! among its own, which is the older. A search that gives the same names to the same states meets
 //! them once ("scalarsets": Ip and Dill, Better verification through symmetry, 1996).
 
-use crate::coordinator::Origin;
+use crate::coordinator::{Forwarded, Origin};
 use crate::id::OpId;
 use crate::message::Message;
 use crate::node::Node;
@@ -62,12 +62,14 @@ impl Node {
         self.incarnation() == incarnation
             && self.next_seq() == open
             && self.operations.last_key_value().is_none_or(|(seq, _)| seq + 1 == open)
+            && self.forwarded == Forwarded::default()
     }
 
     /// The same node, as if `incarnation` were its own, its open operations numbered from 0 in
     /// the order of their age, and those of others called what `others` says.
     ///
-    /// It is the same node only if no message under way names an operation that it has closed.
+    /// It is the same node only if no message under way names an operation that it has closed, and
+    /// none is a copy of one that has arrived: which puts were forwarded to it, it forgets.
     #[must_use]
     pub fn renamed(&self, incarnation: u64, others: impl Fn(OpId) -> OpId) -> Self {
         let mut node = self.clone();
@@ -75,6 +77,7 @@ impl Node {
         let seqs: Vec<_> = operations.keys().copied().collect();
         let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
         node.handoff.rename(place);
+        node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
         node.operations = (0..).zip(operations.into_values()).collect();
         for operation in node.operations.values_mut() {
