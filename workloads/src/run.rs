@@ -16,6 +16,7 @@ use crate::finish::finish;
 use crate::generator::TimeLimit;
 use crate::interpreter::{Counts, Interpreter, Tally};
 use crate::journal::Journal;
+use crate::log;
 use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Slowness, heal_all};
@@ -62,6 +63,10 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         return Ok(Finished { store, document });
     }
     let logs = store.path("logs");
+    if let Err(error) = log::keep_in(&logs) {
+        // What cannot be written to is no place for results.
+        return Err(PlanError(format!("{}: {error}", logs.display())));
+    }
     let run = Run { order, config: &config, store: &store };
     match order.plan.cluster.kind {
         ClusterKind::Ssh | ClusterKind::Lab => {
@@ -157,14 +162,21 @@ async fn bench(
 
     let mut limited = TimeLimit::new(workload, plan.time.0);
     let working = async { tokio::try_join!(interpreter.run(&mut limited), nemesis.run(&episodes)) };
+    let mut lost = Box::pin(cluster.lost());
     let worked = tokio::select! {
-        worked = working => worked.map(drop),
-        () = progress.follow(|| nemesis.in_force()) => Ok(()),
+        worked = working => worked.map(|_| true),
+        () = progress.follow(|| nemesis.in_force()) => Ok(true),
+        () = &mut lost => Ok(false),
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
     let finished = match worked {
-        Ok(()) => settle(cluster, &mut interpreter, config, &episodes, &keys).await,
+        Ok(true) => tokio::select! {
+            settled = settle(cluster, &mut interpreter, config, &episodes, &keys) => settled,
+            () = &mut lost => Ok(()),
+        },
+        // What the half of a run shows is judged all the same; the cluster says what was lost.
+        Ok(false) => Ok(()),
         Err(error) => Err(error),
     };
     follower.abort();
@@ -217,7 +229,7 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {
 
 /// What nodes did that nobody made them do.
 async fn complaints(cluster: &impl Deployed) -> Vec<String> {
-    let mishaps = cluster.mishaps().into_iter();
+    let mishaps = cluster.mishaps().await.into_iter();
     let mut complaints: Vec<_> =
         mishaps.map(|mishap| format!("{} {}", mishap.node, mishap.what)).collect();
     for (node, log) in cluster.logs().await {

@@ -51,6 +51,9 @@ impl Arguments<'_> {
         ] {
             set(flag, value);
         }
+        if let Some(level) = crate::log::asked() {
+            set("--log", level.to_owned());
+        }
         if self.genesis {
             words.push("--genesis".into());
         }

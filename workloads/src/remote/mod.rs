@@ -7,6 +7,7 @@
 mod binary;
 mod host_key;
 mod inventory;
+mod locked;
 mod secret;
 mod ssh;
 
@@ -26,11 +27,12 @@ pub const GREETING: &[u8] = b"\0dyno-agent-1\n";
 
 /// A host with an agent. A remote belongs to one thread: SSH sessions are not safe to share.
 pub trait Remote: Send {
-    /// Opens a channel to the host's agent; what stands in it begins after the [`GREETING`].
+    /// Opens a channel to the host's agent; what stands in it begins after the [`GREETING`]. No step of
+    /// it waits longer than `patience` for the host.
     ///
     /// # Errors
     /// Why there is no channel, and whether it is worth trying again.
-    fn dial(&self) -> Result<Box<dyn Link>, RemoteError>;
+    fn dial(&self, patience: Duration) -> Result<Box<dyn Link>, RemoteError>;
 }
 
 /// A channel to an agent. One that has failed once is thrown away.
