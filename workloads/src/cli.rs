@@ -17,6 +17,7 @@ use crate::agent::{self, AgentArgs};
 use crate::doctor::{self, DoctorArgs};
 use crate::lab::cli::LabArgs;
 use crate::lab::{self, Lab, LabError};
+use crate::line::one_line;
 use crate::log;
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
 use crate::report;
@@ -88,7 +89,8 @@ struct TestArgs {
     /// What clients do: cart.
     #[arg(long, value_name = "NAME")]
     workload: Option<WorkloadName>,
-    /// The faults that happen, or none: kill, pause, partition, delay, reset, wipe.
+    /// The faults that happen, or none: kill, pause, partition, delay, rate, reset,
+    /// wipe.
     #[arg(long, value_name = "LIST")]
     faults: Option<String>,
     /// How long clients work.
@@ -204,7 +206,7 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let _lab = match lab_for(&mut plan) {
         Ok(lab) => lab,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", one_line(&error));
             return BROKEN;
         }
     };
@@ -268,7 +270,7 @@ fn conclude(finished: &Finished, json: bool) -> u8 {
 }
 
 fn refuse(error: &PlanError) -> u8 {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", one_line(error));
     REFUSED
 }
 

@@ -16,6 +16,7 @@ pub mod generator;
 pub mod interpreter;
 pub mod journal;
 pub mod lab;
+mod line;
 mod log;
 pub mod mechanisms;
 #[cfg(feature = "mutants")]

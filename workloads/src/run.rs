@@ -156,7 +156,8 @@ async fn bench(
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
     let episodes = schedule(plan, config, &cart::first_keys(plan.workload.carts));
-    let slowness = Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0 };
+    let slowness =
+        Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0, rate: plan.fault.rate };
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);
     let follower = tokio::spawn(mechanisms.clone().follow(cluster.clone()));
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::proto::{self, Answer, Call, Hello, NodeLife, Reply, Request, Welcome};
+use super::server::TAKEN;
 use crate::remote::{GREETING, Link, Remote, RemoteError};
 
 /// How long a host may take over a request, past what the request itself says.
@@ -24,6 +25,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const NOISE: usize = 64 << 10;
 /// How long probes that belong together may come one after the other.
 const GATHER: Duration = Duration::from_millis(1);
+/// An agent may always take so long.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// How much later than the driver an agent may count its lease from.
 const LEEWAY: Duration = Duration::from_millis(500);
 /// Beats in a lease: one may be lost, and one late.
@@ -34,7 +37,8 @@ const BEATS: u32 = 5;
 pub struct Terms {
     /// What every agent is told first.
     pub hello: Hello,
-    /// How long a host may take to be reached at first, another run's lease included.
+    /// How long a host may take to be reached at first. One that another run has is waited for longer by
+    /// a lease: if that run is dead, it is free then.
     pub patience: Duration,
     /// How many sessions are set up at a time, shared by all.
     pub gate: Arc<Gate>,
@@ -117,6 +121,7 @@ impl Handle {
             link: None,
             calls: 0,
             parted: false,
+            busy: false,
             heard: Instant::now(),
             lost: None,
         };
@@ -216,6 +221,8 @@ struct Worker {
     calls: u64,
     /// The agent has been told goodbye.
     parted: bool,
+    /// Another run had the host when it was last greeted.
+    busy: bool,
     /// When the agent last answered.
     heard: Instant,
     /// Why the host is lost for this run, if it is.
@@ -229,7 +236,10 @@ impl Worker {
         greeted: oneshot::Sender<Result<Welcome, RemoteError>>,
     ) {
         let deadline = Instant::now() + self.terms.patience;
-        let greeting = self.insist(deadline, Self::greet);
+        let mut greeting = self.insist(deadline, Self::greet);
+        if greeting.is_err() && self.busy {
+            greeting = self.insist(deadline + self.terms.hello.lease, Self::greet);
+        }
         let failed = greeting.is_err();
         // From now on an agent that does not know us is not ours.
         self.terms.hello.resume = true;
@@ -302,11 +312,14 @@ impl Worker {
         self.parted |= matches!(request, Request::Bye);
         let call = Call { id: self.calls, request };
         let deadline = Instant::now() + patience;
+        // An answer that takes half the lease, beside what the request itself takes, will not come: the link
+        // is dead, or whoever should answer. The other half is for another link.
+        let answers = inherent(&call.request) + (self.terms.hello.lease / 2).max(SHORTEST);
         let reply = self.insist(deadline, |worker, left| {
             if worker.link.is_none() {
                 worker.greet(left)?;
             }
-            worker.exchange(&call, left)
+            worker.exchange(&call, left.min(answers))
         });
         let reply = reply.inspect_err(|error| {
             if error.is_final {
@@ -336,12 +349,12 @@ impl Worker {
             };
             let error = self.past_lease(error);
             self.note(Some(&error.reason));
+            tracing::info!(host = %self.shared.name, reason = %error.reason, "failed");
             // A link that has failed once is not used again.
             self.link = None;
             if error.is_final || Instant::now() + RETRY > deadline {
                 return Err(error);
             }
-            tracing::info!(host = %self.shared.name, reason = %error.reason, "again");
             thread::sleep(RETRY);
         }
     }
@@ -368,11 +381,13 @@ impl Worker {
 
     /// Dials, and says hello.
     fn greet(&mut self, left: Duration) -> Result<Welcome, RemoteError> {
+        self.busy = false;
         let gate = self.terms.gate.clone();
         let mut link = gate.pass(|| self.remote.dial(left.max(DIAL)))?;
         link.set_patience(left);
         if let Err(error) = skip_noise(&mut *link) {
             let said = link.complaint().unwrap_or_else(|| error.to_string());
+            self.busy = said.contains(TAKEN);
             return Err(self.passing(&format!("no agent: {said}")));
         }
         self.link = Some(link);
@@ -383,6 +398,7 @@ impl Worker {
                 Ok(welcome)
             }
             Ok(Answer::Busy(left)) => {
+                self.busy = true;
                 let left = left.as_secs_f32();
                 Err(self.passing(&format!("another run has it, for {left:.1} s if that is dead")))
             }

@@ -93,7 +93,7 @@ impl Host {
     async fn probe(&self, probes: Vec<Probe>) -> Result<Answer, String> {
         let each = probes.iter().map(async |probe| {
             let peer = self.links.peer(probe.to)?;
-            Ok(self.prober.probe(peer, probe.patience, probe.nonce).await)
+            Ok(self.prober.probe(peer, probe).await)
         });
         try_join_all(each).await.map(Answer::Probed)
     }

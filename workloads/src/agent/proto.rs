@@ -145,6 +145,8 @@ pub struct Probe {
     pub to: NodeId,
     /// How long to wait for the answer.
     pub patience: Duration,
+    /// So many bytes go with it.
+    pub weight: usize,
     /// Names the datagram that goes with it.
     pub nonce: u64,
 }

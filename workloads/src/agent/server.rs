@@ -24,6 +24,9 @@ use super::relay::{FOLDER, socket};
 
 /// A driver has one request under way; a second connection may come before the first is seen to end.
 const CALLS: usize = 16;
+/// What an agent ends with when another one, built from something else, has the host.
+pub(super) const TAKEN: &str =
+    "another agent has this host until its driver lets go or its lease ends";
 /// What the agent logs when nobody says.
 const USUAL_LOG: &str = "workloads=info";
 /// Nobody has said hello for so long: nobody will.
@@ -84,9 +87,7 @@ fn start_log() -> Logging {
 fn lock(folder: &Path) -> io::Result<File> {
     let path = folder.join("agent.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        io::Error::other("another agent has this host until its driver lets go or its lease ends")
-    })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| io::Error::other(TAKEN))?;
     Ok(file)
 }
 

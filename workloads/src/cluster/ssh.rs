@@ -23,14 +23,15 @@ use crate::agent::{
     Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed, Request,
     Terms, Welcome, Whose,
 };
+use crate::line::one_line;
 use crate::plan::{ClusterPlan, FaultName, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
 use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the host may be busy.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a host may take to be reached, past another run's lease on it.
-const REACH: Duration = Duration::from_secs(15);
+/// How long a host may take to be reached.
+const REACH: Duration = Duration::from_secs(10);
 /// How often nodes are looked after and their logs fetched.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -99,7 +100,7 @@ pub async fn connect(
             accept_new: plan.accept_new,
             binary: binary.clone(),
         });
-        let terms = Terms { hello, patience: REACH + plan.lease.0, gate: gate.clone() };
+        let terms = Terms { hello, patience: REACH, gate: gate.clone() };
         Handle::connect(&host.name, remote, terms).await
     });
     let (mut greeted, mut errors) = (Vec::new(), Vec::new());
@@ -182,8 +183,9 @@ impl SshCluster {
     /// Tells every host who the others are, and prepares what cannot be prepared later.
     async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
-        let through_proxy =
-            |fault: &FaultName| matches!(fault, FaultName::Delay | FaultName::Reset);
+        let through_proxy = |fault: &FaultName| {
+            matches!(fault, FaultName::Delay | FaultName::Rate | FaultName::Reset)
+        };
         let mut faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
         let prepare = faults.any(through_proxy);
         let each = self.nodes.iter().map(async |id| {
@@ -247,7 +249,7 @@ impl SshCluster {
     /// Notes a mishap, once.
     fn note(&self, node: NodeId, what: String) {
         let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
-        let mishap = Mishap { node, what };
+        let mishap = Mishap { node, what: one_line(&what) };
         if !mishaps.contains(&mishap) {
             mishaps.push(mishap);
         }
@@ -293,7 +295,7 @@ impl SshCluster {
 
     async fn observe(&self, from: NodeId, ping: Ping) -> Result<Observed, RemoteError> {
         let nonce = unique();
-        let probe = Probe { to: ping.to, patience: ping.patience, nonce };
+        let probe = Probe { to: ping.to, patience: ping.patience, weight: ping.weight, nonce };
         let Probed { answered, echoed } = self.probe(from, probe).await?;
         let (there, back) = if echoed || answered.is_some() {
             (Way::Passed, Way::Passed)

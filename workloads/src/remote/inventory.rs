@@ -8,6 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Secret;
+use crate::line::one_line;
 
 /// Where a node listens if nobody says.
 const NODE_PORT: u16 = 7117;
@@ -149,7 +150,7 @@ impl Inventory {
             // Not the whole error: it quotes the line, and the line may hold a secret.
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            InventoryError(format!("{origin}:{line}: {}", error.message().replace('\n', " ")))
+            InventoryError(format!("{origin}:{line}: {}", one_line(&error.message())))
         })?;
         Self::checked(form, origin)
     }

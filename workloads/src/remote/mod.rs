@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::line::one_line;
+
 pub use binary::Binary;
 pub(crate) use inventory::check_dir;
 pub use inventory::{Host, Inventory, InventoryError};
@@ -59,12 +61,12 @@ pub struct RemoteError {
 impl RemoteError {
     /// A later attempt may do better.
     pub fn passing(host: &str, reason: impl std::fmt::Display) -> Self {
-        Self { host: host.to_owned(), reason: reason.to_string(), is_final: false }
+        Self { host: host.to_owned(), reason: one_line(&reason), is_final: false }
     }
 
     /// No later attempt can do better.
     pub fn lasting(host: &str, reason: impl std::fmt::Display) -> Self {
-        Self { host: host.to_owned(), reason: reason.to_string(), is_final: true }
+        Self { host: host.to_owned(), reason: one_line(&reason), is_final: true }
     }
 }
 
