@@ -31,8 +31,16 @@ impl Step<'_> {
     /// No fault is left that ends anything: processes may start and the network may heal.
     pub(crate) fn is_safe_from_now_on(&self) -> bool {
         let (spent, budget) = (self.world.spent, self.spec.faults);
-        let Spent { crashes, restarts: _, partitions, wipes, forgotten, losses, power_cuts, hedges } =
-            spent;
+        let Spent {
+            crashes,
+            restarts: _,
+            partitions,
+            wipes,
+            forgotten,
+            losses,
+            power_cuts,
+            hedges,
+        } = spent;
         [crashes, partitions, wipes, forgotten, losses, power_cuts, hedges]
             == [
                 budget.crashes,

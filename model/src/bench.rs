@@ -130,7 +130,8 @@ impl Bench {
 
     pub(crate) fn enabled(&self, tables: &mut Tables, world: &World, actions: &mut Vec<Action>) {
         let mut world = world.clone();
-        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world, changed: 0 };
+        let mut step =
+            Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world, changed: 0 };
         step.enabled(actions);
     }
 

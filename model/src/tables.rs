@@ -150,8 +150,8 @@ struct Folded(u64);
 
 impl Folded {
     fn fold(&mut self, word: u64) {
-        let product =
-            u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
+        let product = u128::from(self.0 ^ word)
+            * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
         let [low, high] = [product as u64, (product >> 64) as u64];
         self.0 = (low ^ high).wrapping_add(0x1319_8a2e_0370_7344).rotate_left(17);
     }
@@ -218,9 +218,8 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn find(&self, hash: u64, value: &T) -> Option<u32> {
-        let same = |at: &u32| {
-            self.hashes[*at as usize] == hash && self.values[*at as usize] == *value
-        };
+        let same =
+            |at: &u32| self.hashes[*at as usize] == hash && self.values[*at as usize] == *value;
         self.index.find(hash, same).copied()
     }
 

@@ -18,6 +18,8 @@ use crate::doctor::{self, DoctorArgs};
 use crate::interrupt::Interrupt;
 use crate::lab::cli::LabArgs;
 use crate::lab::{self, Lab, LabError};
+use crate::line::one_line;
+use crate::log;
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
 use crate::replay::{ReplayArgs, replay};
 use crate::report;
@@ -28,6 +30,10 @@ use crate::verdict::{BROKEN, REFUSED, VALID};
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
 struct CommandLine {
+    /// How much to log, as in `debug` or `workloads=trace`; also DYNO_LOG. Logs go to standard error
+    /// and into the folder of the run.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -85,7 +91,8 @@ struct TestArgs {
     /// What clients do: cart.
     #[arg(long, value_name = "NAME")]
     workload: Option<WorkloadName>,
-    /// The faults that happen, or none: kill, pause, partition, delay, reset, wipe.
+    /// The faults that happen, or none: kill, pause, partition, delay, rate, reset,
+    /// wipe.
     #[arg(long, value_name = "LIST")]
     faults: Option<String>,
     /// How long clients work.
@@ -149,28 +156,39 @@ where
     I::Item: Into<OsString>,
 {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    match CommandLine::try_parse_from(&arguments) {
-        Ok(CommandLine { command: Command::Doctor(args) }) => doctor::run(&args),
-        Ok(CommandLine { command: Command::Lab(args) }) => lab::cli::run(args),
-        Ok(CommandLine { command: Command::Agent(args) }) => agent::run(&args),
-        Ok(CommandLine { command: Command::Node(command) }) => dynamo_node::cli::run(*command),
-        Ok(CommandLine { command: Command::Check(args) }) => {
-            checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
-        }
-        Ok(CommandLine { command: Command::Generate(args) }) => generate(&args),
-        Ok(CommandLine { command: Command::Model(args) }) => model::cli::run(&args),
-        Ok(CommandLine { command: Command::Test(args) }) => test(&args, &arguments[1..]),
-        Ok(CommandLine { command: Command::Sim(args) }) => sim(&args),
-        Ok(CommandLine { command: Command::Replay(args) }) => replay(&args),
-        #[cfg(feature = "mutants")]
-        Ok(CommandLine { command: Command::Mutants(args) }) => crate::mutants::run(&args),
+    let CommandLine { log, command } = match CommandLine::try_parse_from(&arguments) {
+        Ok(line) => line,
         Err(error) => {
             // To clap help is an error too, one for standard output. Its own usage status is 2,
             // which here means "unknown".
             let refused = error.use_stderr();
             let _ = error.print();
-            if refused { REFUSED } else { VALID }
+            return if refused { REFUSED } else { VALID };
         }
+    };
+    // A node and an agent have logs of their own.
+    if !matches!(command, Command::Node(_) | Command::Agent(_))
+        && let Err(error) = log::start(log.as_deref())
+    {
+        return refuse(&PlanError(format!(
+            "--log, or DYNO_LOG: {error}: say info, debug or trace"
+        )));
+    }
+    match command {
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Lab(args) => lab::cli::run(args),
+        Command::Agent(args) => agent::run(&args),
+        Command::Node(command) => dynamo_node::cli::run(*command),
+        Command::Check(args) => {
+            checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
+        }
+        Command::Generate(args) => generate(&args),
+        Command::Model(args) => model::cli::run(&args),
+        Command::Test(args) => test(&args, &arguments[1..]),
+        Command::Sim(args) => sim(&args),
+        Command::Replay(args) => replay(&args),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(args) => crate::mutants::run(&args),
     }
 }
 
@@ -193,7 +211,7 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let _lab = match lab_for(&mut plan) {
         Ok(lab) => lab,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", one_line(&error));
             return BROKEN;
         }
     };
@@ -243,7 +261,7 @@ fn conclude(finished: &Finished, json: bool) -> u8 {
 }
 
 fn refuse(error: &PlanError) -> u8 {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", one_line(error));
     REFUSED
 }
 

@@ -26,6 +26,10 @@ pub struct FaultCoverage {
     pub ok_gets_during: u64,
     /// Puts, likewise.
     pub ok_puts_during: u64,
+    /// How long it took at most until it was in force and that was proven, in milliseconds.
+    pub slowest_proof_ms: u64,
+    /// How long it took at most until it was over and that was proven.
+    pub slowest_heal_ms: u64,
 }
 
 /// What was tried.
@@ -75,7 +79,8 @@ pub fn judge(
         for pair in history.pairs().filter(|pair| pair.acknowledged_at().is_some()) {
             let touching: Vec<_> = windows.iter().filter(|w| homes.touched(w, &pair)).collect();
             may_serve |= touching.iter().any(|window| !homes.must_refuse(window, &pair));
-            home_unreachable |= !touching.is_empty() && *name != FaultName::Delay;
+            let silent = !matches!(name, FaultName::Delay | FaultName::Rate);
+            home_unreachable |= !touching.is_empty() && silent;
             if touching.iter().any(|window| window.spans(&pair)) {
                 match pair.f() {
                     "get" => coverage.ok_gets_during += 1,
@@ -143,12 +148,27 @@ fn fired(config: &Config, home_unreachable: bool, counts: &BTreeMap<String, u64>
 
 fn steps(history: &History, name: FaultName) -> FaultCoverage {
     let mut coverage = FaultCoverage::default();
+    let mut begun = BTreeMap::new();
     for (op, value) in nemesis(history, name) {
+        let fault = value.get("fault").and_then(Value::as_u64);
+        let took = |begun: &BTreeMap<_, u64>| {
+            begun.get(&fault).map_or(0, |begun| op.time.saturating_sub(*begun) / 1_000_000)
+        };
         match (value.get("step").and_then(Value::as_str), op.kind) {
             (Some("probe"), Kind::Fail) => coverage.skipped += 1,
-            (Some("inject"), Kind::Invoke) => coverage.installed += 1,
-            (Some("inject"), Kind::Ok) => coverage.proven += 1,
-            (Some("heal"), Kind::Ok) => coverage.healed += 1,
+            (Some("inject"), Kind::Invoke) => {
+                coverage.installed += 1;
+                begun.insert(fault, op.time);
+            }
+            (Some("inject"), Kind::Ok) => {
+                coverage.proven += 1;
+                coverage.slowest_proof_ms = coverage.slowest_proof_ms.max(took(&begun));
+            }
+            (Some("heal"), Kind::Invoke) => drop(begun.insert(fault, op.time)),
+            (Some("heal"), Kind::Ok) => {
+                coverage.healed += 1;
+                coverage.slowest_heal_ms = coverage.slowest_heal_ms.max(took(&begun));
+            }
             _ => {}
         }
     }

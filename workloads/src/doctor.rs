@@ -1,15 +1,22 @@
 //! `dyno doctor`: what this machine and the hosts of a cluster can do, and why not.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use clap::Args;
 use futures::future::join_all;
 use serde::Serialize;
 
-use crate::agent::Fact;
-use crate::cluster::{connect, facts};
+use crate::agent::{Fact, Handle, Request};
+use crate::cluster::{ClusterError, connect, facts};
 use crate::lab::{self, Lab};
+use crate::line::one_line;
 use crate::plan::{ClusterKind, ClusterPlan, Span};
 use crate::remote::Inventory;
 use crate::verdict::{BROKEN, REFUSED, VALID};
+
+/// Requests of which the median is told.
+const REQUESTS: usize = 101;
 
 /// Arguments of `dyno doctor`.
 #[derive(Debug, Args)]
@@ -46,14 +53,27 @@ struct Line {
 struct Report {
     schema: u32,
     lines: Vec<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timing: Option<Timing>,
+}
+
+/// How fast hosts and their agents are.
+#[derive(Debug, Serialize)]
+struct Timing {
+    /// Until all agents had answered; with the upload, where a host did not have this program yet.
+    connect_ms: f64,
+    /// Until every host had said what it can do.
+    facts_ms: f64,
+    /// The median of many requests, by host, in microseconds.
+    request_us: BTreeMap<String, u64>,
 }
 
 /// Looks and says; the exit status: 0 if all could be looked at, whatever they can do.
 #[must_use]
 pub fn run(args: &DoctorArgs) -> u8 {
     let looked = match args.cluster {
-        None => Ok(local().into_iter().chain([laboratory()]).collect()),
-        Some(ClusterKind::Local) => Ok(local()),
+        None => Ok((local().into_iter().chain([laboratory()]).collect(), None)),
+        Some(ClusterKind::Local) => Ok((local(), None)),
         Some(ClusterKind::Sim) => Err((REFUSED, "cluster sim needs nothing".to_owned())),
         Some(ClusterKind::Lab) => in_lab(),
         Some(ClusterKind::Ssh) => match &args.hosts {
@@ -62,17 +82,20 @@ pub fn run(args: &DoctorArgs) -> u8 {
         },
     };
     match looked {
-        Ok(lines) if args.json => {
-            let report = Report { schema: 1, lines };
+        Ok((lines, timing)) if args.json => {
+            let report = Report { schema: 1, lines, timing };
             println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
             VALID
         }
-        Ok(lines) => {
+        Ok((lines, timing)) => {
             print!("{}", table(&lines));
+            if let Some(timing) = timing {
+                print!("{}", timing.summary());
+            }
             VALID
         }
         Err((status, error)) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", one_line(&error));
             status
         }
     }
@@ -87,6 +110,7 @@ fn local() -> Vec<Line> {
         ("wipe", Ok("its disk is emptied")),
         ("partition", Ok(proxies)),
         ("delay", Ok(proxies)),
+        ("rate", Ok(proxies)),
         ("reset", Ok(proxies)),
         ("loss", Err(none)),
         ("duplicate", Err(none)),
@@ -111,7 +135,7 @@ fn laboratory() -> Line {
     Line { place: "local".to_owned(), name: "lab".to_owned(), can, how }
 }
 
-type Looked = Result<Vec<Line>, (u8, String)>;
+type Looked = Result<(Vec<Line>, Option<Timing>), (u8, String)>;
 
 /// On hosts made for the purpose: two, so that there is a link.
 fn in_lab() -> Looked {
@@ -125,28 +149,65 @@ fn over_ssh(hosts: &str, accept_new: bool) -> Looked {
     let inventory = Inventory::read(hosts).map_err(|error| (REFUSED, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| (BROKEN, format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        let broken = |error: crate::cluster::ClusterError| (BROKEN, error.to_string());
-        let plan = ClusterPlan { accept_new, lease: Span::secs(10), ..ClusterPlan::default() };
-        let mut lines = Vec::new();
-        let greeted = connect(&inventory, &plan).await.map_err(broken)?;
-        let asked = join_all(greeted.iter().map(|(agent, _)| facts(agent))).await;
-        for ((agent, welcome), facts) in greeted.into_iter().zip(asked) {
-            let place = agent.name().to_owned();
-            let found = welcome.leftovers.into_iter();
-            let found = found.map(|how| Fact { name: "leftover".to_owned(), can: true, how });
-            let facts = facts.map_err(broken)?;
-            lines.extend(found.chain(facts).map(|Fact { name, can, how }| Line {
-                place: place.clone(),
-                name,
-                can,
-                how,
-            }));
-            // A goodbye that is not heard is a lease that ends.
-            let _ = agent.tell(crate::agent::Request::Bye).await;
-        }
-        Ok(lines)
-    })
+    runtime.block_on(look(&inventory, accept_new)).map_err(|error| (BROKEN, error.to_string()))
+}
+
+async fn look(
+    inventory: &Inventory,
+    accept_new: bool,
+) -> Result<(Vec<Line>, Option<Timing>), ClusterError> {
+    let plan = ClusterPlan { accept_new, lease: Span::secs(10), ..ClusterPlan::default() };
+    let begun = Instant::now();
+    let greeted = connect(inventory, &plan).await?;
+    let connect_ms = millis(begun);
+    let begun = Instant::now();
+    let asked = join_all(greeted.iter().map(|(agent, _)| facts(agent))).await;
+    let facts_ms = millis(begun);
+    let (mut lines, mut request_us) = (Vec::new(), BTreeMap::new());
+    for ((agent, welcome), facts) in greeted.into_iter().zip(asked) {
+        let place = agent.name().to_owned();
+        request_us.insert(place.clone(), request(&agent).await?);
+        let found = welcome.leftovers.into_iter();
+        let found = found.map(|how| Fact { name: "leftover".to_owned(), can: true, how });
+        lines.extend(found.chain(facts?).map(|Fact { name, can, how }| Line {
+            place: place.clone(),
+            name,
+            can,
+            how,
+        }));
+        // A goodbye that is not heard is a lease that ends.
+        let _ = agent.tell(Request::Bye).await;
+    }
+    Ok((lines, Some(Timing { connect_ms, facts_ms, request_us })))
+}
+
+/// The median time of a request, in microseconds.
+async fn request(agent: &Handle) -> Result<u64, ClusterError> {
+    let mut times = Vec::with_capacity(REQUESTS);
+    for _ in 0..REQUESTS {
+        let begun = Instant::now();
+        let done = agent.tell(Request::Beat).await;
+        done.map_err(|error| ClusterError::Io(error.to_string()))?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[REQUESTS / 2].as_micros().try_into().unwrap_or(u64::MAX))
+}
+
+fn millis(begun: Instant) -> f64 {
+    (begun.elapsed().as_secs_f64() * 1e4).round() / 10.0
+}
+
+impl Timing {
+    fn summary(&self) -> String {
+        let slowest = self.request_us.values().max().copied().unwrap_or_default();
+        format!(
+            "{} hosts connected in {:.0} ms; said what they can in {:.0} ms; a request takes {slowest} us\n",
+            self.request_us.len(),
+            self.connect_ms,
+            self.facts_ms
+        )
+    }
 }
 
 fn table(lines: &[Line]) -> String {

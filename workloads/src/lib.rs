@@ -17,6 +17,8 @@ pub mod interpreter;
 pub mod interrupt;
 pub mod journal;
 pub mod lab;
+mod line;
+mod log;
 pub mod mechanisms;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -17,6 +17,7 @@ use crate::generator::TimeLimit;
 use crate::interpreter::{Counts, Interpreter, Tally};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::journal::Journal;
+use crate::log;
 use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Slowness, heal_all};
@@ -67,6 +68,11 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
     if order.plan.cluster.kind == ClusterKind::Sim {
         simulate(order, &config, &store, &mut document);
         return Ok(Finished { store, document });
+    }
+    let logs = store.path("logs");
+    if let Err(error) = log::keep_in(&logs) {
+        // What cannot be written to is no place for results.
+        return Err(PlanError(format!("{}: {error}", logs.display())));
     }
     let run = Run { order, config: &config, store: &store };
     match order.plan.cluster.kind {
@@ -166,31 +172,38 @@ async fn bench(
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
     let episodes = schedule(plan, config, &cart::first_keys(plan.workload.carts));
-    let slowness = Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0 };
+    let slowness =
+        Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0, rate: plan.fault.rate };
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);
     let follower = tokio::spawn(mechanisms.clone().follow(cluster.clone()));
 
     let mut limited = TimeLimit::new(workload, plan.time.0);
     let working = async { tokio::try_join!(interpreter.run(&mut limited), nemesis.run(&episodes)) };
+    let mut cut_short = Box::pin(cut_short(&**cluster, &order.interrupt));
     let worked = tokio::select! {
-        worked = working => worked.map(drop),
-        () = progress.follow(|| nemesis.in_force()) => Ok(()),
-        () = order.interrupt.asked() => Err(interrupted(&journal)),
+        worked = working => worked.map(|_| None),
+        () = progress.follow(|| nemesis.in_force()) => Ok(None),
+        cut = &mut cut_short => Ok(Some(cut)),
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
-    let mut finished = match worked {
-        Ok(()) => tokio::select! {
-            settled = settle(cluster, &mut interpreter, config, &episodes, &keys) => settled,
-            () = order.interrupt.asked() => Err(interrupted(&journal)),
+    let ended = match worked {
+        Ok(None) => tokio::select! {
+            settled = settle(cluster, &mut interpreter, config, &episodes, &keys) => settled.map(|()| None),
+            cut = &mut cut_short => Ok(Some(cut)),
         },
+        early => early,
+    };
+    let finished = match ended {
+        // What the half of a run shows is judged all the same; the cluster says what was lost.
+        Ok(None | Some(Cut::Lost)) => Ok(()),
+        Ok(Some(Cut::Asked)) => {
+            let interrupted = Interrupted(journal.now().as_secs_f64()).into();
+            let healed = heal_all(&**cluster, &episodes).await;
+            healed.context("healing after the interruption").and(Err(interrupted))
+        }
         Err(error) => Err(error),
     };
-    if finished.as_ref().is_err_and(|error| error.is::<Interrupted>())
-        && let Err(error) = heal_all(&**cluster, &episodes).await
-    {
-        finished = Err(anyhow::Error::new(error).context("healing after the interruption"));
-    }
     follower.abort();
     mechanisms.ask(&**cluster).await;
     progress.clear();
@@ -201,8 +214,19 @@ async fn bench(
     finished
 }
 
-fn interrupted(journal: &Journal) -> anyhow::Error {
-    Interrupted(journal.now().as_secs_f64()).into()
+/// What ends a run before its time.
+enum Cut {
+    /// A host is out of reach for good.
+    Lost,
+    /// The user asks.
+    Asked,
+}
+
+async fn cut_short(cluster: &impl Deployed, interrupt: &Interrupt) -> Cut {
+    tokio::select! {
+        () = cluster.lost() => Cut::Lost,
+        () = interrupt.asked() => Cut::Asked,
+    }
 }
 
 async fn settle(
@@ -279,7 +303,7 @@ fn replay_records(config: &Config, store: &Store, document: &mut Document) {
 
 /// What nodes did that nobody made them do.
 async fn complaints(cluster: &impl Deployed) -> Vec<String> {
-    let mishaps = cluster.mishaps().into_iter();
+    let mishaps = cluster.mishaps().await.into_iter();
     let mut complaints: Vec<_> =
         mishaps.map(|mishap| format!("{} {}", mishap.node, mishap.what)).collect();
     for (node, log) in cluster.logs().await {

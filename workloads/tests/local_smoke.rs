@@ -175,7 +175,7 @@ fn last_writer_wins_loses_items_and_the_verdict_names_them() {
 #[test]
 fn every_other_fault_can_be_done_and_proven() {
     let bench = Bench::new();
-    let (status, verdict) = bench.judge("--faults delay,reset,wipe --time 6s --seed 3");
+    let (status, verdict) = bench.judge("--faults delay,rate,reset,wipe --time 8s --seed 3");
     assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
     assert_eq!(verdict["faults"]["wipe"]["installed"], 1, "W - 1 disks");
 }

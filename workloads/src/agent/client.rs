@@ -8,19 +8,27 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::proto::{self, Answer, Call, Hello, NodeLife, Reply, Request, Welcome};
+use super::server::TAKEN;
 use crate::remote::{GREETING, Link, Remote, RemoteError};
 
 /// How long a host may take over a request, past what the request itself says.
 const ANSWERS: Duration = Duration::from_secs(10);
+/// How long a host may take over each step of a dial, however little time is left: a busy one needs
+/// more than a beat.
+const DIAL: Duration = Duration::from_secs(2);
 /// Between two attempts to reach a host that cannot be reached.
 const RETRY: Duration = Duration::from_millis(100);
 /// What a login shell may print before the agent speaks.
 const NOISE: usize = 64 << 10;
 /// How long probes that belong together may come one after the other.
 const GATHER: Duration = Duration::from_millis(1);
+/// An agent may always take so long.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// How much later than the driver an agent may count its lease from.
+const LEEWAY: Duration = Duration::from_millis(500);
 /// Beats in a lease: one may be lost, and one late.
 const BEATS: u32 = 5;
 
@@ -29,7 +37,8 @@ const BEATS: u32 = 5;
 pub struct Terms {
     /// What every agent is told first.
     pub hello: Hello,
-    /// How long a host may take to be reached at first, another run's lease included.
+    /// How long a host may take to be reached at first. One that another run has is waited for longer by
+    /// a lease: if that run is dead, it is free then.
     pub patience: Duration,
     /// How many sessions are set up at a time, shared by all.
     pub gate: Arc<Gate>,
@@ -74,6 +83,8 @@ struct Shared {
     life: Mutex<NodeLife>,
     /// Why the host has been out of reach, while it is.
     trouble: Mutex<Option<String>>,
+    /// The host is lost for this run.
+    lost: watch::Sender<bool>,
 }
 
 /// A request on its way to a host's thread.
@@ -100,6 +111,7 @@ impl Handle {
             name: name.to_owned(),
             life: Mutex::new(NodeLife::Gone),
             trouble: Mutex::default(),
+            lost: watch::Sender::new(false),
         });
         let (greeted, greeting) = oneshot::channel();
         let worker = Worker {
@@ -109,6 +121,8 @@ impl Handle {
             link: None,
             calls: 0,
             parted: false,
+            busy: false,
+            heard: Instant::now(),
             lost: None,
         };
         let failed = |error: &dyn std::fmt::Display| RemoteError::lasting(name, error);
@@ -163,6 +177,12 @@ impl Handle {
         self.shared.trouble.lock().expect("no one panics with the lock held").clone()
     }
 
+    /// Returns when the host is lost for this run: [`Self::trouble`] says why.
+    pub async fn lost(&self) {
+        // The sender is ours too: it is not gone as long as anybody waits.
+        let _ = self.shared.lost.subscribe().wait_for(|lost| *lost).await;
+    }
+
     /// The host's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -201,6 +221,10 @@ struct Worker {
     calls: u64,
     /// The agent has been told goodbye.
     parted: bool,
+    /// Another run had the host when it was last greeted.
+    busy: bool,
+    /// When the agent last answered.
+    heard: Instant,
     /// Why the host is lost for this run, if it is.
     lost: Option<RemoteError>,
 }
@@ -212,7 +236,10 @@ impl Worker {
         greeted: oneshot::Sender<Result<Welcome, RemoteError>>,
     ) {
         let deadline = Instant::now() + self.terms.patience;
-        let greeting = self.insist(deadline, Self::greet);
+        let mut greeting = self.insist(deadline, Self::greet);
+        if greeting.is_err() && self.busy {
+            greeting = self.insist(deadline + self.terms.hello.lease, Self::greet);
+        }
         let failed = greeting.is_err();
         // From now on an agent that does not know us is not ours.
         self.terms.hello.resume = true;
@@ -285,17 +312,21 @@ impl Worker {
         self.parted |= matches!(request, Request::Bye);
         let call = Call { id: self.calls, request };
         let deadline = Instant::now() + patience;
+        // An answer that takes half the lease, beside what the request itself takes, will not come: the link
+        // is dead, or whoever should answer. The other half is for another link.
+        let answers = inherent(&call.request) + (self.terms.hello.lease / 2).max(SHORTEST);
         let reply = self.insist(deadline, |worker, left| {
             if worker.link.is_none() {
                 worker.greet(left)?;
             }
-            worker.exchange(&call, left)
+            worker.exchange(&call, left.min(answers))
         });
         let reply = reply.inspect_err(|error| {
             if error.is_final {
                 self.lost = Some(error.clone());
                 *self.shared.life.lock().expect("no one panics with the lock held") =
                     NodeLife::Gone;
+                self.shared.lost.send_replace(true);
             }
         })?;
         reply.answer.map_err(|reason| self.lasting(&reason))
@@ -316,15 +347,31 @@ impl Worker {
                 }
                 Err(error) => error,
             };
+            let error = self.past_lease(error);
             self.note(Some(&error.reason));
+            tracing::info!(host = %self.shared.name, reason = %error.reason, "failed");
             // A link that has failed once is not used again.
             self.link = None;
             if error.is_final || Instant::now() + RETRY > deadline {
                 return Err(error);
             }
-            tracing::debug!(host = %self.shared.name, reason = %error.reason, "again");
             thread::sleep(RETRY);
         }
+    }
+
+    /// An agent that has not heard of us for as long as its lease has ended: whatever it is asked from now
+    /// on, it is another one.
+    fn past_lease(&self, error: RemoteError) -> RemoteError {
+        let (silent, lease) = (self.heard.elapsed(), self.terms.hello.lease);
+        if error.is_final || !self.terms.hello.resume || silent <= lease + LEEWAY {
+            return error;
+        }
+        let (silent, lease) = (silent.as_secs_f32(), lease.as_secs_f32());
+        let reason = error.reason;
+        self.lasting(&format!(
+            "out of reach for {silent:.1} s, and its lease was {lease:.1} s: its agent has healed it and \
+             stopped its node ({reason})"
+        ))
     }
 
     fn note(&self, trouble: Option<&str>) {
@@ -334,18 +381,24 @@ impl Worker {
 
     /// Dials, and says hello.
     fn greet(&mut self, left: Duration) -> Result<Welcome, RemoteError> {
+        self.busy = false;
         let gate = self.terms.gate.clone();
-        let mut link = gate.pass(|| self.remote.dial())?;
+        let mut link = gate.pass(|| self.remote.dial(left.max(DIAL)))?;
         link.set_patience(left);
         if let Err(error) = skip_noise(&mut *link) {
             let said = link.complaint().unwrap_or_else(|| error.to_string());
+            self.busy = said.contains(TAKEN);
             return Err(self.passing(&format!("no agent: {said}")));
         }
         self.link = Some(link);
         let hello = Call { id: 0, request: Request::Hello(self.terms.hello.clone()) };
         match self.exchange(&hello, left)?.answer {
-            Ok(Answer::Welcome(welcome)) => Ok(welcome),
+            Ok(Answer::Welcome(welcome)) => {
+                tracing::info!(host = %self.shared.name, resume = self.terms.hello.resume, "greeted");
+                Ok(welcome)
+            }
             Ok(Answer::Busy(left)) => {
+                self.busy = true;
                 let left = left.as_secs_f32();
                 Err(self.passing(&format!("another run has it, for {left:.1} s if that is dead")))
             }
@@ -357,6 +410,7 @@ impl Worker {
     fn exchange(&mut self, call: &Call, left: Duration) -> Result<Reply, RemoteError> {
         let link = self.link.as_mut().expect("dialled before anything is asked");
         link.set_patience(left);
+        tracing::trace!(host = %self.shared.name, id = call.id, request = ?call.request, "ask");
         let exchanged = proto::write(link, call).and_then(|()| proto::read::<Reply>(link));
         let reply = match exchanged {
             Ok(reply) => reply,
@@ -368,6 +422,7 @@ impl Worker {
         if reply.id != call.id {
             return Err(self.passing("an answer to an earlier request"));
         }
+        self.heard = Instant::now();
         *self.shared.life.lock().expect("no one panics with the lock held") = reply.life;
         Ok(reply)
     }

@@ -7,16 +7,18 @@ use super::redirect;
 /// A device nobody has, for trying what the kernel can do to one.
 const DEVICE: &str = "dyno-try";
 
+const OTHER_END: &str = "dyno-try-peer";
+
 /// Everything there is to know, in the order of the table of faults.
 pub(super) async fn all() -> Vec<Fact> {
     let signals = |name: &str, how: &str| fact(name, Ok(how.to_owned()));
-    let aside = redirect::can_redirect().await.map(|()| "redirecting proxy".to_owned());
-    let netem = netem().await.map(|()| "netem".to_owned());
+    let (aside, cuts, netem) = tokio::join!(redirect::can_redirect(), cuts(), netem());
+    let aside = aside.map(|()| "redirecting proxy".to_owned());
     let mut facts = vec![
         signals("kill", "SIGKILL"),
         signals("pause", "SIGSTOP"),
         signals("wipe", "its disk is emptied"),
-        fact("partition", cuts().await.map(|()| "nftables, a table of our own".to_owned())),
+        fact("partition", cuts.map(|()| "nftables, a table of our own".to_owned())),
     ];
     for name in ["delay", "rate", "reset"] {
         facts.push(fact(name, aside.clone()));
@@ -45,7 +47,8 @@ async fn cuts() -> Result<(), String> {
 }
 
 async fn netem() -> Result<(), String> {
-    tool("ip", &["link", "add", DEVICE, "type", "dummy"]).await?;
+    // A pair, as there is no kernel with namespaces but without them.
+    tool("ip", &["link", "add", DEVICE, "type", "veth", "peer", "name", OTHER_END]).await?;
     let tried = ["qdisc", "add", "dev", DEVICE, "root", "netem", "delay", "1ms"];
     let tried = tool("tc", &tried).await;
     tool("ip", &["link", "delete", DEVICE]).await?;

@@ -7,9 +7,10 @@ use futures::future::try_join_all;
 
 use super::facts;
 use super::links::Links;
-use super::node::Node;
+use super::node::{Node, read_some};
 use super::probe::Prober;
-use super::proto::{Answer, Hello, NodeLife, Probe, Request, Welcome};
+use super::proto::{Answer, Hello, NodeLife, Probe, Request, Welcome, Whose};
+use super::relay::LOG;
 use crate::remote::check_dir;
 
 /// A host in the hands of one run.
@@ -18,6 +19,9 @@ pub(super) struct Host {
     node: Node,
     links: Links,
     prober: Prober,
+    /// The agent's own log, and where in it this run begins.
+    log: PathBuf,
+    log_from: u64,
 }
 
 impl Host {
@@ -36,7 +40,10 @@ impl Host {
         let prober = Prober::open(hello.data).await;
         let prober = prober
             .map_err(|error| format!("{}: {error}: is it an address of this host?", hello.data))?;
-        Ok(Self { run: hello.run, node, links: Links::new(hello.node), prober })
+        let log = folder.join(LOG);
+        let log_from = log.metadata().map_or(0, |meta| meta.len());
+        let links = Links::new(hello.node);
+        Ok(Self { run: hello.run, node, links, prober, log, log_from })
     }
 
     pub(super) fn is_of(&self, run: u64) -> bool {
@@ -46,7 +53,7 @@ impl Host {
     pub(super) fn welcome(&self, leftovers: Vec<String>) -> Result<Answer, String> {
         let probe = self.prober.port().map_err(|error| error.to_string())?;
         let data_dir = self.node.data_dir();
-        Ok(Answer::Welcome(Welcome { probe, data_dir, leftovers }))
+        Ok(Answer::Welcome(Welcome { probe, data_dir, leftovers, log_from: self.log_from }))
     }
 
     pub(super) fn life(&self) -> NodeLife {
@@ -73,7 +80,11 @@ impl Host {
             Request::HealAll => self.links.heal_all().await,
             Request::Probe(probes) => return self.probe(probes).await,
             Request::Heard(nonce) => return Ok(Answer::Heard(self.prober.heard(nonce))),
-            Request::Log(from) => return self.node.read_log(from).map(Answer::Log),
+            Request::Log(Whose::Node, from) => return self.node.read_log(from).map(Answer::Log),
+            Request::Log(Whose::Agent, from) => {
+                return read_some(&self.log, from).map(Answer::Log);
+            }
+            Request::Why => return Ok(Answer::Why(self.node.why())),
             Request::Facts => return Ok(Answer::Facts(facts::all().await)),
         }
         .map(|()| Answer::Done)
@@ -82,7 +93,7 @@ impl Host {
     async fn probe(&self, probes: Vec<Probe>) -> Result<Answer, String> {
         let each = probes.iter().map(async |probe| {
             let peer = self.links.peer(probe.to)?;
-            Ok(self.prober.probe(peer, probe.patience, probe.nonce).await)
+            Ok(self.prober.probe(peer, probe).await)
         });
         try_join_all(each).await.map(Answer::Probed)
     }

@@ -24,7 +24,10 @@ mod server;
 use clap::{Args, Subcommand};
 
 pub use client::{Asked, Gate, Handle, Terms};
-pub use proto::{Answer, Fact, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Welcome};
+pub use node::PIECE;
+pub use proto::{
+    Answer, Fact, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Welcome, Whose,
+};
 
 use crate::verdict::{BROKEN, VALID};
 

@@ -10,9 +10,11 @@ use super::proto::{NodeLife, NodeSpec};
 use crate::cluster::{Life, Process};
 
 /// How much of a log is shipped at a time: it delays no request by more than a few milliseconds.
-const PIECE: u64 = 1 << 20;
+pub const PIECE: u64 = 1 << 20;
 /// How long the kernel may take to stop or continue every thread of a process.
 const SIGNALLED: Duration = Duration::from_secs(5);
+/// A disk with less room than this is as good as full: it is less than a node writes at a time.
+const FULL: u64 = 64 << 10;
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -114,20 +116,43 @@ impl Node {
         remove(&data).map_err(|error| format!("{}: {error}", data.display()))
     }
 
+    /// Why it has ended: what the system says, what it said itself, and whether its disk is full, as
+    /// then its log may be silent.
+    pub(super) fn why(&self) -> String {
+        let ended = self.process.as_ref().and_then(|process| *process.watch().borrow());
+        let status =
+            ended.map_or_else(|| "ended".to_owned(), |status| format!("ended with {status}"));
+        let said = last_line(&self.log()).map(|line| format!(": {line}")).unwrap_or_default();
+        let full = rustix::fs::statvfs(&self.dir).is_ok_and(|disk| {
+            disk.f_bavail.saturating_mul(disk.f_frsize) < FULL || disk.f_favail == 0
+        });
+        let full = if full {
+            format!(" (the disk of {} is full)", self.dir.display())
+        } else {
+            String::new()
+        };
+        format!("{status}{said}{full}")
+    }
+
     /// Some of its log, from a place on.
     pub(super) fn read_log(&self, from: u64) -> Result<Vec<u8>, String> {
-        let read = || -> io::Result<Vec<u8>> {
-            let mut file = match File::open(self.log()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-                file => file?,
-            };
-            file.seek(SeekFrom::Start(from))?;
-            let mut piece = Vec::new();
-            file.take(PIECE).read_to_end(&mut piece)?;
-            Ok(piece)
-        };
-        read().map_err(|error| format!("{}: {error}", self.log().display()))
+        read_some(&self.log(), from)
     }
+}
+
+/// A piece of a file; nothing, where it ends or there is none.
+pub(super) fn read_some(path: &Path, from: u64) -> Result<Vec<u8>, String> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            file => file?,
+        };
+        file.seek(SeekFrom::Start(from))?;
+        let mut piece = Vec::new();
+        file.take(PIECE).read_to_end(&mut piece)?;
+        Ok(piece)
+    };
+    read().map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn remove(dir: &Path) -> io::Result<()> {

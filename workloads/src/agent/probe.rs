@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::proto::{Peer, Probed};
+use super::proto::{Peer, Probe, Probed};
 use crate::proxy::round_trip;
 
 /// Datagrams remembered: far more than probes are under way at a time.
@@ -80,9 +80,10 @@ impl Prober {
     }
 
     /// Pings a peer's node, and its agent.
-    pub(super) async fn probe(&self, peer: &Peer, patience: Duration, nonce: u64) -> Probed {
+    pub(super) async fn probe(&self, peer: &Peer, probe: &Probe) -> Probed {
+        let Probe { patience, weight, nonce, .. } = *probe;
         let started = Instant::now();
-        let ping = timeout(patience, ping(SocketAddr::new(peer.data, peer.port)));
+        let ping = timeout(patience, ping(SocketAddr::new(peer.data, peer.port), weight));
         let echo = timeout(patience, self.echo(SocketAddr::new(peer.data, peer.probe), nonce));
         let ((answered, at), echoed) =
             tokio::join!(async { (ping.await.ok().flatten(), started.elapsed()) }, echo);
@@ -108,8 +109,8 @@ impl Prober {
     }
 }
 
-async fn ping(to: SocketAddr) -> Option<()> {
-    round_trip(TcpStream::connect(to).await.ok()?).await
+async fn ping(to: SocketAddr, weight: usize) -> Option<()> {
+    round_trip(TcpStream::connect(to).await.ok()?, weight).await
 }
 
 fn datagram(kind: u8, nonce: u64) -> [u8; 9] {
@@ -152,17 +153,21 @@ mod tests {
     async fn a_probe_tells_a_node_that_is_silent_from_a_host_that_is() {
         let here = IpAddr::from([127, 0, 0, 1]);
         let (one, two) = (Prober::open(here).await.unwrap(), Prober::open(here).await.unwrap());
+        let probe_with = |nonce| {
+            let patience = Duration::from_millis(200);
+            Probe { to: NodeId(2), patience, weight: 0, nonce }
+        };
         // Listens and says nothing, as a node that stands still.
         let listener = TcpListener::bind((here, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let peer = Peer { node: NodeId(2), data: here, port, probe: two.port().unwrap() };
-        let probed = one.probe(&peer, Duration::from_millis(200), 7).await;
+        let probed = one.probe(&peer, &probe_with(7)).await;
         assert_eq!(probed, Probed { answered: None, echoed: true });
         assert!(two.heard(7) && !one.heard(7) && !two.heard(8));
         // Nobody at all.
         let closed = UdpSocket::bind((here, 0)).await.unwrap().local_addr().unwrap().port();
         let peer = Peer { probe: closed, ..peer };
-        let probed = one.probe(&peer, Duration::from_millis(200), 9).await;
+        let probed = one.probe(&peer, &probe_with(9)).await;
         assert_eq!(probed, Probed { answered: None, echoed: false });
     }
 

@@ -60,12 +60,39 @@ pub enum Request {
     Probe(Vec<Probe>),
     /// Has a probe's datagram arrived here?
     Heard(u64),
-    /// The node's log from a place on.
-    Log(u64),
+    /// Some of a log from a place on.
+    Log(Whose, u64),
+    /// Why the node has ended, if it has.
+    Why,
     /// What can be done to this host.
     Facts,
     /// Heal, stop, and end.
     Bye,
+}
+
+impl Request {
+    /// What it is about, in messages: without what it carries.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "greet",
+            Self::Beat => "answer",
+            Self::Peers(_) => "be told of its peers",
+            Self::PrepareLinks => "prepare its links",
+            Self::Start(_) => "start its node",
+            Self::Kill => "kill its node",
+            Self::Pause => "pause its node",
+            Self::Resume => "resume its node",
+            Self::Wipe => "wipe its node's disk",
+            Self::Shape(..) => "break links",
+            Self::Unshape(_) | Self::HealAll => "heal links",
+            Self::Probe(_) | Self::Heard(_) => "probe links",
+            Self::Log(..) => "read its log",
+            Self::Why => "look at its node",
+            Self::Facts => "say what it can do",
+            Self::Bye => "say goodbye",
+        }
+    }
 }
 
 /// Who speaks, and for how long an agent is to wait for the next word.
@@ -83,6 +110,8 @@ pub struct Hello {
     pub data: IpAddr,
     /// Where its disk and log are; in the agent's own folder if nobody says.
     pub dir: Option<PathBuf>,
+    /// How much the agent logs, if not as usual.
+    pub log: Option<String>,
 }
 
 /// Another host.
@@ -116,6 +145,8 @@ pub struct Probe {
     pub to: NodeId,
     /// How long to wait for the answer.
     pub patience: Duration,
+    /// So many bytes go with it.
+    pub weight: usize,
     /// Names the datagram that goes with it.
     pub nonce: u64,
 }
@@ -129,6 +160,15 @@ pub(super) struct Reply {
     pub life: NodeLife,
     /// What came of the request, or why nothing did.
     pub answer: Result<Answer, String>,
+}
+
+/// Of whom a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Whose {
+    /// Of the node.
+    Node,
+    /// Of the agent.
+    Agent,
 }
 
 /// What came of a request.
@@ -146,6 +186,8 @@ pub enum Answer {
     Heard(bool),
     /// Some of the log; nothing, where it ends.
     Log(Vec<u8>),
+    /// What the system and the node's log say of its end.
+    Why(String),
     /// What can be done here.
     Facts(Vec<Fact>),
 }
@@ -159,6 +201,8 @@ pub struct Welcome {
     pub data_dir: PathBuf,
     /// What a run that ended badly had left here, and what was done about it.
     pub leftovers: Vec<String>,
+    /// Where in the agent's log this run begins.
+    pub log_from: u64,
 }
 
 /// What a probe showed.

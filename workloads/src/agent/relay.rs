@@ -17,6 +17,10 @@ use crate::remote::GREETING;
 
 /// Where agents have what is theirs, from the user's home on: an SSH command starts there.
 pub(super) const FOLDER: &str = ".dyno";
+/// The agent's log, there.
+pub(super) const LOG: &str = "agent.log";
+/// A longer log is begun anew by the next agent.
+const LONGEST_LOG: u64 = 16 << 20;
 /// How long an agent may take to listen: it first cleans up after a crashed one.
 const START: Duration = Duration::from_secs(10);
 /// Between two looks whether it listens.
@@ -56,7 +60,10 @@ pub(super) fn socket(folder: &Path) -> io::Result<PathBuf> {
 }
 
 fn start(folder: &Path, socket: &Path) -> io::Result<UnixStream> {
-    let log = folder.join("agent.log");
+    let log = folder.join(LOG);
+    if fs::metadata(&log).is_ok_and(|meta| meta.len() > LONGEST_LOG) {
+        fs::remove_file(&log)?;
+    }
     let log_file = OpenOptions::new().create(true).append(true).open(&log)?;
     let mut agent = Command::new(std::env::current_exe()?)
         .args(["agent", "serve"])

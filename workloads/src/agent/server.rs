@@ -12,6 +12,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use super::host::{Host, absolute};
 use super::leftovers;
@@ -20,6 +24,11 @@ use super::relay::{FOLDER, socket};
 
 /// A driver has one request under way; a second connection may come before the first is seen to end.
 const CALLS: usize = 16;
+/// What an agent ends with when another one, built from something else, has the host.
+pub(super) const TAKEN: &str =
+    "another agent has this host until its driver lets go or its lease ends";
+/// What the agent logs when nobody says.
+const USUAL_LOG: &str = "workloads=info";
 /// Nobody has said hello for so long: nobody will.
 const FIRST: Duration = Duration::from_secs(20);
 /// How long the last reply may take to be written.
@@ -36,12 +45,13 @@ pub(super) fn run() -> io::Result<()> {
     if rustix::process::getpid() != rustix::process::getsid(None)? {
         rustix::process::setsid()?;
     }
+    let logging = start_log();
     // One thread, and so few surprises; what takes time here is awaited.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(Path::new(FOLDER)))
+    runtime.block_on(serve(Path::new(FOLDER), logging))
 }
 
-async fn serve(folder: &Path) -> io::Result<()> {
+async fn serve(folder: &Path, logging: Logging) -> io::Result<()> {
     let _lock = lock(folder)?;
     let folder = absolute(folder)?;
     let socket = socket(Path::new(FOLDER))?;
@@ -50,9 +60,9 @@ async fn serve(folder: &Path) -> io::Result<()> {
     let (calls, called) = mpsc::channel(CALLS);
     let lease = Arc::new(Mutex::new(Lease { length: FIRST, ends: Instant::now() + FIRST }));
     tokio::spawn(accept(listener, calls, lease.clone()));
-    let mut agent = Agent { folder, lease, leftovers, host: None, last: None, serving: 0 };
+    let mut agent = Agent { folder, lease, leftovers, host: None, last: None, serving: 0, logging };
     let why = agent.serve(called).await;
-    eprintln!("agent ends: {why}");
+    tracing::info!(why, "the agent ends");
     // First of all, so that no new driver speaks to an agent that is about to end.
     let removed = std::fs::remove_file(&socket);
     if let Some(host) = &mut agent.host {
@@ -61,13 +71,23 @@ async fn serve(folder: &Path) -> io::Result<()> {
     removed
 }
 
+/// How much is logged: the driver says it with its hello.
+type Logging = reload::Handle<EnvFilter, Registry>;
+
+/// Logs to standard error, which is the agent's log.
+fn start_log() -> Logging {
+    let (filter, logging) = reload::Layer::new(EnvFilter::new(USUAL_LOG));
+    let written = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    // The first in its process: nobody can have one.
+    let _ = tracing_subscriber::registry().with(filter).with(written).try_init();
+    logging
+}
+
 /// One agent a host and user, whatever it was built from. Held until the process ends.
 fn lock(folder: &Path) -> io::Result<File> {
     let path = folder.join("agent.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        io::Error::other("another agent has this host until its driver lets go or its lease ends")
-    })?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| io::Error::other(TAKEN))?;
     Ok(file)
 }
 
@@ -150,6 +170,7 @@ struct Agent {
     last: Option<Reply>,
     /// The connection that said hello last. Only that one is obeyed.
     serving: u64,
+    logging: Logging,
 }
 
 impl Agent {
@@ -163,7 +184,13 @@ impl Agent {
                 biased;
                 Some(called) = called.recv() => {
                     let bye = matches!(called.call.request, Request::Bye);
-                    let reply = self.obey(called.connection, called.call).await;
+                    let connection = called.connection;
+                    let reply = self.obey(connection, called.call).await;
+                    if connection == self.serving {
+                        // Its driver could not say a word while it waited: what took longer than
+                        // the lease must not end it.
+                        renew(&self.lease);
+                    }
                     let end = bye && reply.answer.is_ok();
                     // A driver that has gone meanwhile may ask again.
                     let _ = called.reply.send(reply);
@@ -190,12 +217,16 @@ impl Agent {
         if let Some(last) = self.last.as_ref().filter(|last| last.id == id) {
             return Reply { life: self.life(), ..last.clone() };
         }
+        tracing::trace!(id, request = ?call.request, "asked");
         let answer = match (&mut self.host, call.request) {
             _ if connection != self.serving => Err("say hello first".to_owned()),
             (None, _) => Err("say hello first".to_owned()),
             (Some(host), Request::Bye) => host.release().await.map(|()| Answer::Done),
             (Some(host), request) => host.handle(request).await,
         };
+        if let Err(reason) = &answer {
+            tracing::warn!(id, reason, "not done");
+        }
         let reply = Reply { id, life: self.life(), answer };
         // Logs are long and harmless to read again.
         self.last = match reply.answer {
@@ -219,6 +250,13 @@ impl Agent {
             }
             None => self.host = Some(Host::take(&hello, &self.folder).await?),
         }
+        if let Some(level) = &hello.log
+            && let Ok(filter) = EnvFilter::try_new(level)
+        {
+            // The log goes on as it was if it cannot be changed.
+            let _ = self.logging.reload(filter);
+        }
+        tracing::info!(?hello, "its driver");
         self.serving = connection;
         let length = hello.lease.min(LONGEST);
         *self.lease.lock().expect("no one panics with the lock held") =

@@ -53,6 +53,9 @@ impl Arguments<'_> {
         ] {
             set(flag, value);
         }
+        if let Some(level) = crate::log::asked() {
+            set("--log", level.to_owned());
+        }
         if let Some(folder) = self.record {
             words.extend(["--record".into(), folder.into()]);
         }

@@ -104,7 +104,7 @@ impl Cluster for FakeCluster {
         let (there, back) = (effect(there), effect(there.back()));
         let broken = there.cut || back.cut || there.reset || back.reset;
         let way = |held| if held { Way::Held } else { Way::Passed };
-        let took = there.delay + back.delay + Duration::from_millis(1);
+        let took = there.holds_up(ping.weight) + back.delay + Duration::from_millis(1);
         Observed { answered: (!broken).then_some(took), there: way(there.cut), back: way(back.cut) }
     }
 

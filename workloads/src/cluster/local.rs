@@ -258,7 +258,7 @@ impl Deployed for LocalCluster {
         &self.net
     }
 
-    fn mishaps(&self) -> Vec<Mishap> {
+    async fn mishaps(&self) -> Vec<Mishap> {
         self.mishaps.lock().expect("no one panics with the lock held").clone()
     }
 

@@ -91,7 +91,12 @@ pub trait Deployed: Cluster {
     fn net(&self) -> &Arc<Net>;
 
     /// What went wrong that no fault of the plan explains, so far.
-    fn mishaps(&self) -> Vec<Mishap>;
+    fn mishaps(&self) -> impl Future<Output = Vec<Mishap>> + Send;
+
+    /// Returns when the run cannot go on: then [`Self::mishaps`] says why. Never, as long as it can.
+    fn lost(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// The nodes' logs, as files here.
     fn logs(&self) -> impl Future<Output = Vec<(NodeId, PathBuf)>> + Send;

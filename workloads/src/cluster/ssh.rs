@@ -8,29 +8,30 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_protocol::NodeId;
-use futures::future::{join_all, try_join_all};
+use futures::future::{join_all, select_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::arguments::Arguments;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
 use crate::agent::{
-    Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Terms,
-    Welcome,
+    Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed, Request,
+    Terms, Welcome, Whose,
 };
+use crate::line::one_line;
 use crate::plan::{ClusterPlan, FaultName, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
 use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the host may be busy.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a host may take to be reached, past another run's lease on it.
-const REACH: Duration = Duration::from_secs(15);
+/// How long a host may take to be reached.
+const REACH: Duration = Duration::from_secs(10);
 /// How often nodes are looked after and their logs fetched.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -52,12 +53,19 @@ struct Home {
     /// Where the node's disk is, there.
     data: PathBuf,
     peer: Peer,
-    /// The copy of its log, here, and how much of it there is.
+    /// The copies of its log and of the agent's, here.
     log: PathBuf,
-    fetched: AtomicU64,
-    fetching: tokio::sync::Mutex<()>,
+    logs: [tokio::sync::Mutex<Copied>; 2],
     /// Its end, if it ends, is the driver's doing.
     may_end: AtomicBool,
+}
+
+/// A log that is copied as it grows.
+struct Copied {
+    whose: Whose,
+    path: PathBuf,
+    /// The next piece begins here.
+    from: u64,
 }
 
 /// Connects to hosts and greets their agents, all at a time.
@@ -73,6 +81,8 @@ pub async fn connect(
         None => Binary::own(),
     };
     let binary = binary.map_err(|error| ClusterError::Io(error.to_string()))?;
+    let mut inventory = inventory.clone();
+    inventory.unlock().map_err(|error| ClusterError::Io(error.to_string()))?;
     let (gate, run) = (Gate::new(inventory.parallel), unique());
     let connections = inventory.hosts.iter().zip(1..).map(async |(host, id)| {
         let hello = Hello {
@@ -82,6 +92,7 @@ pub async fn connect(
             node: NodeId(id),
             data: host.data,
             dir: host.dir.clone(),
+            log: crate::log::asked().map(str::to_owned),
         };
         let remote = Box::new(Ssh {
             host: host.clone(),
@@ -89,7 +100,7 @@ pub async fn connect(
             accept_new: plan.accept_new,
             binary: binary.clone(),
         });
-        let terms = Terms { hello, patience: REACH + plan.lease.0, gate: gate.clone() };
+        let terms = Terms { hello, patience: REACH, gate: gate.clone() };
         Handle::connect(&host.name, remote, terms).await
     });
     let (mut greeted, mut errors) = (Vec::new(), Vec::new());
@@ -137,6 +148,10 @@ impl SshCluster {
         let unable = unable(plan, &greeted).await?;
         let homes = nodes.iter().zip(inventory.hosts).zip(greeted).map(|((id, host), greeted)| {
             let (agent, welcome) = greeted;
+            let log = |whose| match whose {
+                Whose::Node => logs.join(format!("{id}.log")),
+                Whose::Agent => logs.join(format!("agent-{id}.log")),
+            };
             for leftover in &welcome.leftovers {
                 tracing::warn!(host = %host.name, leftover, "an earlier run ended badly");
             }
@@ -146,9 +161,9 @@ impl SshCluster {
                 agent,
                 data: welcome.data_dir,
                 peer,
-                log: logs.join(format!("{id}.log")),
-                fetched: AtomicU64::new(0),
-                fetching: tokio::sync::Mutex::default(),
+                logs: [(Whose::Node, 0), (Whose::Agent, welcome.log_from)]
+                    .map(|(whose, from)| Copied { whose, path: log(whose), from }.into()),
+                log: log(Whose::Node),
                 may_end: AtomicBool::new(true),
                 host,
             };
@@ -168,14 +183,15 @@ impl SshCluster {
     /// Tells every host who the others are, and prepares what cannot be prepared later.
     async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
-        let through_proxy =
-            |fault: &FaultName| matches!(fault, FaultName::Delay | FaultName::Reset);
+        let through_proxy = |fault: &FaultName| {
+            matches!(fault, FaultName::Delay | FaultName::Rate | FaultName::Reset)
+        };
         let mut faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
         let prepare = faults.any(through_proxy);
-        let each = self.homes.iter().map(async |(id, home)| {
-            home.tell(*id, Request::Peers(peers.clone())).await?;
+        let each = self.nodes.iter().map(async |id| {
+            self.order(*id, Request::Peers(peers.clone())).await?;
             if prepare {
-                home.tell(*id, Request::PrepareLinks).await?;
+                self.order(*id, Request::PrepareLinks).await?;
             }
             Ok(())
         });
@@ -215,22 +231,41 @@ impl SshCluster {
     }
 
     async fn fetch_logs(&self) {
-        join_all(self.homes.values().map(Home::fetch_log)).await;
+        join_all(self.homes.values().map(Home::fetch_logs)).await;
     }
 
     /// Notes what ended without the driver's doing.
-    fn look_after(&self) {
+    async fn look_after(&self) {
         for (node, home) in &self.homes {
             if home.agent.life() == NodeLife::Gone && !home.may_end.swap(true, Ordering::SeqCst) {
                 self.net.set_upstream(*node, None);
-                let what = match home.agent.trouble() {
-                    Some(trouble) => format!("is lost with its host: {trouble}"),
-                    None => "ended by itself".to_owned(),
-                };
-                let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
-                mishaps.push(Mishap { node: *node, what });
+                // A host that is lost tells its own story.
+                if let Ok(Answer::Why(why)) = home.agent.ask(Request::Why).await {
+                    self.note(*node, format!("on {}: {why}, by itself", home.agent.name()));
+                }
             }
         }
+    }
+
+    /// Notes a mishap, once.
+    fn note(&self, node: NodeId, what: String) {
+        let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
+        let mishap = Mishap { node, what: one_line(&what) };
+        if !mishaps.contains(&mishap) {
+            mishaps.push(mishap);
+        }
+    }
+
+    /// Has a host do something to its node or links. One that cannot do what it could when it was asked
+    /// at first is out of order, whatever becomes of the fault.
+    async fn order(&self, node: NodeId, request: Request) -> Result<(), ClusterError> {
+        let what = request.verb();
+        self.home(node).agent.tell(request).await.map_err(|error| {
+            if !error.is_final || self.home(node).agent.trouble().is_none() {
+                self.note(node, format!("could not {what}: {error}"));
+            }
+            failed(node, &error)
+        })
     }
 
     /// The hosts at one end of some flows.
@@ -261,7 +296,7 @@ impl SshCluster {
 
     async fn observe(&self, from: NodeId, ping: Ping) -> Result<Observed, RemoteError> {
         let nonce = unique();
-        let probe = Probe { to: ping.to, patience: ping.patience, nonce };
+        let probe = Probe { to: ping.to, patience: ping.patience, weight: ping.weight, nonce };
         let Probed { answered, echoed } = self.probe(from, probe).await?;
         let (there, back) = if echoed || answered.is_some() {
             (Way::Passed, Way::Passed)
@@ -281,21 +316,23 @@ impl Home {
         SocketAddr::new(self.host.data, self.host.node_port)
     }
 
-    async fn tell(&self, node: NodeId, request: Request) -> Result<(), ClusterError> {
-        self.agent.tell(request).await.map_err(|error| failed(node, &error))
+    /// Copies what is new in its logs.
+    async fn fetch_logs(&self) {
+        for copied in &self.logs {
+            // One at a time.
+            let mut log = copied.lock().await;
+            while self.fetch_some(&mut log).await {}
+        }
     }
 
-    /// Copies what is new in its log.
-    async fn fetch_log(&self) {
-        let _one_at_a_time = self.fetching.lock().await;
-        loop {
-            let from = self.fetched.load(Ordering::SeqCst);
-            let Ok(Answer::Log(piece)) = self.agent.ask(Request::Log(from)).await else { return };
-            if piece.is_empty() || append(&self.log, &piece).is_err() {
-                return;
-            }
-            self.fetched.fetch_add(piece.len() as u64, Ordering::SeqCst);
-        }
+    /// Copies a piece; whether there may be more.
+    async fn fetch_some(&self, log: &mut Copied) -> bool {
+        let piece = self.agent.ask(Request::Log(log.whose, log.from)).await;
+        let Ok(Answer::Log(piece)) = piece else { return false };
+        log.from += piece.len() as u64;
+        // Short of a whole piece it is read again at the next look, not now: an agent that logs every
+        // request would never be done.
+        append(&log.path, &piece).is_ok() && piece.len() as u64 == PIECE
     }
 }
 
@@ -345,7 +382,7 @@ async fn watch(cluster: std::sync::Weak<SshCluster>) {
     loop {
         ticks.tick().await;
         let Some(cluster) = cluster.upgrade() else { return };
-        cluster.look_after();
+        cluster.look_after().await;
         cluster.fetch_logs().await;
     }
 }
@@ -390,19 +427,19 @@ impl Cluster for SshCluster {
         }
         home.may_end.store(true, Ordering::SeqCst);
         self.net.set_upstream(node, None);
-        home.tell(node, Request::Kill).await
+        self.order(node, Request::Kill).await
     }
 
     async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.home(node).tell(node, Request::Pause).await
+        self.order(node, Request::Pause).await
     }
 
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.home(node).tell(node, Request::Resume).await
+        self.order(node, Request::Resume).await
     }
 
     async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.home(node).tell(node, Request::Wipe).await
+        self.order(node, Request::Wipe).await
     }
 
     async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {
@@ -410,14 +447,13 @@ impl Cluster for SshCluster {
         let touched = self.touched(&peers);
         // Ours first: it is also where `shaped` looks, and what it says must be healed is healed.
         self.net.install(fault, shapes);
-        let each = touched
-            .iter()
-            .map(|node| self.home(*node).tell(*node, Request::Shape(fault, peers.clone())));
+        let each =
+            touched.iter().map(|node| self.order(*node, Request::Shape(fault, peers.clone())));
         join_all(each).await.into_iter().collect()
     }
 
     async fn unshape(&self, fault: FaultId) -> Result<(), ClusterError> {
-        let all = self.homes.iter().map(|(node, home)| home.tell(*node, Request::Unshape(fault)));
+        let all = self.nodes.iter().map(|node| self.order(*node, Request::Unshape(fault)));
         let done = join_all(all).await.into_iter().collect();
         self.net.heal(fault);
         done
@@ -444,16 +480,22 @@ impl Deployed for SshCluster {
         &self.net
     }
 
-    fn mishaps(&self) -> Vec<Mishap> {
-        self.look_after();
+    async fn mishaps(&self) -> Vec<Mishap> {
+        self.look_after().await;
         let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held").clone();
         for (node, home) in &self.homes {
             if let Some(trouble) = home.agent.trouble() {
-                let what = format!("is on a host that is out of reach: {trouble}");
+                let what = format!("on {}: {trouble}", home.agent.name());
                 mishaps.push(Mishap { node: *node, what });
             }
         }
         mishaps
+    }
+
+    /// When a host is lost: without it nothing comes to rest any more.
+    async fn lost(&self) {
+        let each = self.homes.values().map(|home| Box::pin(home.agent.lost()));
+        select_all(each).await;
     }
 
     async fn logs(&self) -> Vec<(NodeId, PathBuf)> {

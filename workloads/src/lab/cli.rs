@@ -3,12 +3,12 @@
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Lab, LabError, Wanted, default_dir, host, keeper};
+use crate::line::one_line;
 use crate::verdict::{BROKEN, VALID};
 
 /// Hosts on one machine, each with its own sshd.
@@ -76,15 +76,14 @@ pub fn run(args: LabArgs) -> u8 {
         LabCommand::Host => host::run().map(|()| VALID).map_err(LabError),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("{error}");
+        eprintln!("{}", one_line(&error));
         BROKEN
     })
 }
 
 fn up(wanted: &Wanted) -> Result<u8, LabError> {
-    let started = Instant::now();
     let lab = Lab::up(wanted)?;
-    let (hosts, ms) = (lab.state().hosts.len(), started.elapsed().as_millis());
+    let (hosts, ms) = (lab.state().hosts.len(), lab.state().up_ms);
     println!("{hosts} hosts up in {ms} ms; inventory: {}", lab.hosts_file().display());
     println!(
         "dyno lab exec --dir {} -- COMMAND runs a command that sees them",
@@ -104,7 +103,8 @@ fn status(place: &Place, json: bool) -> Result<u8, LabError> {
         println!("no lab is up in {}", place.dir.display());
         return Ok(exit(false));
     };
-    println!("up in {}, under process {}", lab.dir().display(), lab.state().parent.pid);
+    let (dir, state) = (lab.dir().display(), lab.state());
+    println!("up in {dir} under process {}, after {} ms", state.parent.pid, state.up_ms);
     for host in &lab.state().hosts {
         println!("{:<4} ssh {}  data {}", host.name, host.management, host.data);
     }
@@ -118,7 +118,10 @@ fn exit(yes: bool) -> u8 {
 
 fn down(place: &Place) -> Result<u8, LabError> {
     match Lab::find(&place.dir)? {
-        Some(lab) => lab.down()?,
+        Some(lab) => {
+            let ended = lab.down()?;
+            println!("ended in {} ms", ended.as_millis());
+        }
         None if place.dir.exists() => super::remove(&place.dir)?,
         None => println!("no lab is up in {}", place.dir.display()),
     }

@@ -31,6 +31,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
@@ -146,17 +147,19 @@ impl Lab {
         )))
     }
 
-    /// Ends the lab; returns when nothing of it runs.
+    /// Ends the lab; returns when nothing of it runs any more: how long its processes took to end.
     ///
     /// # Errors
     /// If it cannot be ended, or its folder cannot be removed.
-    pub fn down(mut self) -> Result<(), LabError> {
+    pub fn down(mut self) -> Result<Duration, LabError> {
+        let begun = Instant::now();
         // Its children end with it: the kernel sees to that, not we.
         self.state.parent.kill().map_err(|error| LabError(format!("cannot be ended: {error}")))?;
         if let Some(parent) = &mut self.parent {
             parent.reap();
         }
-        remove(&self.dir)
+        let took = begun.elapsed();
+        remove(&self.dir).map(|()| took)
     }
 
     /// Where its files are.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::keeper::{Spec, Up};
 use super::lines::Lines;
@@ -30,6 +30,7 @@ pub(super) struct Parent {
     process: Process,
     privilege: tools::Privilege,
     log: PathBuf,
+    begun: Instant,
 }
 
 impl Parent {
@@ -38,6 +39,7 @@ impl Parent {
             let hosts = wanted.hosts;
             return Err(LabError(format!("{hosts} hosts: a lab has 1 to {MOST_HOSTS}")));
         }
+        let begun = Instant::now();
         let privilege = tools::privilege()?;
         make_dir(&wanted.dir)?;
         state::mark(&wanted.dir)?;
@@ -70,7 +72,7 @@ impl Parent {
                 return Err(LabError(format!("its parent did not start: {error}")));
             }
         };
-        Ok(Self { child: Some(child), process, privilege, log })
+        Ok(Self { child: Some(child), process, privilege, log, begun })
     }
 
     /// Returns when every host answers.
@@ -83,6 +85,7 @@ impl Parent {
                 privilege: self.privilege,
                 parent: self.process.clone(),
                 hosts,
+                up_ms: self.begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
             }),
             Ok(Up::Failed(error)) => Err(self.failed(&error)),
             Err(error) => Err(self.failed(&error)),

@@ -28,6 +28,9 @@ pub struct State {
     pub parent: Process,
     /// In the order of their names.
     pub hosts: Vec<HostState>,
+    /// How long it took until all of them answered, in milliseconds.
+    #[serde(default)]
+    pub up_ms: u64,
 }
 
 /// A host of a lab.

@@ -1,4 +1,4 @@
-//! Faults of links: partitions, delay, reset. All are proven by pings through the links.
+//! Faults of links: partitions, delay, rate, reset. All are proven by pings through the links.
 
 use std::time::Duration;
 
@@ -9,13 +9,18 @@ use serde_json::{Value, json};
 use super::{Slowness, Unproven, until};
 use crate::cluster::{Cluster, Life};
 use crate::plan::Cut;
-use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape};
+use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape, least_sent};
 
 /// How long a ping may take on a link where nothing is wrong: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an answer is waited for where none is expected. The proof does not rest on it alone:
 /// the link's own counts must show that the ping came in and was held.
 const HELD_FOR: Duration = Duration::from_millis(100);
+
+/// What a ping weighs that takes its time on a narrow link: no more than nodes take in for a request.
+const HEAVY: usize = 12 << 10;
+/// More than any other ping weighs, greetings and all.
+const LIGHT: usize = 512;
 
 /// Cuts links. In force when every link between nodes that run shows exactly what it should: the
 /// cut ones hold, all others answer.
@@ -27,7 +32,7 @@ pub(super) async fn cut(
     let shapes = cuts.iter().map(|cut| (Pair::nodes(cut.from, cut.to), Shape::CUT)).collect();
     cluster.shape(fault, shapes).await.map_err(|error| error.to_string())?;
     Ok(until(async || {
-        let seen = look(cluster, &all_links(cluster)).await;
+        let seen = look(cluster, &all_links(cluster), 0).await;
         let of_this = seen.iter().filter(|link| link.is_held() && link.is_of(cuts)).count();
         (of_this > 0 && seen.iter().all(Seen::is_as_shaped)).then(|| summary(&seen))
     })
@@ -43,6 +48,30 @@ pub(super) async fn slow(
     slowness: Slowness,
 ) -> Result<Value, Unproven> {
     let shape = Shape::slow(slowness.delay, slowness.jitter);
+    hold_up(cluster, fault, nodes, shape, 0, slowness.delay * 2).await
+}
+
+/// Makes all links of some nodes narrow. In force when heavy pings over them take at least as long as
+/// their bytes do at that rate.
+pub(super) async fn narrow(
+    cluster: &impl Cluster,
+    fault: FaultId,
+    nodes: &[NodeId],
+    rate: u64,
+) -> Result<Value, Unproven> {
+    let shape = Shape::narrow(rate);
+    hold_up(cluster, fault, nodes, shape, HEAVY, shape.holds_up(least_sent(HEAVY))).await
+}
+
+/// Shapes all links of some nodes. In force when every ping of that weight takes at least so long.
+async fn hold_up(
+    cluster: &impl Cluster,
+    fault: FaultId,
+    nodes: &[NodeId],
+    shape: Shape,
+    weight: usize,
+    least: Duration,
+) -> Result<Value, Unproven> {
     let mut flows = flows_of(cluster, nodes);
     let clients = nodes.iter().map(|node| Pair { from: End::Clients, to: End::Node(*node) });
     flows.extend(clients.flat_map(|pair| [pair, pair.back()]));
@@ -50,15 +79,14 @@ pub(super) async fn slow(
     cluster.shape(fault, shapes).await.map_err(|error| error.to_string())?;
     let links = of_nodes(cluster, nodes);
     Ok(until(async || {
-        let seen = look(cluster, &links).await;
+        let seen = look(cluster, &links, weight).await;
         let trips: Option<Vec<_>> = seen
             .iter()
             .filter(|link| !link.there.cut && !link.back.cut)
             .map(|link| link.observed.answered)
             .collect();
         let fastest = trips?.into_iter().min()?;
-        (fastest >= slowness.delay * 2)
-            .then(|| json!(format!("fastest of {} pings: {fastest:?}", seen.len())))
+        (fastest >= least).then(|| json!(format!("fastest of {} pings: {fastest:?}", seen.len())))
     })
     .await)
 }
@@ -74,7 +102,7 @@ pub(super) async fn reset(
     let shapes = flows.into_iter().map(|flow| (flow, Shape::RESET)).collect();
     cluster.shape(fault, shapes).await.map_err(|error| error.to_string())?;
     Ok(until(async || {
-        let seen = look(cluster, &all_links(cluster)).await;
+        let seen = look(cluster, &all_links(cluster), 0).await;
         let broken = seen.iter().filter(|link| link.is_reset()).count();
         (broken > 0 && seen.iter().all(Seen::is_as_shaped))
             .then(|| json!(format!("{broken} of {} links break, the others answer", seen.len())))
@@ -91,7 +119,7 @@ pub(super) async fn join(
 ) -> Result<Value, Unproven> {
     cluster.unshape(fault).await.map_err(|error| error.to_string())?;
     Ok(until(async || {
-        let seen = look(cluster, links).await;
+        let seen = look(cluster, links, 0).await;
         seen.iter().all(Seen::is_as_shaped).then(|| summary(&seen))
     })
     .await)
@@ -155,15 +183,15 @@ impl Seen {
 }
 
 /// Pings the links whose far end can answer: a process that is stopped proves nothing of its link.
-async fn look(cluster: &impl Cluster, links: &[(NodeId, NodeId)]) -> Vec<Seen> {
+async fn look(cluster: &impl Cluster, links: &[(NodeId, NodeId)], weight: usize) -> Vec<Seen> {
     let runs = |node: NodeId| matches!(cluster.life(node), Life::Runs(_));
     let pings = links.iter().filter(|(_, to)| runs(*to)).map(async |&(from, to)| {
         let flow = Pair::nodes(from, to);
         let (there, back) = (cluster.shaped(flow), cluster.shaped(flow.back()));
         let held = there.cut || back.cut;
-        let on_the_way = there.delay + there.jitter + back.delay + back.jitter;
+        let on_the_way = there.holds_up(LIGHT + weight) + back.holds_up(LIGHT);
         let patience = if held { HELD_FOR } else { PATIENCE } + on_the_way * 2;
-        let observed = cluster.ping(Ping { from: End::Node(from), to, patience }).await;
+        let observed = cluster.ping(Ping { from: End::Node(from), to, patience, weight }).await;
         Seen { from, to, there, back, observed }
     });
     let mut seen = join_all(pings).await;

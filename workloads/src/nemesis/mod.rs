@@ -40,6 +40,8 @@ pub struct Slowness {
     pub delay: Duration,
     /// On top, at random.
     pub jitter: Duration,
+    /// Where they are narrow: bytes a second.
+    pub rate: u64,
 }
 
 /// The nemesis of one run.
@@ -154,6 +156,9 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Wipe(node) => processes::wipe(cluster, *node).await,
             Fault::Partition(_, cuts) => links::cut(cluster, episode.id, cuts).await,
             Fault::Delay(nodes) => links::slow(cluster, episode.id, nodes, self.slowness).await,
+            Fault::Rate(nodes) => {
+                links::narrow(cluster, episode.id, nodes, self.slowness.rate).await
+            }
             Fault::Reset(nodes) => links::reset(cluster, episode.id, nodes).await,
         }
     }
@@ -172,7 +177,7 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Partition(_, cuts) => {
                 links::join(cluster, episode.id, &links::of_cuts(cuts)).await
             }
-            Fault::Delay(nodes) | Fault::Reset(nodes) => {
+            Fault::Delay(nodes) | Fault::Rate(nodes) | Fault::Reset(nodes) => {
                 links::join(cluster, episode.id, &links::of_nodes(cluster, nodes)).await
             }
         }
@@ -202,6 +207,7 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Kill(nodes)
             | Fault::Pause(nodes)
             | Fault::Delay(nodes)
+            | Fault::Rate(nodes)
             | Fault::Reset(nodes) => {
                 value["nodes"] = nodes.iter().map(ToString::to_string).collect();
             }
@@ -244,7 +250,11 @@ fn described(fault: &Fault) -> String {
     let list =
         |nodes: &[NodeId]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     match fault {
-        Fault::Kill(nodes) | Fault::Pause(nodes) | Fault::Delay(nodes) | Fault::Reset(nodes) => {
+        Fault::Kill(nodes)
+        | Fault::Pause(nodes)
+        | Fault::Delay(nodes)
+        | Fault::Rate(nodes)
+        | Fault::Reset(nodes) => {
             format!("{} {}", fault.name(), list(nodes))
         }
         Fault::Wipe(node) => format!("wipe {node}"),

@@ -51,6 +51,8 @@ pub enum Fault {
     Partition(Shape, Vec<Cut>),
     /// All links of these nodes are slow.
     Delay(Vec<NodeId>),
+    /// All links of these nodes are narrow.
+    Rate(Vec<NodeId>),
     /// All peer links of these nodes break.
     Reset(Vec<NodeId>),
     /// This disk is emptied.
@@ -66,6 +68,7 @@ impl Fault {
             Self::Pause(_) => FaultName::Pause,
             Self::Partition(..) => FaultName::Partition,
             Self::Delay(_) => FaultName::Delay,
+            Self::Rate(_) => FaultName::Rate,
             Self::Reset(_) => FaultName::Reset,
             Self::Wipe(_) => FaultName::Wipe,
         }
@@ -77,7 +80,7 @@ impl Fault {
         match self {
             Self::Kill(nodes) | Self::Pause(nodes) => nodes,
             Self::Wipe(node) => std::slice::from_ref(node),
-            Self::Partition(..) | Self::Delay(_) | Self::Reset(_) => &[],
+            Self::Partition(..) | Self::Delay(_) | Self::Rate(_) | Self::Reset(_) => &[],
         }
     }
 }
@@ -218,6 +221,7 @@ impl Draw<'_> {
                 Some(Fault::Partition(shape, cuts))
             }
             FaultName::Delay => self.target().map(Fault::Delay),
+            FaultName::Rate => self.target().map(Fault::Rate),
             FaultName::Reset => self.target().map(Fault::Reset),
             FaultName::Wipe => self.wipe(at),
         }

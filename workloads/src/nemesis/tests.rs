@@ -16,6 +16,7 @@ fn one_of_each() -> Vec<Episode> {
         Fault::Pause(vec![B]),
         Fault::Partition(Shape::Cuts, cut),
         Fault::Delay(vec![A]),
+        Fault::Rate(vec![A]),
         Fault::Reset(vec![B]),
         Fault::Wipe(A),
     ];
@@ -33,7 +34,8 @@ async fn covered(
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
-    let slowness = Slowness { delay: Duration::from_millis(5), jitter: Duration::ZERO };
+    let slowness =
+        Slowness { delay: Duration::from_millis(5), jitter: Duration::ZERO, rate: 65536 };
     let mut nemesis = Nemesis::new(Arc::new(cluster), journal, slowness);
     nemesis.patience = Duration::from_millis(100);
     nemesis.run(&episodes).await.unwrap();

@@ -1,6 +1,7 @@
 //! What a plan must keep to before anything is started, each with its mend.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::remote::Inventory;
 
 /// An agent waits no longer for its driver.
 const LONGEST_LEASE: Duration = Duration::from_secs(600);
+/// Wider than this, and a narrow link cannot be told from any other.
+const RATES: RangeInclusive<u64> = 1 << 10..=256 << 10;
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
 
@@ -148,7 +151,15 @@ impl Plan {
             }
             FaultName::Pause => self.check_targets(),
             FaultName::Partition => self.check_shapes(),
-            FaultName::Delay | FaultName::Reset => {
+            FaultName::Delay | FaultName::Rate | FaultName::Reset => {
+                let rate = fault == FaultName::Rate;
+                refuse_if(rate && cluster.kind == ClusterKind::Sim, || {
+                    "fault rate: the simulator's links have no width; use cluster local".to_owned()
+                })?;
+                refuse_if(rate && !RATES.contains(&self.fault.rate), || {
+                    let (least, most) = (RATES.start(), RATES.end());
+                    format!("fault.rate {}: from {least} to {most} bytes a second", self.fault.rate)
+                })?;
                 refuse_if(cluster.nodes < 2, || format!("fault {fault} needs 2 nodes"))?;
                 self.check_targets()
             }

@@ -124,6 +124,8 @@ pub struct FaultPlan {
     pub delay: Span,
     /// What `delay` adds to that at random.
     pub jitter: Span,
+    /// What `rate` lets pass on each connection, each way: bytes a second.
+    pub rate: u64,
 }
 
 macro_rules! names {
@@ -207,6 +209,8 @@ names! {
         Partition = "partition",
         /// Links are slow and jittery.
         Delay = "delay",
+        /// Connections are narrow: few bytes a second.
+        Rate = "rate",
         /// Connections break, new ones too.
         Reset = "reset",
         /// The disk is emptied; the node returns with a new identity.
@@ -386,6 +390,7 @@ impl Default for FaultPlan {
             cuts: Vec::new(),
             delay: Span::millis(50),
             jitter: Span::millis(20),
+            rate: 64 << 10,
         }
     }
 }

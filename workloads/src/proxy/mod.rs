@@ -26,7 +26,7 @@ pub use ping::{Observed, Ping, Way};
 pub use shape::Shape;
 
 pub(crate) use connection::Connection;
-pub(crate) use ping::round_trip;
+pub(crate) use ping::{least_sent, round_trip};
 
 use connection::Traffic;
 

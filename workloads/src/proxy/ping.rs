@@ -44,6 +44,8 @@ pub struct Ping {
     pub to: NodeId,
     /// How long to wait for the answer.
     pub patience: Duration,
+    /// So many bytes go with it, for links on which they take their time; see [`least_sent`].
+    pub weight: usize,
 }
 
 impl Observed {
@@ -71,7 +73,7 @@ impl Net {
         let Ok(socket) = TcpStream::connect(link.address).await else { return Observed::NOTHING };
         let Ok(local) = socket.local_addr() else { return Observed::NOTHING };
         let started = Instant::now();
-        let mut round_trip = Box::pin(round_trip(socket));
+        let mut round_trip = Box::pin(round_trip(socket, ping.weight));
         let answered = timeout(ping.patience, &mut round_trip).await;
         let answered = answered.ok().flatten().map(|()| started.elapsed());
         // While the round trip is still held, its connection is open and has its counts.
@@ -96,15 +98,40 @@ fn way((received, sent): (u64, u64)) -> Way {
     }
 }
 
-/// Has whoever listens at the other end answer a ping.
-pub(crate) async fn round_trip(socket: TcpStream) -> Option<()> {
-    let (sender, mut connection) = h2::client::handshake(socket).await.ok()?;
+/// Has whoever listens at the other end answer a ping, and before it a request that weighs as much.
+pub(crate) async fn round_trip(socket: TcpStream, weight: usize) -> Option<()> {
+    let (mut sender, mut connection) = h2::client::handshake(socket).await.ok()?;
     let mut pings = connection.ping_pong()?;
-    let answered = tokio::select! {
-        pong = pings.ping(h2::Ping::opaque()) => pong.ok().map(drop),
-        _ = connection => None,
+    let talk = async {
+        if weight > 0 {
+            carry(&mut sender, weight).await?;
+        }
+        let answered = pings.ping(h2::Ping::opaque()).await.ok().map(drop);
+        // Without a sender the connection would end itself before the answer comes.
+        drop(sender);
+        answered
     };
-    // Without a sender the connection would end itself before the answer comes.
-    drop(sender);
-    answered
+    tokio::select! {
+        answered = talk => answered,
+        _ = connection => None,
+    }
+}
+
+/// A request that nobody serves. Whatever is answered, it was read to its end.
+async fn carry(sender: &mut h2::client::SendRequest<bytes::Bytes>, weight: usize) -> Option<()> {
+    let request = http::Request::builder().uri("http://node/ping");
+    let request = request.header("weight", "0".repeat(weight)).body(()).ok()?;
+    futures::future::poll_fn(|context| sender.poll_ready(context)).await.ok()?;
+    let (answer, _) = sender.send_request(request, true).ok()?;
+    match answer.await {
+        Ok(_) => Some(()),
+        Err(error) => error.is_reset().then_some(()),
+    }
+}
+
+/// Of a ping's weight at least so much goes over the wire: header compression packs a digit, of which it
+/// is made, into five bits.
+#[must_use]
+pub(crate) fn least_sent(weight: usize) -> usize {
+    weight * 5 / 8
 }

@@ -39,6 +39,19 @@ impl Shape {
         Self { delay, jitter, ..Self::PASS }
     }
 
+    /// Narrow: so many bytes a second, on each connection.
+    #[must_use]
+    pub fn narrow(rate: u64) -> Self {
+        Self { rate: Some(rate), ..Self::PASS }
+    }
+
+    /// How much later so many bytes come, at most.
+    #[must_use]
+    pub fn holds_up(self, bytes: usize) -> Duration {
+        let takes = self.rate.map(|rate| bytes as f64 / rate.max(1) as f64);
+        self.delay + self.jitter + Duration::from_secs_f64(takes.unwrap_or_default())
+    }
+
     /// Two faults on one flow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -184,7 +184,8 @@ async fn a_ping_tells_which_direction_is_cut() {
         net.set_upstream(node, Some(listener.local_addr().unwrap()));
         tokio::spawn(serve_pings(listener));
     }
-    let ping = |from, to, patience| net.ping(Ping { from: End::Node(from), to, patience });
+    let ping =
+        |from, to, patience| net.ping(Ping { from: End::Node(from), to, patience, weight: 0 });
     assert!(ping(A, B, SOON).await.shows(false, false));
     net.install(1, vec![(Pair::nodes(A, B), Shape::CUT)]);
     let (there, back) = tokio::join!(ping(A, B, A_WHILE * 4), ping(B, A, A_WHILE * 4));

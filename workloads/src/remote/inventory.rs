@@ -8,6 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Secret;
+use crate::line::one_line;
 
 /// Where a node listens if nobody says.
 const NODE_PORT: u16 = 7117;
@@ -59,39 +60,70 @@ pub struct Host {
 #[error("{0}")]
 pub struct InventoryError(pub String);
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileForm {
-    known_hosts: Option<PathBuf>,
-    parallel: Option<usize>,
-    user: Option<String>,
-    port: Option<u16>,
-    sudo: Option<bool>,
-    key: Option<PathBuf>,
-    passphrase_env: Option<String>,
-    node_port: Option<u16>,
-    dir: Option<PathBuf>,
-    #[serde(default)]
-    env: BTreeMap<String, Secret>,
-    #[serde(default)]
-    host: Vec<HostForm>,
+/// What may be said of all hosts, and of each in its place: written here once. (Serde's own way to
+/// share fields, `flatten`, forgets on which line a mistake is.)
+macro_rules! settings {
+    ($($field:ident: $type:ty,)*) => {
+        /// How a host is reached and how its node is run.
+        #[derive(Clone, Debug)]
+        struct Settings {
+            $($field: Option<$type>,)*
+            env: BTreeMap<String, Secret>,
+        }
+
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct FileForm {
+            known_hosts: Option<PathBuf>,
+            parallel: Option<usize>,
+            $($field: Option<$type>,)*
+            #[serde(default)]
+            env: BTreeMap<String, Secret>,
+            #[serde(default)]
+            host: Vec<HostForm>,
+        }
+
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct HostForm {
+            name: Option<String>,
+            address: String,
+            data: Option<String>,
+            $($field: Option<$type>,)*
+            #[serde(default)]
+            env: BTreeMap<String, Secret>,
+        }
+
+        impl FileForm {
+            fn settings(&self) -> Settings {
+                Settings { $($field: self.$field.clone(),)* env: self.env.clone() }
+            }
+        }
+
+        impl HostForm {
+            /// Its own settings, and those of all where it has none.
+            fn settings(&self, mut all: Settings) -> Settings {
+                if self.key.is_some() || self.passphrase.is_some() || self.passphrase_env.is_some()
+                {
+                    // A passphrase goes with its key.
+                    (all.passphrase, all.passphrase_env) = (None, None);
+                }
+                all.env.extend(self.env.clone());
+                Settings { $($field: self.$field.clone().or(all.$field),)* env: all.env }
+            }
+        }
+    };
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HostForm {
-    name: Option<String>,
-    address: String,
-    data: Option<String>,
-    user: Option<String>,
-    port: Option<u16>,
-    sudo: Option<bool>,
-    key: Option<PathBuf>,
-    passphrase_env: Option<String>,
-    node_port: Option<u16>,
-    dir: Option<PathBuf>,
-    #[serde(default)]
-    env: BTreeMap<String, Secret>,
+settings! {
+    user: String,
+    port: u16,
+    sudo: bool,
+    key: PathBuf,
+    passphrase: Secret,
+    passphrase_env: String,
+    node_port: u16,
+    dir: PathBuf,
 }
 
 impl Inventory {
@@ -118,7 +150,7 @@ impl Inventory {
             // Not the whole error: it quotes the line, and the line may hold a secret.
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-            InventoryError(format!("{origin}:{line}: {}", error.message().replace('\n', " ")))
+            InventoryError(format!("{origin}:{line}: {}", one_line(&error.message())))
         })?;
         Self::checked(form, origin)
     }
@@ -135,8 +167,9 @@ impl Inventory {
         if parallel == 0 {
             return Err(refuse(origin, &"parallel = 0: at least 1 is needed"));
         }
+        let all = form.settings();
         let hosts: Result<Vec<_>, _> = (form.host.iter().zip(1..))
-            .map(|(host, index)| host.resolve(&form, index).map_err(|e| refuse(origin, &e)))
+            .map(|(host, index)| host.resolve(&all, index).map_err(|e| refuse(origin, &e)))
             .collect();
         let inventory = Self { hosts: hosts?, known_hosts, parallel };
         inventory.check_apart().map_err(|error| refuse(origin, &error))?;
@@ -193,37 +226,34 @@ fn named(text: &str) -> HostForm {
 }
 
 impl HostForm {
-    fn resolve(&self, all: &FileForm, index: usize) -> Result<Host, String> {
+    fn resolve(&self, all: &Settings, index: usize) -> Result<Host, String> {
         let nth = format!("host {index}");
         check_address(&self.address).map_err(|error| format!("{nth}: address {error}"))?;
         let name = self.name.clone().unwrap_or_else(|| self.address.clone());
         check_address(&name).map_err(|error| format!("{nth}: name {error}"))?;
         let at = |error: String| format!("host {name}: {error}");
-        let user = self.user.clone().or_else(|| all.user.clone()).or_else(own_name);
+        let settings = self.settings(all.clone());
+        let user = settings.user.or_else(own_name);
         let user = user.ok_or_else(|| at("no user: say user = \"...\"".to_owned()))?;
         check_user(&user).map_err(at)?;
-        let key = self.key.clone().or_else(|| all.key.clone());
-        let dir = self.dir.clone().or_else(|| all.dir.clone());
-        if let Some(dir) = &dir {
-            check_dir(dir).map_err(at)?;
-        }
-        let mut env = all.env.clone();
-        env.extend(self.env.clone());
-        env.iter().try_for_each(|(key, value)| check_env(key, value)).map_err(at)?;
-        let passphrase = self.passphrase_env.as_ref().or(all.passphrase_env.as_ref());
-        let passphrase = passphrase.map(|variable| passphrase_in(variable)).transpose();
-        let port = |own: Option<u16>, all: Option<u16>, usual| own.or(all).unwrap_or(usual);
+        settings.dir.as_deref().map_or(Ok(()), check_dir).map_err(at)?;
+        settings.env.iter().try_for_each(|(key, value)| check_env(key, value)).map_err(at)?;
+        let passphrase = match (settings.passphrase, settings.passphrase_env) {
+            (Some(_), Some(_)) => Err("passphrase and passphrase_env: say one".to_owned()),
+            (Some(secret), None) => Ok(Some(secret)),
+            (None, variable) => variable.as_deref().map(passphrase_in).transpose(),
+        };
         Ok(Host {
             data: self.data_address().map_err(at)?,
             address: self.address.clone(),
-            port: port(self.port, all.port, 22),
+            port: settings.port.unwrap_or(22),
             user,
-            sudo: self.sudo.or(all.sudo).unwrap_or(false),
-            key,
+            sudo: settings.sudo.unwrap_or(false),
             passphrase: passphrase.map_err(at)?,
-            node_port: port(self.node_port, all.node_port, NODE_PORT),
-            dir,
-            env,
+            key: settings.key,
+            node_port: settings.node_port.unwrap_or(NODE_PORT),
+            dir: settings.dir,
+            env: settings.env,
             name,
         })
     }
@@ -277,6 +307,12 @@ fn check_user(user: &str) -> Result<(), String> {
     let starts = user.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     if starts && user.len() <= 64 && user.chars().all(plain) {
         return Ok(());
+    }
+    if user.contains(':') {
+        // What follows the colon may well be a password: it is not repeated.
+        return Err(
+            "user holds a `:`: hosts are reached with keys, never with passwords".to_owned()
+        );
     }
     Err(format!("user `{}` is no user's name: letters, digits, `.`, `-`, `_`", printable(user)))
 }

@@ -7,6 +7,7 @@
 mod binary;
 mod host_key;
 mod inventory;
+mod locked;
 mod secret;
 mod ssh;
 
@@ -14,6 +15,8 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::line::one_line;
 
 pub use binary::Binary;
 pub(crate) use inventory::check_dir;
@@ -26,11 +29,12 @@ pub const GREETING: &[u8] = b"\0dyno-agent-1\n";
 
 /// A host with an agent. A remote belongs to one thread: SSH sessions are not safe to share.
 pub trait Remote: Send {
-    /// Opens a channel to the host's agent; what stands in it begins after the [`GREETING`].
+    /// Opens a channel to the host's agent; what stands in it begins after the [`GREETING`]. No step of
+    /// it waits longer than `patience` for the host.
     ///
     /// # Errors
     /// Why there is no channel, and whether it is worth trying again.
-    fn dial(&self) -> Result<Box<dyn Link>, RemoteError>;
+    fn dial(&self, patience: Duration) -> Result<Box<dyn Link>, RemoteError>;
 }
 
 /// A channel to an agent. One that has failed once is thrown away.
@@ -57,12 +61,12 @@ pub struct RemoteError {
 impl RemoteError {
     /// A later attempt may do better.
     pub fn passing(host: &str, reason: impl std::fmt::Display) -> Self {
-        Self { host: host.to_owned(), reason: reason.to_string(), is_final: false }
+        Self { host: host.to_owned(), reason: one_line(&reason), is_final: false }
     }
 
     /// No later attempt can do better.
     pub fn lasting(host: &str, reason: impl std::fmt::Display) -> Self {
-        Self { host: host.to_owned(), reason: reason.to_string(), is_final: true }
+        Self { host: host.to_owned(), reason: one_line(&reason), is_final: true }
     }
 }
 

@@ -15,7 +15,7 @@ use ssh2::{Channel, OpenFlags, OpenType, RenameFlags, Session, Sftp};
 use super::host_key::{self, Verdict};
 use super::{Binary, Host, Link, Remote, RemoteError};
 
-/// How long a host may take to answer the dial, and each step of the setup.
+/// How long a host may take to answer the dial, and each step of the setup, at most.
 const SETUP: Duration = Duration::from_secs(10);
 /// How long a channel may take to say goodbye.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -38,8 +38,8 @@ pub struct Ssh {
 }
 
 impl Remote for Ssh {
-    fn dial(&self) -> Result<Box<dyn Link>, RemoteError> {
-        let session = self.session()?;
+    fn dial(&self, patience: Duration) -> Result<Box<dyn Link>, RemoteError> {
+        let session = self.session(patience.min(SETUP))?;
         // From here on a failure costs a session, which must not be dropped on this thread.
         let mut session = Discarded(Some(session));
         let channel = self.agent_channel(session.get())?;
@@ -50,15 +50,15 @@ impl Remote for Ssh {
 
 impl Ssh {
     /// A session with a host that has proved who it is, to which we have proved who we are.
-    fn session(&self) -> Result<Session, RemoteError> {
-        let session = self.known_session()?;
+    fn session(&self, patience: Duration) -> Result<Session, RemoteError> {
+        let session = self.known_session(patience)?;
         let mut session = Discarded(Some(session));
         self.authenticate(session.get())?;
         Ok(session.0.take().expect("put there above"))
     }
 
-    fn known_session(&self) -> Result<Session, RemoteError> {
-        let (session, verdict) = self.shake_hands(None)?;
+    fn known_session(&self, patience: Duration) -> Result<Session, RemoteError> {
+        let (session, verdict) = self.shake_hands(None, patience)?;
         match verdict {
             Verdict::Known => return Ok(session),
             Verdict::Unknown if self.accept_new => {
@@ -70,7 +70,7 @@ impl Ssh {
         }
         // The file may know the host by a key of another kind: only an exact match is good enough.
         for kind in host_key::KINDS {
-            match self.shake_hands(Some(kind)) {
+            match self.shake_hands(Some(kind), patience) {
                 Ok((session, Verdict::Known)) => return Ok(session),
                 Ok((session, _)) => drop(Discarded(Some(session))),
                 // It has no key of that kind, or went away: what counts is that nothing matched.
@@ -86,11 +86,15 @@ impl Ssh {
         RemoteError::lasting(&self.host.name, format!("its host key {what} {file}: {mend}"))
     }
 
-    fn shake_hands(&self, kind: Option<&str>) -> Result<(Session, Verdict), RemoteError> {
+    fn shake_hands(
+        &self,
+        kind: Option<&str>,
+        patience: Duration,
+    ) -> Result<(Session, Verdict), RemoteError> {
         let passing = |error: &dyn std::fmt::Display| RemoteError::passing(&self.host.name, error);
-        let socket = self.connect()?;
+        let socket = self.connect(patience)?;
         let mut session = Session::new().map_err(|error| passing(&error))?;
-        session.set_timeout(millis(SETUP));
+        session.set_timeout(millis(patience));
         host_key::prefer(&session, kind).map_err(|error| passing(&error))?;
         session.set_tcp_stream(socket);
         if let Err(error) = session.handshake() {
@@ -106,7 +110,7 @@ impl Ssh {
         }
     }
 
-    fn connect(&self) -> Result<TcpStream, RemoteError> {
+    fn connect(&self, patience: Duration) -> Result<TcpStream, RemoteError> {
         let host = &self.host;
         let at = format!("{}:{}", host.address, host.port);
         let passing = |error: &dyn std::fmt::Display| {
@@ -116,7 +120,7 @@ impl Ssh {
         let addresses: Vec<SocketAddr> = addresses.map_err(|error| passing(&error))?.collect();
         let mut last = io::Error::other("has no address");
         for address in addresses {
-            match TcpStream::connect_timeout(&address, SETUP) {
+            match TcpStream::connect_timeout(&address, patience) {
                 Ok(socket) => {
                     // Requests are small and each is waited for.
                     socket.set_nodelay(true).map_err(|error| passing(&error))?;

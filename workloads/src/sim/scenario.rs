@@ -110,7 +110,8 @@ fn kind_of(name: FaultName) -> Kind {
         FaultName::Kill => Kind::Kill,
         FaultName::Pause => Kind::Pause,
         FaultName::Partition => Kind::Partition,
-        FaultName::Delay => Kind::Delay,
+        // A narrow link is refused for a simulated cluster; in a drawn one it is a slow one.
+        FaultName::Delay | FaultName::Rate => Kind::Delay,
         // Messages lost is what a broken connection looks like from inside.
         FaultName::Reset => Kind::Loss,
         FaultName::Wipe => Kind::Wipe,

@@ -92,6 +92,7 @@ fn fault(plan: &Plan, episode: &Episode) -> Fault {
             };
             What::Shape(links(nodes), shape)
         }
+        schedule::Fault::Rate(_) => unreachable!("Plan::check refuses it: the links have no width"),
         // What is sent over a connection that breaks at once never arrives.
         schedule::Fault::Reset(nodes) => {
             What::Shape(links(nodes), Shape { loss: 1_000_000, ..Shape::default() })
@@ -107,7 +108,9 @@ fn fault(plan: &Plan, episode: &Episode) -> Fault {
 fn schedule_value(fault: &schedule::Fault) -> serde_json::Value {
     match fault {
         schedule::Fault::Partition(_, cuts) => serde_json::json!({ "cuts": cuts }),
-        schedule::Fault::Delay(nodes) | schedule::Fault::Reset(nodes) => {
+        schedule::Fault::Delay(nodes)
+        | schedule::Fault::Rate(nodes)
+        | schedule::Fault::Reset(nodes) => {
             serde_json::json!({ "nodes": names(nodes) })
         }
         other => serde_json::json!({ "nodes": names(other.stops()) }),
