@@ -269,9 +269,33 @@ fn what_nodes_record_replays_through_the_core_however_they_ended() {
     assert_eq!(again.status.code(), Some(0), "{text}");
     // The nodes went on a little, to their end, when the run had been judged.
     assert!(count(&found["steps"]) >= count(&records["steps"]), "{text}");
-    let (nothing, _) = (bench.out().join("nothing"), fs::create_dir(bench.out().join("nothing")));
-    let refused = Command::new(DYNO).args(["replay", "--record"]).arg(nothing).output().unwrap();
+    leave_steps_out(&bench.latest("records"));
+    let mut lacking = Command::new(DYNO);
+    let lacking = lacking.args(["replay", "--record"]).arg(bench.latest("records"));
+    let lacking = lacking.output().unwrap();
+    let text = String::from_utf8(lacking.stdout).unwrap();
+    assert_eq!(lacking.status.code(), Some(1), "{text}");
+    assert!(text.contains(" differs") && text.contains("recorded: "), "{text}");
+    let nothing = tempfile::tempdir().unwrap();
+    let mut refused = Command::new(DYNO);
+    let refused = refused.args(["replay", "--record"]).arg(nothing.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(254));
+}
+
+/// Takes steps out of the largest record: the core cannot get to what comes after them.
+fn leave_steps_out(records: &Path) {
+    let files = fs::read_dir(records).unwrap().map(|entry| entry.unwrap().path());
+    let largest = files.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let bytes = fs::read(&largest).unwrap();
+    let (mut kept, mut rest, mut frame) = (Vec::new(), &bytes[..], 0);
+    while let Some((length, _)) = rest.split_first_chunk::<4>() {
+        let whole = (u32::from_le_bytes(*length) as usize + 8).min(rest.len());
+        if !(20..60).contains(&frame) {
+            kept.extend_from_slice(&rest[..whole]);
+        }
+        (frame, rest) = (frame + 1, &rest[whole..]);
+    }
+    fs::write(&largest, kept).unwrap();
 }
 
 #[test]

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dynamo_protocol::{ConfigError, Input, MemoryStore, Node, Outbox, Output, Time};
+use dynamo_protocol::{
+    ConfigError, Input, MemoryStore, Node, Outbox, Output, Place, Record, StoreError, Time,
+};
+use serde::Deserialize;
 use thiserror::Error;
 
 use super::watch::Scripted;
-use super::{EXTENSION, Frame, Start, Step};
+use super::{EXTENSION, Frame, STEP, Start, Step, extend};
 
 /// What came of a replay.
 #[derive(Debug, Default)]
@@ -113,7 +117,7 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
     let file =
         File::open(path).map_err(|error| ReplayError::Io { path: path.to_owned(), error })?;
     let input = BufReader::with_capacity(1 << 20, file);
-    let mut frames = Frames { input, path, at: 0, buffer: Vec::new(), cut_short: false };
+    let mut frames = Frames::new(input, path);
     let mut replayed = Replayed { records: 1, ..Replayed::default() };
     let Some(first) = frames.next()? else {
         // Killed before its first frame was whole: nothing to compare.
@@ -121,34 +125,30 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
         return Ok(replayed);
     };
     let (mut node, mut store) = match first {
-        Frame::Start(start) => begin(start).map_err(|error| frames.damaged(&error))?,
-        Frame::Stored(..) | Frame::Step(_) => {
+        Read::Start(start) => begin(*start).map_err(|error| frames.damaged(&error))?,
+        Read::Stored(..) | Read::Step(_) => {
             return Err(frames.damaged("the record does not begin with its settings"));
         }
     };
-    let mut outbox = Outbox::default();
+    let (mut outbox, mut encoded) = (Outbox::default(), Vec::new());
     while let Some(frame) = frames.next()? {
-        let step = match frame {
-            Frame::Start(_) => return Err(frames.damaged("a second start")),
-            Frame::Stored(place, record) => {
+        let Given { now, input, errors } = match frame {
+            Read::Start(_) => return Err(frames.damaged("a second start")),
+            Read::Stored(place, record) => {
                 store.records.insert(place, record);
                 continue;
             }
-            Frame::Step(step) => step,
+            Read::Step(given) => given,
         };
-        let Step { now, input, errors, outputs } = step;
         outbox.outputs.clear();
         let mut scripted = Scripted::new(&mut store, &errors);
         node.handle(Time(now), input, &mut scripted, &mut outbox);
-        if outbox.outputs != outputs {
-            let at = outputs.iter().zip(&outbox.outputs).take_while(|(a, b)| a == b).count();
-            replayed.difference = Some(Difference {
-                file: path.to_owned(),
-                step: replayed.steps,
-                input: frames.input_again()?,
-                recorded: outputs.into_iter().nth(at),
-                replayed: outbox.outputs.into_iter().nth(at),
-            });
+        // Equal outputs are equal bytes: to write them again costs less than to read what was recorded.
+        encoded.clear();
+        encoded = extend(encoded, &outbox.outputs);
+        if encoded != frames.buffer[frames.outputs.clone()] {
+            replayed.difference =
+                Some(frames.difference(replayed.steps, std::mem::take(&mut outbox.outputs))?);
             return Ok(replayed);
         }
         replayed.steps += 1;
@@ -163,6 +163,20 @@ fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
     Ok((node, MemoryStore::new(start.meta)))
 }
 
+/// A frame, and how many bytes at its end are a step's outputs.
+fn parse(body: &[u8]) -> Result<(Read, usize), postcard::Error> {
+    if let Some((&STEP, step)) = body.split_first() {
+        let (given, outputs) = postcard::take_from_bytes(step)?;
+        return Ok((Read::Step(given), outputs.len()));
+    }
+    match postcard::from_bytes(body)? {
+        Frame::Start(start) => Ok((Read::Start(Box::new(start)), 0)),
+        Frame::Stored(place, record) => Ok((Read::Stored(place, record), 0)),
+        // A step begins with its number, and was read above.
+        Frame::Step(_) => Err(postcard::Error::SerdeDeCustom),
+    }
+}
+
 /// The bytes of a frame's length, before it, and of its checksum, after it.
 const LENGTH: usize = 4;
 const SUM: usize = 4;
@@ -173,12 +187,33 @@ struct Frames<'a> {
     /// Where the frame under way begins.
     at: u64,
     buffer: Vec<u8>,
+    /// Where in it the outputs of the step are.
+    outputs: Range<usize>,
     cut_short: bool,
 }
 
-impl Frames<'_> {
+/// A frame, but for the outputs of a step.
+enum Read {
+    Start(Box<Start>),
+    Stored(Place, Record),
+    Step(Given),
+}
+
+/// What a step was given: a [`Step`] up to its outputs.
+#[derive(Deserialize)]
+struct Given {
+    now: u64,
+    input: Input,
+    errors: Vec<(u32, StoreError)>,
+}
+
+impl<'a> Frames<'a> {
+    fn new(input: BufReader<File>, path: &'a Path) -> Self {
+        Self { input, path, at: 0, buffer: Vec::new(), outputs: 0..0, cut_short: false }
+    }
+
     /// The next frame; `None` at the end, and at a frame that is cut short.
-    fn next(&mut self) -> Result<Option<Frame>, ReplayError> {
+    fn next(&mut self) -> Result<Option<Read>, ReplayError> {
         self.at += self.buffer.len() as u64;
         let mut length = [0; LENGTH];
         if !self.fill(&mut length)? {
@@ -200,20 +235,24 @@ impl Frames<'_> {
         if crc32c::crc32c(body).to_le_bytes() != sum {
             return Err(self.damaged("its checksum is wrong"));
         }
-        let frame = postcard::from_bytes(body).map_err(|error| self.damaged(&error))?;
+        let (parsed, left) = parse(body).map_err(|error| self.damaged(&error))?;
+        self.outputs = length - left..length;
         self.at += LENGTH as u64;
         self.buffer = buffer;
-        Ok(Some(frame))
+        Ok(Some(parsed))
     }
 
-    /// What the step that was read last was given: the core has taken it.
-    fn input_again(&self) -> Result<Input, ReplayError> {
-        let body = &self.buffer[..self.buffer.len() - SUM];
-        match postcard::from_bytes(body) {
-            Ok(Frame::Step(step)) => Ok(step.input),
-            Ok(Frame::Start(_) | Frame::Stored(..)) => Err(self.damaged("it is no step")),
-            Err(error) => Err(self.damaged(&error)),
-        }
+    /// The step that was read last, of which `replayed` came now.
+    fn difference(&self, step: u64, replayed: Vec<Output>) -> Result<Difference, ReplayError> {
+        let body = &self.buffer[..self.outputs.end];
+        let frame = postcard::from_bytes(body).map_err(|error| self.damaged(&error))?;
+        let Frame::Step(Step { input, outputs: recorded, .. }) = frame else {
+            return Err(self.damaged("it is no step"));
+        };
+        let at = recorded.iter().zip(&replayed).take_while(|(a, b)| a == b).count();
+        let file = self.path.to_owned();
+        let (recorded, replayed) = (recorded.into_iter().nth(at), replayed.into_iter().nth(at));
+        Ok(Difference { file, step, input, recorded, replayed })
     }
 
     /// Whether `bytes` could be filled; not at the end.

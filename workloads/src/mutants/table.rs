@@ -220,7 +220,13 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "22", "the model's disks damage nothing"),
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
+    (
+        Layer::Local,
+        "4",
+        "a run shows what it loses, as cart/lost, and has too few siblings to explode",
+    ),
     (Layer::Local, "16", DISKS),
+    (Layer::Local, "18", "strict quorums are promised nothing while a wiped home is not refilled"),
     (Layer::Local, "19", DISKS),
     (Layer::Local, "20", DISKS),
     (Layer::Local, "21", DISKS),
