@@ -27,6 +27,11 @@ pub enum DiskFault {
     /// The next so many syncs report success and make nothing durable. No host that heeds a failed
     /// sync ever sees this.
     LoseSyncs(u32),
+    /// The record of a place is gone without a trace, the rest of the directory intact.
+    Forget(Role, Key),
+    /// Everything in the directory is gone but its identity, and with it that it ever held anything:
+    /// a broken host. One that heeds the rules renews the identity (`Wipe`).
+    Empty,
     /// All is well again; damaged records stay damaged.
     Mend,
 }
@@ -257,6 +262,21 @@ impl Disk {
                 if self.records.contains_key(&place) {
                     self.damaged.insert(place);
                 }
+            }
+            DiskFault::Forget(role, key) => {
+                let place = Place { role: *role, key: key.clone() };
+                self.records.remove(&place);
+                self.damaged.remove(&place);
+                // What was there cannot come back by a crash.
+                self.undo.retain(|undo| match &undo.what {
+                    Before::Record { place: other, .. } => *other != place,
+                    Before::Meta(_) => true,
+                });
+            }
+            DiskFault::Empty => {
+                let (applied, synced) = (self.applied, self.applied);
+                let meta = Meta::genesis(self.meta.identity);
+                *self = Self { applied, synced, ..Self::new(meta) };
             }
             DiskFault::Mend => {
                 self.read_failures.set(0);
