@@ -17,7 +17,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
-use dynamo_protocol::{ClientOp, Context, Input, RequestId, Timer};
+use dynamo_protocol::{ClientOp, Context, Input, Reply, RequestId, Timer};
 use smallvec::SmallVec;
 use stateright::{Model, Property};
 
@@ -27,7 +27,7 @@ use crate::monitor;
 use crate::names::NOBODY;
 use crate::properties::{self, Claim};
 use crate::spec::{Setup, Spec, SpecError};
-use crate::tables::{Sort, Tables, scramble};
+use crate::tables::{Effect, Sort, Tables, scramble};
 use crate::world::{Action, Client, Spent, World};
 
 /// A bounded configuration, ready to be searched.
@@ -46,6 +46,19 @@ pub(crate) struct Step<'a> {
     pub(crate) world: &'a mut World,
     /// Nodes whose hosts were handed something in this step.
     pub(crate) changed: u8,
+    /// What hosts were handed, if somebody asks.
+    pub(crate) log: Option<Vec<Ran>>,
+}
+
+/// A host was handed something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ran {
+    pub(crate) node: u8,
+    pub(crate) input: u32,
+    /// The host afterwards.
+    pub(crate) host: u32,
+    /// The get that was answered by it.
+    pub(crate) got: Option<RequestId>,
 }
 
 impl Bench {
@@ -102,7 +115,12 @@ impl Bench {
     }
 
     pub(crate) fn first(&self, tables: &mut Tables) -> World {
-        let (spec, setup) = (&self.spec, &self.setup);
+        self.first_of(&self.spec, tables)
+    }
+
+    /// The first state of `spec`, which is the bench's own but for reductions.
+    pub(crate) fn first_of(&self, spec: &Spec, tables: &mut Tables) -> World {
+        let setup = &self.setup;
         let nodes = u8::try_from(spec.nodes).expect("there are few nodes");
         let hosts = (0..nodes).map(|me| {
             let down = tables.host(setup, Host::genesis(me));
@@ -119,7 +137,8 @@ impl Bench {
             ghost: Ghost::new(spec.script.puts()),
         };
         if spec.reductions.warm {
-            let mut step = Step { spec, setup, tables, world: &mut world, changed: u8::MAX };
+            let mut step =
+                Step { spec, setup, tables, world: &mut world, changed: u8::MAX, log: None };
             for node in 0..nodes {
                 step.greet(node);
             }
@@ -130,13 +149,20 @@ impl Bench {
 
     pub(crate) fn enabled(&self, tables: &mut Tables, world: &World, actions: &mut Vec<Action>) {
         let mut world = world.clone();
-        let mut step =
-            Step { spec: &self.spec, setup: &self.setup, tables, world: &mut world, changed: 0 };
+        let mut step = Step {
+            spec: &self.spec,
+            setup: &self.setup,
+            tables,
+            world: &mut world,
+            changed: 0,
+            log: None,
+        };
         step.enabled(actions);
     }
 
     pub(crate) fn apply(&self, tables: &mut Tables, world: &mut World, action: Action) {
-        let mut step = Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0 };
+        let mut step =
+            Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None };
         step.world.ghost.flags = 0;
         step.apply(action);
         step.tidy();
@@ -180,7 +206,7 @@ impl Model for Bench {
 }
 
 impl Step<'_> {
-    fn enabled(&mut self, actions: &mut Vec<Action>) {
+    pub(crate) fn enabled(&mut self, actions: &mut Vec<Action>) {
         self.invocations(actions);
         let deliverable: SmallVec<[u32; 12]> =
             self.world.flight.iter().copied().filter(|m| self.is_deliverable(*m)).collect();
@@ -327,7 +353,7 @@ impl Step<'_> {
         }
     }
 
-    fn apply(&mut self, action: Action) {
+    pub(crate) fn apply(&mut self, action: Action) {
         match action {
             Action::Invoke { client, node } => {
                 self.world.touch(node);
@@ -443,6 +469,7 @@ impl Step<'_> {
             let effect = self.tables.effect(self.setup, before, input);
             self.world.hosts[usize::from(node)] = effect.host;
             self.changed |= 1 << node;
+            self.note(node, input, &effect);
             monitor::observe(self, node, input, before, &effect);
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
@@ -457,8 +484,15 @@ impl Step<'_> {
         }
     }
 
+    fn note(&mut self, node: u8, input: u32, effect: &Effect) {
+        if let Some(log) = &mut self.log {
+            let got = effect.replies.iter().find(|(_, reply)| matches!(reply, Reply::Got { .. }));
+            log.push(Ran { node, input, host: effect.host, got: got.map(|(request, _)| *request) });
+        }
+    }
+
     /// Forgets what cannot matter any more.
-    fn tidy(&mut self) {
+    pub(crate) fn tidy(&mut self) {
         if !self.is_symmetric() || self.world.touched.count_ones() as usize >= self.spec.nodes {
             self.world.touched = u8::MAX;
         }
@@ -489,13 +523,14 @@ impl Step<'_> {
     }
 
     /// What they would bring is waited for by nobody.
-    fn forget_fetches_of_nobody(&mut self) {
+    pub(crate) fn forget_fetches_of_nobody(&mut self) {
         if self.spec.reductions.inert {
-            let tables = &*self.tables;
-            self.world.flight.retain(|message| {
-                let wire = tables.wire(*message);
-                wire.sort != Sort::Fetch || wire.op != Some(NOBODY)
+            let mut flight = std::mem::take(&mut self.world.flight);
+            flight.retain(|message| {
+                let wire = self.tables.wire(*message);
+                wire.sort != Sort::Fetch || wire.op.is_none_or(|op| self.name_of(op) != NOBODY)
             });
+            self.world.flight = flight;
         }
     }
 

@@ -1,5 +1,6 @@
 //! Searches a scenario and says what came of it, for people and as JSON.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -51,6 +52,9 @@ pub struct Judgement {
     /// The shortest path.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
+    /// The file with the same as a trace that `dyno replay` takes, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// A claim's verdict.
@@ -77,6 +81,18 @@ pub struct Checked {
     pub report: Report,
 }
 
+/// Where a search is kept, so that it can go on another day.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep<'a> {
+    /// Write a checkpoint here every so often, and at the end of the budget.
+    pub checkpoint: Option<&'a Path>,
+    /// Go on from this one.
+    pub resume: Option<&'a Path>,
+}
+
+/// Between two checkpoints: a search that is killed loses no more than this.
+const EVERY: Duration = Duration::from_secs(60);
+
 /// Searches `scenario` within `budget`.
 ///
 /// # Errors
@@ -88,6 +104,41 @@ pub fn check(
 ) -> Result<Checked, SpecError> {
     let bench = Bench::new(scenario.spec.clone())?;
     let outcome = Search::new(&bench, CLAIMS.len()).run(budget, progress);
+    let report = report(scenario, &bench, &outcome);
+    Ok(Checked { bench, outcome, report })
+}
+
+/// The same, of a search that is kept. The budget's time is that of this run alone.
+///
+/// # Errors
+/// If the core refuses the configuration, or a checkpoint cannot be read or written.
+pub fn check_kept(
+    scenario: &Scenario,
+    budget: &Budget,
+    keep: Keep<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Checked> {
+    let bench = Bench::new(scenario.spec.clone())?;
+    let what = scenario.spec.label();
+    let mut search = match keep.resume {
+        Some(path) => Search::resume(&bench, CLAIMS.len(), path, &what)?,
+        None => Search::new(&bench, CLAIMS.len()),
+    };
+    let end = search.before.saturating_add(budget.time);
+    let outcome = loop {
+        let slice = if keep.checkpoint.is_some() { EVERY } else { Duration::MAX };
+        let time = search.before.saturating_add(slice).min(end);
+        let outcome = search.run(&Budget { time, ..*budget }, progress);
+        if let Some(path) = keep.checkpoint {
+            search.save(path, &what)?;
+        }
+        let spent = outcome.progress.elapsed >= end
+            || outcome.progress.states >= budget.states
+            || outcome.progress.memory >= budget.memory;
+        if outcome.complete || spent {
+            break outcome;
+        }
+    };
     let report = report(scenario, &bench, &outcome);
     Ok(Checked { bench, outcome, report })
 }
@@ -111,7 +162,7 @@ pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Actio
         let steps = path.as_ref().map(Vec::len);
         let trace = path.as_ref().map_or_else(Vec::new, |path| bench.trace(path));
         let source = claim.source;
-        (claim.name, Judgement { verdict, as_expected, source, steps, trace })
+        (claim.name, Judgement { verdict, as_expected, source, steps, trace, file: None })
     });
     let properties: std::collections::BTreeMap<_, _> = judged.collect();
     Report {
@@ -130,6 +181,36 @@ pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Actio
 
 fn seconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+impl Checked {
+    /// Writes every path that was found as a trace into `folder`: `SCENARIO-CLAIM.json`.
+    ///
+    /// # Errors
+    /// If a path has no trace, or the file system refuses.
+    pub fn write_traces(&mut self, folder: &Path) -> anyhow::Result<()> {
+        use anyhow::Context as _;
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        for (claim, path) in CLAIMS.iter().zip(&self.outcome.found) {
+            let Some(path) = path else { continue };
+            let name = format!("{}: {}", self.report.scenario, claim.name);
+            let trace = match self.bench.to_trace(path, &name) {
+                Ok(trace) => trace,
+                Err(crate::path::PathError::NoWord(what)) => {
+                    eprintln!("{name}: no trace, the format has no word for {what}");
+                    continue;
+                }
+                Err(error) => return Err(error).context(name),
+            };
+            let scenario = self.report.scenario.replace([' ', ',', '='], "-");
+            let file = folder.join(format!("{scenario}-{}.json", claim.name));
+            std::fs::write(&file, trace.to_json()).with_context(|| file.display().to_string())?;
+            if let Some(judgement) = self.report.properties.get_mut(claim.name) {
+                judgement.file = Some(file.display().to_string());
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Report {

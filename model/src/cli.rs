@@ -1,6 +1,8 @@
 //! `dyno model check | list | explore`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -9,7 +11,7 @@ use dynamo_protocol::{Quorum, ReadMode, Versioning};
 use stateright::Model as _;
 
 use crate::bench::Bench;
-use crate::check::check;
+use crate::check::{Keep, Report, check_kept};
 use crate::engine::Budget;
 use crate::scenario::{Scenario, defaults};
 use crate::script::Script;
@@ -47,6 +49,18 @@ struct CheckArgs {
     /// Give up a scenario when the process takes this much memory, in MiB.
     #[arg(long, default_value_t = 12 * 1024)]
     memory: usize,
+    /// How many scenarios to search at a time.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(usize))]
+    jobs: usize,
+    /// Write the search here every minute and at the end of its budget.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Go on with the search that --checkpoint wrote.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Write every path found into this directory, as traces for `dyno replay`.
+    #[arg(long, value_name = "DIR")]
+    traces: Option<PathBuf>,
     /// One JSON document a scenario, a line each.
     #[arg(long)]
     json: bool,
@@ -58,7 +72,7 @@ struct ExploreArgs {
     scenario: Option<String>,
     #[command(flatten)]
     custom: Custom,
-    /// The port on loopback.
+    /// The port on loopback; 0 for any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
 }
@@ -167,34 +181,67 @@ fn carry_out(args: &ModelArgs) -> anyhow::Result<u8> {
 
 fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
     let scenarios = args.custom.choose(&args.scenarios)?;
+    if args.jobs == 0 {
+        bail!("--jobs 0 would search nothing: give at least 1");
+    }
     let budget = Budget {
         time: args.budget.unwrap_or(Duration::MAX),
         states: args.states.unwrap_or(Budget::NONE.states).min(Budget::NONE.states),
         memory: args.memory << 20,
         until: 0,
     };
-    let mut status = 0;
-    for scenario in &scenarios {
-        let mut last = Instant::now();
-        let mut progress = |progress: crate::engine::Progress| {
-            if last.elapsed() >= Duration::from_secs(2) {
-                last = Instant::now();
-                eprintln!("{}: {progress}", scenario.name);
-            }
-        };
-        let report = check(scenario, &budget, &mut progress)?.report;
-        if args.json {
-            println!("{}", serde_json::to_string(&report)?);
-        } else {
-            print!("{}", report.to_text());
-        }
-        if !report.as_expected {
-            status = 1;
-        } else if !report.complete && status == 0 {
-            status = 2;
-        }
+    if scenarios.len() != 1 && (args.checkpoint.is_some() || args.resume.is_some()) {
+        bail!("--checkpoint and --resume keep one search: name one scenario, or give --script");
     }
-    Ok(status)
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let next = AtomicUsize::new(0);
+    let (scenarios, budget, next) = (&scenarios, &budget, &next);
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.min(scenarios.len()) {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                // Longest first would end sooner; in order is what people read.
+                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let report = check_one(args, scenario, budget);
+                    if sender.send((scenario, report)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut status = 0;
+        for (scenario, report) in receiver {
+            let report = report.with_context(|| scenario.name.clone())?;
+            if args.json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else {
+                print!("{}", report.to_text());
+            }
+            if !report.as_expected {
+                status = 1;
+            } else if !report.complete && status == 0 {
+                status = 2;
+            }
+        }
+        Ok(status)
+    })
+}
+
+fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::Result<Report> {
+    let mut last = Instant::now();
+    let mut progress = |progress: crate::engine::Progress| {
+        if last.elapsed() >= Duration::from_secs(2) {
+            last = Instant::now();
+            eprintln!("{}: {progress}", scenario.name);
+        }
+    };
+    let keep = Keep { checkpoint: args.checkpoint.as_deref(), resume: args.resume.as_deref() };
+    let mut checked = check_kept(scenario, budget, keep, &mut progress)?;
+    if let Some(folder) = &args.traces {
+        checked.write_traces(folder)?;
+    }
+    Ok(checked.report)
 }
 
 fn list() {
@@ -217,8 +264,9 @@ fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     let scenario = args.custom.choose(&named)?.swap_remove(0);
     let bench = Bench::new(scenario.spec)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    // stateright's server panics if the port is taken: look first.
-    std::net::TcpListener::bind(address)
+    // stateright's server panics if the port is taken: look first. Port 0 is any that is free.
+    let address = std::net::TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr())
         .with_context(|| format!("{address} is taken: pass another --port"))?;
     println!("explore {} at http://{address}/", scenario.name);
     crate::explore::Readable::new(bench).checker().serve(address);

@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
 use stateright::Model;
 
 /// A model that can be searched.
@@ -74,14 +75,14 @@ pub struct Outcome<A> {
 
 /// A search: [`Search::run`] again goes on where a budget ended it.
 pub struct Search<'m, M: Compact> {
-    model: &'m M,
+    pub(crate) model: &'m M,
     pub(crate) seen: Seen,
     /// Where each layer of states begins.
     pub(crate) layers: Vec<u32>,
-    layer: Packed,
-    next: Packed,
+    pub(crate) layer: Packed,
+    pub(crate) next: Packed,
     /// How many states of `layer` were expanded.
-    expanded: usize,
+    pub(crate) expanded: usize,
     pub(crate) generated: u64,
     /// For each claim, the first step that finds it.
     pub(crate) firsts: Vec<Option<Found>>,
@@ -90,7 +91,7 @@ pub struct Search<'m, M: Compact> {
 }
 
 /// Where a claim was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Found {
     /// In the first state.
     AtOnce,
@@ -114,7 +115,7 @@ pub(crate) struct Seen {
 
 /// Packed states one after the other.
 #[derive(Default)]
-struct Packed {
+pub(crate) struct Packed {
     words: Vec<u32>,
     ends: Vec<usize>,
 }
@@ -213,8 +214,8 @@ impl<'m, M: Compact> Search<'m, M> {
 
     fn meet(&mut self, state: &M::State, by: Found) {
         let found = if self.is_new(state, by) {
-            self.model.pack(state, &mut self.next.words);
-            self.next.ends.push(self.next.words.len());
+            let model = self.model;
+            self.next.push(|words| model.pack(state, words));
             self.model.found(state)
         } else {
             self.model.shown(state)
@@ -325,6 +326,15 @@ impl Seen {
         self.table.insert_unique(fingerprint, at, |at| self.fingerprints[*at as usize]);
     }
 
+    /// Makes the table anew.
+    pub(crate) fn index(&mut self) {
+        self.table.clear();
+        for (at, fingerprint) in (0..).zip(&self.fingerprints) {
+            let hash = |at: &u32| self.fingerprints[*at as usize];
+            self.table.insert_unique(*fingerprint, at, hash);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.fingerprints.len()
     }
@@ -349,11 +359,16 @@ impl Seen {
 }
 
 impl Packed {
-    fn len(&self) -> usize {
+    pub(crate) fn push(&mut self, pack: impl FnOnce(&mut Vec<u32>)) {
+        pack(&mut self.words);
+        self.ends.push(self.words.len());
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    fn get(&self, at: usize) -> &[u32] {
+    pub(crate) fn get(&self, at: usize) -> &[u32] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] };
         &self.words[start..self.ends[at]]
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Time, Timer,
+    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Role, Time, Timer,
 };
 
 use crate::spec::{Durability, Setup};
@@ -103,6 +104,9 @@ impl Host {
 
     fn handle(&mut self, setup: &Setup, input: &Input) -> (Vec<Output>, Option<String>) {
         let Some(node) = &mut self.node else { return (Vec::new(), None) };
+        if let Input::Timer(timer) = input {
+            self.timers.remove(timer);
+        }
         let mut outbox = Outbox::default();
         let before = (setup.durability != Durability::Step).then(|| self.store.clone());
         let now = clock(setup, input);
@@ -119,7 +123,8 @@ impl Host {
         {
             self.durable = Some(Box::new(before));
         }
-        if setup.durability == Durability::Group && self.durable.is_some() {
+        let waits = setup.durability == Durability::Group && self.durable.is_some();
+        if waits && !goes_unsynced(&outbox.outputs) {
             self.held.extend(outbox.outputs);
             return (Vec::new(), None);
         }
@@ -151,6 +156,9 @@ impl Host {
         self.durable = None;
         self.held.clear();
         self.timers.clear();
+        if mutated(Mutant::HintsVolatile) {
+            self.store.records.retain(|place, _| place.role == Role::Home);
+        }
     }
 
     fn wipe(&mut self, setup: &Setup) {
@@ -172,9 +180,19 @@ impl Host {
     }
 }
 
+/// Whether a host with a seeded bug lets these go before what they rest on is durable.
+fn goes_unsynced(outputs: &[Output]) -> bool {
+    let is_vote = |output: &Output| match output {
+        Output::Send(envelope) => matches!(envelope.message, Message::Stored { .. }),
+        _ => false,
+    };
+    mutated(Mutant::AckUnsynced)
+        || mutated(Mutant::CoordinatorUnsynced) && !outputs.iter().any(is_vote)
+}
+
 /// The wall clock at an input: the number of the put it carries, so that stamps are a function of
 /// the script and not of the order in which puts happen. Clocks are that wrong.
-fn clock(setup: &Setup, input: &Input) -> Time {
+pub(crate) fn clock(setup: &Setup, input: &Input) -> Time {
     let op = match input {
         Input::Client { op, .. } => Some(op),
         Input::Peer(envelope) => match &envelope.message {

@@ -17,6 +17,7 @@
 mod ample;
 mod bench;
 mod check;
+mod checkpoint;
 pub mod cli;
 mod engine;
 mod explore;
@@ -25,6 +26,7 @@ mod host;
 mod monitor;
 pub mod mutants;
 mod names;
+mod path;
 mod properties;
 mod quiet;
 mod rest;
@@ -36,8 +38,10 @@ mod tables;
 mod world;
 
 pub use bench::Bench;
-pub use check::{Checked, Judgement, Report, Verdict, check};
+pub use check::{Checked, Judgement, Keep, Report, Verdict, check, check_kept};
+pub use checkpoint::CheckpointError;
 pub use engine::{Budget, Compact, Outcome, Progress, Search};
+pub use path::PathError;
 pub use properties::{CLAIMS, Claim, Kind, claim};
 pub use scenario::{Expected, Scenario, defaults};
 pub use script::{MAX_CLIENTS, MAX_PUTS, Op, Script, ScriptError, Versions};

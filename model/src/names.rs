@@ -89,7 +89,7 @@ impl Step<'_> {
         }
     }
 
-    fn name_of(&self, op: OpId) -> OpId {
+    pub(crate) fn name_of(&self, op: OpId) -> OpId {
         if op == NOBODY {
             return op;
         }

@@ -12,6 +12,9 @@ use crate::script::Script;
 /// Most nodes a world has.
 pub const MAX_NODES: usize = 5;
 
+/// Virtual nodes of each member: enough that some key has the members in any order.
+pub(crate) const TOKENS: u16 = 16;
+
 /// When a host makes what it applied durable, and when it lets the outputs go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
@@ -285,7 +288,7 @@ impl Setup {
 /// read: n1 is always the first home.
 fn ordered(nodes: usize) -> (Vec<Member>, Key) {
     let ids = 1..=u16::try_from(nodes).expect("there are few nodes");
-    let members: Vec<_> = ids.map(|id| Member { id: NodeId(id), tokens: 16 }).collect();
+    let members: Vec<_> = ids.map(|id| Member { id: NodeId(id), tokens: TOKENS }).collect();
     let ring = dynamo_protocol::Ring::new(&members);
     let mut keys = (0..100_000).map(|index| Key::from(format!("k{index}").as_str()));
     let key = keys.find(|key| ring.preference_list(key).is_sorted());

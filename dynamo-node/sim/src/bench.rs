@@ -21,7 +21,7 @@ use crate::trace::{Cluster, Op, Step, Sync};
 
 /// What a node's wall clock shows at the start, in microseconds since the Unix epoch: far enough
 /// from zero for clocks that run behind.
-const CLOCK_START: i64 = 1_700_000_000_000_000;
+pub const CLOCK_START: i64 = 1_700_000_000_000_000;
 
 /// A cluster that takes steps.
 #[derive(Clone, Debug)]

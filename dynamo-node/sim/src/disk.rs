@@ -25,12 +25,15 @@ pub enum DiskFault {
     WritesFail(u32),
     /// The record of a place is damaged where it lies.
     Damage(Role, Key),
-    /// The record of a place is gone from where it lay, and nothing tells.
+    /// The record of a place is gone from where it lay, the rest of the directory intact, and nothing tells.
     Forget(Role, Key),
     /// The next so many syncs report success and make nothing durable, then or later: the kernel drops
     /// the pages it could not write and calls them clean, which leaves a hole in the log, and what is
     /// synced after it lies behind the hole. No host that heeds a failed sync ever sees this.
     LoseSyncs(u32),
+    /// Everything in the directory is gone but its identity, and with it that it ever held anything:
+    /// a broken host. One that heeds the rules renews the identity (`Wipe`).
+    Empty,
     /// All is well again; damaged records stay damaged.
     Mend,
 }
@@ -297,6 +300,11 @@ impl Disk {
                 }
             }
             DiskFault::Forget(role, key) => self.forget(&Place { role: *role, key: key.clone() }),
+            DiskFault::Empty => {
+                let (applied, synced) = (self.applied, self.applied);
+                let meta = Meta::genesis(self.meta.identity);
+                *self = Self { applied, synced, ..Self::new(meta) };
+            }
             DiskFault::Mend => {
                 self.read_failures.set(0);
                 self.write_failures = 0;

@@ -298,7 +298,11 @@ impl Monitor {
 
     /// Called before a disk misbehaves.
     pub(crate) fn before_disk_fault(&mut self, hosts: &[Host], node: NodeId, fault: &DiskFault) {
-        let (DiskFault::Damage(role, key) | DiskFault::Forget(role, key)) = fault else { return };
+        let (role, key) = match fault {
+            DiskFault::Damage(role, key) | DiskFault::Forget(role, key) => (role, key),
+            DiskFault::Empty => return self.before_wipe(hosts, node),
+            _ => return,
+        };
         let Some(puts) = self.keys.get_mut(key) else { return };
         let place = Place { role: *role, key: key.clone() };
         // Durable or not: what is synced afterwards is damaged already.

@@ -126,6 +126,7 @@ enum Real {
     Sync(u64),
     Crash(u64),
     Wipe(dynamo_protocol::Identity),
+    Empty,
     Disk(DiskFault),
     Pause(bool),
     /// It does not reach the process: links, clocks, messages.
@@ -178,6 +179,7 @@ impl Replay {
             Step::Synced { changes, .. } => Real::Sync(*changes),
             Step::Crash { keep, .. } => Real::Crash(*keep),
             Step::Wipe { identity, .. } => Real::Wipe(*identity),
+            Step::Disk { fault: disk::DiskFault::Empty, .. } => Real::Empty,
             Step::Disk { fault, .. } => Real::Disk(match fault {
                 disk::DiskFault::ReadsFail(times) => DiskFault::ReadsFail(*times),
                 disk::DiskFault::WritesFail(times) => DiskFault::WritesFail(*times),
@@ -187,8 +189,10 @@ impl Replay {
                 disk::DiskFault::Forget(role, key) => {
                     DiskFault::Forget(Place { role: *role, key: key.clone() })
                 }
-                // Refused before.
-                disk::DiskFault::LoseSyncs(_) | disk::DiskFault::Mend => DiskFault::Mend,
+                // Refused before, told apart above.
+                disk::DiskFault::LoseSyncs(_) | disk::DiskFault::Empty | disk::DiskFault::Mend => {
+                    DiskFault::Mend
+                }
             }),
             Step::Pause { .. } => Real::Pause(true),
             Step::Resume { .. } => Real::Pause(false),
@@ -229,6 +233,7 @@ impl Replay {
             }
             Real::Crash(keep) => stage.crash(node, keep).await?,
             Real::Wipe(identity) => stage.wipe(node, identity)?,
+            Real::Empty => stage.empty(node)?,
             Real::Disk(fault) => stage.disk(node, fault).await?,
             Real::Pause(paused) => stage.pause(node, paused)?,
             Real::Nothing => {}

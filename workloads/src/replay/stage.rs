@@ -160,8 +160,19 @@ impl Stage {
 
     /// Empties the disk of a stopped node: what comes next is called `identity`.
     pub(super) fn wipe(&mut self, id: NodeId, identity: Identity) -> Result<(), Broken> {
+        self.empty(id)?;
         let host = self.host(id);
         (host.identity, host.genesis) = (identity, false);
+        Ok(())
+    }
+
+    /// Empties the disk of a stopped node, which comes back as if it had always been empty.
+    pub(super) fn empty(&mut self, id: NodeId) -> Result<(), Broken> {
+        let host = self.host(id);
+        if host.running.is_some() {
+            return Err(format!("{id}: only the directory of a stopped node can be emptied"));
+        }
+        host.genesis = true;
         if host.data.exists() {
             fs::remove_dir_all(&host.data)
                 .map_err(|error| format!("{}: {error}", host.data.display()))?;

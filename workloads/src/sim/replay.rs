@@ -63,11 +63,14 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
 /// How many copies of a key the trace's faults may have cost.
 fn losses(trace: &Trace) -> usize {
     let is_loss = |step: &Step| {
-        matches!(
-            step,
-            Step::Wipe { .. }
-                | Step::Disk { fault: DiskFault::Damage(..) | DiskFault::Forget(..), .. }
-        )
+        let is_loss = |fault: &DiskFault| {
+            matches!(fault, DiskFault::Damage(..) | DiskFault::Forget(..) | DiskFault::Empty)
+        };
+        match step {
+            Step::Wipe { .. } => true,
+            Step::Disk { fault, .. } => is_loss(fault),
+            _ => false,
+        }
     };
     trace.steps.iter().filter(|entry| is_loss(&entry.step)).count()
 }
