@@ -25,6 +25,8 @@ const RETRY: Duration = Duration::from_millis(100);
 const NOISE: usize = 64 << 10;
 /// How long probes that belong together may come one after the other.
 const GATHER: Duration = Duration::from_millis(1);
+/// How long it may take to empty a disk.
+const WIPE: Duration = Duration::from_secs(20);
 /// An agent may always take so long.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// How much later than the driver an agent may count its lease from.
@@ -121,6 +123,7 @@ impl Handle {
             link: None,
             calls: 0,
             parted: false,
+            takes: Duration::ZERO,
             busy: false,
             heard: Instant::now(),
             lost: None,
@@ -194,6 +197,7 @@ impl Handle {
 fn inherent(request: &Request) -> Duration {
     match request {
         Request::Start(spec) => spec.patience,
+        Request::Wipe => WIPE,
         Request::Probe(probes) => {
             probes.iter().map(|probe| probe.patience).max().unwrap_or_default()
         }
@@ -221,6 +225,8 @@ struct Worker {
     calls: u64,
     /// The agent has been told goodbye.
     parted: bool,
+    /// How long the request that is under way takes by itself.
+    takes: Duration,
     /// Another run had the host when it was last greeted.
     busy: bool,
     /// When the agent last answered.
@@ -314,7 +320,8 @@ impl Worker {
         let deadline = Instant::now() + patience;
         // An answer that takes half the lease, beside what the request itself takes, will not come: the link
         // is dead, or whoever should answer. The other half is for another link.
-        let answers = inherent(&call.request) + (self.terms.hello.lease / 2).max(SHORTEST);
+        self.takes = inherent(&call.request);
+        let answers = self.takes + (self.terms.hello.lease / 2).max(SHORTEST);
         let reply = self.insist(deadline, |worker, left| {
             if worker.link.is_none() {
                 worker.greet(left)?;
@@ -363,7 +370,9 @@ impl Worker {
     /// on, it is another one.
     fn past_lease(&self, error: RemoteError) -> RemoteError {
         let (silent, lease) = (self.heard.elapsed(), self.terms.hello.lease);
-        if error.is_final || !self.terms.hello.resume || silent <= lease + LEEWAY {
+        // A request that takes its time renews the lease when it is done.
+        let ends = lease + self.takes + LEEWAY;
+        if error.is_final || !self.terms.hello.resume || silent <= ends {
             return error;
         }
         let (silent, lease) = (silent.as_secs_f32(), lease.as_secs_f32());

@@ -1,6 +1,7 @@
 //! What an agent does on its host for one run.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use futures::future::try_join_all;
@@ -19,6 +20,8 @@ pub(super) struct Host {
     node: Node,
     links: Links,
     prober: Prober,
+    /// Where the node listens.
+    data: IpAddr,
     /// The agent's own log, and where in it this run begins.
     log: PathBuf,
     log_from: u64,
@@ -43,7 +46,7 @@ impl Host {
         let log = folder.join(LOG);
         let log_from = log.metadata().map_or(0, |meta| meta.len());
         let links = Links::new(hello.node);
-        Ok(Self { run: hello.run, node, links, prober, log, log_from })
+        Ok(Self { run: hello.run, node, links, prober, data: hello.data, log, log_from })
     }
 
     pub(super) fn is_of(&self, run: u64) -> bool {
@@ -66,7 +69,7 @@ impl Host {
             Request::Hello(_) | Request::Bye => Err("not a request to a host".to_owned()),
             Request::Beat => Ok(()),
             Request::Peers(peers) => self.links.set_peers(peers),
-            Request::PrepareLinks => self.links.prepare().await,
+            Request::PrepareLinks(faults) => self.links.prepare(&faults, self.data).await,
             Request::Start(spec) => self.node.start(spec).await,
             Request::Kill => {
                 self.node.kill().await;
@@ -85,7 +88,7 @@ impl Host {
                 return read_some(&self.log, from).map(Answer::Log);
             }
             Request::Why => return Ok(Answer::Why(self.node.why())),
-            Request::Facts => return Ok(Answer::Facts(facts::all().await)),
+            Request::Facts => return Ok(Answer::Facts(facts::all(self.data).await)),
         }
         .map(|()| Answer::Done)
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::nft;
+use super::{netem, nft};
 
 /// Removes whatever a crashed agent left, and says what that was. Its node has died with it: the
 /// kernel saw to that.
@@ -15,6 +15,7 @@ pub(super) async fn clear(folder: &Path) -> Vec<String> {
             Err(error) => format!("table {table}: not removed: {error}"),
         });
     }
+    found.extend(netem::clear_all().await);
     let sockets = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
     for socket in sockets.filter(|path| path.extension().is_some_and(|end| end == "sock")) {
         // If it stays, the next bind to it says so.

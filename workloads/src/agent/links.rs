@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use dynamo_protocol::NodeId;
 
+use super::netem::{Delays, Netem};
 use super::nft;
 use super::proto::Peer;
 use super::redirect::Redirect;
+use crate::plan::FaultName;
 use crate::proxy::{End, FaultId, Pair, Shape};
 
 /// The links of one host.
@@ -18,6 +21,8 @@ pub(super) struct Links {
     /// Whose packets are dropped on arrival now.
     cut: BTreeSet<IpAddr>,
     redirect: Option<Redirect>,
+    /// Delays what leaves, where the kernel can.
+    netem: Option<Netem>,
 }
 
 impl Links {
@@ -28,6 +33,7 @@ impl Links {
             faults: BTreeMap::new(),
             cut: BTreeSet::new(),
             redirect: None,
+            netem: None,
         }
     }
 
@@ -44,10 +50,18 @@ impl Links {
         found.ok_or_else(|| format!("{node} is no peer of {}", self.me))
     }
 
-    /// Sees to it that links can be delayed: before the node makes its first connection, as those that
-    /// are open already cannot be led aside.
-    pub(super) async fn prepare(&mut self) -> Result<(), String> {
-        if self.redirect.is_none() && !self.peers.is_empty() {
+    /// Sees to it that links can be delayed, narrowed, reset: before the node makes its first connection, as
+    /// those that are open already cannot be led aside.
+    pub(super) async fn prepare(
+        &mut self,
+        faults: &[FaultName],
+        data: IpAddr,
+    ) -> Result<(), String> {
+        if faults.contains(&FaultName::Delay) && self.netem.is_none() {
+            self.netem = Netem::open(data).await.ok();
+        }
+        let is_prepared = |fault: &FaultName| *fault == FaultName::Delay && self.netem.is_some();
+        if self.redirect.is_none() && !self.peers.is_empty() && !faults.iter().all(is_prepared) {
             self.redirect = Some(Redirect::open(&self.peers).await?);
         }
         Ok(())
@@ -60,7 +74,7 @@ impl Links {
     ) -> Result<(), String> {
         let mine = |pair: &Pair| [pair.from, pair.to].contains(&End::Node(self.me));
         let shapes: Vec<_> = shapes.into_iter().filter(|(pair, _)| mine(pair)).collect();
-        let needs_proxy = |shape: &Shape| Shape { cut: false, ..*shape } != Shape::PASS;
+        let needs_proxy = |shape: &Shape| self.for_proxy(*shape) != Shape::PASS;
         if self.redirect.is_none() && shapes.iter().any(|(_, shape)| needs_proxy(shape)) {
             return Err(
                 "its links were not prepared for a delay before the node started".to_owned()
@@ -100,24 +114,41 @@ impl Links {
 
     async fn apply(&mut self) -> Result<(), String> {
         let me = End::Node(self.me);
-        let mut cut = BTreeSet::new();
+        let (mut cut, mut delays) = (BTreeSet::new(), Delays::new());
         for peer in &self.peers {
             let there = Pair { from: me, to: End::Node(peer.node) };
             let back = self.sum(there.back());
             if back.cut {
                 cut.insert(peer.data);
             }
+            let there = self.sum(there);
+            if self.netem.is_some() && there.delay + there.jitter > Duration::ZERO {
+                delays.insert(peer.data, (there.delay, there.jitter));
+            }
             if let Some(redirect) = &self.redirect {
-                // A cut is the kernel's work, and for both directions at the one who is not to hear.
-                let open = |shape| Shape { cut: false, ..shape };
-                redirect.shape(peer.node, open(self.sum(there)), open(back));
+                redirect.shape(peer.node, self.for_proxy(there), self.for_proxy(back));
             }
         }
+        // Each for itself: what cannot be healed here must not keep the rest from being healed.
+        let delayed = match &mut self.netem {
+            Some(netem) => netem.delay(delays).await,
+            None => Ok(()),
+        };
         if cut != self.cut {
             nft::run(&nft::cut(&cut)).await?;
             self.cut = cut;
         }
-        Ok(())
+        delayed
+    }
+
+    /// What of a shape the proxy has to do. A cut is the kernel's work, at the one who is not to hear;
+    /// a delay too, at the one who speaks, where it has netem.
+    fn for_proxy(&self, shape: Shape) -> Shape {
+        let shape = Shape { cut: false, ..shape };
+        match self.netem {
+            Some(_) => Shape { delay: Duration::ZERO, jitter: Duration::ZERO, ..shape },
+            None => shape,
+        }
     }
 
     /// All faults on one flow together.

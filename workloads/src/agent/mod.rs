@@ -13,6 +13,7 @@ mod facts;
 mod host;
 mod leftovers;
 mod links;
+mod netem;
 mod nft;
 mod node;
 mod probe;

@@ -1,9 +1,10 @@
-//! Cut and led-aside links, by tables of our own: whatever else a host filters is never touched.
+//! Cut and led-aside links, by tables of our own: whatever else a host filters is never touched. And
+//! how programs of the host are run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -65,36 +66,54 @@ pub(super) fn replace(table: &str) -> String {
 
 /// Has the kernel do all of a script, or nothing.
 pub(super) async fn run(script: &str) -> Result<(), String> {
-    let mut child = command("nft")
-        .args(["-f", "-"])
+    feed("nft", &["-f", "-"], script).await
+}
+
+/// Runs a program on a script.
+pub(super) async fn feed(program: &str, args: &[&str], script: &str) -> Result<(), String> {
+    let mut child = command(program)
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("nft: {error}: is nftables installed?"))?;
+        .map_err(|error| lacks(program, &error))?;
     let mut stdin = child.stdin.take().expect("it is piped");
     // If it takes nothing in, it says why.
     let _ = stdin.write_all(script.as_bytes()).await;
     drop(stdin);
-    let done = child.wait_with_output().await.map_err(|error| format!("nft: {error}"))?;
+    let done = child.wait_with_output().await.map_err(|error| format!("{program}: {error}"))?;
+    said(program, &done).map(drop)
+}
+
+/// Runs a program; what it printed.
+pub(super) async fn tool(program: &str, args: &[&str]) -> Result<String, String> {
+    let done = command(program).args(args).stdin(Stdio::null()).output().await;
+    said(program, &done.map_err(|error| lacks(program, &error))?)
+}
+
+fn said(program: &str, done: &Output) -> Result<String, String> {
     if done.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&done.stderr);
-    Err(format!("nft: {}", said.lines().next().unwrap_or("failed")))
+    Err(format!("{program}: {}", said.lines().next().unwrap_or("failed")))
+}
+
+fn lacks(program: &str, error: &std::io::Error) -> String {
+    let package = if program == "nft" { "nftables" } else { "iproute2" };
+    format!("{program}: {error}: is {package} installed?")
 }
 
 /// Which of our tables are in force.
 pub(super) async fn ours() -> Result<Vec<&'static str>, String> {
-    let listed = command("nft").args(["list", "tables"]).output().await;
-    let listed = listed.map_err(|error| format!("nft: {error}"))?;
-    let text = String::from_utf8_lossy(&listed.stdout);
+    let text = tool("nft", &["list", "tables"]).await?;
     let there = |table: &&str| text.lines().any(|line| line == format!("table {table}"));
     Ok([CUTS, LINKS].into_iter().filter(there).collect())
 }
 
 /// A program of the system's administrator, wherever it is.
-pub(super) fn command(program: &str) -> Command {
+fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     // Not to be left behind by an agent that ends in the middle.
     command.env("PATH", program_path()).kill_on_drop(true);

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::plan::FaultName;
 use crate::proxy::{FaultId, Pair, Shape};
 use crate::remote::Secret;
 
@@ -38,8 +39,9 @@ pub enum Request {
     Beat,
     /// Who the other hosts are.
     Peers(Vec<Peer>),
-    /// Leads the node's links through a proxy on its host, for faults that need one.
-    PrepareLinks,
+    /// Makes ready for these faults of the node's links: by the kernel's queues, where it has what that
+    /// takes, else by leading them through a proxy on the host.
+    PrepareLinks(Vec<FaultName>),
     /// Start the node, and wait until it serves.
     Start(NodeSpec),
     /// End the node at once.
@@ -78,7 +80,7 @@ impl Request {
             Self::Hello(_) => "greet",
             Self::Beat => "answer",
             Self::Peers(_) => "be told of its peers",
-            Self::PrepareLinks => "prepare its links",
+            Self::PrepareLinks(_) => "prepare its links",
             Self::Start(_) => "start its node",
             Self::Kill => "kill its node",
             Self::Pause => "pause its node",

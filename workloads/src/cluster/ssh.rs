@@ -180,18 +180,18 @@ impl SshCluster {
         })
     }
 
-    /// Tells every host who the others are, and prepares what cannot be prepared later.
+    /// Tells every host who the others are, and has it prepare what cannot be prepared later.
     async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
-        let through_proxy = |fault: &FaultName| {
+        let of_links = |fault: &FaultName| {
             matches!(fault, FaultName::Delay | FaultName::Rate | FaultName::Reset)
         };
-        let mut faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
-        let prepare = faults.any(through_proxy);
+        let faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
+        let faults: Vec<_> = faults.copied().filter(of_links).collect();
         let each = self.nodes.iter().map(async |id| {
             self.order(*id, Request::Peers(peers.clone())).await?;
-            if prepare {
-                self.order(*id, Request::PrepareLinks).await?;
+            if !faults.is_empty() {
+                self.order(*id, Request::PrepareLinks(faults.clone())).await?;
             }
             Ok(())
         });

@@ -1,13 +1,13 @@
 //! `dyno lab`.
 
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::Command;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Lab, LabError, Wanted, default_dir, host, keeper};
+use super::{Lab, LabError, Wanted, default_dir, host, keeper, tools};
 use crate::line::one_line;
 use crate::verdict::{BROKEN, VALID};
 
@@ -133,12 +133,18 @@ fn exec(place: &Place, host: Option<&str>, command: &[std::ffi::OsString]) -> Re
     let lab = Lab::find(&place.dir)?
         .ok_or_else(|| LabError(format!("none is up in {dir}: `dyno lab up --dir {dir}` first")))?;
     let (program, args) = command.split_first().expect("clap asks for at least one");
-    let error = match host {
-        Some(host) => lab.on_host(host)?.arg(program).args(args).exec(),
-        None => {
-            lab.enter()?;
-            Command::new(program).args(args).exec()
-        }
+    let mut command = Command::new(program);
+    command.args(args);
+    let failed = |error| LabError(format!("{}: {error}", program.to_string_lossy()));
+    let Some(host) = host else {
+        lab.enter()?;
+        return Err(failed(command.exec()));
     };
-    Err(LabError(format!("{}: {error}", program.to_string_lossy())))
+    lab.enter_host(host)?;
+    // A child: only what is born after one has entered has a process id there.
+    let ended = command.env("HOME", host::HOME).env("PATH", tools::path()).status();
+    let ended = ended.map_err(failed)?;
+    // As a shell says it.
+    let status = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal));
+    Ok(status.and_then(|status| u8::try_from(status).ok()).unwrap_or(BROKEN))
 }

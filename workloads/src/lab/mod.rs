@@ -17,6 +17,7 @@
 //! fault can cut the driver off.
 
 pub mod cli;
+mod enter;
 mod host;
 mod keeper;
 mod keys;
@@ -25,15 +26,12 @@ mod parent;
 mod state;
 mod tools;
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use thiserror::Error;
 
 pub use state::{HostState, State};
@@ -186,40 +184,35 @@ impl Lab {
     /// # Errors
     /// If the kernel refuses.
     pub fn enter(&self) -> Result<(), LabError> {
-        if self.state.privilege == Privilege::UserNamespace {
-            self.enter_one("user", LinkNameSpaceType::User)?;
-        }
-        self.enter_one("net", LinkNameSpaceType::Network)
+        self.become_its_user()?;
+        enter::all(self.state.parent.pid, &["net"])
     }
 
-    fn enter_one(&self, name: &str, kind: LinkNameSpaceType) -> Result<(), LabError> {
-        let path = PathBuf::from(format!("/proc/{}/ns/{name}", self.state.parent.pid));
-        let file = File::open(&path).map_err(|error| LabError::file(&path, error))?;
-        move_into_link_name_space(file.as_fd(), Some(kind))
-            .map_err(|error| LabError::file(&path, error))
-    }
-
-    /// A command that runs on a host when started: in all of its namespaces.
+    /// Moves this thread, and all processes it starts from now on, to a host: into all of its namespaces.
+    /// To be called before there is a second thread.
     ///
     /// # Errors
-    /// If there is no such host.
-    pub fn on_host(&self, name: &str) -> Result<Command, LabError> {
+    /// If there is no such host, or the kernel refuses.
+    pub fn enter_host(&self, name: &str) -> Result<(), LabError> {
         let host = self.state.hosts.iter().find(|host| host.name == name).ok_or_else(|| {
             let known: Vec<_> = self.state.hosts.iter().map(|host| host.name.as_str()).collect();
             LabError(format!("no host `{name}`: there are {}", known.join(", ")))
         })?;
-        // In two steps: the keeper alone knows its hosts by their process ids.
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--target={}", self.state.parent.pid));
-        if self.state.privilege == Privilege::UserNamespace {
-            command.args(["--user", "--preserve-credentials"]);
+        self.become_its_user()?;
+        // In two steps: the keeper's /proc alone knows its hosts by their process ids.
+        enter::all(self.state.parent.pid, &["mnt"])?;
+        enter::all(host.pid, &["net", "uts", "ipc", "pid_for_children", "mnt"])?;
+        match self.state.privilege {
+            Privilege::Root => Ok(()),
+            Privilege::UserNamespace => enter::keep_capabilities(),
         }
-        let children = |pid: u32| format!("--pid=/proc/{pid}/ns/pid_for_children");
-        command.args(["--mount", "--net", "--ipc"]).arg(children(self.state.parent.pid));
-        command.args(["--", "nsenter"]).arg(format!("--target={}", host.pid));
-        command.args(["--mount", "--uts", "--net", "--ipc"]).arg(children(host.pid)).arg("--");
-        command.env("HOME", host::HOME).env("PATH", tools::path());
-        Ok(command)
+    }
+
+    fn become_its_user(&self) -> Result<(), LabError> {
+        match self.state.privilege {
+            Privilege::Root => Ok(()),
+            Privilege::UserNamespace => enter::all(self.state.parent.pid, &["user"]),
+        }
     }
 }
 

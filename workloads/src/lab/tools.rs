@@ -26,7 +26,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("unshare", "util-linux"),
-    ("nsenter", "util-linux"),
 ];
 
 /// Administrators' programs are not on everybody's path.

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ssh2::{Channel, OpenFlags, OpenType, RenameFlags, Session, Sftp};
 
@@ -21,6 +21,8 @@ const SETUP: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_millis(500);
 /// The size at which writing by SFTP was fastest.
 const CHUNK: usize = 256 << 10;
+/// A program that was sent so long ago is that of an earlier build.
+const OLD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What a host says when it fails is not longer.
 const COMPLAINT: u64 = 4 << 10;
 
@@ -202,10 +204,12 @@ impl Ssh {
             // Another driver's copy, of the same content, is as good.
             renamed.or_else(|error| sftp.stat(place).map(drop).map_err(|_| error))
         });
+        prune(&sftp, place);
         written.map_err(|error| {
             // Not to fill a disk that may be full already.
             let _ = sftp.unlink(partial);
-            failed(&partial.display().to_string(), &error)
+            // All that SFTP has to say of a full disk is "failure".
+            failed(&partial.display().to_string(), &format!("{error} (is the disk full?)"))
         })
     }
 
@@ -228,6 +232,19 @@ impl Ssh {
             return Err(io::Error::other(format!("{} has changed", self.binary.path.display())));
         }
         Ok(())
+    }
+}
+
+/// Removes programs that were sent long ago: every build that ever ran would stay otherwise. One that still
+/// runs goes on without its file, and one that is missed is sent again.
+fn prune(sftp: &Sftp, but: &Path) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // What cannot be read or removed stays.
+    for (path, stat) in sftp.readdir(Path::new(Binary::FOLDER)).unwrap_or_default() {
+        let is_old = stat.mtime.is_some_and(|sent| sent + OLD.as_secs() < now.as_secs());
+        if is_old && path != but {
+            let _ = sftp.unlink(&path);
+        }
     }
 }
 

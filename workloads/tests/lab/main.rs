@@ -26,6 +26,7 @@ fn hosts_have_names_and_users_and_processes_of_their_own() {
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(other.status.code() == Some(255) && said.contains("2 hosts is up"), "{said}");
     assert_eq!(lab.on("n2", &["hostname"]).stdout, b"n2\n");
+    assert_eq!(lab.on("n2", &["sh", "-c", "exit 7"]).status.code(), Some(7));
     assert_eq!(lab.on("n2", &["sh", "-c", "echo $HOME"]).stdout, b"/run/dyno-lab/home\n");
     let processes = lab.on("n1", &["ls", "/proc"]).stdout;
     let processes = String::from_utf8_lossy(&processes).into_owned();
@@ -78,6 +79,10 @@ fn an_ordinary_user_can_have_a_lab() {
         return;
     }
     assert!(up.status.success(), "{up:?}");
+    let there = as_user(&["lab", "exec", "--dir", &dir, "n2", "--", "hostname"]);
+    assert_eq!(String::from_utf8_lossy(&there.stdout), "n2\n", "{there:?}");
+    let tables = as_user(&["lab", "exec", "--dir", &dir, "n2", "--", "nft", "list", "tables"]);
+    assert!(tables.status.success(), "{tables:?}");
     let hosts = format!("{dir}/hosts.toml");
     let words = ["lab", "exec", "--dir", &dir, "--"];
     let doctor = [program.to_str().unwrap(), "doctor", "--cluster", "ssh", "--hosts", &hosts];
