@@ -84,13 +84,13 @@ fn final_reads_that_fail_are_no_empty_carts_and_no_pass() {
 fn a_value_that_is_written_twice_is_caught() {
     let mut ops = outcome(1).history.ops().to_vec();
     let is_put = |op: &&mut Op| op.f == "put" && op.kind == Kind::Invoke;
-    let first = ops.iter().find(|op| op.f == "put").unwrap().value.clone();
-    let other = ops.iter_mut().filter(is_put).nth(5).unwrap();
-    other.value = first.clone();
-    let process = other.process;
-    let index = other.index;
+    let first = ops.iter().find(|op| op.f == "put").unwrap().clone();
+    let is_other = |op: &&mut Op| is_put(op) && op.key == first.key && op.index != first.index;
+    let other = ops.iter_mut().find(is_other).unwrap();
+    other.value = first.value.clone();
+    let (process, index) = (other.process, other.index);
     let done = ops.iter_mut().find(|op| op.process == process && op.index > index).unwrap();
-    done.value = first;
+    done.value = first.value;
     assert_eq!(verdict(&WellFormed::default(), ops), Verdict::Invalid);
 }
 

@@ -32,7 +32,7 @@ mutants! {
     ActorReused = "actor-reused",
     /// A record that forgot goes on counting from what others know of it.
     ForgottenGoesOn = "forgotten-goes-on",
-    /// The paper's clocks without dots.
+    /// One clock for all siblings, without dots: a stale context overwrites none of what it read.
     PlainClocks = "plain-clocks",
     /// A put overwrites nothing.
     ContextIgnored = "context-ignored",

@@ -8,7 +8,7 @@ use crate::message::Answer;
 use crate::mutant::{Mutant, mutated, mutated_birth};
 use crate::node::{Node, Step};
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
-use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector, Versioning};
+use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector};
 
 /// No context names more events of one actor: counters count single puts, and must not overflow
 /// because a client made its context up.
@@ -152,8 +152,7 @@ impl Node {
                 None
             }
             Siblings::Dotted(_) => {
-                let lww = self.config.versioning == Versioning::Lww;
-                let stamp = if lww { step.now.0 } else { 0 };
+                let stamp = if self.config.versioning.last_writer_wins() { step.now.0 } else { 0 };
                 Some(record.write(&mut meta, &context.0, stamp, value))
             }
         };

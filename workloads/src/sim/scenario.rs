@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{NodeId, Quorum, ReadMode, Timing, Versioning};
 use dynamo_sim::network::Network;
 use dynamo_sim::trace::{Cluster, Sync};
@@ -133,14 +132,9 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
     ];
     let (nodes, quorum) = *quorums.choose(rng).expect("there are some");
     let millis = Duration::from_millis;
-    let versioning = match () {
-        () if mutated(Mutant::PlainClocks) => Versioning::Paper,
-        () if mutated(Mutant::LastWriterWins) => Versioning::Lww,
-        () => Versioning::Dotted,
-    };
     Cluster {
         tokens: 8,
-        versioning,
+        versioning: Versioning::Dotted,
         quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
         read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
         timing: Timing {

@@ -54,7 +54,9 @@ impl DottedSet {
     /// If the set has not seen every earlier event of the dot's actor, or has seen this one:
     /// closure is broken, and a later merge would drop versions that nobody overwrote.
     pub fn write(&mut self, read: &VersionVector, version: Version) {
-        if !mutated(Mutant::ContextIgnored) {
+        // One clock for all siblings, and a context that is one write stale is concurrent to all of them.
+        let is_concurrent = mutated(Mutant::PlainClocks) && !read.covers(&self.context);
+        if !is_concurrent && !mutated(Mutant::ContextIgnored) {
             self.versions.retain(|held| !read.contains(&held.dot));
         }
         if mutated(Mutant::BlindOverwrite) {

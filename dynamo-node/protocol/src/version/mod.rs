@@ -12,6 +12,8 @@ mod vector;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{Mutant, mutated};
+
 pub use dotted::{DottedSet, Version};
 pub use plain::{ClockSet, ClockedVersion};
 pub use vector::{Actor, Dot, VersionVector};
@@ -50,6 +52,13 @@ pub enum Summary {
     Dotted(VersionVector, Vec<Dot>),
     /// The whole set: plain clocks do not identify a value.
     Plain(ClockSet),
+}
+
+impl Versioning {
+    /// Whether a get answers the version with the newest wall clock alone.
+    pub(crate) fn last_writer_wins(self) -> bool {
+        self == Self::Lww || mutated(Mutant::LastWriterWins)
+    }
 }
 
 impl Siblings {
@@ -103,7 +112,7 @@ impl Siblings {
     #[must_use]
     pub fn visible(&self, versioning: Versioning) -> Vec<Bytes> {
         match (self, versioning) {
-            (Self::Dotted(set), Versioning::Lww) => {
+            (Self::Dotted(set), _) if versioning.last_writer_wins() => {
                 let newest = set.versions().iter().max_by_key(|v| (v.stamp, v.dot));
                 newest.and_then(|version| version.value.clone()).into_iter().collect()
             }
