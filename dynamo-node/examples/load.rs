@@ -1,4 +1,4 @@
-//! Measures puts on three node processes on loopback: rate, latency, processor time a put.
+//! Measures puts, then gets, on three node processes on loopback: rate, latency, processor time each.
 //!
 //! `cargo run --release -p dynamo-node --example load -- [fjall|memory] [seconds] [callers]`
 
@@ -39,20 +39,23 @@ fn run(engine: &str, time: Duration, callers: u64) -> Result<(), Box<dyn std::er
         nodes.push(start(id, &addresses, engine, folder.path())?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let before = processor_time(&nodes);
-    let start = Instant::now();
-    let latencies = runtime.block_on(put_for(time, callers, &addresses))?;
-    let elapsed = start.elapsed().as_secs_f64();
-    let (puts, spent) = (latencies.len() as f64, processor_time(&nodes) - before);
-    println!(
-        "{engine}, {callers} callers: {:.1} k puts/s, {:.1} us of the nodes' processor time a put, \
-         latency p50 {} us, p99 {} us, p99.9 {} us",
-        puts / elapsed / 1e3,
-        spent * 1e6 / puts,
-        latencies.value_at_quantile(0.5),
-        latencies.value_at_quantile(0.99),
-        latencies.value_at_quantile(0.999),
-    );
+    for what in [What::Put, What::Get] {
+        let before = processor_time(&nodes);
+        let start = Instant::now();
+        let latencies = runtime.block_on(ask_for(what, time, callers, &addresses))?;
+        let elapsed = start.elapsed().as_secs_f64();
+        let (count, spent) = (latencies.len() as f64, processor_time(&nodes) - before);
+        let name = if what == What::Put { "put" } else { "get" };
+        println!(
+            "{engine}, {callers} callers: {:.1} k {name}s/s, {:.1} us of the nodes' processor time a \
+             {name}, latency p50 {} us, p99 {} us, p99.9 {} us",
+            count / elapsed / 1e3,
+            spent * 1e6 / count,
+            latencies.value_at_quantile(0.5),
+            latencies.value_at_quantile(0.99),
+            latencies.value_at_quantile(0.999),
+        );
+    }
     for node in &mut nodes {
         drop(node.stdin.take());
         node.wait()?;
@@ -60,7 +63,15 @@ fn run(engine: &str, time: Duration, callers: u64) -> Result<(), Box<dyn std::er
     Ok(())
 }
 
-async fn put_for(
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Put,
+    Get,
+}
+
+/// Each caller asks one thing after the other.
+async fn ask_for(
+    what: What,
     time: Duration,
     callers: u64,
     addresses: &[String],
@@ -75,7 +86,11 @@ async fn put_for(
             let mut index = 0_u64;
             while Instant::now() < end {
                 let start = Instant::now();
-                client.put(format!("{caller}/{index}"), "", &VALUE[..]).await?;
+                match what {
+                    What::Put => client.put(format!("{caller}/{index}"), "", &VALUE[..]).await?,
+                    // Keys that were put: even a short run puts so many.
+                    What::Get => drop(client.get(format!("{caller}/{}", index % 64)).await?),
+                }
                 latencies.record(start.elapsed().as_micros() as u64)?;
                 index += 1;
             }

@@ -11,7 +11,7 @@ use dynamo_protocol::{Quorum, Versioning};
 use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
 use crate::interrupt::Interrupt;
-use crate::plan::{FaultName, Plan, Span};
+use crate::plan::{FaultName, Plan, Role, Span, Target};
 use crate::run::{Finished, Order, run};
 use crate::sim::run::broken;
 use crate::verdict::Document;
@@ -120,6 +120,8 @@ fn hints_alone(plan: &mut Plan) {
     (cluster.nodes, cluster.n, cluster.r, cluster.w) = (4, 1, 1, 1);
     cluster.handoff = Span::millis(700);
     plan.time = Span::secs(10);
+    // Of one home there is no second.
+    plan.fault.targets = [Role::One, Role::Coordinator, Role::Fallback].map(Target::Role).to_vec();
     plan.fault.hold = Span::millis(600);
     plan.fault.gap = Span::millis(100);
 }
