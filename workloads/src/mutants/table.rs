@@ -214,16 +214,15 @@ pub(super) fn explanation(layer: Layer, number: &str) -> Option<&'static str> {
 const HOST: &str =
     "seeded in the simulator's host and disk; the model's host has no such point yet";
 const NO_TRIAL: &str = "no trial of the model seeds it yet";
-const SMALL: &str =
-    "its trial is too small to need what the bug breaks: a longer script or one fault more";
+const UNSHOWN: &str = "its trial breaks no claim that the table names; why is not analysed yet";
 
 const EXPLANATIONS: &[(Layer, &str, &str)] = &[
-    (Layer::Model, "4", SMALL),
+    (Layer::Model, "4", UNSHOWN),
     (Layer::Model, "7", "its trial never puts with a context that covers what it was not shown"),
     (Layer::Model, "9", NO_TRIAL),
-    (Layer::Model, "10", SMALL),
+    (Layer::Model, "10", UNSHOWN),
     (Layer::Model, "10b", "the model delivers each message once"),
-    (Layer::Model, "12", SMALL),
+    (Layer::Model, "12", UNSHOWN),
     (Layer::Model, "15", HOST),
     (Layer::Model, "16", "the model's stores never fail to read"),
     (Layer::Model, "19", HOST),
@@ -233,13 +232,13 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
     (Layer::Model, "26", HOST),
-    (Layer::Model, "27", SMALL),
-    (Layer::Model, "28", SMALL),
-    (Layer::Model, "31", SMALL),
+    (Layer::Model, "27", UNSHOWN),
+    (Layer::Model, "28", UNSHOWN),
+    (Layer::Model, "31", UNSHOWN),
     (Layer::Model, "39", "ten steps deep: the search ends for its time"),
-    (Layer::Model, "40", SMALL),
-    (Layer::Model, "41", SMALL),
-    (Layer::Model, "44", SMALL),
+    (Layer::Model, "40", UNSHOWN),
+    (Layer::Model, "41", UNSHOWN),
+    (Layer::Model, "44", UNSHOWN),
     (
         Layer::Sim,
         "3",

@@ -88,10 +88,12 @@ impl Tally {
 
     fn take_spare(&mut self, is_up: impl Fn(NodeId) -> bool) -> Option<NodeId> {
         let at = self.spares.iter().position(|spare| is_up(*spare))?;
-        if mutated(Mutant::FallbackTwice) {
-            return Some(self.spares[at]);
+        let spare = self.spares[at];
+        // For two slots and no more: one that fails and may be asked for ever keeps no run from ending.
+        if !mutated(Mutant::FallbackTwice) || self.asked().any(|(asked, _)| asked == spare) {
+            self.spares.remove(at);
         }
-        Some(self.spares.remove(at))
+        Some(spare)
     }
 
     /// Gives a spare to every slot that has no grant and hopes for none; with `also_silent`, to
