@@ -28,7 +28,7 @@ pub const FAILED: u8 = 255;
 #[derive(Clone, Debug, Subcommand)]
 pub enum NodeCommand {
     /// Run a node until it is told to stop.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Print all versions of a key, and their context.
     Get(GetArgs),
     /// Write a version of a key.
