@@ -33,7 +33,9 @@ pub enum CheckpointError {
         why: std::io::Error,
     },
     /// No checkpoint, or a damaged one.
-    #[error("{path} is no checkpoint of a search, or a damaged one ({why}): begin without --resume")]
+    #[error(
+        "{path} is no checkpoint of a search, or a damaged one ({why}): begin without --resume"
+    )]
     Malformed {
         /// The file.
         path: String,

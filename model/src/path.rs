@@ -6,9 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use dynamo_protocol::{
-    ClientOp, Digest, Input, NodeId, Place, RequestId, Role, Timer, Versioning,
-};
+use dynamo_protocol::{ClientOp, Digest, Input, NodeId, Place, RequestId, Role, Timer, Versioning};
 use dynamo_sim::bench::{CLOCK_START, StepError};
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::trace::{Cluster, Op, Recorder, Step as Taken, Sync, Trace};
@@ -107,7 +105,8 @@ impl<'a> Walk<'a> {
         };
         let recorder = Recorder::new(cluster)?;
         let world = bench.first_of(&named, tables);
-        let mut walk = Self { bench, tables, named, world, recorder, reads: BTreeMap::new(), at: 0 };
+        let mut walk =
+            Self { bench, tables, named, world, recorder, reads: BTreeMap::new(), at: 0 };
         walk.begin()?;
         Ok(walk)
     }

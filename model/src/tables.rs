@@ -36,6 +36,8 @@ pub(crate) struct Wire {
     pub(crate) sort: Sort,
     /// The operation it belongs to, at its coordinator, forwarder or deliverer.
     pub(crate) op: Option<OpId>,
+    /// It brings versions for another home than its receiver.
+    pub(crate) hint: bool,
 }
 
 /// What a message is to the search.
@@ -150,8 +152,8 @@ struct Folded(u64);
 
 impl Folded {
     fn fold(&mut self, word: u64) {
-        let product =
-            u128::from(self.0 ^ word) * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
+        let product = u128::from(self.0 ^ word)
+            * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
         let [low, high] = [product as u64, (product >> 64) as u64];
         self.0 = (low ^ high).wrapping_add(0x1319_8a2e_0370_7344).rotate_left(17);
     }
@@ -218,9 +220,8 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn find(&self, hash: u64, value: &T) -> Option<u32> {
-        let same = |at: &u32| {
-            self.hashes[*at as usize] == hash && self.values[*at as usize] == *value
-        };
+        let same =
+            |at: &u32| self.hashes[*at as usize] == hash && self.values[*at as usize] == *value;
         self.index.find(hash, same).copied()
     }
 
@@ -446,7 +447,8 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
         Message::Pong => (Sort::Answer, None),
     };
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
-    Wire { from: index(envelope.from), to: index(envelope.to), sort, op }
+    let hint = matches!(envelope.message, Message::Store { role: Role::Hint(_), .. });
+    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint }
 }
 
 fn tombstones(set: &Siblings) -> Vec<Stamp> {

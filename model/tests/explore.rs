@@ -45,8 +45,14 @@ fn the_explorer_serves_states_and_actions_that_read_well() {
     });
     let first = get(port, "/.states/");
     let state = first[0]["state"].as_str().unwrap();
-    assert!(state.contains("n1: up, 0 open") && state.contains("client 1: step 1, idle"), "{state}");
+    assert!(
+        state.contains("n1: up, 0 open") && state.contains("client 1: step 1, idle"),
+        "{state}"
+    );
     let next = get(port, "/.states/0");
     let actions: Vec<_> = next.as_array().unwrap().iter().map(|view| &view["action"]).collect();
-    assert!(actions.iter().any(|action| **action == "client 1 at n1: put a over {}"), "{actions:?}");
+    assert!(
+        actions.iter().any(|action| **action == "client 1 at n1: put a over {}"),
+        "{actions:?}"
+    );
 }
