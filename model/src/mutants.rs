@@ -9,7 +9,7 @@ use crate::check::check;
 use crate::engine::Budget;
 use crate::properties::{CLAIMS, Kind};
 use crate::scenario::Scenario;
-use crate::spec::{Durability, Reductions, Spec, SpecError};
+use crate::spec::{Durability, Spec, SpecError};
 
 /// One seeded bug and where the model looks for it.
 #[derive(Clone, Debug)]
@@ -95,8 +95,6 @@ pub fn trials() -> Vec<Trial> {
         spec
     };
     let all_writes = |spec: Spec| Spec { r: 1, w: 3, ..spec };
-    // An acknowledgement that is under way while its sender's directory goes.
-    let slow_acks = |spec: Spec| Spec { reductions: Reductions::without("prompt"), ..spec };
     let atomic = |mut spec: Spec| {
         spec.read = ReadMode::Atomic;
         spec
@@ -125,7 +123,7 @@ pub fn trials() -> Vec<Trial> {
         ("node-wide-counter", forgets(spec("pp,p")), LOST),
         ("slot-twice", all_writes(hedges(sloppy("p"))), HELD),
         ("fallback-twice", all_writes(cuts(sloppy("p"))), HELD),
-        ("dead-identity-acks", slow_acks(wipes(cuts(sloppy("p")))), HINTS),
+        ("dead-identity-acks", wipes(cuts(sloppy("p"))), HINTS),
         ("hints-expire", cuts(sloppy("p")), HINTS),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
