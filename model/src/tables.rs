@@ -352,7 +352,7 @@ impl Tables {
         };
         match self.known(host, input) {
             Some(effect) => nothing(effect),
-            None => nothing(&*self.effect(setup, host, input)),
+            None => nothing(&self.effect(setup, host, input)),
         }
     }
 
