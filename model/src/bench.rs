@@ -6,7 +6,8 @@
 //! When timers run out is the model's one assumption about time. Nothing ever *has* to happen, so
 //! any delay is covered; what is bounded is haste:
 //! - a ping's timer, when the ping would arrive;
-//! - a handoff's, when its target can be reached and nothing is under way between the two;
+//! - a handoff's, when its target can be reached or would be sent nothing, and nothing is under way
+//!   between the two;
 //! - patience, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
 //! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
@@ -24,7 +25,6 @@ use stateright::{Model, Property};
 use crate::ghost::Ghost;
 use crate::host::{Host, HostInput};
 use crate::monitor;
-use crate::names::NOBODY;
 use crate::properties::{self, Claim};
 use crate::spec::{Setup, Spec, SpecError};
 use crate::tables::{Effect, Sort, Tables, scramble};
@@ -298,7 +298,11 @@ impl Step<'_> {
         for &(timer, input) in &facts.timers {
             let free = match timer {
                 Timer::Ping(peer) => self.reaches(node, self.index(peer)),
-                Timer::Handoff(target) => self.may_hand_off(node, target),
+                Timer::Handoff(target) => {
+                    let reaches = self.reaches(node, self.index(target));
+                    let effect = self.tables.effect(self.setup, self.host(node), input);
+                    (reaches || effect.sends.is_empty()) && self.may_hand_off(node, target)
+                }
                 Timer::Patience(op) => {
                     let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
                     spent.losses > 0 && !deliverable.iter().any(carries)
@@ -320,8 +324,7 @@ impl Step<'_> {
             (wire.from, wire.to) == (node, to) || (wire.from, wire.to) == (to, node)
         };
         let facts = self.tables.facts(self.host(node));
-        self.reaches(node, to)
-            && facts.records.iter().any(|record| record.target == Some(target))
+        facts.records.iter().any(|record| record.target == Some(target))
             && !self.world.flight.iter().any(between)
     }
 
@@ -522,70 +525,6 @@ impl Step<'_> {
         }
     }
 
-    /// What they would bring is waited for by nobody.
-    pub(crate) fn forget_fetches_of_nobody(&mut self) {
-        if self.spec.reductions.inert {
-            let mut flight = std::mem::take(&mut self.world.flight);
-            flight.retain(|message| {
-                let wire = self.tables.wire(*message);
-                wire.sort != Sort::Fetch || wire.op.is_none_or(|op| self.name_of(op) != NOBODY)
-            });
-            self.world.flight = flight;
-        }
-    }
-
-    /// A fetch whose asker has no client that waits for a get, of its own or of a node that may have
-    /// forwarded one.
-    fn late_fetch(&self) -> Option<u32> {
-        let homes = self.setup.homes();
-        let waits = |asker: u8| {
-            self.world.clients.iter().enumerate().any(|(index, client)| {
-                let is_get = self.spec.script.put(index, usize::from(client.step)).is_none();
-                let at = client.waits_at;
-                is_get && at > 0 && (at == asker + 1 || usize::from(at) > homes)
-            })
-        };
-        let late = |message: &&u32| {
-            let wire = self.tables.wire(**message);
-            wire.sort == Sort::Fetch && self.is_deliverable(**message) && !waits(wire.from)
-        };
-        self.world.flight.iter().find(late).copied()
-    }
-
-    /// Whether delivering `message` changes nothing, now or later. Answers go to operations, which
-    /// never open again once they are closed; a fetch is as dead as the answer it would get; a store
-    /// of what its receiver has goes on being that as long as no copy is destroyed.
-    fn is_inert(&mut self, message: u32) -> bool {
-        let wire = self.tables.wire(message);
-        match wire.sort {
-            Sort::Answer => self.is_dead_answer(message),
-            Sort::Fetch => self.would_be_dead(message),
-            Sort::Store => {
-                self.spec.copies_lost() == 0
-                    && self.spec.faults.power_cuts == 0
-                    && self.would_be_dead(message)
-            }
-            Sort::Forward | Sort::Ping => false,
-        }
-    }
-
-    fn is_dead_answer(&mut self, message: u32) -> bool {
-        let to = self.tables.wire(message).to;
-        !self.is_up(to) || self.is_no_news(to, message)
-    }
-
-    fn would_be_dead(&mut self, message: u32) -> bool {
-        let wire = self.tables.wire(message);
-        if !self.is_up(wire.to) {
-            return false;
-        }
-        let host = self.host(wire.to);
-        let effect = self.tables.effect(self.setup, host, message);
-        effect.host == host
-            && effect.replies.is_empty()
-            && effect.sends.iter().all(|answer| self.is_dead_answer(*answer))
-    }
-
     /// Everybody hears from a node that is up: who it is, and under which identity.
     fn greet(&mut self, node: u8) {
         let identity = self.tables.hosts.get(self.host(node)).store.meta.identity;
@@ -628,7 +567,7 @@ impl Step<'_> {
         self.tables.input(self.setup, HostInput::Handle(Input::Unreachable(id)))
     }
 
-    fn is_no_news(&mut self, node: u8, input: u32) -> bool {
+    pub(crate) fn is_no_news(&mut self, node: u8, input: u32) -> bool {
         let host = self.host(node);
         self.tables.changes_nothing(self.setup, host, input)
     }

@@ -45,7 +45,7 @@ pub(crate) mod flag {
     pub(crate) const OPEN_CONTEXT: u32 = 1 << 5;
     /// A put was acknowledged with fewer than W hosts holding it.
     pub(crate) const FEW_HOLDERS: u32 = 1 << 6;
-    /// A dot was minted twice.
+    /// A dot was minted twice, or a put was.
     pub(crate) const DOT_TWICE: u32 = 1 << 7;
     /// A dot was minted from a record that had not seen every earlier dot of its actor.
     pub(crate) const DOT_OPEN: u32 = 1 << 8;

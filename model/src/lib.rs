@@ -23,6 +23,7 @@ mod engine;
 mod explore;
 mod ghost;
 mod host;
+mod inert;
 mod monitor;
 pub mod mutants;
 mod names;

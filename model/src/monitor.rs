@@ -75,6 +75,11 @@ fn note_forwarded(step: &mut Step<'_>, input: u32, effect: &Effect) {
 fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     let Some(put) = writer(step, input, mint) else { return };
     step.world.ghost.stand_ins += u8::from(mint.role != Role::Home);
+    // One put is one event, and has one dot.
+    let before = step.world.ghost.stamps[usize::from(put)];
+    if before != 0 && before != mint.stamp {
+        step.world.ghost.flags |= flag::DOT_TWICE;
+    }
     // First, so that a tombstone, which only its stamp tells, is seen to hold what it overwrote.
     step.world.ghost.stamps[usize::from(put)] = mint.stamp;
     check_dot(step, node, put, mint);

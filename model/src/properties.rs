@@ -127,7 +127,7 @@ pub static CLAIMS: [Claim; 25] = [
         name: "dots-unique",
         flag: flag::DOT_TWICE,
         kind: Kind::Always,
-        source: "arXiv 1011.5808: one dot is one event",
+        source: "arXiv 1011.5808: one dot is one event, and one event has one dot",
         promised: |_| true,
         check: dots_unique,
     },

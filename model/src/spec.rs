@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     Config, ConfigError, Identity, Key, Member, NodeId, OpId, Quorum, ReadMode, Versioning,
 };
@@ -253,7 +254,11 @@ impl Spec {
         let config = |me: &NodeId| {
             let mut config = Config::new(*me, members.clone(), [self.n, self.r, self.w])?;
             config.quorum = self.quorum;
-            config.versioning = self.versioning;
+            config.versioning = match self.versioning {
+                _ if mutated(Mutant::PlainClocks) => Versioning::Paper,
+                _ if mutated(Mutant::LastWriterWins) => Versioning::Lww,
+                versioning => versioning,
+            };
             config.read = self.read;
             Ok(Arc::new(config))
         };

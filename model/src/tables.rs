@@ -36,6 +36,8 @@ pub(crate) struct Wire {
     pub(crate) sort: Sort,
     /// The operation it belongs to, at its coordinator, forwarder or deliverer.
     pub(crate) op: Option<OpId>,
+    /// It brings versions for another home than its receiver.
+    pub(crate) hint: bool,
 }
 
 /// What a message is to the search.
@@ -350,7 +352,7 @@ impl Tables {
         };
         match self.known(host, input) {
             Some(effect) => nothing(effect),
-            None => nothing(&*self.effect(setup, host, input)),
+            None => nothing(&self.effect(setup, host, input)),
         }
     }
 
@@ -445,7 +447,8 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
         Message::Pong => (Sort::Answer, None),
     };
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
-    Wire { from: index(envelope.from), to: index(envelope.to), sort, op }
+    let hint = matches!(envelope.message, Message::Store { role: Role::Hint(_), .. });
+    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint }
 }
 
 fn tombstones(set: &Siblings) -> Vec<Stamp> {

@@ -1,0 +1,71 @@
+//! Messages that change nothing any more: what is forgotten of them, and what is answered at once.
+
+use crate::bench::Step;
+use crate::names::NOBODY;
+use crate::tables::Sort;
+
+impl Step<'_> {
+    /// What they would bring is waited for by nobody.
+    pub(crate) fn forget_fetches_of_nobody(&mut self) {
+        if self.spec.reductions.inert {
+            let mut flight = std::mem::take(&mut self.world.flight);
+            flight.retain(|message| {
+                let wire = self.tables.wire(*message);
+                wire.sort != Sort::Fetch || wire.op.is_none_or(|op| self.name_of(op) != NOBODY)
+            });
+            self.world.flight = flight;
+        }
+    }
+
+    /// A fetch whose asker has no client that waits for a get, of its own or of a node that may have
+    /// forwarded one.
+    pub(crate) fn late_fetch(&self) -> Option<u32> {
+        let homes = self.setup.homes();
+        let waits = |asker: u8| {
+            self.world.clients.iter().enumerate().any(|(index, client)| {
+                let is_get = self.spec.script.put(index, usize::from(client.step)).is_none();
+                let at = client.waits_at;
+                is_get && at > 0 && (at == asker + 1 || usize::from(at) > homes)
+            })
+        };
+        let late = |message: &&u32| {
+            let wire = self.tables.wire(**message);
+            wire.sort == Sort::Fetch && self.is_deliverable(**message) && !waits(wire.from)
+        };
+        self.world.flight.iter().find(late).copied()
+    }
+
+    /// Whether delivering `message` changes nothing, now or later. Answers go to operations, which
+    /// never open again once they are closed; a fetch is as dead as the answer it would get; a store
+    /// of what its receiver has goes on being that as long as no copy is destroyed.
+    pub(crate) fn is_inert(&mut self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        match wire.sort {
+            Sort::Answer => self.is_dead_answer(message),
+            Sort::Fetch => self.would_be_dead(message),
+            Sort::Store => {
+                self.spec.copies_lost() == 0
+                    && self.spec.faults.power_cuts == 0
+                    && self.would_be_dead(message)
+            }
+            Sort::Forward | Sort::Ping => false,
+        }
+    }
+
+    fn is_dead_answer(&mut self, message: u32) -> bool {
+        let to = self.tables.wire(message).to;
+        !self.is_up(to) || self.is_no_news(to, message)
+    }
+
+    fn would_be_dead(&mut self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        if !self.is_up(wire.to) {
+            return false;
+        }
+        let host = self.host(wire.to);
+        let effect = self.tables.effect(self.setup, host, message);
+        effect.host == host
+            && effect.replies.is_empty()
+            && effect.sends.iter().all(|answer| self.is_dead_answer(*answer))
+    }
+}
