@@ -3,11 +3,13 @@
 //! The seed, the settings and the calls made are all a run depends on. Time stands still between
 //! calls; [`World::next`] moves it.
 
+mod faults;
+
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Digest, Event, Identity, NodeId, Place, Reply, RequestId, Timer};
+use dynamo_protocol::{Digest, Event, NodeId, Reply, RequestId, Timer};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -16,7 +18,7 @@ use rustc_hash::FxHashMap;
 use crate::bench::{Bench, Configs, Effect, index};
 use crate::disk::DiskFault;
 use crate::invariants::Breach;
-use crate::network::{Fate, Links, Network, Shape};
+use crate::network::{Fate, Links, Network};
 use crate::trace::{Closing, Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};
 
 /// Between a client and its node, each way, in microseconds.
@@ -485,200 +487,6 @@ impl World {
             mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
             self.hash = mixed ^ mixed >> 31;
         }
-    }
-}
-
-/// Faults.
-impl World {
-    /// Whether the process of `node` runs, if only paused.
-    #[must_use]
-    pub fn runs(&self, node: NodeId) -> bool {
-        self.bench.host(node).node().is_some()
-    }
-
-    /// Ends the process; the system may yet write what it had not synced.
-    pub fn kill(&mut self, node: NodeId) {
-        let disk = self.bench.host(node).disk();
-        let keep = self.rng.random_range(0..=disk.applied() - disk.synced());
-        self.end(node, keep);
-    }
-
-    /// Cuts the power of a host: what was not synced is gone, or all but some of the oldest.
-    pub fn power_cut(&mut self, node: NodeId) {
-        let disk = self.bench.host(node).disk();
-        let unsynced = disk.applied() - disk.synced();
-        let keep = if self.rng.random() { 0 } else { self.rng.random_range(0..=unsynced) };
-        self.end(node, keep);
-    }
-
-    fn end(&mut self, node: NodeId, keep: u64) {
-        if !self.runs(node) {
-            return;
-        }
-        self.take(Step::Crash { node, keep });
-        self.lose_copies(node);
-        self.links.renew(node);
-        let outside = &mut self.hosts[index(node)];
-        outside.syncing = None;
-        let backlog = std::mem::take(&mut outside.backlog);
-        for what in backlog {
-            self.happen(what);
-        }
-        let mut open: Vec<_> = self.requests.iter().filter(|entry| *entry.1 == node).collect();
-        open.sort_unstable();
-        for request in open.into_iter().map(|entry| *entry.0).collect::<Vec<_>>() {
-            self.requests.remove(&request);
-            self.answer(request, Answer::Broken);
-        }
-        for peer in self.bench.cluster().ids().filter(|peer| *peer != node) {
-            self.tell_unreachable(peer, node);
-        }
-    }
-
-    /// Starts the process again on what its disk holds.
-    pub fn start(&mut self, node: NodeId) {
-        if !self.runs(node) {
-            self.next_incarnation += 1;
-            self.take(Step::Start { node, incarnation: self.next_incarnation });
-        }
-    }
-
-    /// Ends the process and empties its disk.
-    pub fn wipe(&mut self, node: NodeId) {
-        self.kill(node);
-        self.next_identity += 1;
-        self.take(Step::Wipe { node, identity: Identity(self.next_identity) });
-    }
-
-    /// The process stands still.
-    pub fn pause(&mut self, node: NodeId) {
-        if self.runs(node) {
-            self.take(Step::Pause { node });
-        }
-    }
-
-    /// It goes on, with all that came for it meanwhile.
-    pub fn resume(&mut self, node: NodeId) {
-        if self.bench.host(node).is_paused() {
-            self.take(Step::Resume { node });
-            for what in std::mem::take(&mut self.hosts[index(node)].backlog) {
-                self.schedule(0, what);
-            }
-        }
-    }
-
-    /// What `from` sends does not reach `to` from now on.
-    pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        if !self.bench.is_cut(from, to) {
-            self.take(Step::Cut { from, to });
-        }
-    }
-
-    /// It does again; what the link held arrives.
-    pub fn heal(&mut self, from: NodeId, to: NodeId) {
-        if self.bench.is_cut(from, to) {
-            self.take(Step::Heal { from, to });
-            for message in self.links.let_go(from, to) {
-                self.schedule(self.settings.network.latency, What::Arrive { message });
-            }
-        }
-    }
-
-    /// Makes a link worse than the network is, or as it was.
-    pub fn shape(&mut self, from: NodeId, to: NodeId, shape: Shape) {
-        self.links.shape(from, to, shape);
-    }
-
-    /// What a fault adds to a link now.
-    #[must_use]
-    pub fn shape_of(&self, from: NodeId, to: NodeId) -> Shape {
-        self.links.shape_of(from, to)
-    }
-
-    /// Sets how far a node's wall clock is off, in microseconds.
-    pub fn clock(&mut self, node: NodeId, offset: i64) {
-        self.take(Step::Clock { node, offset });
-    }
-
-    /// The disk misbehaves.
-    pub fn disk(&mut self, node: NodeId, fault: DiskFault) {
-        self.take(Step::Disk { node, fault });
-    }
-
-    /// A record of the node's disk is damaged, if it has any; says which.
-    pub fn damage(&mut self, node: NodeId) -> Option<Place> {
-        let disk = self.bench.host(node).disk();
-        let count = disk.records().count();
-        let at = self.rng.random_range(0..count.max(1));
-        let place = self.bench.host(node).disk().records().nth(at)?.0.clone();
-        let fault = DiskFault::Damage(place.role, place.key.clone());
-        self.take(Step::Disk { node, fault });
-        Some(place)
-    }
-
-    /// The next sync fails: the process ends and is started again.
-    pub fn fail_sync(&mut self, node: NodeId) {
-        self.hosts[index(node)].sync_fails = true;
-    }
-
-    /// Syncs of the node's disk take so many times as long.
-    pub fn slow_disk(&mut self, node: NodeId, times: u64) {
-        self.hosts[index(node)].slowness = times.max(1);
-    }
-
-    /// Links, disks and clocks are well again and quick, and every process runs. What nodes hold of
-    /// that is up to them. A network slower than nodes' patience would not be: they would go on
-    /// holding each other down, and a sloppy get may then be answered by fallbacks alone.
-    pub fn mend(&mut self) {
-        self.links.network = Network { tells: self.links.network.tells, ..Network::quiet() };
-        self.settings.sync = self.settings.sync.min(QUICK_SYNC);
-        for node in self.bench.cluster().ids() {
-            self.hosts[index(node)].sync_fails = false;
-            self.slow_disk(node, 1);
-            self.disk(node, DiskFault::Mend);
-            self.clock(node, 0);
-            self.resume(node);
-            self.start(node);
-            for peer in self.bench.cluster().ids().filter(|peer| *peer != node) {
-                self.heal(node, peer);
-                self.shape(node, peer, Shape::default());
-            }
-        }
-    }
-
-    /// Whether every process runs and holds no other down, and no hint and no operation is left.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.unrest().is_none()
-    }
-
-    /// What keeps the cluster from being quiet. Hints that are damaged do not: they are lost.
-    #[must_use]
-    pub fn unrest(&self) -> Option<String> {
-        self.bench.cluster().ids().find_map(|id| {
-            let host = self.bench.host(id);
-            let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
-            if let Some(peer) = node.held_down().next() {
-                return Some(format!("{id} holds {peer} down"));
-            }
-            match (host.disk().hints_left(), node.open_operations()) {
-                (0, 0) => None,
-                (hints, open) => {
-                    Some(format!("{id} holds {hints} hints and has {open} operations open"))
-                }
-            }
-        })
-    }
-
-    /// Looks for acknowledged puts that too few disks hold.
-    pub fn sweep(&mut self) {
-        self.bench.sweep(NodeId(1));
-        let mut effects = std::mem::take(&mut self.effects);
-        self.bench.swap_effects(&mut effects);
-        for effect in effects.drain(..) {
-            self.follow(effect);
-        }
-        self.effects = effects;
     }
 }
 
