@@ -11,6 +11,7 @@ pub mod bench;
 pub mod disk;
 mod flight;
 pub mod invariants;
+mod mechanisms;
 pub mod network;
 pub mod replay;
 pub mod trace;

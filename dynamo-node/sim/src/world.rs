@@ -9,11 +9,13 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Digest, Event, NodeId, Reply, RequestId, Timer};
+use dynamo_protocol::{Digest, NodeId, Reply, RequestId, Timer};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rustc_hash::FxHashMap;
+
+pub use crate::mechanisms::Mechanisms;
 
 use crate::bench::{Bench, Configs, Effect, index};
 use crate::disk::DiskFault;
@@ -52,23 +54,6 @@ pub struct Settings {
     pub network: Network,
     /// A sync takes from so many microseconds to three times as many.
     pub sync: u64,
-}
-
-/// What nodes did, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mechanisms {
-    /// Hints that became durable.
-    pub hints_stored: u64,
-    /// Hints whose target has them.
-    pub hints_delivered: u64,
-    /// Stale homes found by gets.
-    pub read_repairs: u64,
-    /// Requests sent on to a home.
-    pub forwarded: u64,
-    /// Messages thrown away.
-    pub discarded: u64,
-    /// Records that could not be used.
-    pub store_failures: u64,
 }
 
 /// A cluster under virtual time.
@@ -486,24 +471,6 @@ impl World {
             mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
             self.hash = mixed ^ mixed >> 31;
-        }
-    }
-}
-
-impl Mechanisms {
-    fn count(&mut self, event: &Event) {
-        match event {
-            Event::HintStored(_) => self.hints_stored += 1,
-            Event::HintDelivered(_) => self.hints_delivered += 1,
-            Event::ReadRepair(_) => self.read_repairs += 1,
-            Event::ForwardedTo(_) => self.forwarded += 1,
-            Event::Discarded(..) => self.discarded += 1,
-            Event::StoreFailed(..) => self.store_failures += 1,
-            Event::Coordinating { .. }
-            | Event::Minted { .. }
-            | Event::Acknowledged { .. }
-            | Event::Down(_)
-            | Event::Up(_) => {}
         }
     }
 }

@@ -1,0 +1,38 @@
+//! How often nodes did what they are there for.
+
+use dynamo_protocol::Event;
+
+/// What nodes did, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// Hints that became durable.
+    pub hints_stored: u64,
+    /// Hints whose target has them.
+    pub hints_delivered: u64,
+    /// Stale homes found by gets.
+    pub read_repairs: u64,
+    /// Requests sent on to a home.
+    pub forwarded: u64,
+    /// Messages thrown away.
+    pub discarded: u64,
+    /// Records that could not be used.
+    pub store_failures: u64,
+}
+
+impl Mechanisms {
+    pub(crate) fn count(&mut self, event: &Event) {
+        match event {
+            Event::HintStored(_) => self.hints_stored += 1,
+            Event::HintDelivered(_) => self.hints_delivered += 1,
+            Event::ReadRepair(_) => self.read_repairs += 1,
+            Event::ForwardedTo(_) => self.forwarded += 1,
+            Event::Discarded(..) => self.discarded += 1,
+            Event::StoreFailed(..) => self.store_failures += 1,
+            Event::Coordinating { .. }
+            | Event::Minted { .. }
+            | Event::Acknowledged { .. }
+            | Event::Down(_)
+            | Event::Up(_) => {}
+        }
+    }
+}
