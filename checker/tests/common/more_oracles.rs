@@ -47,10 +47,10 @@ pub fn queues(rng: &mut StdRng) -> History {
             ("enqueue", Kind::Ok) => held.extend(op.value.clone()),
             ("read", kind) => {
                 op.f = "dequeue".into();
-                if let (Kind::Ok, Some(value)) = (kind, &op.value) {
-                    if let Some(at) = held.iter().position(|held| held == value) {
-                        held.remove(at);
-                    }
+                if let (Kind::Ok, Some(value)) = (kind, &op.value)
+                    && let Some(at) = held.iter().position(|held| held == value)
+                {
+                    held.remove(at);
                 }
             }
             ("drain", Kind::Ok) => op.value = Some(std::mem::take(&mut held).into()),
