@@ -77,7 +77,7 @@ impl Checker for Cart {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let keys = keys(history);
+        let keys = keys(history).keys;
         let mut tally = Tally::default();
         for (done, (name, key)) in keys.iter().enumerate() {
             if let Err(exhausted) = self.judge(name, key, &mut tally, &mut meter) {
@@ -241,7 +241,7 @@ impl<'a, 'h> Carts<'a, 'h> {
         for (id, version) in (0..).zip(&key.versions) {
             let contents = version.value.and_then(|cart| cart.get("items")?.as_array());
             if contents.is_none() && !version.is_delete() {
-                let op = version.pair.name();
+                let op = version.op.name;
                 tally.unknown.get_or_insert(format!("put #{op} carries no cart with `items`"));
             }
             if version.is_delete() && version.may_have_happened() {
@@ -272,11 +272,11 @@ impl<'a, 'h> Carts<'a, 'h> {
     }
 
     fn name_of(&self, id: VersionId) -> u64 {
-        self.key.versions[id as usize].pair.name()
+        self.key.versions[id as usize].op.name
     }
 
     /// What a read shows: every item of every sibling.
-    fn shown(&self, read: &Read<'_>) -> BTreeSet<u32> {
+    fn shown(&self, read: &Read) -> BTreeSet<u32> {
         let siblings = read.returned.iter();
         siblings.flat_map(|&id| self.contents[id as usize].iter().copied()).collect()
     }
@@ -284,7 +284,7 @@ impl<'a, 'h> Carts<'a, 'h> {
     /// Every sibling was written, whole, by a put that had not failed; every item shown was added.
     fn integrity(&self, tally: &mut Tally) {
         for strange in &self.key.strange {
-            let (ops, what) = crate::siblings::strange_in_words(self.key, strange);
+            let (ops, what) = crate::siblings::strange_in_words(self.name, self.key, strange);
             if matches!(strange.why, crate::versions::Strangeness::Twice(_)) {
                 tally.duplicates += 1;
             } else {
@@ -300,7 +300,7 @@ impl<'a, 'h> Carts<'a, 'h> {
                 for item in distinct {
                     if !self.was_added(item) && reported.insert(item) {
                         let item = self.items[item as usize];
-                        let op = read.pair.name();
+                        let op = read.op.name;
                         let what = format!(
                             "read #{op} of {:?} shows {item}, which no put that may have happened \
                              added",
@@ -327,27 +327,26 @@ impl<'a, 'h> Carts<'a, 'h> {
     ) -> Result<(), Exhausted> {
         let key = self.key;
         let reads = key.reads.iter();
-        let finals: Vec<&Read<'_>> =
-            reads.filter(|read| read.pair.is_final() && !read.is_home).collect();
+        let finals: Vec<&Read> = reads.filter(|read| read.op.is_final && !read.is_home()).collect();
         tally.final_reads += finals.len();
         let shown: Vec<BTreeSet<u32>> = finals.iter().map(|read| self.shown(read)).collect();
         for item in 0..self.items.len() as u32 {
             for &add in &self.adds[item as usize] {
                 meter.tick()?;
                 let version = &key.versions[add as usize];
-                let Some(acknowledged) = version.pair.acknowledged_at() else { continue };
+                let Some(acknowledged) = version.op.acknowledged_at() else { continue };
                 let due = finals.iter().zip(&shown);
-                let due = due.filter(|(read, _)| acknowledged < read.pair.invoke.time);
+                let due = due.filter(|(read, _)| acknowledged < read.op.begun);
                 let (with, without): (Vec<_>, Vec<_>) =
                     due.partition(|(_, shown)| shown.contains(&item));
                 tally.unverified += usize::from(with.is_empty() && without.is_empty());
                 let without = without.into_iter().map(|(read, _)| *read);
                 let lacking: Vec<u64> = without
                     .filter(|read| !self.taken_out(item, add, &read.returned))
-                    .map(|read| read.pair.name())
+                    .map(|read| read.op.name)
                     .collect();
                 if !lacking.is_empty() {
-                    let seen = with.iter().map(|(read, _)| read.pair.name()).collect();
+                    let seen = with.iter().map(|(read, _)| read.op.name).collect();
                     missing.insert((item, add), (lacking, seen));
                 }
             }
@@ -397,8 +396,8 @@ impl<'a, 'h> Carts<'a, 'h> {
     }
 
     fn ended_before(&self, first: VersionId, second: VersionId) -> bool {
-        let ended = self.key.versions[first as usize].pair.acknowledged_at();
-        ended.is_some_and(|at| at < self.key.versions[second as usize].pair.invoke.time)
+        let ended = self.key.versions[first as usize].op.acknowledged_at();
+        ended.is_some_and(|at| at < self.key.versions[second as usize].op.begun)
     }
 
     /// Does an acknowledged remove cover every add of the item?
@@ -422,7 +421,7 @@ impl<'a, 'h> Carts<'a, 'h> {
         meter: &mut Meter,
     ) -> Result<(), Exhausted> {
         let Some(homes) = crate::siblings::last_home_reads(self.key) else { return Ok(()) };
-        let begun = homes.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        let begun = homes.iter().map(|read| read.op.begun).min().unwrap_or(0);
         let held: Vec<BTreeSet<u32>> = homes.iter().map(|read| self.shown(read)).collect();
         let all: BTreeSet<VersionId> =
             homes.iter().flat_map(|read| read.returned.iter().copied()).collect();
@@ -430,12 +429,12 @@ impl<'a, 'h> Carts<'a, 'h> {
         for item in 0..self.items.len() as u32 {
             for &add in &self.adds[item as usize] {
                 meter.tick()?;
-                let acknowledged = self.key.versions[add as usize].pair.acknowledged_at();
+                let acknowledged = self.key.versions[add as usize].op.acknowledged_at();
                 if acknowledged.is_none_or(|at| at >= begun) || self.taken_out(item, add, &all) {
                     continue;
                 }
                 let copies = held.iter().filter(|held| held.contains(&item)).count();
-                let reads: Vec<u64> = homes.iter().map(|read| read.pair.name()).collect();
+                let reads: Vec<u64> = homes.iter().map(|read| read.op.name).collect();
                 if copies == 0 {
                     missing.entry((item, add)).or_default().0.extend(&reads);
                 }

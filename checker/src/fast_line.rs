@@ -13,6 +13,21 @@ use crate::op::{Kind, Names, Op, Process, known_f};
 /// The op of a line, if the line is of the one shape.
 pub(crate) fn parse(line: &[u8], names: &mut Names) -> Option<Op> {
     let mut rest = Cursor(line);
+    let op = op(&mut rest, names)?;
+    rest.0.is_empty().then_some(op)
+}
+
+/// The op of a first line that is of the one shape and whole, and its length with the line's end.
+#[inline]
+pub(crate) fn parse_line(lines: &[u8], names: &mut Names) -> Option<(Op, usize)> {
+    let mut rest = Cursor(lines);
+    let op = op(&mut rest, names)?;
+    rest.expect(b"\n")?;
+    Some((op, lines.len() - rest.0.len()))
+}
+
+#[inline]
+fn op(rest: &mut Cursor<'_>, names: &mut Names) -> Option<Op> {
     rest.expect(b"{\"index\":")?;
     let index = rest.integer()?;
     rest.expect(b",\"time\":")?;
@@ -56,7 +71,8 @@ pub(crate) fn parse(line: &[u8], names: &mut Names) -> Option<Op> {
     if rest.take(b",\"final\":true") {
         op.is_final = true;
     }
-    (rest.0 == b"}").then_some(op)
+    rest.expect(b"}")?;
+    Some(op)
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -77,6 +93,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Of up to 18 digits, so that it fits every integer there is.
+    #[inline]
     fn integer(&mut self) -> Option<u64> {
         const MOST: usize = 18;
         let mut number = 0;
@@ -99,6 +116,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string without escapes.
+    #[inline]
     fn text(&mut self) -> Option<&'a str> {
         let inner = self.0.strip_prefix(b"\"")?;
         let end = inner.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
@@ -174,6 +192,12 @@ mod tests {
     /// Both agree where the fast one answers; says whether it did.
     fn agree(line: &[u8]) -> bool {
         let fast = parse(line, &mut Names::default());
+        // The same with more behind it; a line's end within it ends it.
+        if !line.contains(&b'\n') {
+            let more = [line, b"\n{"].concat();
+            let whole = parse_line(&more, &mut Names::default());
+            assert_eq!(whole, fast.clone().map(|op| (op, line.len() + 1)));
+        }
         if let Some(op) = &fast {
             assert_eq!(Some(op), general(line).as_ref(), "{}", String::from_utf8_lossy(line));
         }

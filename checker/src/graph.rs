@@ -18,9 +18,8 @@ impl<L: Copy> Graph<L> {
 
     /// The nodes in an order that every edge follows; none if there is a cycle (Kahn 1962).
     pub(crate) fn topological(&self) -> Option<Vec<u32>> {
-        let left = self.in_cycles();
-        let cyclic = left.iter().any(|&left| left);
-        (!cyclic).then(|| self.sweep().0)
+        let order = self.sweep().0;
+        (order.len() == self.edges.len()).then_some(order)
     }
 
     fn sweep(&self) -> (Vec<u32>, Vec<u32>) {

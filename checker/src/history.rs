@@ -326,7 +326,19 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next op; none at the end, or before a last line that was cut short.
+    #[inline]
     pub fn next_op(&mut self) -> Result<Option<Op>, HistoryError> {
+        // Most lines are our own and lie whole in the reader's buffer: no need to copy them.
+        let ready = self.reader.fill_buf().unwrap_or_default();
+        if let Some((op, length)) = fast_line::parse_line(ready, &mut self.names) {
+            self.reader.consume(length);
+            self.line += 1;
+            return Ok(Some(op));
+        }
+        self.next_op_slowly()
+    }
+
+    fn next_op_slowly(&mut self) -> Result<Option<Op>, HistoryError> {
         loop {
             self.buffer.clear();
             let mut limited = self.reader.by_ref().take(LONGEST_LINE + 1);

@@ -367,14 +367,21 @@ fn is_near(found: &str, name: &str) -> bool {
 
 /// The usual names are kept without an allocation.
 pub(crate) fn known_f(f: Cow<'_, str>) -> Cow<'static, str> {
-    const KNOWN: [&str; 12] = [
-        "get", "put", "delete", "home", "read", "write", "cas", "add", "append", "enqueue",
-        "dequeue", "kill",
-    ];
-    match KNOWN.iter().find(|known| **known == f) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(f.into_owned()),
-    }
+    Cow::Borrowed(match &*f {
+        "get" => "get",
+        "put" => "put",
+        "delete" => "delete",
+        "home" => "home",
+        "read" => "read",
+        "write" => "write",
+        "cas" => "cas",
+        "add" => "add",
+        "append" => "append",
+        "enqueue" => "enqueue",
+        "dequeue" => "dequeue",
+        "kill" => "kill",
+        _ => return Cow::Owned(f.into_owned()),
+    })
 }
 
 /// A string, borrowed from the input where that has no escapes.

@@ -5,8 +5,7 @@
 //! understood, and `get` and `put` where no get returns more than one sibling. Writes that surely
 //! failed are left out, and so are indeterminate ones that nobody read: they may not have happened.
 
-use std::collections::HashMap;
-
+use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 
 use crate::finding::{Findings, shown};
@@ -140,7 +139,7 @@ type Raw<'a> = (Pair<'a>, u32, Option<&'a Value>, bool);
 
 struct Gathering<'a> {
     registers: Registers<'a>,
-    read_values: std::collections::HashSet<(u32, &'a Value)>,
+    read_values: HashSet<(u32, &'a Value)>,
     session_numbers: HashMap<Process, u32>,
 }
 

@@ -27,9 +27,12 @@ use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds, shown, shown_all};
 use crate::history::{History, Outcome};
 use crate::verdict::{CheckReport, Checker};
-use crate::versions::{Key, Read, Strange, Strangeness, Version, VersionId, keys};
+use crate::versions::{
+    Deed, Does, Key, Keys, Nodes, Read, Strange, Strangeness, Version, VersionId, keys,
+};
 
 mod online;
+pub mod stream;
 
 /// The checker. The default judges the final reads of an eventually consistent store.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,14 +62,19 @@ impl Checker for Siblings {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let keys = keys(history);
+        self.judge(&keys(history), &mut meter)
+    }
+}
+
+impl Siblings {
+    fn judge(&self, Keys { keys, nodes }: &Keys<'_>, meter: &mut Meter) -> CheckReport {
         let mut tally = Tally::default();
         for (done, (name, key)) in keys.iter().enumerate() {
-            let first_seen = first_seen(key);
+            let first_seen = if self.converged { first_seen(key) } else { Vec::new() };
             let deletes = deletes(key);
             let tally = &mut tally;
-            let mut judge = KeyJudge { name, key, first_seen, deletes, rules: self, tally };
-            if let Err(exhausted) = judge.judge(&mut meter) {
+            let mut judge = KeyJudge { name, key, nodes, first_seen, deletes, rules: self, tally };
+            if let Err(exhausted) = judge.judge(meter) {
                 let findings = tally.findings.report();
                 if !tally.findings.is_empty() {
                     return findings;
@@ -130,7 +138,9 @@ impl Tally {
 struct KeyJudge<'a, 'h> {
     name: &'a str,
     key: &'a Key<'h>,
-    /// Of each version the time by which a read had returned it.
+    nodes: &'a Nodes<'h>,
+    /// Of each version the time by which a read had returned it: asked for where replicas have
+    /// converged.
     first_seen: Vec<u64>,
     deletes: Vec<VersionId>,
     rules: &'a Siblings,
@@ -142,8 +152,8 @@ impl KeyJudge<'_, '_> {
         let key = self.key;
         let acknowledged = key.versions.iter().filter(|version| version.is_acknowledged());
         let acknowledged = acknowledged.count();
-        let gets = key.reads.iter().filter(|read| !read.is_home);
-        let finals: Vec<_> = gets.clone().filter(|read| read.pair.is_final()).collect();
+        let gets = key.reads.iter().filter(|read| !read.is_home());
+        let finals: Vec<_> = gets.clone().filter(|read| read.op.is_final).collect();
         self.tally.acknowledged += acknowledged;
         self.tally.gets += gets.count();
         self.tally.final_gets += finals.len();
@@ -152,7 +162,7 @@ impl KeyJudge<'_, '_> {
             self.tally.unverified += acknowledged;
         }
         for strange in &key.strange {
-            let (ops, what) = strange_in_words(key, strange);
+            let (ops, what) = strange_in_words(self.name, key, strange);
             self.tally.findings.add("V0", self.name, ops, what);
         }
         for read in &key.reads {
@@ -172,7 +182,7 @@ impl KeyJudge<'_, '_> {
     }
 
     fn name_of(&self, id: VersionId) -> u64 {
-        self.key.versions[id as usize].pair.name()
+        self.key.versions[id as usize].op.name
     }
 
     fn set(&self, set: &[VersionId]) -> String {
@@ -180,13 +190,13 @@ impl KeyJudge<'_, '_> {
     }
 
     /// V1.
-    fn antichain(&mut self, read: &Read<'_>) {
+    fn antichain(&mut self, read: &Read) {
         let Some((above, below)) = self.key.dominated(&read.returned) else { return };
-        let get = read.pair.name();
+        let get = read.op.name;
         let what = format!(
             "{} #{get} of {:?} returned {} and {} as siblings, but put #{} of {} was made from a \
              get that had seen {}",
-            read.pair.f(),
+            read.op.does.name(),
             self.name,
             self.value(above),
             self.value(below),
@@ -199,9 +209,9 @@ impl KeyJudge<'_, '_> {
     }
 
     /// V2 and V5 of every final get; equal answers are judged once.
-    fn final_reads(&mut self, finals: &[&Read<'_>], meter: &mut Meter) -> Result<(), Exhausted> {
-        let mut missing: BTreeMap<VersionId, Vec<&Read<'_>>> = BTreeMap::new();
-        let mut answers: BTreeMap<&[VersionId], Vec<&Read<'_>>> = BTreeMap::new();
+    fn final_reads(&mut self, finals: &[&Read], meter: &mut Meter) -> Result<(), Exhausted> {
+        let mut missing: BTreeMap<VersionId, Vec<&Read>> = BTreeMap::new();
+        let mut answers: BTreeMap<&[VersionId], Vec<&Read>> = BTreeMap::new();
         for read in finals {
             answers.entry(&read.returned).or_default().push(read);
         }
@@ -219,7 +229,7 @@ impl KeyJudge<'_, '_> {
         for (id, reads) in missing {
             let what = self.lost_in_words(id, &reads);
             let mut ops = vec![self.name_of(id)];
-            ops.extend(reads.iter().map(|read| read.pair.name()));
+            ops.extend(reads.iter().map(|read| read.op.name));
             self.tally.findings.add("V2", self.name, ops, what);
         }
         Ok(())
@@ -227,11 +237,11 @@ impl KeyJudge<'_, '_> {
 
     /// The deletes that can have happened by a get: those acknowledged before it, and of the others
     /// those that cover nothing it returned.
-    fn deletes_possible_with(&self, read: &Read<'_>) -> Vec<VersionId> {
-        let begun = read.pair.invoke.time;
+    fn deletes_possible_with(&self, read: &Read) -> Vec<VersionId> {
+        let begun = read.op.begun;
         let possible = self.deletes.iter().copied().filter(|&delete| {
-            let pair = &self.key.versions[delete as usize].pair;
-            pair.acknowledged_at().is_some_and(|at| at < begun)
+            let op = &self.key.versions[delete as usize].op;
+            op.acknowledged_at().is_some_and(|at| at < begun)
                 || !read.returned.iter().any(|&kept| self.key.covers(delete, kept))
         });
         possible.collect()
@@ -239,13 +249,13 @@ impl KeyJudge<'_, '_> {
 
     /// The required writes a read does not account for, only the topmost of those that cover one
     /// another.
-    fn missing_from(&self, read: &Read<'_>, below: &[bool], deleted: &[bool]) -> Vec<VersionId> {
-        let begun = read.pair.invoke.time;
+    fn missing_from(&self, read: &Read, below: &[bool], deleted: &[bool]) -> Vec<VersionId> {
+        let begun = read.op.begun;
         let versions = (0..).zip(&self.key.versions);
         let missing: Vec<VersionId> = versions
             .filter(|(_, version)| !version.is_delete())
             .filter(|(id, version)| {
-                version.pair.acknowledged_at().is_some_and(|at| at < begun)
+                version.op.acknowledged_at().is_some_and(|at| at < begun)
                     || self.rules.converged && self.first_seen[*id as usize] < begun
             })
             .map(|(id, _)| id)
@@ -263,30 +273,30 @@ impl KeyJudge<'_, '_> {
         set.into_iter().filter(|&id| !covered[id as usize]).collect()
     }
 
-    fn lost_in_words(&self, id: VersionId, reads: &[&Read<'_>]) -> String {
-        let pair = &self.key.versions[id as usize].pair;
+    fn lost_in_words(&self, id: VersionId, reads: &[&Read]) -> String {
+        let op = &self.key.versions[id as usize].op;
         let first = reads[0];
-        let known = match pair.acknowledged_at() {
+        let known = match op.acknowledged_at() {
             Some(at) => format!("was acknowledged at {}", seconds(at)),
             None => "had been observed".to_owned(),
         };
         format!(
             "final get #{} of {:?} returned {}, but put #{} of {} {known} and nothing returned \
              covers it; {} show this",
-            first.pair.name(),
+            first.op.name,
             self.name,
             self.set(&first.returned),
-            pair.name(),
+            op.name,
             self.value(id),
             counted(reads.len(), "final get"),
         )
     }
 
     /// V5: an acknowledged delete covers what a final get returned.
-    fn resurrections(&mut self, read: &Read<'_>) {
-        let begun = read.pair.invoke.time;
+    fn resurrections(&mut self, read: &Read) {
+        let begun = read.op.begun;
         let deletes = self.deletes.iter().copied().filter(|&delete| {
-            let acknowledged = self.key.versions[delete as usize].pair.acknowledged_at();
+            let acknowledged = self.key.versions[delete as usize].op.acknowledged_at();
             acknowledged.is_some_and(|at| at < begun)
         });
         let found = deletes.into_iter().find_map(|delete| {
@@ -298,15 +308,15 @@ impl KeyJudge<'_, '_> {
         }
     }
 
-    fn resurrected(&mut self, delete: VersionId, kept: VersionId, read: &Read<'_>) {
+    fn resurrected(&mut self, delete: VersionId, kept: VersionId, read: &Read) {
         let what = format!(
             "get #{} of {:?} returned {}, which delete #{} had seen and, acknowledged, took away",
-            read.pair.name(),
+            read.op.name,
             self.name,
             self.value(kept),
             self.name_of(delete),
         );
-        let ops = vec![self.name_of(kept), self.name_of(delete), read.pair.name()];
+        let ops = vec![self.name_of(kept), self.name_of(delete), read.op.name];
         self.tally.findings.add("V5", self.name, ops, what);
     }
 
@@ -314,7 +324,7 @@ impl KeyJudge<'_, '_> {
     fn homes(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
         meter.look()?;
         let Some(homes) = last_home_reads(self.key) else { return Ok(()) };
-        let begun = homes.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        let begun = homes.iter().map(|read| read.op.begun).min().unwrap_or(0);
         let held: BTreeSet<VersionId> =
             homes.iter().flat_map(|read| read.returned.iter().copied()).collect();
         let held: Vec<VersionId> = held.into_iter().collect();
@@ -325,7 +335,7 @@ impl KeyJudge<'_, '_> {
         let missing: Vec<VersionId> = versions
             .filter(|(id, version)| {
                 !version.is_delete()
-                    && version.pair.acknowledged_at().is_some_and(|at| at < begun)
+                    && version.op.acknowledged_at().is_some_and(|at| at < begun)
                     && !below[*id as usize]
                     && !deleted[*id as usize]
             })
@@ -340,20 +350,20 @@ impl KeyJudge<'_, '_> {
                 counted(homes.len(), "home"),
             );
             let mut ops = vec![self.name_of(id)];
-            ops.extend(homes.iter().map(|read| read.pair.name()));
+            ops.extend(homes.iter().map(|read| read.op.name));
             self.tally.findings.add("V2", self.name, ops, what);
         }
         Ok(())
     }
 
     /// V3.
-    fn agreement(&mut self, finals: &[&Read<'_>]) {
+    fn agreement(&mut self, finals: &[&Read]) {
         let Some((first, rest)) = finals.split_first() else { return };
         let Some(other) = rest.iter().find(|read| read.returned != first.returned) else { return };
-        let begun = finals.iter().map(|read| read.pair.invoke.time).min().unwrap_or(0);
+        let begun = finals.iter().map(|read| read.op.begun).min().unwrap_or(0);
         // A write that was not over when the final gets began may show in one and not in another.
-        let free = |version: &Version<'_>| match version.pair.outcome() {
-            Outcome::Ok => version.pair.acknowledged_at().is_some_and(|at| at >= begun),
+        let free = |version: &Version<'_>| match version.op.outcome {
+            Outcome::Ok => version.op.acknowledged_at().is_some_and(|at| at >= begun),
             Outcome::Info => true,
             Outcome::Fail => false,
         };
@@ -361,21 +371,21 @@ impl KeyJudge<'_, '_> {
             self.tally.unsettled += 1;
             return;
         }
-        let at = |read: &Read<'_>| match read.pair.node() {
+        let at = |read: &Read| match self.nodes.name(read.op.node) {
             Some(node) => format!(" through {node}"),
             None => String::new(),
         };
         let what = format!(
             "the final gets of {:?} differ: #{}{} returned {}, #{}{} returned {}",
             self.name,
-            first.pair.name(),
+            first.op.name,
             at(first),
             self.set(&first.returned),
-            other.pair.name(),
+            other.op.name,
             at(other),
             self.set(&other.returned),
         );
-        let ops = vec![first.pair.name(), other.pair.name()];
+        let ops = vec![first.op.name, other.op.name];
         self.tally.findings.add("V3", self.name, ops, what);
     }
 }
@@ -391,7 +401,7 @@ fn deletes(key: &Key<'_>) -> Vec<VersionId> {
 fn first_seen(key: &Key<'_>) -> Vec<u64> {
     let mut first = vec![u64::MAX; key.versions.len()];
     for read in &key.reads {
-        let at = read.pair.acknowledged_at().unwrap_or(u64::MAX);
+        let at = read.op.acknowledged_at().unwrap_or(u64::MAX);
         for &id in &read.returned {
             first[id as usize] = at.min(first[id as usize]);
         }
@@ -401,23 +411,23 @@ fn first_seen(key: &Key<'_>) -> Vec<u64> {
 
 /// The last final read of each home; none if there were none, or one home never answered: then
 /// what the homes hold together is not known.
-pub(crate) fn last_home_reads<'a, 'h>(key: &'a Key<'h>) -> Option<Vec<&'a Read<'h>>> {
-    let finals = key.reads.iter().filter(|read| read.is_home && read.pair.is_final());
-    let last: BTreeMap<Option<&str>, &Read<'_>> =
-        finals.map(|read| (read.pair.node(), read)).collect();
-    let silent = key
-        .unanswered
-        .iter()
-        .any(|pair| pair.f() == "home" && pair.is_final() && !last.contains_key(&pair.node()));
+pub(crate) fn last_home_reads<'a>(key: &'a Key<'_>) -> Option<Vec<&'a Read>> {
+    let finals = key.reads.iter().filter(|read| read.is_home() && read.op.is_final);
+    let last: BTreeMap<u32, &Read> = finals.map(|read| (read.op.node, read)).collect();
+    let silent = |op: &Deed| op.does == Does::Home && op.is_final && !last.contains_key(&op.node);
+    let silent = key.unanswered.iter().any(silent);
     (!last.is_empty() && !silent).then(|| last.into_values().collect())
 }
 
 /// V0: the ops and the sentence.
-pub(crate) fn strange_in_words(key: &Key<'_>, strange: &Strange<'_>) -> (Vec<u64>, String) {
-    let read = &strange.pair;
-    let name = read.name();
-    let returned = format!("{} #{name} of {:?} returned", read.f(), read.key().unwrap_or(""));
-    let writer = |id: VersionId| key.versions[id as usize].pair.name();
+pub(crate) fn strange_in_words(
+    key_name: &str,
+    key: &Key<'_>,
+    strange: &Strange<'_>,
+) -> (Vec<u64>, String) {
+    let name = strange.op.name;
+    let returned = format!("{} #{name} of {key_name:?} returned", strange.op.does.name());
+    let writer = |id: VersionId| key.versions[id as usize].op.name;
     match &strange.why {
         Strangeness::NeverWritten(value) => {
             (vec![name], format!("{returned} {}, which nobody wrote", shown(value)))

@@ -7,12 +7,12 @@
 //! - **lag** of a read: how many newer writes were acknowledged before it began. A history with a
 //!   read of lag `l` is at best `l + 1`-atomic.
 //! - **freshness by age**: of the reads that began so long after the latest acknowledged write of
-//!   their key, the share that returned it or something newer; and, where the quorum is known, the
-//!   share within k versions beside what Bailis et al., "Probabilistically bounded staleness for
+//!   their key, the share that returned it or something newer; and, where the quorum is known,
+//!   beside it the [predicted](pbs) share.
+//! - **within versions**: the share of reads within k versions, and beside it, where the quorum is
+//!   known, what Bailis et al., "Probabilistically bounded staleness for
 //!   practical partial quorums" (VLDB 2012) predict for replicas picked at random:
 //!   `1 - (C(N-W, R) / C(N, R))^k`.
-
-use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::json;
@@ -21,11 +21,12 @@ use crate::budget::{Budget, Exhausted, Meter};
 use crate::cart::distribution;
 use crate::finding::seconds;
 use crate::history::History;
-use crate::registers::{Act, EventId, Registers};
+use crate::registers::{Act, Event, EventId, Registers};
 use crate::verdict::{CheckReport, Checker};
 
 mod delta;
 mod lag;
+pub mod pbs;
 
 /// The measurement. Without bounds it is valid whatever it finds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,7 +35,7 @@ pub struct Staleness {
     pub most_delta: Option<u64>,
     /// More lag than this is a violation.
     pub most_lag: Option<u64>,
-    /// N, R and W, for the prediction.
+    /// N, R and W, for the predictions.
     pub quorum: Option<Quorum>,
 }
 
@@ -120,7 +121,37 @@ impl Staleness {
             .with("most_lag", most_lag)
             .with("k_at_least", most_lag + 1)
             .with("within_versions", self.within_versions(&reads))
-            .with("fresh_by_age", fresh_by_age(&reads)))
+            .with("fresh_by_age", self.fresh_by_age(registers, &reads)))
+    }
+
+    /// By the age of the latest acknowledged write when the read began: reads, the share fresh,
+    /// and the share predicted for just these ages.
+    fn fresh_by_age(
+        &self,
+        registers: &Registers<'_>,
+        reads: &[lag::ReadLag],
+    ) -> Vec<serde_json::Value> {
+        const EDGES_MS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, f64::INFINITY];
+        let mut buckets: Vec<(Vec<u64>, u64)> = vec![Default::default(); EDGES_MS.len()];
+        for read in reads {
+            let Some(age) = read.age else { continue };
+            let bucket = EDGES_MS.iter().position(|edge| age as f64 / 1e6 < *edge);
+            let (ages, fresh) = &mut buckets[bucket.unwrap_or(EDGES_MS.len() - 1)];
+            ages.push(age);
+            *fresh += u64::from(read.lag == 0);
+        }
+        let legs = self.quorum.and_then(|quorum| legs(registers, quorum));
+        let rows = EDGES_MS.iter().zip(buckets).filter(|(_, (ages, _))| !ages.is_empty());
+        let rows = rows.map(|(edge, (ages, fresh))| {
+            let predicted = self.quorum.zip(legs.as_ref()).and_then(|(quorum, legs)| {
+                let each = pbs::visibility(quorum, legs, &ages, TRIALS, 0)?;
+                Some(each.iter().sum::<f64>() / each.len() as f64)
+            });
+            let measured = fresh as f64 / ages.len() as f64;
+            let below = edge.is_finite().then_some(edge);
+            json!({"below_ms": below, "reads": ages.len(), "fresh": measured, "predicted": predicted})
+        });
+        rows.collect()
     }
 
     /// For k from 1: the share of reads within k versions, and the share predicted.
@@ -135,24 +166,17 @@ impl Staleness {
     }
 }
 
-/// By the age of the latest acknowledged write when the read began: reads, and the share fresh.
-fn fresh_by_age(reads: &[lag::ReadLag]) -> Vec<serde_json::Value> {
-    const EDGES_MS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0, f64::INFINITY];
-    let mut buckets: HashMap<usize, (u64, u64)> = HashMap::new();
-    for read in reads {
-        let Some(age) = read.age else { continue };
-        let bucket = EDGES_MS.iter().position(|edge| age as f64 / 1e6 < *edge);
-        let (all, fresh) = buckets.entry(bucket.unwrap_or(EDGES_MS.len() - 1)).or_default();
-        *all += 1;
-        *fresh += u64::from(read.lag == 0);
-    }
-    let rows = EDGES_MS.iter().enumerate().filter_map(|(at, edge)| {
-        let (all, fresh) = buckets.get(&at)?;
-        let share = *fresh as f64 / *all as f64;
-        let below = edge.is_finite().then_some(edge);
-        Some(json!({"below_ms": below, "reads": all, "fresh": share}))
-    });
-    rows.collect()
+/// Lots drawn for a prediction: the share is within 0.01 of what endless drawing would give.
+const TRIALS: u32 = 20_000;
+
+/// The legs that the operations' latencies speak of.
+fn legs(registers: &Registers<'_>, quorum: Quorum) -> Option<pbs::Legs> {
+    let latencies = |writes: bool| -> Vec<u64> {
+        let events = registers.events.iter().filter(|event| (event.act == Act::Write) == writes);
+        let took = |event: &Event<'_>| Some(event.pair.acknowledged_at()? - event.pair.invoke.time);
+        events.filter_map(took).collect()
+    };
+    pbs::Legs::of_operations(&latencies(true), &latencies(false), quorum)
 }
 
 /// When a write surely was done: never for one of unknown outcome.

@@ -10,24 +10,31 @@
 //! 1990). With `w` versions concurrent at most, a row has about `w` entries and a question costs
 //! O(log w).
 
-use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use hashbrown::HashMap;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::history::{History, Outcome, Pair};
+
+mod deed;
+
+pub(crate) use deed::{Deed, Does, NO_NODE, Nodes};
 
 /// A version, by its position among the puts and deletes of its key in order of invocation.
 pub(crate) type VersionId = u32;
 
+/// A few versions: most sets are small, and there are many.
+pub(crate) type Few = SmallVec<[VersionId; 4]>;
+
 /// A put or delete.
 pub(crate) struct Version<'a> {
-    pub(crate) pair: Pair<'a>,
+    pub(crate) op: Deed,
     /// None for a delete, whose value no get returns.
     pub(crate) value: Option<&'a Value>,
     /// What the get that supplied its context returned.
-    pub(crate) covers: Vec<VersionId>,
+    pub(crate) covers: Few,
 }
 
 impl Version<'_> {
@@ -36,26 +43,31 @@ impl Version<'_> {
     }
 
     pub(crate) fn is_acknowledged(&self) -> bool {
-        self.pair.outcome() == Outcome::Ok
+        self.op.outcome == Outcome::Ok
     }
 
     pub(crate) fn may_have_happened(&self) -> bool {
-        self.pair.outcome() != Outcome::Fail
+        self.op.outcome != Outcome::Fail
     }
 }
 
 /// A read that returned.
-pub(crate) struct Read<'a> {
-    pub(crate) pair: Pair<'a>,
+pub(crate) struct Read {
+    pub(crate) op: Deed,
     /// The versions it returned, each once, in order of id.
-    pub(crate) returned: Vec<VersionId>,
-    /// A read of one home's own replica, not of a quorum.
-    pub(crate) is_home: bool,
+    pub(crate) returned: Few,
+}
+
+impl Read {
+    /// Is it a read of one home's own replica, not of a quorum?
+    pub(crate) fn is_home(&self) -> bool {
+        self.op.does == Does::Home
+    }
 }
 
 /// A read that returned what no version explains.
 pub(crate) struct Strange<'a> {
-    pub(crate) pair: Pair<'a>,
+    pub(crate) op: Deed,
     pub(crate) why: Strangeness<'a>,
 }
 
@@ -78,13 +90,21 @@ pub(crate) struct Key<'a> {
     /// In order of invocation.
     pub(crate) versions: Vec<Version<'a>>,
     /// Reads that returned ok, in order of invocation.
-    pub(crate) reads: Vec<Read<'a>>,
+    pub(crate) reads: Vec<Read>,
     /// Reads that failed or never returned.
-    pub(crate) unanswered: Vec<Pair<'a>>,
+    pub(crate) unanswered: Vec<Deed>,
     pub(crate) strange: Vec<Strange<'a>>,
     /// Does any put say which get it builds on?
     pub(crate) has_contexts: bool,
     reach: Reach,
+}
+
+impl<'a> Key<'a> {
+    /// Takes the next version; those it covers have been taken before.
+    pub(crate) fn push(&mut self, op: Deed, value: Option<&'a Value>, covers: Few) {
+        self.reach.place(&covers);
+        self.versions.push(Version { op, value, covers });
+    }
 }
 
 impl Key<'_> {
@@ -100,6 +120,10 @@ impl Key<'_> {
 
     /// Two of `set` of which the first covers the second.
     pub(crate) fn dominated(&self, set: &[VersionId]) -> Option<(VersionId, VersionId)> {
+        // One alone covers nothing of it, and most sets are of one.
+        if set.len() < 2 {
+            return None;
+        }
         let mut lowest: HashMap<u32, VersionId> = HashMap::new();
         for &version in set {
             let (chain, at) = self.reach.place[version as usize];
@@ -143,7 +167,7 @@ struct Reach {
     place: Vec<(u32, u32)>,
     /// Of each version, for each chain it reaches into, how many of that chain it reaches (itself
     /// included); sorted by chain.
-    rows: Vec<Box<[(u32, u32)]>>,
+    rows: Vec<SmallVec<[(u32, u32); 2]>>,
     lengths: Vec<u32>,
 }
 
@@ -168,13 +192,13 @@ impl Reach {
         let length = &mut self.lengths[chain as usize];
         self.place.push((chain, *length));
         *length += 1;
-        self.rows.push(row.into());
+        self.rows.push(row);
     }
 
     /// The furthest that any of `covers` reaches into each chain.
-    fn joined(&self, covers: &[VersionId]) -> Vec<(u32, u32)> {
+    fn joined(&self, covers: &[VersionId]) -> SmallVec<[(u32, u32); 2]> {
         let rows = covers.iter().map(|&below| &self.rows[below as usize]);
-        let mut all: Vec<(u32, u32)> = rows.flat_map(|row| row.iter().copied()).collect();
+        let mut all: SmallVec<[(u32, u32); 2]> = rows.flat_map(|row| row.iter().copied()).collect();
         if covers.len() > 1 {
             all.sort_unstable_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
             all.dedup_by_key(|entry| entry.0);
@@ -192,18 +216,29 @@ impl Reach {
     }
 }
 
+/// The keys of a history by name, and the nodes that were asked.
+pub(crate) struct Keys<'a> {
+    pub(crate) keys: Vec<(&'a str, Key<'a>)>,
+    pub(crate) nodes: Nodes<'a>,
+}
+
 /// The versions of every key of the history: what `get`, `home`, `put` and `delete` tell.
-pub(crate) fn keys(history: &History) -> BTreeMap<&str, Key<'_>> {
-    let mut keys: BTreeMap<&str, Gathering<'_>> = BTreeMap::new();
+pub(crate) fn keys(history: &History) -> Keys<'_> {
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut keys: Vec<(&str, Gathering<'_>)> = Vec::new();
     for pair in history.pairs() {
-        let Some(name) = pair.key() else { continue };
-        match pair.f() {
-            "put" | "delete" => keys.entry(name).or_default().write(pair),
-            "get" | "home" => keys.entry(name).or_default().read(pair),
-            _ => {}
-        }
+        let (Some(name), Some(does)) = (pair.key(), Does::named(pair.f())) else { continue };
+        let place = *places.entry(name).or_insert_with(|| {
+            keys.push((name, Gathering::default()));
+            keys.len() - 1
+        });
+        let gathering = &mut keys[place].1;
+        if does.writes() { gathering.write(pair) } else { gathering.reads.push(pair) }
     }
-    keys.into_iter().map(|(name, gathering)| (name, gathering.key())).collect()
+    keys.sort_unstable_by_key(|(name, _)| *name);
+    let mut nodes = Nodes::default();
+    let keys = keys.into_iter().map(|(name, gathering)| (name, gathering.key(&mut nodes)));
+    Keys { keys: keys.collect(), nodes }
 }
 
 /// A key while its operations are still coming in.
@@ -235,39 +270,33 @@ impl<'a> Gathering<'a> {
         self.writes.push(pair);
     }
 
-    fn read(&mut self, pair: Pair<'a>) {
-        self.reads.push(pair);
-    }
-
-    fn key(self) -> Key<'a> {
+    fn key(self, nodes: &mut Nodes<'a>) -> Key<'a> {
         let mut key = Key::default();
+        let mut by_name: HashMap<u64, usize> = HashMap::new();
         for pair in &self.reads {
-            if pair.outcome() != Outcome::Ok {
-                key.unanswered.push(*pair);
+            let op = Deed::of(pair, nodes);
+            if op.outcome != Outcome::Ok {
+                key.unanswered.push(op);
                 continue;
             }
             let (returned, strange) = self.resolve(pair);
-            let is_home = pair.f() == "home";
-            key.reads.push(Read { pair: *pair, returned, is_home });
-            key.strange.extend(strange.into_iter().map(|why| Strange { pair: *pair, why }));
+            by_name.insert(op.name, key.reads.len());
+            key.reads.push(Read { op, returned });
+            key.strange.extend(strange.into_iter().map(|why| Strange { op, why }));
         }
-        let by_name: HashMap<u64, usize> =
-            (0..key.reads.len()).map(|at| (key.reads[at].pair.name(), at)).collect();
         for (id, pair) in (0..).zip(&self.writes) {
             let get = context(pair).and_then(|get| by_name.get(&get));
             key.has_contexts |= context(pair).is_some();
             let seen = get.map(|&at| key.reads[at].returned.as_slice()).unwrap_or_default();
             // A version that began later is thin air, reported as such: it makes no edge.
-            let covers: Vec<_> = seen.iter().copied().filter(|&below| below < id).collect();
-            key.reach.place(&covers);
-            let value = written_value(pair);
-            key.versions.push(Version { pair: *pair, value, covers });
+            let covers = seen.iter().copied().filter(|&below| below < id).collect();
+            key.push(Deed::of(pair, nodes), written_value(pair), covers);
         }
         key
     }
 
-    fn resolve(&self, read: &Pair<'a>) -> (Vec<VersionId>, Vec<Strangeness<'a>>) {
-        let mut returned = Vec::new();
+    fn resolve(&self, read: &Pair<'a>) -> (Few, Vec<Strangeness<'a>>) {
+        let mut returned = Few::new();
         let mut strange = Vec::new();
         let siblings = match read.result() {
             Some(Value::Array(siblings)) => siblings.as_slice(),

@@ -7,6 +7,8 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use checker::cli::{CheckArgs, check};
+use checker::formats::compact;
+use checker::generate::{Settings, generate};
 use checker::op::{Kind, Op};
 use clap::Parser;
 use common::Script;
@@ -121,4 +123,119 @@ fn out_of_budget_is_unknown() {
         let (status, lines, _) = call(&["--json", bound[0], bound[1], &file]);
         assert_eq!((status, &lines[0]["verdict"]), (2, &json!("unknown")), "{bound:?}");
     }
+}
+
+#[test]
+fn registers_and_siblings_stream_whatever_their_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings =
+        |violations| Settings { ops: 20_000, violations, seed: 5, ..Settings::default() };
+    for violations in [0, 1] {
+        let mut ops = Vec::new();
+        let mut packed = compact::Writer::new(Vec::new()).unwrap();
+        generate(&settings(violations), |op| {
+            ops.push(op.clone());
+            packed.append(op)
+        })
+        .unwrap();
+        let lines = write(dir.path(), &format!("lines{violations}"), &ops);
+        let small = dir.path().join(format!("compact{violations}"));
+        std::fs::write(&small, packed.finish().unwrap()).unwrap();
+        let small = small.to_string_lossy().into_owned();
+        for spec in [&[][..], &["--spec", "register"]] {
+            let (status, found, _) = call(&[spec, &["--json", &lines, &small]].concat());
+            assert_eq!(status, violations as u8, "{found:?}");
+            for one in &found {
+                assert_eq!(one["spec"], "register");
+                assert_eq!(one["ops"], 40_000, "lines");
+                assert_eq!(one["details"]["engines"], json!(["zones"]));
+                assert_eq!(one["witness"].as_array().unwrap().is_empty(), violations == 0);
+            }
+        }
+        if violations == 1 {
+            let (_, _, said) = call(&["--minimize", &small]);
+            assert!(said.contains("20000") || said.contains("invalid"), "{said}");
+        }
+    }
+    let store = run(Setup { seed: 3, ..Setup::default() });
+    let file = write(dir.path(), "siblings", store.ops());
+    let (status, found, _) = call(&["--json", "--spec", "siblings", &file]);
+    assert_eq!((status, &found[0]["ops"]), (0, &json!(store.len())));
+    assert_eq!(found[0]["details"]["lines"], json!(store.len()), "it was streamed");
+}
+
+#[test]
+fn what_cannot_stream_is_told_by_the_ordinary_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ops = Vec::new();
+    generate(&Settings { ops: 50, ..Settings::default() }, |op| {
+        ops.push(op.clone());
+        Ok(())
+    })
+    .unwrap();
+    let whole: String = ops.iter().map(|op| serde_json::to_string(op).unwrap() + "\n").collect();
+    let lost = whole.replacen("{\"index\":7,", "{\"index\":8,", 1);
+    let (status, found, _) = call(&["--json", &write_text(dir.path(), "lost", &lost)]);
+    assert_eq!(status, 255);
+    assert!(found[0]["reason"].as_str().unwrap().contains("a line was lost"), "{found:?}");
+    let torn = &whole[..whole.len() - 10];
+    let (status, found, _) = call(&["--json", &write_text(dir.path(), "torn", torn)]);
+    assert_eq!((status, &found[0]["ops"]), (0, &json!(ops.len() - 1)), "{found:?}");
+}
+
+#[test]
+fn hostile_files_end_in_an_error_or_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let op = "{\"index\":0,\"time\":0,\"process\":0,\"type\":\"invoke\",\"f\":\"write\"";
+    let compact = |tail: &[u8]| [&compact::MAGIC[..], &[compact::VERSION], tail].concat();
+    let many = "{\"index\":0".repeat(100_000);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("deep", format!("{op},\"value\":{}", "[".repeat(1 << 20)).into_bytes()),
+        ("deep edn", "[{:a ".repeat(1 << 18).into_bytes()),
+        ("huge number", format!("{op},\"value\":1{}}}\n", "0".repeat(1 << 16)).into_bytes()),
+        ("huge time", "{\"index\":0,\"time\":1e400,\"process\":0}\n".into()),
+        ("huge process", "{:process 9999999999999999999999, :type :invoke, :f :read}".into()),
+        ("nul", vec![0; 1 << 16]),
+        ("nul in a line", format!("{op}}}\0\n").into_bytes()),
+        ("one long line", many.into_bytes()),
+        ("no end", format!("{op},\"value\":\"{}", "x".repeat(17 << 20)).into_bytes()),
+        ("a block that lies", compact(&[0xff, 0xff, 0xff, 0x03, 1, 2, 3, 4])),
+        ("a block too long", compact(&[0xff; 64])),
+        ("cut short", compact(&[9, 0, 0])),
+        ("etcd", "INFO  jepsen.util - 4\t:invoke\t:write\t[[[[".into()),
+        ("binary", b"PK\x03\x04\xff\xfe".to_vec()),
+    ];
+    for (name, bytes) in cases {
+        let file = dir.path().join("hostile");
+        std::fs::write(&file, bytes).unwrap();
+        for spec in [&[][..], &["--spec", "register"], &["--spec", "siblings"], &["--lenient"]] {
+            let file = file.to_str().unwrap();
+            let (status, found, _) =
+                call(&[spec, &["--json", "--memory", "512MiB", file]].concat());
+            assert!(matches!(status, 2 | 255), "{name} {spec:?}: {status} {found:?}");
+            assert_eq!(found[0]["verdict"], "unknown", "{name}");
+            assert!(found[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+        }
+    }
+}
+
+#[test]
+fn a_quorum_is_asked_for_its_prediction() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = |process, f: &'static str, from: u64, value: u64| {
+        let op = Op::invoke(process, f).at(from * 1_000_000);
+        let op = if f == "write" { op.value(value) } else { op };
+        [op.clone(), op.completed(Kind::Ok).value(value).at((from + 3) * 1_000_000)]
+    };
+    let ops =
+        (0..40).flat_map(|n| [history(0, "write", 10 * n, n), history(1, "read", 10 * n + 5, n)]);
+    let ops: Vec<Op> =
+        ops.flatten().enumerate().map(|(at, op)| Op { index: at as u64, ..op }).collect();
+    let file = write(dir.path(), "h", &ops);
+    let ask = |quorum: &str| call(&["--json", "--spec", "staleness", "--quorum", quorum, &file]).1;
+    let strict = &ask("3,2,2")[0]["details"]["fresh_by_age"][0];
+    assert_eq!((strict["fresh"].as_f64(), strict["predicted"].as_f64()), (Some(1.0), Some(1.0)));
+    assert!(ask("3,1,1")[0]["details"]["fresh_by_age"][0]["predicted"].is_number());
+    let refused = Command::try_parse_from(["check", "--quorum", "3,4,1", "h"]);
+    assert!(refused.is_err());
 }

@@ -11,8 +11,12 @@ use checker::history::History;
 use checker::linearizable::stream::check_registers;
 use checker::linearizable::{Linearizable, named};
 use checker::op::{Kind, Op, Process};
+use checker::siblings::Siblings;
+use checker::siblings::stream::check_siblings;
 use checker::spec::Register;
 use checker::verdict::{Checker, Verdict};
+use common::sibling_oracle;
+use common::store::{Bug, Setup, run};
 use rand::prelude::*;
 use serde_json::{Value, json};
 
@@ -266,4 +270,69 @@ fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
     let history = History::numbered([&failed[..], &seen].concat()).unwrap();
     let report = report.check(&history, &Budget::UNLIMITED);
     assert!(report.reason.unwrap().contains("only the failed op #1 wrote"));
+}
+
+#[test]
+fn siblings_are_judged_from_the_stream_as_from_the_history() {
+    let mut counts = [0; 4];
+    let bugs = [Bug::None, Bug::None, Bug::DropSibling, Bug::FailedAppears];
+    for seed in 0..3000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let converged = rng.random();
+        let rules = Siblings { converged, strict: rng.random(), sessions: rng.random() };
+        let history = if seed % 10 == 0 {
+            let bug = bugs[seed as usize / 10 % bugs.len()];
+            run(Setup { bug, seed, deletes: rng.random(), steps: 60, info: 20, ..Setup::default() })
+        } else {
+            sibling_oracle::generate(&mut rng)
+        };
+        let bytes = packed(history.ops());
+        let streamed = check_siblings(bytes.as_slice(), &rules, &mut Budget::UNLIMITED.start());
+        let whole = rules.check(&history, &Budget::UNLIMITED);
+        match streamed.unwrap() {
+            Some(mut streamed) => {
+                assert_eq!(streamed.verdict, whole.verdict, "seed {seed}: {whole:?}");
+                assert_eq!(streamed.details.remove("lines"), Some(json!(history.len())));
+                assert_eq!(streamed, whole, "seed {seed}");
+                counts[whole.verdict as usize] += 1;
+            }
+            None => {
+                // What is wrong must be told in words; nothing else is beyond the stream here.
+                assert_eq!(whole.verdict, Verdict::Invalid, "seed {seed}: {whole:?}");
+                counts[3] += 1;
+            }
+        }
+    }
+    println!("valid, invalid, unknown, left to the ordinary way: {counts:?}");
+    assert!(counts[Verdict::Valid as usize] > 300 && counts[3] > 300, "{counts:?}");
+    assert_eq!(counts[Verdict::Invalid as usize], 0);
+}
+
+#[test]
+fn what_is_no_sound_history_of_siblings_is_left_to_the_ordinary_way() {
+    let put = |process, value: i64| Op::invoke(process, "put").key("k").value(value);
+    let get = Op::invoke(9, "get").key("k");
+    let check = |ops: &[Op]| {
+        let bytes = packed(ops);
+        let checked = check_siblings(&*bytes, &Siblings::default(), &mut Budget::UNLIMITED.start());
+        checked.unwrap().map(|report| report.verdict)
+    };
+    let done = |op: &Op| [op.clone(), op.completed(Kind::Ok)];
+    let got = |value: Value| {
+        [get.clone().finally(), get.clone().finally().completed(Kind::Ok).value(value)]
+    };
+    let sound = [&done(&put(0, 1))[..], &got(json!([1]))].concat();
+    assert_eq!(check(&sound), Some(Verdict::Valid));
+    for ops in [
+        // A value written twice, a context from nowhere, a list that is none, a value from nowhere.
+        [&done(&put(0, 1))[..], &done(&put(1, 1)), &got(json!([1]))].concat(),
+        [&done(&put(0, 1).context(7))[..], &got(json!([1]))].concat(),
+        [&done(&put(0, 1))[..], &got(json!(1))].concat(),
+        [&done(&put(0, 1))[..], &got(json!([2]))].concat(),
+        [&done(&put(0, 1))[..], &got(json!([1, 1]))].concat(),
+        // Another operation writes what a get returns.
+        [&done(&Op::invoke(3, "other").key("k").value(2))[..], &got(json!([2]))].concat(),
+    ] {
+        assert_eq!(check(&ops), None, "{ops:?}");
+    }
 }

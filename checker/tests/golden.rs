@@ -80,26 +80,33 @@ fn parse(text: &str) -> Line {
     line
 }
 
+/// Of what stands at one time: ends come after what begins there.
+const ENDS: u8 = 1;
+
 fn history(lines: &[&str]) -> History {
     let lines: Vec<Line> = lines.iter().map(|line| parse(line)).collect();
     // Completions before invocations of one time would make them strictly ordered: a tie is not.
-    let mut events: Vec<(u64, bool, usize)> = Vec::new();
+    // But a process ends one thing before it begins the next.
+    let mut events: Vec<(u64, u8, usize)> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        events.push((line.begun, false, at));
+        let in_turn = lines.iter().any(|other| {
+            other.invoke.process == line.invoke.process && other.ended == Some(line.begun)
+        });
+        events.push((line.begun, if in_turn { 2 } else { 0 }, at));
         let end = line.ended.unwrap_or(if line.kind == Kind::Fail { line.begun + 1 } else { 999 });
-        events.push((end, true, at));
+        events.push((end, ENDS, at));
     }
     events.sort_unstable();
     let mut names = BTreeMap::new();
-    for (index, (_, is_end, at)) in events.iter().enumerate() {
-        if let (true, Some(called)) = (is_end, &lines[*at].called) {
+    for (index, (_, rank, at)) in events.iter().enumerate() {
+        if let (&ENDS, Some(called)) = (rank, &lines[*at].called) {
             names.insert(called.clone(), index as u64);
         }
     }
-    let ops = events.iter().map(|(time, is_end, at)| {
+    let ops = events.iter().map(|(time, rank, at)| {
         let line = &lines[*at];
         let mut op = line.invoke.clone().at(*time);
-        if *is_end {
+        if *rank == ENDS {
             op = op.completed(line.kind);
             if line.kind == Kind::Ok && line.result.is_some() {
                 op.value.clone_from(&line.result);

@@ -9,13 +9,15 @@ mod common;
 use checker::budget::Budget;
 use checker::cart::Cart;
 use checker::causal::{Causal, Strength};
-use checker::collections::{CounterBounds, SetFull};
+use checker::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
+use checker::convergence::Convergence;
+use checker::faults::Availability;
 use checker::siblings::Siblings;
 use checker::staleness::Staleness;
 use checker::verdict::{Checker, Verdict};
 use common::fuzz::{agree, histories};
 use common::register_oracle::{self, Only};
-use common::{cart_oracle, sibling_oracle, simple_oracle};
+use common::{cart_oracle, more_oracles, sibling_oracle, simple_oracle};
 use rand::prelude::*;
 
 #[test]
@@ -79,9 +81,60 @@ fn counters() {
 }
 
 #[test]
+fn queues() {
+    agree("total-queue", |_| TotalQueue, more_oracles::queues, more_oracles::queue_holds);
+}
+
+#[test]
+fn ids() {
+    agree("unique-ids", |_| UniqueIds, more_oracles::ids, more_oracles::ids_differ);
+}
+
+#[test]
+fn convergence() {
+    agree("convergence", |_| Convergence, more_oracles::final_reads, more_oracles::all_agree);
+}
+
+#[test]
+fn version_lag() {
+    let checker = |rng: &mut StdRng| {
+        let most_lag = Some(u64::from(rng.random_bool(0.3)));
+        Staleness { most_lag, ..Staleness::default() }
+    };
+    agree("version lag", checker, more_oracles::lagging, more_oracles::lag_holds);
+}
+
+#[test]
+fn staleness_in_time_is_as_defined() {
+    let (mut fresh, mut stale) = (0, 0);
+    for seed in 0..histories() / 4 {
+        let history = simple_oracle::registers(&mut StdRng::seed_from_u64(seed));
+        let report = Staleness::default().check(&history, &Budget::UNLIMITED);
+        let expected = more_oracles::lag_and_staleness(&history);
+        let found = report.details.get("t_staleness_ms").and_then(|ms| ms["max"].as_f64());
+        assert_eq!(found.is_some(), expected.is_some(), "seed {seed}: {report:?}");
+        let (Some(found), Some((_, expected))) = (found, expected) else { continue };
+        assert_eq!((found * 1e6).round() as u64, expected, "seed {seed}: {report:?}");
+        if expected == 0 { fresh += 1 } else { stale += 1 }
+    }
+    println!("t-staleness: {fresh} times zero, {stale} times more, 0 disagreements");
+    assert!(fresh * 10 >= stale * 3 && stale * 10 >= fresh * 3, "one answer is too rare");
+}
+
+#[test]
+fn availability() {
+    let checker = |rng: &mut StdRng| Availability {
+        least_ok: rng.random_bool(0.7).then(|| rng.random_range(0.2..0.8)),
+        p999_ms: rng.random_bool(0.7).then(|| rng.random_range(3..10) as f64 / 1e6),
+    };
+    agree("availability", checker, more_oracles::under_faults, more_oracles::available);
+}
+
+#[test]
 fn delta_is_the_least_shift_that_makes_a_history_linearizable() {
     let (mut zero, mut more, mut never) = (0, 0, 0);
-    for seed in 0..histories() / 4 {
+    let base: u64 = std::env::var("FUZZ_SEED").map_or(0, |seed| seed.parse().unwrap());
+    for seed in base..base + histories() / 4 {
         let history = simple_oracle::registers(&mut StdRng::seed_from_u64(seed));
         let report = Staleness::default().check(&history, &Budget::UNLIMITED);
         if report.verdict == Verdict::Unknown {

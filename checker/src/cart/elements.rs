@@ -25,7 +25,7 @@ pub(super) fn measure(
     tally: &mut Tally,
     meter: &mut Meter,
 ) -> Result<(), Exhausted> {
-    let reads: Vec<&Read<'_>> = carts.key.reads.iter().filter(|read| !read.is_home).collect();
+    let reads: Vec<&Read> = carts.key.reads.iter().filter(|read| !read.is_home()).collect();
     let mut elements = vec![Element::default(); carts.items.len()];
     for (newer, read) in reads.iter().rev().enumerate() {
         meter.tick()?;
@@ -34,7 +34,7 @@ pub(super) fn measure(
             if element.run == newer {
                 element.run += 1;
             }
-            let ended = read.pair.acknowledged_at();
+            let ended = read.op.acknowledged_at();
             element.first_shown = [element.first_shown, ended].into_iter().flatten().min();
         }
     }
@@ -54,12 +54,12 @@ fn account(
     carts: &Carts<'_, '_>,
     item: usize,
     element: &Element,
-    reads: &[&Read<'_>],
+    reads: &[&Read],
     tally: &mut Tally,
 ) {
     let adds = carts.adds[item].iter();
     let acknowledged =
-        adds.filter_map(|&add| carts.key.versions[add as usize].pair.acknowledged_at()).min();
+        adds.filter_map(|&add| carts.key.versions[add as usize].op.acknowledged_at()).min();
     let Some(acknowledged) = acknowledged else { return };
     let known = element.first_shown.map_or(acknowledged, |shown| shown.min(acknowledged));
     if element.first_shown.is_none() {
@@ -71,7 +71,7 @@ fn account(
         return;
     }
     let last_without = reads.len().checked_sub(element.run + 1).map(|at| reads[at]);
-    let stable = last_without.map_or(0, |read| read.pair.invoke.time + 1);
+    let stable = last_without.map_or(0, |read| read.op.begun + 1);
     let latency = stable.saturating_sub(known + 1);
     tally.stale += usize::from(latency > 0);
     tally.stable_ms.push(latency as f64 / 1e6);
@@ -80,6 +80,6 @@ fn account(
 impl Carts<'_, '_> {
     fn may_have_been_removed(&self, item: usize) -> bool {
         let removes = &self.removes[item];
-        removes.iter().any(|&id| self.key.versions[id as usize].pair.outcome() != Outcome::Fail)
+        removes.iter().any(|&id| self.key.versions[id as usize].op.outcome != Outcome::Fail)
     }
 }

@@ -12,10 +12,12 @@ use crate::explain;
 use crate::formats::{self, Format, Options, ReadError};
 use crate::history::History;
 use crate::minimize::minimize;
+use crate::staleness::{Quorum, Staleness};
 use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::wellformed::WellFormed;
 
 mod specs;
+mod stream;
 
 pub use specs::{Spec, guess};
 
@@ -48,6 +50,9 @@ pub struct CheckArgs {
     /// Print a JSON object a file
     #[arg(long)]
     pub json: bool,
+    /// Sizes of the quorum, for what --spec staleness predicts
+    #[arg(long, value_name = "N,R,W", value_parser = parse_quorum)]
+    pub quorum: Option<Quorum>,
     /// Shrink what is invalid to operations none of which can go, and show them
     #[arg(long)]
     pub minimize: bool,
@@ -67,6 +72,16 @@ fn parse_format(text: &str) -> Result<FormatArg, String> {
         "etcd" => Some(Format::Etcd),
         _ => return Err("the formats are auto, jsonl, compact, edn, json and etcd".to_owned()),
     }))
+}
+
+fn parse_quorum(text: &str) -> Result<Quorum, String> {
+    let numbers: Option<Vec<u64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[n, r, w]) if (1..=n).contains(&r) && (1..=n).contains(&w) && n <= 100 => {
+            Ok(Quorum { n, r, w })
+        }
+        _ => Err("copies, answers and acknowledgements, as 3,2,2; 100 copies at most".to_owned()),
+    }
 }
 
 /// A time with its unit: `500ms`, `60s`, `1.5m`, `2h`.
@@ -136,6 +151,12 @@ fn check_file(args: &CheckArgs, file: &Path) -> Checked {
     let budget = Budget { time: Some(args.budget), memory: Some(args.memory) };
     let mut meter = budget.start();
     let options = Options { format: args.format.0, lenient: args.lenient };
+    if let Some((spec, report)) = stream::check(args, file, &mut meter) {
+        let ops = report.details.get("lines").and_then(Value::as_u64).unwrap_or(0) as usize;
+        let status = status_of(report.verdict);
+        let seconds = started.elapsed().as_secs_f64();
+        return Checked { spec: Some(spec), report, status, ops, seconds, minimal: None };
+    }
     let mut checked = match formats::read(file, options, &mut meter) {
         Ok(history) => judge(args, &history, &meter.left()),
         Err(error) => {
@@ -172,17 +193,24 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
             return checked;
         }
     }
-    let checker = spec.checker();
+    let checker = match (spec.name(), args.quorum) {
+        ("staleness", quorum) => Box::new(Staleness { quorum, ..Staleness::default() }),
+        _ => spec.checker(),
+    };
     checked.report = check_safe(&*checker, history, &meter.left());
     if args.minimize && checked.report.verdict == Verdict::Invalid {
         checked.minimal = shrink(history, &*checker, &meter.left());
     }
-    checked.status = match checked.report.verdict {
+    checked.status = status_of(checked.report.verdict);
+    checked
+}
+
+fn status_of(verdict: Verdict) -> u8 {
+    match verdict {
         Verdict::Valid => 0,
         Verdict::Invalid => 1,
         Verdict::Unknown => 2,
-    };
-    checked
+    }
 }
 
 fn shrink(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<String> {

@@ -12,22 +12,24 @@ use crate::verdict::{CheckReport, Checker};
 /// That an element is *lost* can only be told from a queue that was seen empty after the element
 /// was acknowledged: a `dequeue` that returned null or failed with an error naming it empty, or a
 /// `drain`. Without one the verdict is unknown. A dequeue of unknown outcome may have taken any
-/// one element.
+/// one element, a drain of unknown outcome any number.
+///
+/// Of equal elements any may have been dequeued: the history is valid iff dequeues can be matched
+/// to enqueues that began before they ended so that all dequeues are matched, and all enqueues
+/// acknowledged before the queue was seen empty but as many as dequeues of unknown outcome may
+/// have taken. That they can be matched each by itself suffices (Mendelsohn and Dulmage, 1958).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TotalQueue;
 
 #[derive(Default)]
 struct Element {
-    /// Enqueues that may have happened, and those acknowledged.
-    attempts: u64,
-    acknowledged: u64,
-    failed: u64,
-    dequeued: u64,
-    /// When the last enqueue of it was acknowledged, and an op to name.
-    sure_at: u64,
-    enqueue: u64,
-    /// The first enqueue's beginning: no dequeue can end before it.
-    begun: Option<u64>,
+    /// When the enqueues that may have happened began, in order.
+    begun: Vec<u64>,
+    /// The acknowledged ones: when they were, when they began, and their names.
+    acknowledged: Vec<(u64, u64, u64)>,
+    failed: bool,
+    /// When the dequeues ended, and their names.
+    dequeued: Vec<(u64, u64)>,
 }
 
 impl Checker for TotalQueue {
@@ -39,7 +41,7 @@ impl Checker for TotalQueue {
         let mut meter = budget.start();
         let mut elements: HashMap<&Value, Element> = HashMap::new();
         let mut taken: Vec<(&Value, Pair<'_>)> = Vec::new();
-        let mut indeterminate = 0_usize;
+        let mut indeterminate = Some(0_usize);
         let mut empty_seen: Option<Pair<'_>> = None;
         for pair in history.pairs() {
             if let Err(exhausted) = meter.tick() {
@@ -50,7 +52,9 @@ impl Checker for TotalQueue {
                     let value = pair.invoke.value.as_ref().unwrap_or(&Value::Null);
                     elements.entry(value).or_default().enqueued(&pair, outcome);
                 }
-                ("dequeue", Outcome::Info) | ("drain", Outcome::Info) => indeterminate += 1,
+                ("dequeue", Outcome::Info) => indeterminate = indeterminate.map(|some| some + 1),
+                // It may have taken them all.
+                ("drain", Outcome::Info) => indeterminate = None,
                 ("dequeue", Outcome::Ok) if !is_null(pair.result()) => {
                     taken.extend(pair.result().map(|value| (value, pair)));
                 }
@@ -63,30 +67,37 @@ impl Checker for TotalQueue {
                 _ => {}
             }
         }
-        let mut findings = Findings::default();
         for (value, pair) in &taken {
-            dequeued(elements.entry(value).or_default(), value, pair, &mut findings);
+            let ended = pair.acknowledged_at().unwrap_or(u64::MAX);
+            elements.entry(value).or_default().dequeued.push((ended, pair.name()));
         }
-        let acknowledged: u64 = elements.values().map(|element| element.acknowledged).sum();
-        let lost = lost(&elements, empty_seen);
-        if lost.len() > indeterminate {
+        let mut findings = Findings::default();
+        let mut lost = Vec::new();
+        let mut open = 0;
+        for (value, element) in &mut elements {
+            element.unexplained(value, &mut findings);
+            let missing = element.missing(empty_seen.map(|pair| pair.invoke.time));
+            lost.extend(missing.iter().map(|enqueue| (*value, *enqueue)));
+            open += element.acknowledged.len().saturating_sub(element.dequeued.len());
+        }
+        lost.sort_by_key(|(_, enqueue)| *enqueue);
+        if indeterminate.is_some_and(|taken| lost.len() > taken) {
             let seen = empty_seen.map_or(0, |pair| pair.name());
-            for (value, element) in &lost {
+            for (value, enqueue) in &lost {
                 let what = format!(
-                    "{} of enqueue #{} was acknowledged and never dequeued, but the queue was \
-                     empty at #{seen}",
+                    "{} of enqueue #{enqueue} was acknowledged and never dequeued, but the queue \
+                     was empty at #{seen}",
                     shown(value),
-                    element.enqueue,
                 );
-                findings.add("lost", "", vec![element.enqueue, seen], what);
+                findings.add("lost", "", vec![*enqueue, seen], what);
             }
         }
+        let acknowledged: usize = elements.values().map(|e| e.acknowledged.len()).sum();
         let report = if !findings.is_empty() {
             findings.report()
         } else if acknowledged == 0 {
             CheckReport::unknown("no enqueue was acknowledged")
-        } else if elements.values().any(|e| e.acknowledged > e.dequeued && !e.is_before(empty_seen))
-        {
+        } else if open > lost.len() {
             CheckReport::unknown("elements are left, and the queue was not seen empty after them")
         } else if !lost.is_empty() {
             let missing = counted(lost.len(), "element");
@@ -101,55 +112,50 @@ impl Checker for TotalQueue {
 impl Element {
     fn enqueued(&mut self, pair: &Pair<'_>, outcome: Outcome) {
         match outcome {
-            Outcome::Fail => self.failed += 1,
-            Outcome::Info => self.attempts += 1,
+            Outcome::Fail => self.failed = true,
+            Outcome::Info => self.begun.push(pair.invoke.time),
             Outcome::Ok => {
-                self.attempts += 1;
-                self.acknowledged += 1;
-                self.sure_at = pair.acknowledged_at().unwrap_or(0);
-                self.enqueue = pair.name();
+                let ended = pair.acknowledged_at().unwrap_or(u64::MAX);
+                self.begun.push(pair.invoke.time);
+                self.acknowledged.push((ended, pair.invoke.time, pair.name()));
             }
         }
-        if outcome != Outcome::Fail {
-            self.begun.get_or_insert(pair.invoke.time);
+    }
+
+    /// Dequeues that no enqueue explains: in order of their ends, each needs one more that had
+    /// begun.
+    fn unexplained(&mut self, value: &Value, findings: &mut Findings) {
+        self.dequeued.sort_unstable();
+        let mut used = 0;
+        for &(ended, name) in &self.dequeued {
+            if self.begun.get(used).is_some_and(|begun| *begun <= ended) {
+                used += 1;
+                continue;
+            }
+            let (rule, why) = match (self.begun.first(), self.failed) {
+                (None, true) => ("failed", "whose enqueue had failed"),
+                (None, false) => ("unexpected", "which nobody enqueued"),
+                (Some(begun), _) if *begun > ended => ("unexpected", "before its enqueue began"),
+                (Some(_), _) => ("duplicated", "once more than it was enqueued"),
+            };
+            let what = format!("#{name} dequeued {}, {why}", shown(value));
+            findings.add(rule, "", vec![name], what);
         }
     }
 
-    /// Was it acknowledged before the queue was seen empty?
-    fn is_before(&self, empty: Option<Pair<'_>>) -> bool {
-        empty.is_some_and(|empty| self.sure_at < empty.invoke.time)
+    /// The enqueues acknowledged before the queue was seen empty that no dequeue accounts for.
+    fn missing(&self, empty: Option<u64>) -> Vec<u64> {
+        let Some(empty) = empty else { return Vec::new() };
+        let due = self.acknowledged.iter().filter(|(ended, ..)| *ended < empty);
+        let mut due: Vec<(u64, u64)> = due.map(|(_, begun, name)| (*begun, *name)).collect();
+        due.sort_unstable();
+        // Dequeues in order of their ends: each accounts for the earliest, if that had begun.
+        let mut accounted = 0;
+        for (ended, _) in &self.dequeued {
+            accounted += usize::from(due.get(accounted).is_some_and(|(begun, _)| begun <= ended));
+        }
+        due.split_off(accounted).into_iter().map(|(_, name)| name).collect()
     }
-}
-
-fn dequeued(element: &mut Element, value: &Value, pair: &Pair<'_>, findings: &mut Findings) {
-    element.dequeued += 1;
-    let ended = pair.acknowledged_at().unwrap_or(u64::MAX);
-    let what = if element.attempts == 0 && element.failed > 0 {
-        ("failed", "whose enqueue had failed")
-    } else if element.attempts == 0 {
-        ("unexpected", "which nobody enqueued")
-    } else if element.begun.is_some_and(|begun| ended < begun) {
-        ("unexpected", "before its enqueue began")
-    } else if element.dequeued > element.attempts {
-        ("duplicated", "once more than it was enqueued")
-    } else {
-        return;
-    };
-    let said = format!("#{} dequeued {}, {}", pair.name(), shown(value), what.1);
-    findings.add(what.0, "", vec![pair.name()], said);
-}
-
-/// Elements acknowledged before the queue was seen empty, and not dequeued as often.
-fn lost<'a, 'h>(
-    elements: &'a HashMap<&'h Value, Element>,
-    empty: Option<Pair<'_>>,
-) -> Vec<(&'h Value, &'a Element)> {
-    let missing = elements
-        .iter()
-        .filter(|(_, element)| element.acknowledged > element.dequeued && element.is_before(empty));
-    let mut missing: Vec<_> = missing.map(|(value, element)| (*value, element)).collect();
-    missing.sort_by_key(|(_, element)| element.enqueue);
-    missing
 }
 
 fn later<'a>(one: Option<Pair<'a>>, other: Pair<'a>) -> Option<Pair<'a>> {

@@ -21,6 +21,7 @@ pub mod edn;
 mod etcd;
 mod import;
 mod jepsen;
+pub(crate) mod packed;
 
 use compact::CompactError;
 pub use jepsen::write_edn;

@@ -3,7 +3,8 @@
 //!
 //! Two engines: [`zones`] for registers whose writes are all different, in linear time, and
 //! [`frontier`] for any [`Spec`]. An order that the search finds is re-checked by [`validate`];
-//! what is wrong is made small by [`shrink`].
+//! what is wrong is made small by [`shrink`]. Equal times overlap, but for those of one process,
+//! which does one thing after the other ([`turns`]).
 //!
 //! ```
 //! use checker::budget::Budget;
@@ -36,13 +37,14 @@ use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds};
 use crate::history::History;
 use crate::spec::{self, Spec, Tie};
-use crate::verdict::{CheckReport, Checker};
+use crate::verdict::{CheckReport, Checker, Verdict};
 
 mod calls;
 mod links;
 mod mask;
 mod plan;
 mod states;
+mod turns;
 
 pub mod frontier;
 pub mod sequential;
@@ -99,7 +101,7 @@ impl<S: Spec> Checker for Linearizable<S> {
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         match objects(&self.spec, history, &mut meter) {
-            Ok(objects) => self.check_objects(&objects, &meter),
+            Ok(objects) => self.check_in_turn(&objects, &meter),
             Err(error) => CheckReport::unknown(error.to_string()),
         }
     }
@@ -124,8 +126,39 @@ struct Wrong {
 }
 
 impl<S: Spec> Linearizable<S> {
-    /// Judges objects side by side, the biggest first.
+    /// Judges objects by the rule for equal times (see [`turns`]).
+    fn check_in_turn(&self, objects: &[Object<S::Op>], meter: &Meter) -> CheckReport {
+        let split = turns::in_turn(objects);
+        if !split.is_split {
+            return self.check_objects(objects, meter);
+        }
+        if !split.is_exact {
+            let report = self.check_objects(objects, meter);
+            match report.verdict {
+                Verdict::Valid => {}
+                // With the calls of a process in turn fewer of them might show it.
+                Verdict::Invalid => return report.with("minimal", false),
+                Verdict::Unknown => return report,
+            }
+        }
+        let judged = self.judge_all(&split.objects, meter);
+        // In words stand the times of the history.
+        let told = self.report(&turns::with_times_of(objects, &split.objects), &judged);
+        match told.verdict {
+            Verdict::Invalid if !split.is_exact => CheckReport::unknown(
+                "linearizable if equal times overlap, but perhaps not with the calls of each \
+                 process in turn: the clock is too coarse to tell",
+            ),
+            Verdict::Valid | Verdict::Invalid | Verdict::Unknown => told,
+        }
+    }
+
+    /// Judges objects side by side, the biggest first. Equal times overlap.
     pub fn check_objects(&self, objects: &[Object<S::Op>], meter: &Meter) -> CheckReport {
+        self.report(objects, &self.judge_all(objects, meter))
+    }
+
+    fn judge_all(&self, objects: &[Object<S::Op>], meter: &Meter) -> Vec<(usize, Judgement)> {
         let mut order: Vec<usize> = (0..objects.len()).collect();
         order.sort_by_key(|at| std::cmp::Reverse(objects[*at].calls.len()));
         let next = AtomicUsize::new(0);
@@ -140,10 +173,14 @@ impl<S: Spec> Linearizable<S> {
                 judged.lock().expect("no one panics with the lock held").push((at, judgement));
             }
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        if cores.min(objects.len()) > 1 {
+        // To ask how many cores there are takes longer than to judge a small object.
+        let cores = match objects.len() {
+            0 | 1 => 1,
+            more => std::thread::available_parallelism().map_or(1, usize::from).min(more),
+        };
+        if cores > 1 {
             std::thread::scope(|scope| {
-                (0..cores.min(objects.len())).for_each(|_| {
+                (0..cores).for_each(|_| {
                     scope.spawn(work);
                 })
             });
@@ -152,7 +189,7 @@ impl<S: Spec> Linearizable<S> {
         }
         let mut judged = judged.into_inner().expect("every thread has ended well");
         judged.sort_by_key(|(at, _)| *at);
-        self.report(objects, &judged)
+        judged
     }
 
     fn judge(&self, object: &Object<S::Op>, whole: &Meter, stop: &Arc<AtomicBool>) -> Judgement {

@@ -6,19 +6,18 @@
 //! Korach, 1997). In turn are tried:
 //!
 //! 1. A linearizable history is sequentially consistent: that is often quickly seen. (Equal times
-//!    overlap for linearizability; here those of one process stand [in turn](in_turn).)
+//!    overlap for linearizability; here those of one process stand [in turn](turns).)
 //! 2. Registers of unique writes: what must come before what is [saturated](saturate). A cycle is
 //!    a proof that there is no order.
 //! 3. A search, depth first, with memory, within the budget; what is saturated narrows it.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::calls::{Call, Object, objects};
 use super::frontier::{self, Answer};
-use super::{shrink, zones};
+use super::{shrink, turns, zones};
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted};
 use crate::history::History;
@@ -58,7 +57,7 @@ impl<S: Spec> Checker for Sequential<S> {
         let calls: usize = objects.iter().map(|object| object.calls.len()).sum();
         let report = if calls == 0 {
             CheckReport::unknown("no operation: nothing to judge")
-        } else if self.is_linearizable(&in_turn(&objects), &meter) {
+        } else if self.is_linearizable(&turns::in_turn(&objects).objects, &meter) {
             CheckReport::valid().with("engine", "linearizable")
         } else {
             self.decide(&objects, &mut meter)
@@ -134,50 +133,6 @@ impl<S: Spec> Sequential<S> {
         findings.add("no_sequential_order", "", names, what);
         findings.report().with("minimal", shrunk.minimal)
     }
-}
-
-/// A time, and which part of it.
-type Instant = (u64, u32);
-
-/// The calls with times that tell those of one process apart: where one begins at the instant at
-/// which the one before it returned, that instant is split in two. This makes intervals shorter
-/// and never longer, so what is linearizable then was so before, and now in program order too.
-fn in_turn<O: Clone>(objects: &[Object<O>]) -> Cow<'_, [Object<O>]> {
-    // Of each process when its last call returned, and in which part of that instant.
-    let mut last: HashMap<u64, Instant> = HashMap::new();
-    let mut times: Vec<(Instant, Option<Instant>)> = Vec::new();
-    let mut places: Vec<(usize, usize)> = Vec::new();
-    for (at, object) in objects.iter().enumerate() {
-        places.extend((0..object.calls.len()).map(|call| (at, call)));
-    }
-    let call = |place: (usize, usize)| &objects[place.0].calls[place.1];
-    places.sort_by_key(|place| (call(*place).invoked, call(*place).name));
-    for place in &places {
-        let Call { process, invoked, returned, .. } = *call(*place);
-        let part = |time: u64, (last, part): Instant| if last == time { part } else { 0 };
-        let begun = last.get(&process).map_or(0, |last| part(invoked, (last.0, last.1 + 1)));
-        let begun = (invoked, begun);
-        let ended = returned.map(|time| (time, part(time, begun)));
-        last.extend(ended.map(|ended| (process, ended)));
-        times.push((begun, ended));
-    }
-    if times.iter().all(|(begun, _)| begun.1 == 0) {
-        return Cow::Borrowed(objects);
-    }
-    let mut instants: Vec<Instant> =
-        times.iter().flat_map(|(begun, ended)| [Some(*begun), *ended]).flatten().collect();
-    instants.sort_unstable();
-    instants.dedup();
-    let rank = |time: Instant| instants.partition_point(|instant| *instant < time) as u64;
-    let mut told = objects.to_vec();
-    for (place, (begun, ended)) in places.iter().zip(times) {
-        let call = &mut told[place.0].calls[place.1];
-        (call.invoked, call.returned) = (rank(begun), ended.map(rank));
-    }
-    for object in &mut told {
-        object.calls.sort_by_key(|call| call.invoked);
-    }
-    Cow::Owned(told)
 }
 
 /// The calls of all objects, in order of invocation.

@@ -4,18 +4,17 @@
 
 use std::io::Read;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 
 use super::calls::{Call, Object};
 use super::zones::{Conflict, Zones};
 use super::{Judgement, Linearizable};
 use crate::budget::Meter;
-use crate::formats::compact::{
-    CompactError, Dictionary, Literal, NEMESIS, NO_VALUE, Refused, Row, Rows,
-};
+use crate::formats::compact::by_key::{OfKey, gather};
+use crate::formats::compact::{CompactError, Dictionary, Literal, NO_VALUE, Refused, Row, Rows};
 use crate::op::Kind;
-use crate::spec::{Register, RegisterOp, Values};
+use crate::spec::{self, RegisterOp, Values};
 use crate::verdict::CheckReport;
 
 /// Judges the registers of a compact history, one a key, which hold `null` at first. `None` when
@@ -28,24 +27,28 @@ pub fn check_registers<R: Read>(
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     let mut rows = Rows::new(open()?)?;
-    let Some(mut keys) = zones_of(&mut rows, meter)? else { return Ok(None) };
+    let Some(registers) = gather::<_, Register>(&mut rows, meter)? else { return Ok(None) };
     if rows.torn().is_some() {
         // A run that was cut short is for the ordinary way, which reports that.
         return Ok(None);
     }
-    let calls: u64 = keys.counts.iter().sum();
-    let registers = keys.counts.iter().filter(|count| **count > 0).count();
-    let places = (0..).zip(&mut keys.zones);
+    if rows.has_ties() {
+        // The calls of one process stand in turn even then: that is for a closer look.
+        return Ok(None);
+    }
+    let calls: u64 = registers.iter().map(|register| register.calls).sum();
+    let used = registers.iter().filter(|register| register.calls > 0).count();
+    let places = (0..).zip(&registers);
     let conflicts: Vec<(u32, Conflict)> =
-        places.filter_map(|(place, zones)| Some((place, zones.conflict()?))).collect();
-    drop(keys);
+        places.filter_map(|(place, it)| Some((place, it.zones.conflict()?))).collect();
+    drop(registers);
     let report = if calls == 0 {
         CheckReport::unknown("no operation: nothing to judge")
     } else if conflicts.is_empty() {
         CheckReport::valid()
     } else {
         let objects = fetch(open()?, &conflicts, meter)?;
-        let checker = Linearizable::new(Register::default());
+        let checker = Linearizable::new(spec::Register::default());
         let judged = objects.iter().zip(&conflicts).enumerate().map(|(at, (object, found))| {
             let conflict = found.1.renumbered(|call| object.position(call));
             (at, Judgement::Wrong(checker.small_conflict(&object.object, &conflict)))
@@ -56,21 +59,28 @@ pub fn check_registers<R: Read>(
     };
     Ok(Some(
         report
-            .with("keys", registers)
+            .with("keys", used)
             .with("calls", calls)
+            .with("lines", rows.count())
             .with("engines", ["zones"])
             .with("widest", 1),
     ))
 }
 
-/// The zones of all keys: rows without a key first.
-struct Keys {
-    zones: Vec<Zones>,
-    counts: Vec<u64>,
-    /// Of each key how many values it has.
-    values: Vec<u32>,
-    /// Of each key the number that `null` has, if it has one.
-    nulls: Vec<u32>,
+/// A register in the making.
+struct Register {
+    zones: Zones,
+    calls: u64,
+    /// How many values it has.
+    values: u32,
+    /// The number that `null` has among them, if it has one.
+    null: u32,
+}
+
+impl Default for Register {
+    fn default() -> Self {
+        Self { zones: Zones::new(), calls: 0, values: 0, null: NO_VALUE }
+    }
 }
 
 /// What a row does to a register.
@@ -91,53 +101,47 @@ fn does(f: &str) -> Option<Does> {
     }
 }
 
-fn zones_of<R: Read>(rows: &mut Rows<R>, meter: &mut Meter) -> Result<Option<Keys>, CompactError> {
-    let mut keys =
-        Keys { zones: Vec::new(), counts: Vec::new(), values: vec![0], nulls: vec![NO_VALUE] };
-    let mut fs: Vec<Option<Does>> = Vec::new();
-    while let Some(row) = rows.next_row(&mut keys)? {
-        let ops = row.index;
-        meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-        if row.slot == NEMESIS {
-            continue;
-        }
-        while fs.len() <= row.f as usize {
-            fs.push(does(rows.f(fs.len() as u32)));
-        }
-        let Some(does) = fs[row.f as usize] else { return Ok(None) };
-        if !keys.take(&row, does) {
-            return Ok(None);
-        }
+impl OfKey for Register {
+    type Does = Does;
+
+    fn does(f: &str) -> Option<Does> {
+        does(f)
     }
-    Ok(Some(keys))
+
+    #[inline(always)]
+    fn introduce(&mut self, value: Literal<'_>) {
+        // The text is that of the writer's JSON: null has one spelling.
+        if matches!(value, Literal::Json(b"null")) {
+            self.null = self.values;
+        }
+        self.values += 1;
+    }
+
+    #[inline(always)]
+    fn take(&mut self, row: &Row, does: Option<Does>) -> Option<()> {
+        self.row(row, does?).then_some(())
+    }
 }
 
-impl Keys {
+impl Register {
     /// Takes a row in; `false` when that is beyond the zone check.
-    fn take(&mut self, row: &Row, does: Does) -> bool {
+    #[inline(always)]
+    fn row(&mut self, row: &Row, does: Does) -> bool {
         // Positions of calls are of 32 bits, and the last stands for none.
         let Ok(index) = u32::try_from(row.index) else { return false };
-        let at = row.key.wrapping_add(1) as usize;
-        if self.zones.len() <= at {
-            self.zones.resize_with(at + 1, Zones::new);
-            self.counts.resize(at + 1, 0);
-        }
-        let null = self.nulls[at];
         // The register's own numbers: 0 for the initial null, then the key's values in order.
         let value = match row.value {
             NO_VALUE => Values::FIRST,
-            value if value == null => Values::FIRST,
+            value if value == self.null => Values::FIRST,
             value => value + 1,
         };
-        let zones = &mut self.zones[at];
+        let zones = &mut self.zones;
         match (row.kind, row.invoke, does) {
-            (Kind::Invoke, None, _) => {
-                self.counts[at] += 1;
-                match does {
-                    Does::Write => zones.write_begins(value, index, row.time),
-                    Does::Erase => zones.write_begins(Values::FIRST, index, row.time),
-                    Does::Read => {}
-                }
+            (Kind::Invoke, None, Does::Read) => self.calls += 1,
+            (Kind::Invoke, None, Does::Write) => {
+                self.calls += 1;
+                zones.write_begins(value, index, row.time);
+                return zones.repeated().is_none();
             }
             (Kind::Ok, Some((call, begun)), Does::Read) => {
                 zones.read_returns(value, call as u32, begun, row.time);
@@ -145,36 +149,19 @@ impl Keys {
             (Kind::Ok, Some((call, _)), Does::Write) => {
                 zones.write_returns(value, call as u32, row.time);
             }
-            (Kind::Ok, Some(_), Does::Erase) => return false,
             // That a failed write did not happen takes its value out again.
             (Kind::Fail, Some((call, _)), Does::Write) => {
                 return row.value != NO_VALUE && zones.write_fails(value, call as u32);
             }
-            (Kind::Fail | Kind::Info, Some(_), _) => {}
+            (Kind::Fail | Kind::Info, Some(_), Does::Read | Does::Write) => {}
+            // What erases writes the initial value again.
+            (_, _, Does::Erase) => return false,
             // Not a sound history: whoever reads it in full says why.
             (Kind::Invoke, Some(_), _) | (Kind::Ok | Kind::Fail | Kind::Info, None, _) => {
                 return false;
             }
         }
-        zones.repeated().is_none()
-    }
-}
-
-impl Dictionary for Keys {
-    fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
-        let at = key.wrapping_add(1) as usize;
-        // The text is that of the writer's JSON: null has one spelling.
-        if matches!(value, Literal::Json(b"null")) {
-            self.nulls[at] = self.values[at];
-        }
-        self.values[at] += 1;
-        Ok(())
-    }
-
-    fn key(&mut self, _: &[u8]) -> Result<(), Refused> {
-        self.values.push(0);
-        self.nulls.push(NO_VALUE);
-        Ok(())
+        true
     }
 }
 
@@ -198,23 +185,30 @@ fn fetch<R: Read>(
     conflicts: &[(u32, Conflict)],
     meter: &mut Meter,
 ) -> Result<Vec<Fetched>, CompactError> {
-    let mut wanted: HashMap<u64, usize> = HashMap::new();
-    for (at, (_, conflict)) in conflicts.iter().enumerate() {
+    let mut wanted: Vec<(u64, usize)> = Vec::new();
+    let mut texts = Texts::default();
+    for (at, (place, conflict)) in conflicts.iter().enumerate() {
         wanted.extend(conflict.calls().into_iter().map(|call| (u64::from(call), at)));
+        texts.wanted.insert(*place);
     }
+    wanted.sort_unstable();
     let mut rows = Rows::new(reader)?;
-    let mut texts = Texts { values: vec![Vec::new()], keys: Vec::new() };
-    let mut calls: HashMap<u64, (Row, Option<Row>)> = HashMap::new();
+    // In the order of their beginnings.
+    let mut calls: Vec<(Row, Option<Row>)> = Vec::new();
+    let mut open: Vec<(u64, usize)> = Vec::new();
     while let Some(row) = rows.next_row(&mut texts)? {
         let ops = row.index;
         meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-        if wanted.contains_key(&row.index) {
-            calls.insert(row.index, (row, None));
-        }
-        if let Some((begun, _)) = row.invoke
-            && let Some(call) = calls.get_mut(&begun)
+        if wanted.get(calls.len()).is_some_and(|(call, _)| *call == row.index) {
+            open.push((row.index, calls.len()));
+            calls.push((row, None));
+        } else if let (false, Some((begun, _))) = (open.is_empty(), row.invoke)
+            && let Some(at) = open.iter().position(|(open, _)| *open == begun)
         {
-            call.1 = Some(row);
+            calls[open.swap_remove(at).1].1 = Some(row);
+        }
+        if open.is_empty() && calls.len() == wanted.len() {
+            break;
         }
     }
     let mut fetched: Vec<Fetched> = Vec::with_capacity(conflicts.len());
@@ -224,21 +218,18 @@ fn fetch<R: Read>(
         let object = Object { key, values, calls: Vec::new(), failed: Vec::new() };
         fetched.push(Fetched { object, begun: Vec::new() });
     }
-    let mut begun: Vec<u64> = calls.keys().copied().collect();
-    begun.sort_unstable();
-    for begun in begun {
-        let (invoke, completion) = &calls[&begun];
-        let to = &mut fetched[wanted[&begun]];
+    for ((begun, to), (invoke, completion)) in wanted.iter().zip(&calls) {
+        let to = &mut fetched[*to];
         let ended = completion.filter(|row| row.kind == Kind::Ok);
         let is_write = does(rows.f(invoke.f)) == Some(Does::Write);
         let source = if is_write { Some(*invoke) } else { ended };
         let value = source.map_or(&Value::Null, |row| texts.value(&row));
         let value = to.object.values.intern(value);
         let op = if is_write { RegisterOp::Write(value) } else { RegisterOp::Read(value) };
-        to.begun.push(begun);
+        to.begun.push(*begun);
         to.object.calls.push(Call {
             op,
-            name: completion.map_or(begun, |row| row.index),
+            name: completion.map_or(*begun, |row| row.index),
             process: invoke.process,
             invoked: invoke.time,
             returned: ended.map(|row| row.time),
@@ -247,32 +238,38 @@ fn fetch<R: Read>(
     Ok(fetched)
 }
 
-/// All values, packed as they came: a witness may speak of any.
+/// The keys, and of those that conflicts are about all values: a witness may speak of any.
+#[derive(Default)]
 struct Texts {
-    values: Vec<Vec<Value>>,
+    /// By place: that of rows without a key is the first.
+    wanted: HashSet<u32>,
+    values: HashMap<u32, Vec<Value>>,
     keys: Vec<String>,
 }
 
 impl Texts {
     fn value(&self, row: &Row) -> &Value {
-        let values = &self.values[row.key.wrapping_add(1) as usize];
-        values.get(row.value as usize).unwrap_or(&Value::Null)
+        let values = self.values.get(&row.key.wrapping_add(1));
+        values.and_then(|values| values.get(row.value as usize)).unwrap_or(&Value::Null)
     }
 }
 
 impl Dictionary for Texts {
     fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
+        let place = key.wrapping_add(1);
+        if !self.wanted.contains(&place) {
+            return Ok(());
+        }
         let value = match value {
             Literal::Integer(integer) => integer.into(),
             Literal::Json(text) => serde_json::from_slice(text)
                 .map_err(|_| Refused::Damaged("a value that is no JSON"))?,
         };
-        self.values[key.wrapping_add(1) as usize].push(value);
+        self.values.entry(place).or_default().push(value);
         Ok(())
     }
 
     fn key(&mut self, text: &[u8]) -> Result<(), Refused> {
-        self.values.push(Vec::new());
         self.keys.push(String::from_utf8_lossy(text).into_owned());
         Ok(())
     }

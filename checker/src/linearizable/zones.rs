@@ -13,22 +13,22 @@
 //! The initial value is a write before all time. A write that may have happened counts iff it was
 //! read. Equal times overlap, so all comparisons are strict.
 
-use super::calls::Call;
+use super::calls::{Call, Event, events};
 use crate::spec::{RegisterOp, Values};
 
 /// No call.
 const NO_CALL: u32 = u32::MAX;
 
-/// One value: what is known of the calls that write and read it.
+/// One value: what is known of the calls that write and read it. Half a cache line.
 #[derive(Clone, Copy, Debug)]
 struct Cluster {
     first: u64,
     last: u64,
-    written: u64,
     first_call: u32,
     last_call: u32,
     write: u32,
-    reads: bool,
+    /// It was read before its write began.
+    early: bool,
 }
 
 /// Before every time of a history; those are moved up by one.
@@ -38,11 +38,10 @@ impl Cluster {
     const EMPTY: Self = Self {
         first: u64::MAX,
         last: BEFORE_ALL,
-        written: u64::MAX,
         first_call: NO_CALL,
         last_call: NO_CALL,
         write: NO_CALL,
-        reads: false,
+        early: false,
     };
 
     fn begins(&mut self, call: u32, time: u64) {
@@ -65,11 +64,10 @@ impl Cluster {
 /// history can stream through; memory is that of the values.
 #[derive(Clone, Debug)]
 pub struct Zones {
+    /// Of each value; the initial one first.
     clusters: Vec<Cluster>,
     /// The clusters by `first`, which is the order in which they first returned.
     by_first: Vec<u32>,
-    time: u64,
-    in_order: bool,
     repeated: Option<(u32, u32)>,
 }
 
@@ -109,35 +107,42 @@ impl Default for Zones {
 impl Zones {
     /// A register that holds the value 0 ([`Values::FIRST`]) from before all time.
     pub fn new() -> Self {
-        let initial = Cluster { first: BEFORE_ALL, written: BEFORE_ALL, ..Cluster::EMPTY };
-        Self {
-            clusters: vec![initial],
-            by_first: Vec::new(),
-            time: 0,
-            in_order: true,
-            repeated: None,
-        }
+        let initial = Cluster { first: BEFORE_ALL, ..Cluster::EMPTY };
+        Self { clusters: vec![initial], by_first: Vec::new(), repeated: None }
     }
 
+    #[inline(always)]
     fn cluster(&mut self, value: u32) -> &mut Cluster {
-        let at = value as usize;
-        if at >= self.clusters.len() {
-            self.clusters.resize(at + 1, Cluster::EMPTY);
+        if value as usize >= self.clusters.len() {
+            self.grow(value);
         }
-        &mut self.clusters[at]
+        &mut self.clusters[value as usize]
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, value: u32) {
+        // Values mostly come one by one.
+        if value as usize == self.clusters.len() {
+            self.clusters.push(Cluster::EMPTY);
+        } else {
+            self.clusters.resize(value as usize + 1, Cluster::EMPTY);
+        }
     }
 
     /// A write begins.
+    #[inline(always)]
     pub fn write_begins(&mut self, value: u32, call: u32, time: u64) {
         let time = time.saturating_add(1);
         let cluster = self.cluster(value);
-        let repeated = (cluster.write != NO_CALL).then_some((cluster.write, call));
-        // The initial value has been written before.
-        let repeated = repeated.or((value == Values::FIRST).then_some((call, call)));
+        let before = cluster.write;
         cluster.write = call;
-        cluster.written = time;
+        cluster.early = cluster.first < time;
         cluster.begins(call, time);
-        self.repeated = self.repeated.or(repeated);
+        // The initial value has been written before.
+        if before != NO_CALL || value == Values::FIRST {
+            let before = if before == NO_CALL { call } else { before };
+            self.repeated = self.repeated.or(Some((before, call)));
+        }
     }
 
     /// A write has surely not happened: its value may be written again. `false` when it is not the
@@ -146,30 +151,28 @@ impl Zones {
         let cluster = self.cluster(value);
         let known = cluster.write == call;
         if known {
-            (cluster.write, cluster.written) = (NO_CALL, u64::MAX);
+            (cluster.write, cluster.early) = (NO_CALL, false);
         }
         known
     }
 
     /// A write has surely happened.
+    #[inline(always)]
     pub fn write_returns(&mut self, value: u32, call: u32, time: u64) {
         self.returns(value, call, time);
     }
 
     /// A read that began at `begun` has returned the value.
+    #[inline(always)]
     pub fn read_returns(&mut self, value: u32, call: u32, begun: u64, time: u64) {
-        let cluster = self.cluster(value);
-        cluster.reads = true;
-        cluster.begins(call, begun.saturating_add(1));
+        self.cluster(value).begins(call, begun.saturating_add(1));
         self.returns(value, call, time);
     }
 
+    #[inline(always)]
     fn returns(&mut self, value: u32, call: u32, time: u64) {
-        let time = time.saturating_add(1);
-        self.in_order &= time >= self.time;
-        self.time = time;
         // The initial value was there before all else: nothing of it returns earlier.
-        if value != Values::FIRST && self.cluster(value).returns(call, time) {
+        if value != Values::FIRST && self.cluster(value).returns(call, time.saturating_add(1)) {
             self.by_first.push(value);
         }
     }
@@ -180,65 +183,64 @@ impl Zones {
     }
 
     /// A conflict, if there is one. Only to be asked when no value was written twice.
-    pub fn conflict(&mut self) -> Option<Conflict> {
+    pub fn conflict(&self) -> Option<Conflict> {
         debug_assert!(self.repeated.is_none(), "the check needs unique writes");
-        if !self.in_order {
-            let clusters = &self.clusters;
-            self.by_first.sort_by_key(|value| clusters[*value as usize].first);
-        }
-        self.strange_read().or_else(|| self.forward_conflict()).or_else(|| self.backward_conflict())
+        let (forward, overlap) = match self.forward_zones() {
+            Ok(found) => found,
+            Err(strange_read) => return Some(strange_read),
+        };
+        overlap.or_else(|| self.within_another(&forward))
     }
 
-    fn strange_read(&self) -> Option<Conflict> {
-        self.by_first.iter().find_map(|&value| {
-            let cluster = &self.clusters[value as usize];
-            let Cluster { write, written, first, first_call: read, .. } = *cluster;
-            if write == NO_CALL {
-                return Some(Conflict::NobodyWrote { value, read });
-            }
-            (first < written).then_some(Conflict::FromTheFuture { write, read })
-        })
-    }
-
-    /// The clusters with a zone, by `first`: the initial value, if it was read, leads.
+    /// The clusters with a zone, by `first`: the initial value, if it was read, leads. (A write
+    /// gives it a last call too, but then the check does not apply.)
     fn zones(&self) -> impl Iterator<Item = (u32, &Cluster)> {
-        let initial = self.clusters[0].reads.then_some(Values::FIRST);
+        let initial = (self.clusters[0].last_call != NO_CALL).then_some(Values::FIRST);
         initial
             .into_iter()
             .chain(self.by_first.iter().copied())
             .map(|value| (value, &self.clusters[value as usize]))
     }
 
-    fn forward_conflict(&self) -> Option<Conflict> {
-        let mut before: Option<(u32, u64)> = None;
-        for (value, zone) in self.zones().filter(|(_, zone)| zone.first < zone.last) {
-            if let Some((other, last)) = before
-                && zone.first < last
-            {
-                return Some(self.overlap(other, value));
+    /// The values of the forward zones, by their beginnings, and two that overlap; or a read of
+    /// what was not written then.
+    fn forward_zones(&self) -> Result<(Vec<u32>, Option<Conflict>), Conflict> {
+        let mut forward = Vec::new();
+        let mut overlap = None;
+        let mut end = BEFORE_ALL;
+        for (value, zone) in self.zones() {
+            let Cluster { write, first_call: read, .. } = *zone;
+            if value != Values::FIRST && write == NO_CALL {
+                return Err(Conflict::NobodyWrote { value, read });
             }
-            before = Some((value, zone.last));
+            if zone.early {
+                return Err(Conflict::FromTheFuture { write, read });
+            }
+            if zone.first < zone.last {
+                if let (Some(&other), None) = (forward.last(), &overlap)
+                    && zone.first < end
+                {
+                    overlap = Some(self.overlap(other, value));
+                }
+                end = zone.last;
+                forward.push(value);
+            }
         }
-        None
+        Ok((forward, overlap))
     }
 
     /// Is there a backward zone within a forward one? The forward ones are apart here, so only
     /// the last that starts before a backward one can hold it.
-    fn backward_conflict(&self) -> Option<Conflict> {
-        let forward: Vec<u32> = self
-            .zones()
-            .filter(|(_, zone)| zone.first < zone.last)
-            .map(|(value, _)| value)
-            .collect();
+    fn within_another(&self, forward: &[u32]) -> Option<Conflict> {
+        let starts_before = |at: usize, time: u64| self.clusters[forward[at] as usize].first < time;
         // Backward zones come in the order of their ends, and their starts in nearly the same:
         // the place of the last one is next to that of this one.
         let mut place = 0;
         for (value, zone) in self.zones().filter(|(_, zone)| zone.first >= zone.last) {
-            let starts_before = |at: usize| self.clusters[forward[at] as usize].first < zone.last;
-            while place < forward.len() && starts_before(place) {
+            while place < forward.len() && starts_before(place, zone.last) {
                 place += 1;
             }
-            while place > 0 && !starts_before(place - 1) {
+            while place > 0 && !starts_before(place - 1, zone.last) {
                 place -= 1;
             }
             if let Some(holder) = place.checked_sub(1)
@@ -301,29 +303,24 @@ pub fn check<O>(
     register: impl Fn(&O) -> Option<RegisterOp>,
 ) -> Result<Option<Conflict>, NotApplicable> {
     let mut zones = Zones::new();
-    let mut returns: Vec<(u64, u32)> = Vec::with_capacity(calls.len());
-    for (at, call) in (0..).zip(calls) {
-        match register(&call.op).ok_or(NotApplicable)? {
-            RegisterOp::Write(value) => zones.write_begins(value, at, call.invoked),
-            // A read that never returned says nothing.
-            RegisterOp::Read(_) => {}
-        }
-        if let Some(time) = call.returned {
-            returns.push((time, at));
-        }
-    }
-    if zones.repeated().is_some() {
-        return Err(NotApplicable);
-    }
-    returns.sort_unstable();
-    for (time, at) in returns {
+    for event in events(calls) {
+        let (Event::Begin(at) | Event::Return(at)) = event;
         let call = &calls[at as usize];
-        match register(&call.op).ok_or(NotApplicable)? {
-            RegisterOp::Write(value) => zones.write_returns(value, at, time),
-            RegisterOp::Read(value) => zones.read_returns(value, at, call.invoked, time),
+        match (register(&call.op).ok_or(NotApplicable)?, event) {
+            (RegisterOp::Write(value), Event::Begin(_)) => {
+                zones.write_begins(value, at, call.invoked);
+            }
+            // A read that never returned says nothing.
+            (RegisterOp::Read(_), Event::Begin(_)) => {}
+            (RegisterOp::Write(value), Event::Return(_)) => {
+                zones.write_returns(value, at, call.returned.unwrap_or(u64::MAX));
+            }
+            (RegisterOp::Read(value), Event::Return(_)) => {
+                zones.read_returns(value, at, call.invoked, call.returned.unwrap_or(u64::MAX));
+            }
         }
     }
-    Ok(zones.conflict())
+    if zones.repeated().is_some() { Err(NotApplicable) } else { Ok(zones.conflict()) }
 }
 
 /// The zone check does not apply: a value is written twice, or it is no register.

@@ -10,27 +10,26 @@ use std::collections::HashMap;
 use super::KeyJudge;
 use crate::budget::{Exhausted, Meter};
 use crate::finding::seconds;
-use crate::history::{Outcome, Pair};
-use crate::op::Process;
-use crate::versions::{Read, VersionId};
+use crate::history::Outcome;
+use crate::versions::{Deed, Read, VersionId};
 
 /// What happens to one key, in the order of time.
-enum Event<'a, 'h> {
+enum Event<'a> {
     /// A write is acknowledged.
     Write(VersionId),
     /// A get begins (for freshness) or returns (for sessions).
-    Get(&'a Read<'h>),
+    Get(&'a Read),
 }
 
 impl KeyJudge<'_, '_> {
     /// Every quorum get accounts for every write acknowledged before it began.
     pub(super) fn freshness(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
-        let gets = self.key.reads.iter().filter(|read| !read.is_home && !read.pair.is_final());
-        let mut events: Vec<(u64, bool, Event<'_, '_>)> =
-            gets.map(|read| (read.pair.invoke.time, false, Event::Get(read))).collect();
+        let gets = self.key.reads.iter().filter(|read| !read.is_home() && !read.op.is_final);
+        let mut events: Vec<(u64, bool, Event<'_>)> =
+            gets.map(|read| (read.op.begun, false, Event::Get(read))).collect();
         let writes = (0..).zip(&self.key.versions);
         events.extend(writes.filter_map(|(id, version)| {
-            Some((version.pair.acknowledged_at()?, true, Event::Write(id)))
+            Some((version.op.acknowledged_at()?, true, Event::Write(id)))
         }));
         // At one time gets come first: a write that ends as a get begins is concurrent with it.
         events.sort_by_key(|(time, is_write, _)| (*time, *is_write));
@@ -53,7 +52,7 @@ impl KeyJudge<'_, '_> {
         }
     }
 
-    fn fresh(&mut self, read: &Read<'_>, topmost: &[VersionId]) {
+    fn fresh(&mut self, read: &Read, topmost: &[VersionId]) {
         let missing = topmost.iter().copied().find(|&id| {
             if self.key.versions[id as usize].is_delete() {
                 return false;
@@ -81,47 +80,46 @@ impl KeyJudge<'_, '_> {
     }
 
     /// Did a delete of `id` that can have happened by the time of the read take it away?
-    fn may_be_deleted(&self, id: VersionId, read: &Read<'_>) -> bool {
-        let begun = read.pair.invoke.time;
-        let ended = read.pair.acknowledged_at().unwrap_or(u64::MAX);
+    fn may_be_deleted(&self, id: VersionId, read: &Read) -> bool {
+        let begun = read.op.begun;
+        let ended = read.op.acknowledged_at().unwrap_or(u64::MAX);
         self.deletes.iter().any(|&delete| {
-            let pair = &self.key.versions[delete as usize].pair;
-            let sure = pair.acknowledged_at().is_some_and(|at| at < begun);
-            pair.outcome() != Outcome::Fail
-                && pair.invoke.time <= ended
+            let op = &self.key.versions[delete as usize].op;
+            let sure = op.acknowledged_at().is_some_and(|at| at < begun);
+            op.outcome != Outcome::Fail
+                && op.begun <= ended
                 && self.key.covers(delete, id)
                 && (sure || !read.returned.iter().any(|&kept| self.key.covers(delete, kept)))
         })
     }
 
-    fn missing_in_words(&self, id: VersionId, read: &Read<'_>) -> (Vec<u64>, String) {
-        let put = &self.key.versions[id as usize].pair;
+    fn missing_in_words(&self, id: VersionId, read: &Read) -> (Vec<u64>, String) {
+        let put = &self.key.versions[id as usize].op;
         let what = format!(
             "get #{} of {:?} returned {}, but put #{} of {} was acknowledged at {}, before it \
              began at {}, and nothing returned covers it",
-            read.pair.name(),
+            read.op.name,
             self.name,
             self.set(&read.returned),
-            put.name(),
+            put.name,
             self.value(id),
             seconds(put.acknowledged_at().unwrap_or(0)),
-            seconds(read.pair.invoke.time),
+            seconds(read.op.begun),
         );
-        (vec![put.name(), read.pair.name()], what)
+        (vec![put.name, read.op.name], what)
     }
 
     /// V4: a session sees its own writes, and what it saw once.
     pub(super) fn sessions(&mut self, meter: &mut Meter) -> Result<(), Exhausted> {
-        let gets = self.key.reads.iter().filter(|read| !read.is_home);
-        let mut events: Vec<(u64, Process, Event<'_, '_>)> = gets
-            .map(|read| (read.pair.name(), read.pair.invoke.process, Event::Get(read)))
-            .collect();
+        let gets = self.key.reads.iter().filter(|read| !read.is_home());
+        let mut events: Vec<(u64, u64, Event<'_>)> =
+            gets.map(|read| (read.op.name, read.op.process, Event::Get(read))).collect();
         let writes = (0..).zip(&self.key.versions).filter(|(_, version)| version.is_acknowledged());
-        events.extend(writes.map(|(id, version)| {
-            (version.pair.name(), version.pair.invoke.process, Event::Write(id))
-        }));
+        events.extend(
+            writes.map(|(id, version)| (version.op.name, version.op.process, Event::Write(id))),
+        );
         events.sort_unstable_by_key(|(index, ..)| *index);
-        let mut sessions: HashMap<Process, Session<'_>> = HashMap::new();
+        let mut sessions: HashMap<u64, Session> = HashMap::new();
         for (_, process, event) in events {
             meter.tick()?;
             let session = sessions.entry(process).or_default();
@@ -131,7 +129,7 @@ impl KeyJudge<'_, '_> {
                     self.continues(session, read);
                     session.frontier.retain(|&id| self.still_owed(id, read));
                     session.frontier.extend(&read.returned);
-                    session.last = Some(read.pair);
+                    session.last = Some(read.op);
                 }
             }
         }
@@ -141,12 +139,12 @@ impl KeyJudge<'_, '_> {
     /// Must a later get of the session account for `id`, when this one's set does not stand for it?
     /// The session's own deletes are invisible and stay. So does what only an indeterminate delete
     /// can have taken: a later get may show that the delete never happened.
-    fn still_owed(&self, id: VersionId, read: &Read<'_>) -> bool {
+    fn still_owed(&self, id: VersionId, read: &Read) -> bool {
         self.key.versions[id as usize].is_delete()
             || !self.key.is_below(id, &read.returned) && self.may_be_deleted(id, read)
     }
 
-    fn continues(&mut self, session: &Session<'_>, read: &Read<'_>) {
+    fn continues(&mut self, session: &Session, read: &Read) {
         let missing = session.frontier.iter().copied().find(|&id| {
             if self.key.versions[id as usize].is_delete() {
                 return read.returned.iter().any(|&kept| self.key.covers(id, kept));
@@ -159,22 +157,22 @@ impl KeyJudge<'_, '_> {
             return;
         }
         let version = &self.key.versions[id as usize];
-        let own = version.pair.invoke.process == read.pair.invoke.process;
+        let own = version.op.process == read.op.process;
         let since = if own {
-            format!("its session had {} #{} of it", version.pair.f(), version.pair.name())
+            format!("its session had {} #{} of it", version.op.does.name(), version.op.name)
         } else {
-            let before = session.last.as_ref().map_or(0, Pair::name);
+            let before = session.last.map_or(0, |before| before.name);
             format!("its session had seen {} in get #{before}", self.value(id))
         };
         let what = format!(
             "get #{} of {:?} returned {}, but {since}, which this does not account for",
-            read.pair.name(),
+            read.op.name,
             self.name,
             self.set(&read.returned),
         );
-        let mut ops = vec![version.pair.name(), read.pair.name()];
+        let mut ops = vec![version.op.name, read.op.name];
         if let (false, Some(before)) = (own, &session.last) {
-            ops.insert(1, before.name());
+            ops.insert(1, before.name);
         }
         self.tally.findings.add("V4", self.name, ops, what);
     }
@@ -182,7 +180,7 @@ impl KeyJudge<'_, '_> {
 
 /// What one session knows of one key.
 #[derive(Default)]
-struct Session<'h> {
+struct Session {
     frontier: Vec<VersionId>,
-    last: Option<Pair<'h>>,
+    last: Option<Deed>,
 }

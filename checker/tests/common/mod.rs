@@ -3,6 +3,7 @@
 
 pub mod cart_oracle;
 pub mod fuzz;
+pub mod more_oracles;
 pub mod objects;
 pub mod register_oracle;
 pub mod sibling_oracle;

@@ -128,9 +128,10 @@ pub fn dones(spec: &str, history: &History) -> Vec<Done> {
 /// May `next` come before `other`, as far as the order of the kind asked for goes?
 pub type MayPrecede = fn(next: &Done, other: &Done) -> bool;
 
-/// Real time: nothing that has returned before it began may come after it.
+/// Real time: nothing that has returned before it began may come after it. And what a process did
+/// before, it did before, though its clock may not have moved between.
 pub fn in_real_time(next: &Done, other: &Done) -> bool {
-    other.returned.is_none_or(|returned| returned >= next.invoked)
+    other.returned.is_none_or(|returned| returned >= next.invoked) && in_program_order(next, other)
 }
 
 /// Program order: nothing of the same process that began earlier may come after it.

@@ -1,7 +1,8 @@
 //! The compact form: a history in a few bytes a line, for the large ones.
 //!
-//! It holds exactly what the JSON lines hold, in a fifteenth of the space, and is read many times
-//! faster. All integers are unsigned LEB128 varints but for the fixed ones of the frame.
+//! It holds exactly what the JSON lines hold, in little space (of a million reads and writes 8.5 MB
+//! instead of 186), and is read many times faster. All integers are unsigned LEB128 varints but for
+//! the fixed ones of the frame.
 //!
 //! ```text
 //! file   = magic[8] version[1] block* end
@@ -36,6 +37,7 @@ use crate::budget::Exhausted;
 use crate::history::HistoryError;
 use crate::op::Kind;
 
+pub(crate) mod by_key;
 mod ops;
 mod rows;
 mod writer;
@@ -118,6 +120,12 @@ impl Flags {
 
     fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// Neither error nor node nor other fields.
+    fn is_plain(self) -> bool {
+        const REST: u16 = Flags::ERROR.0 | Flags::NODE.0 | Flags::NODE_OPEN.0 | Flags::EXTRA.0;
+        self.0 & REST == 0
     }
 
     fn set(&mut self, flag: Self) {

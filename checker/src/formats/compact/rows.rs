@@ -78,11 +78,44 @@ struct KeyValues {
     last_integer: i64,
 }
 
+/// A process and its open invocation; with none open that is [`Open::NONE`].
 #[derive(Clone, Copy)]
 struct Slot {
     process: u64,
-    open: Option<Row>,
+    open: Open,
+    /// When its last operation ended; [`NO_TIME`] before the first.
+    ended: u64,
     free: bool,
+}
+
+/// No time of a history.
+const NO_TIME: u64 = u64::MAX;
+
+/// What a completion may take over from its invocation.
+#[derive(Clone, Copy)]
+struct Open {
+    invoke: Option<(u64, u64)>,
+    context: Option<u64>,
+    key: u32,
+    value: u32,
+    node: u32,
+}
+
+impl Open {
+    const NONE: Self =
+        Self { invoke: None, context: None, key: NO_VALUE, value: NO_VALUE, node: NO_VALUE };
+}
+
+/// The fields that few rows have.
+#[derive(Clone, Copy)]
+struct Rest {
+    error: u32,
+    node: u32,
+    extra: u32,
+}
+
+impl Rest {
+    const NONE: Self = Self { error: NO_VALUE, node: NO_VALUE, extra: NO_VALUE };
 }
 
 pub(crate) struct Rows<R> {
@@ -105,6 +138,7 @@ pub(crate) struct Rows<R> {
     extras: u32,
     torn: Option<Torn>,
     ended: bool,
+    has_ties: bool,
 }
 
 impl<R: Read> Rows<R> {
@@ -136,6 +170,7 @@ impl<R: Read> Rows<R> {
             extras: 0,
             torn: None,
             ended: false,
+            has_ties: false,
         })
     }
 
@@ -149,18 +184,37 @@ impl<R: Read> Rows<R> {
         self.torn
     }
 
-    /// The next row.
+    /// How many rows were read.
+    pub(crate) fn count(&self) -> u64 {
+        self.index
+    }
+
+    /// Did a process begin something at the instant at which it ended what it did before?
+    pub(crate) fn has_ties(&self) -> bool {
+        self.has_ties
+    }
+
+    /// The next row. Inlined, so that what a checker does not look at is not even put together.
+    #[inline(always)]
     pub(crate) fn next_row(
         &mut self,
         dictionary: &mut impl Dictionary,
     ) -> Result<Option<Row>, CompactError> {
+        if self.at == self.block.len() && !self.has_more()? {
+            return Ok(None);
+        }
+        self.row(dictionary).map(Some)
+    }
+
+    #[cold]
+    fn has_more(&mut self) -> Result<bool, CompactError> {
         while self.at == self.block.len() {
             if self.ended || !self.next_block()? {
                 self.ended = true;
-                return Ok(None);
+                return Ok(false);
             }
         }
-        self.row(dictionary).map(Some)
+        Ok(true)
     }
 
     fn next_block(&mut self) -> Result<bool, CompactError> {
@@ -216,93 +270,139 @@ impl<R: Read> Rows<R> {
         Ok(())
     }
 
+    #[inline(always)]
     fn row(&mut self, dictionary: &mut impl Dictionary) -> Result<Row, CompactError> {
         let Shape { kind, f, flags } = self.shape()?;
-        let (slot, process) = if flags.has(Flags::NEMESIS) {
-            (NEMESIS, 0)
+        let (slot, process, open) = if flags.has(Flags::NEMESIS) {
+            (NEMESIS, 0, Open::NONE)
         } else {
             let slot = self.process()?;
-            (slot, self.slots[slot as usize].process)
+            let Slot { process, open, .. } = self.slots[slot as usize];
+            (slot, process, open)
         };
-        let open = if slot == NEMESIS { None } else { self.slots[slot as usize].open };
         let delta = self.varint()?;
         let Some(time) = self.time.checked_add(delta) else {
             return Err(self.damaged("a time past the end of 64 bits"));
         };
         self.time = time;
-        let of_open = |number: u32| if open.is_some() { number } else { NO_VALUE };
-        let open_row = open.unwrap_or(Row::NONE);
-        let mut row = Row { index: self.index, time, kind, f, slot, process, ..Row::NONE };
-        row.invoke = open.map(|open| (open.index, open.time));
-        row.is_final = flags.has(Flags::FINAL);
-        if flags.has(Flags::KEY) {
-            row.key = self.key(dictionary)?;
-        } else if flags.has(Flags::KEY_OPEN) {
-            row.key = of_open(open_row.key);
+        let mut key = NO_VALUE;
+        if flags.has(Flags::KEY_OPEN) {
+            key = open.key;
+        } else if flags.has(Flags::KEY) {
+            key = self.key(dictionary)?;
         }
-        if flags.has(Flags::VALUE) {
-            row.value = self.value(row.key, dictionary)?;
-        } else if flags.has(Flags::VALUE_OPEN) {
-            if open_row.key != row.key {
+        let mut value = NO_VALUE;
+        if flags.has(Flags::VALUE_OPEN) {
+            if open.key != key {
                 return Err(self.damaged("a value taken over from another key"));
             }
-            row.value = open_row.value;
+            value = open.value;
+        } else if flags.has(Flags::VALUE) {
+            value = self.value(key, dictionary)?;
         }
-        if flags.has(Flags::CONTEXT) {
+        let mut context = None;
+        if flags.has(Flags::CONTEXT_OPEN) {
+            context = open.context;
+        } else if flags.has(Flags::CONTEXT) {
             // One from the future, which is nonsense but may be recorded, wraps.
-            row.context = Some(self.index.wrapping_sub(self.varint()?));
-        } else if flags.has(Flags::CONTEXT_OPEN) {
-            row.context = open_row.context;
+            context = Some(self.index.wrapping_sub(self.varint()?));
         }
+        let Rest { error, node, extra } =
+            if flags.is_plain() { Rest::NONE } else { self.rest(flags, open.node, dictionary)? };
+        let index = self.index;
+        self.index += 1;
+        if slot != NEMESIS {
+            let begun = Open { invoke: Some((index, time)), context, key, value, node };
+            self.settle(slot, kind, begun, time);
+        }
+        let is_final = flags.has(Flags::FINAL);
+        let invoke = open.invoke;
+        Ok(Row {
+            index,
+            time,
+            kind,
+            f,
+            slot,
+            process,
+            key,
+            value,
+            context,
+            error,
+            node,
+            extra,
+            is_final,
+            invoke,
+        })
+    }
+
+    /// Opens and frees a slot as a row says.
+    #[inline(always)]
+    fn settle(&mut self, slot: u32, kind: Kind, begun: Open, time: u64) {
+        let settled = &mut self.slots[slot as usize];
+        match kind {
+            Kind::Invoke => {
+                self.has_ties |= settled.ended == time;
+                settled.open = begun;
+            }
+            Kind::Ok | Kind::Fail | Kind::Info => {
+                settled.ended = time;
+                settled.open = Open::NONE;
+            }
+        }
+        if kind == Kind::Info {
+            settled.free = true;
+            self.free.push(slot);
+        }
+    }
+
+    #[inline(never)]
+    fn rest(
+        &mut self,
+        flags: Flags,
+        open_node: u32,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<Rest, CompactError> {
+        let mut rest = Rest::NONE;
         if flags.has(Flags::ERROR) {
-            row.error = self.reference(self.errors)?;
-            if row.error == self.errors {
+            rest.error = self.reference(self.errors)?;
+            if rest.error == self.errors {
                 self.errors += 1;
                 let kept = dictionary.error(self.bytes()?);
                 self.kept(kept)?;
             }
         }
         if flags.has(Flags::NODE) {
-            row.node = self.reference(self.nodes)?;
-            if row.node == self.nodes {
+            rest.node = self.reference(self.nodes)?;
+            if rest.node == self.nodes {
                 self.nodes += 1;
                 let kept = dictionary.node(self.bytes()?);
                 self.kept(kept)?;
             }
         } else if flags.has(Flags::NODE_OPEN) {
-            row.node = open_row.node;
+            rest.node = open_node;
         }
         if flags.has(Flags::EXTRA) {
-            row.extra = self.reference(self.extras)?;
-            if row.extra == self.extras {
+            rest.extra = self.reference(self.extras)?;
+            if rest.extra == self.extras {
                 self.extras += 1;
                 let kept = dictionary.extra(self.bytes()?);
                 self.kept(kept)?;
             }
         }
-        self.settle(&row);
-        self.index += 1;
-        Ok(row)
+        Ok(rest)
     }
 
-    /// Opens and frees slots as the row says.
-    fn settle(&mut self, row: &Row) {
-        if row.slot == NEMESIS {
-            return;
-        }
-        let slot = &mut self.slots[row.slot as usize];
-        slot.open = (row.kind == Kind::Invoke).then_some(*row);
-        if row.kind == Kind::Info {
-            slot.free = true;
-            self.free.push(row.slot);
-        }
-    }
-
+    #[inline(always)]
     fn shape(&mut self) -> Result<Shape, CompactError> {
         let number = self.varint()? as usize;
-        if let Some(&shape) = self.shapes.get(number) {
-            return Ok(shape);
+        match self.shapes.get(number) {
+            Some(&shape) => Ok(shape),
+            None => self.new_shape(number),
         }
+    }
+
+    #[cold]
+    fn new_shape(&mut self, number: usize) -> Result<Shape, CompactError> {
         if number != self.shapes.len() {
             return Err(self.damaged("a shape that was not introduced"));
         }
@@ -324,6 +424,7 @@ impl<R: Read> Rows<R> {
         Ok(shape)
     }
 
+    #[inline(always)]
     fn process(&mut self) -> Result<u32, CompactError> {
         let code = self.varint()?;
         if let Some(slot) = code.checked_sub(1) {
@@ -332,8 +433,13 @@ impl<R: Read> Rows<R> {
                 _ => Err(self.damaged("a process that was not introduced")),
             };
         }
+        self.new_process()
+    }
+
+    #[cold]
+    fn new_process(&mut self) -> Result<u32, CompactError> {
         let process = self.varint()?;
-        let new = Slot { process, open: None, free: false };
+        let new = Slot { process, open: Open::NONE, ended: NO_TIME, free: false };
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = new;
             return Ok(slot);
@@ -342,17 +448,24 @@ impl<R: Read> Rows<R> {
         Ok(self.slots.len() as u32 - 1)
     }
 
+    #[inline(always)]
     fn key(&mut self, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
         let key = self.reference(self.keys)?;
         if key == self.keys {
-            self.keys += 1;
-            self.values.push(KeyValues::default());
-            let kept = dictionary.key(self.bytes()?);
-            self.kept(kept)?;
+            self.new_key(dictionary)?;
         }
         Ok(key)
     }
 
+    #[cold]
+    fn new_key(&mut self, dictionary: &mut impl Dictionary) -> Result<(), CompactError> {
+        self.keys += 1;
+        self.values.push(KeyValues::default());
+        let kept = dictionary.key(self.bytes()?);
+        self.kept(kept)
+    }
+
+    #[inline(always)]
     fn value(&mut self, key: u32, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
         let place = key.wrapping_add(1) as usize;
         let KeyValues { count, last_integer } = self.values[place];
@@ -361,10 +474,7 @@ impl<R: Read> Rows<R> {
             return Ok(value);
         }
         match self.varint()?.checked_sub(1) {
-            None => {
-                let kept = dictionary.value(key, Literal::Json(self.bytes()?));
-                self.kept(kept)?;
-            }
+            None => self.text_value(key, dictionary)?,
             Some(difference) => {
                 let integer = last_integer.checked_add(unzigzag(difference));
                 let Some(integer) = integer.filter(|integer| SMALL.contains(integer)) else {
@@ -379,7 +489,18 @@ impl<R: Read> Rows<R> {
         Ok(value)
     }
 
+    #[inline(never)]
+    fn text_value(
+        &mut self,
+        key: u32,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<(), CompactError> {
+        let kept = dictionary.value(key, Literal::Json(self.bytes()?));
+        self.kept(kept)
+    }
+
     /// A number of a dictionary of `count` entries; `count` itself is a new one.
+    #[inline(always)]
     fn reference(&mut self, count: u32) -> Result<u32, CompactError> {
         let back = self.varint()?;
         match u64::from(count).checked_sub(back) {
@@ -399,6 +520,7 @@ impl<R: Read> Rows<R> {
         Ok(&self.block[from..self.at])
     }
 
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, CompactError> {
         // Nearly all are of one byte.
         match self.block.get(self.at) {
@@ -410,6 +532,7 @@ impl<R: Read> Rows<R> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, CompactError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
@@ -428,35 +551,23 @@ impl<R: Read> Rows<R> {
         Err(self.damaged("a number of more than 64 bits"))
     }
 
+    #[inline(always)]
     fn kept(&self, kept: Result<(), Refused>) -> Result<(), CompactError> {
-        kept.map_err(|refused| match refused {
-            Refused::Damaged(what) => self.damaged(what),
-            Refused::Exhausted(exhausted) => CompactError::Budget { exhausted, ops: self.index },
-        })
+        kept.map_err(|refused| self.refused(refused))
     }
 
+    #[cold]
+    fn refused(&self, refused: Refused) -> CompactError {
+        match refused {
+            Refused::Damaged(what) => self.damaged(what),
+            Refused::Exhausted(exhausted) => CompactError::Budget { exhausted, ops: self.index },
+        }
+    }
+
+    #[cold]
     pub(crate) fn damaged(&self, what: &'static str) -> CompactError {
         CompactError::Damaged { at: self.offset + self.at as u64, what }
     }
-}
-
-impl Row {
-    const NONE: Self = Self {
-        index: 0,
-        time: 0,
-        kind: Kind::Info,
-        f: 0,
-        slot: NEMESIS,
-        process: 0,
-        key: NO_VALUE,
-        value: NO_VALUE,
-        context: None,
-        error: NO_VALUE,
-        node: NO_VALUE,
-        extra: NO_VALUE,
-        is_final: false,
-        invoke: None,
-    };
 }
 
 /// Reads until the buffer is full or the stream ends; gives how much there was.

@@ -41,9 +41,12 @@ struct Open {
     node: Option<Arc<str>>,
 }
 
+/// The values of a key so far, numbered in order; nearly all are integers, and take little.
 #[derive(Default)]
 struct KeyValues {
-    ids: HashMap<Value, u64>,
+    integers: hashbrown::HashMap<i64, u32>,
+    others: HashMap<Value, u32>,
+    count: u32,
     last_integer: i64,
 }
 
@@ -69,6 +72,11 @@ impl<W: Write> Writer<W> {
         })
     }
 
+    /// Where the blocks that are full have gone.
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Appends a line. Lines are numbered by their place: [`Op::index`] is not looked at.
     pub fn append(&mut self, op: &Op) -> io::Result<()> {
         let Some(delta) = op.time.checked_sub(self.time) else {
@@ -82,7 +90,7 @@ impl<W: Write> Writer<W> {
             self.process(process);
         }
         varint(&mut self.block, delta);
-        self.fields(op, flags);
+        self.fields(op, flags)?;
         self.settle(op);
         self.count += 1;
         if self.block.len() >= BLOCK { self.flush_block() } else { Ok(()) }
@@ -164,7 +172,7 @@ impl<W: Write> Writer<W> {
         varint(&mut self.block, process);
     }
 
-    fn fields(&mut self, op: &Op, flags: Flags) {
+    fn fields(&mut self, op: &Op, flags: Flags) -> io::Result<()> {
         let block = &mut self.block;
         // The values of the key, whether the row names it or takes it over.
         let mut place = 0;
@@ -183,7 +191,7 @@ impl<W: Write> Writer<W> {
             }
         }
         if let (Some(value), true) = (&op.value, flags.has(Flags::VALUE)) {
-            value_reference(block, &mut self.values[place], value);
+            value_reference(block, &mut self.values[place], value)?;
         }
         if let (Some(context), true) = (op.context, flags.has(Flags::CONTEXT)) {
             // A context from the future is nonsense, but a history may hold it: it wraps.
@@ -199,6 +207,7 @@ impl<W: Write> Writer<W> {
             let extra = serde_json::to_string(extra).unwrap_or_default();
             reference(block, &mut self.extras, extra, |extra| extra.as_bytes());
         }
+        Ok(())
     }
 
     fn settle(&mut self, op: &Op) {
@@ -218,14 +227,24 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn value_reference(block: &mut Vec<u8>, values: &mut KeyValues, value: &Value) {
-    let next = values.ids.len() as u64;
-    if let Some(number) = values.ids.get(value) {
-        return varint(block, next - number);
+fn value_reference(block: &mut Vec<u8>, values: &mut KeyValues, value: &Value) -> io::Result<()> {
+    let next = values.count;
+    let small = value.as_i64().filter(|integer| SMALL.contains(integer));
+    let known = match small {
+        Some(integer) => *values.integers.entry(integer).or_insert(next),
+        None => match values.others.get(value) {
+            Some(known) => *known,
+            None => *values.others.entry(value.clone()).or_insert(next),
+        },
+    };
+    varint(block, u64::from(next - known));
+    if known < next {
+        return Ok(());
     }
-    values.ids.insert(value.clone(), next);
-    varint(block, 0);
-    match value.as_i64().filter(|integer| SMALL.contains(integer)) {
+    // The last number is that of no value.
+    let more = next.checked_add(1).filter(|count| *count < u32::MAX);
+    values.count = more.ok_or_else(|| io::Error::other("more values than a key can have"))?;
+    match small {
         Some(integer) => {
             varint(block, 1 + zigzag(integer - values.last_integer));
             values.last_integer = integer;
@@ -235,6 +254,7 @@ fn value_reference(block: &mut Vec<u8>, values: &mut KeyValues, value: &Value) {
             text(block, value.to_string().as_bytes());
         }
     }
+    Ok(())
 }
 
 fn reference<T: Eq + std::hash::Hash>(

@@ -1,42 +1,73 @@
-//! The sibling and causal rows of the speed table: `cargo bench -p checker --bench checkers`.
-//!
-//! Each row is one check of one large history, timed alone; building the history is not counted.
+//! The sibling and causal rows.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-use std::time::Instant;
-
-use checker::budget::{Budget, resident_bytes};
+use checker::budget::Budget;
 use checker::causal::Causal;
+use checker::formats::compact;
 use checker::history::History;
 use checker::op::{Kind, Op};
 use checker::sessions::Sessions;
 use checker::siblings::Siblings;
-use checker::verdict::{CheckReport, Checker};
+use checker::siblings::stream::check_siblings;
+use checker::verdict::{CheckReport, Checker, Verdict};
 use rand::prelude::*;
 use serde_json::Value;
 
-fn main() {
-    let siblings = siblings(1_000_000, 10_000, 100);
-    row("siblings, 1 M puts and gets, 10 k keys", &Siblings::default(), &siblings);
-    row("siblings strict, the same", &Siblings::strict(), &siblings);
-    drop(siblings);
-    let registers = registers(100_000, 300, 100);
-    row("causal, 100 k events, 300 sessions", &Causal::default(), &registers);
-    row("sessions, the same", &Sessions, &registers);
+use crate::{Measured, OnDisk, made_by_parent, timed};
+
+/// Of one check of one history in memory; its making is not counted.
+fn held(checker: &dyn Checker, history: &History, runs: usize) -> Measured {
+    let times = timed(runs, || {
+        let CheckReport { verdict, reason, .. } = checker.check(history, &Budget::UNLIMITED);
+        assert_eq!(verdict, Verdict::Valid, "{reason:?}");
+    });
+    Measured { times, peak: None, note: "history in memory included".to_owned() }
 }
 
-fn row(name: &str, checker: &dyn Checker, history: &History) {
-    let started = Instant::now();
-    let CheckReport { verdict, reason, .. } = checker.check(history, &Budget::UNLIMITED);
-    let took = started.elapsed().as_secs_f64();
-    let held = resident_bytes().unwrap_or(0) >> 20;
-    let reason = reason.unwrap_or_default();
-    println!("{name:45} {verdict:8} {took:8.3} s  {held} MiB held, history included  {reason}");
+pub(crate) fn causal() -> Measured {
+    held(&Causal::default(), &registers(100_000, 300, 100), 5)
+}
+
+pub(crate) fn sessions() -> Measured {
+    held(&Sessions, &registers(100_000, 300, 100), 3)
+}
+
+pub(crate) fn siblings_held() -> Measured {
+    let history = History::numbered(puts_and_gets(1_000_000, 10_000, 100));
+    held(&Siblings::default(), &history.expect("one op after the other"), 3)
+}
+
+pub(crate) fn siblings() -> Measured {
+    from_file(&Siblings::default())
+}
+
+pub(crate) fn siblings_strict() -> Measured {
+    from_file(&Siblings::strict())
+}
+
+fn from_file(rules: &Siblings) -> Measured {
+    let path = made_by_parent(|| {
+        let (on_disk, file) = OnDisk::create(false);
+        let mut writer = compact::Writer::new(file).expect("room for a history");
+        for op in puts_and_gets(1_000_000, 10_000, 100) {
+            writer.append(&op).expect("room for a history");
+        }
+        writer.finish().expect("room for a history");
+        on_disk
+    });
+    let mut verdict = Verdict::Unknown;
+    let times = timed(5, || {
+        let open = std::fs::File::open(&path).expect("it is there");
+        let report = check_siblings(open, rules, &mut Budget::UNLIMITED.start());
+        verdict = report.expect("a sound file").expect("nothing to find").verdict;
+    });
+    assert_eq!(verdict, Verdict::Valid);
+    let bytes = std::fs::metadata(&path).map_or(0, |data| data.len());
+    let note = format!("decode and check of {:.1} MB on disk", bytes as f64 / 1e6);
+    Measured { times, peak: None, note }
 }
 
 /// A store that keeps siblings, on one replica: get, then put with its context or the one before.
-fn siblings(ops: usize, keys: usize, processes: u64) -> History {
+fn puts_and_gets(ops: usize, keys: usize, processes: u64) -> Vec<Op> {
     let mut rng = StdRng::seed_from_u64(1);
     let mut lines: Vec<Op> = Vec::with_capacity(2 * ops + 4 * keys);
     let mut held: Vec<Vec<u64>> = vec![Vec::new(); keys];
@@ -70,7 +101,7 @@ fn siblings(ops: usize, keys: usize, processes: u64) -> History {
         push(get.clone());
         push(get.completed(Kind::Ok).value(held.clone()));
     }
-    History::numbered(lines).expect("one op after the other")
+    lines
 }
 
 /// Registers that are read and written in turn by many sessions.
