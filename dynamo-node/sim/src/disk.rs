@@ -246,6 +246,11 @@ impl Disk {
         places.filter(differs).collect()
     }
 
+    /// Whether some change of `place` is not durable yet.
+    pub(crate) fn is_changing(&self, place: &Place) -> bool {
+        self.undo.iter().any(|undo| undo.before(place).is_some())
+    }
+
     /// The last batch that is durable in truth.
     fn durable_batch(&self) -> u64 {
         self.undo.front().map_or(self.applied, |undo| undo.batch - 1)

@@ -341,7 +341,7 @@ impl Monitor {
         self.forgot(hosts, node, places.iter().map(|place| &place.key), breaches);
         for place in places {
             // One whose removal was under way had been accounted for when it was removed.
-            let held = before.durable(place).filter(|_| before.present(place).is_some());
+            let held = before.durable(place).filter(|_| !before.is_changing(place));
             if let (Role::Hint(target), Some(hint), None) = (place.role, held, disk.durable(place))
             {
                 self.hint_accounting(hosts, node, target, &place.key, hint, &mut |check, what| {
