@@ -48,6 +48,9 @@ pub(crate) struct Monitor {
     /// Hearers, speakers, and the identities they spoke under. A hearer may forget and the rule still
     /// holds: what it sends after it first heard of a directory no earlier one can acknowledge.
     heard: FxHashSet<(NodeId, NodeId, Identity)>,
+    /// What homes held until their disk lost it unseen. It may have been acknowledged before, and so the
+    /// hints that it covers may still go. One entry a disk fault, of which a run has few.
+    lost: Vec<(NodeId, Key, Siblings)>,
 }
 
 /// The puts of one key.
@@ -86,6 +89,7 @@ impl Monitor {
             written: FxHashSet::default(),
             operations: FxHashMap::default(),
             heard: FxHashSet::default(),
+            lost: Vec::new(),
         }
     }
 
@@ -212,7 +216,10 @@ impl Monitor {
         let covered = kept.is_some_and(|record| record.set.covers(&hint.set));
         // A target whose disk was lost after it acknowledged: nobody had told the holder.
         let unheard = !self.heard.contains(&(id, target, disk.meta().identity));
-        if !covered && !unheard {
+        let had = |(home, of, set): &(NodeId, Key, Siblings)| {
+            *home == target && of == key && set.covers(&hint.set)
+        };
+        if !covered && !unheard && !self.lost.iter().any(had) {
             let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
             breach("hint-accounting", what);
@@ -300,13 +307,22 @@ impl Monitor {
     pub(crate) fn before_disk_fault(&mut self, hosts: &[Host], node: NodeId, fault: &DiskFault) {
         let (role, key) = match fault {
             DiskFault::Damage(role, key) | DiskFault::Forget(role, key) => (role, key),
-            DiskFault::Empty => return self.before_wipe(hosts, node),
+            DiskFault::Empty => {
+                let records = hosts[index(node)].disk.records();
+                for (place, record) in records.filter(|(place, _)| place.role == Role::Home) {
+                    self.lost.push((node, place.key.clone(), record.set.clone()));
+                }
+                return self.before_wipe(hosts, node);
+            }
             _ => return,
         };
-        let Some(puts) = self.keys.get_mut(key) else { return };
         let place = Place { role: *role, key: key.clone() };
         // Durable or not: what is synced afterwards is damaged already.
         let Some(record) = hosts[index(node)].disk.present(&place) else { return };
+        if *role == Role::Home {
+            self.lost.push((node, key.clone(), record.set.clone()));
+        }
+        let Some(puts) = self.keys.get_mut(key) else { return };
         for put in &mut puts.puts {
             put.lost += usize::from(covers(record, &put.dot));
         }
