@@ -23,11 +23,12 @@ pub(crate) fn observe(step: &mut Step<'_>, node: u8, input: u32, before: u32, ef
         match event {
             Event::HintStored(_) => step.world.ghost.flags |= flag::HINTED,
             Event::ReadRepair(_) => step.world.ghost.flags |= flag::REPAIRED,
-            Event::HintDelivered(target) => hint_delivered(step, node, before, *target),
+            Event::HintDelivered(_) => step.world.ghost.flags |= flag::DELIVERED,
             Event::Acknowledged { holders, .. } => acknowledged(step, holders),
             _ => {}
         }
     }
+    hints_gone(step, node, input, before);
     for (request, reply) in &effect.replies {
         replied(step, node, *request, reply);
     }
@@ -144,19 +145,26 @@ pub(crate) fn tombstones(stamps: &[u32], record: &RecordFacts) -> Versions {
     stamps.iter().enumerate().map(of).fold(0, |all, one| all | one)
 }
 
-fn hint_delivered(step: &mut Step<'_>, node: u8, before: u32, target: NodeId) {
-    step.world.ghost.flags |= flag::DELIVERED;
-    let hint = |host: u32| {
-        let facts = step.tables.facts(host);
-        let hints = facts.records.iter().filter(|record| record.target == Some(target));
-        hints.fold(0, |all, record| all | live(step, record))
-    };
-    let gone = hint(before) & !hint(step.host(node));
-    let home = step.tables.facts(step.world.hosts[step.setup.index(target)]);
-    let records = home.records.iter().filter(|record| record.target.is_none());
-    let held = records.fold(0, |all, record| all | live(step, record));
-    if gone & !step.world.ghost.closure(held) != 0 {
-        step.world.ghost.flags |= flag::HINT_LOST;
+/// A hint may go, whether the node says so or not, only once its target's home record holds what it
+/// held. Not so where the fault itself takes records away.
+fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, before: u32) {
+    let fault = step.tables.inputs.get(input);
+    if matches!(fault, HostInput::Wipe | HostInput::Forget | HostInput::PowerCut) {
+        return;
+    }
+    let before = step.tables.facts(before).clone();
+    for hint in before.records.iter().filter(|record| record.target.is_some()) {
+        let held = |host: u32, target: Option<NodeId>| {
+            let facts = step.tables.facts(host);
+            let records = facts.records.iter().filter(|record| record.target == target);
+            records.fold(0, |all, record| all | live(step, record))
+        };
+        let Some(target) = hint.target else { continue };
+        let home = step.world.hosts[step.setup.index(target)];
+        let left = held(step.host(node), hint.target) | held(home, None);
+        if live(step, hint) & !step.world.ghost.closure(left) != 0 {
+            step.world.ghost.flags |= flag::HINT_LOST;
+        }
     }
 }
 

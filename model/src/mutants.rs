@@ -105,7 +105,8 @@ pub fn trials() -> Vec<Trial> {
         ("plain-clocks", spec("p,gp"), ORDER),
         ("context-ignored", spec("pgp"), ORDER),
         ("blind-overwrite", spec("p,p"), LOST),
-        ("last-writer-wins", spec("p,p,g"), SHOWN),
+        // The loser is dropped at the reply: it is lost when a put covers what was not shown.
+        ("last-writer-wins", spec("p,pgp"), SHOWN),
         ("merge-drops-values", spec("p,p"), LOST),
         ("retry-mints", crashes(sloppy("p")), LOST),
         ("ack-before-w", spec("p"), HELD),
@@ -128,7 +129,11 @@ pub fn trials() -> Vec<Trial> {
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()
-    .map(|(mutant, spec, killers)| Trial { mutant, spec, killers })
+    .map(|(mutant, mut spec, killers)| {
+        // It rests on merges that commute, which is what some bugs break.
+        spec.reductions.ample = false;
+        Trial { mutant, spec, killers }
+    })
     .collect()
 }
 
