@@ -153,15 +153,15 @@ fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, before: u32) {
         return;
     }
     let before = step.tables.facts(before).clone();
-    for hint in before.records.iter().filter(|record| record.target.is_some()) {
+    let hints = before.records.iter().filter_map(|record| Some((record, record.target?)));
+    for (hint, target) in hints {
         let held = |host: u32, target: Option<NodeId>| {
             let facts = step.tables.facts(host);
             let records = facts.records.iter().filter(|record| record.target == target);
             records.fold(0, |all, record| all | live(step, record))
         };
-        let Some(target) = hint.target else { continue };
         let home = step.world.hosts[step.setup.index(target)];
-        let left = held(step.host(node), hint.target) | held(home, None);
+        let left = held(step.host(node), Some(target)) | held(home, None);
         if live(step, hint) & !step.world.ghost.closure(left) != 0 {
             step.world.ghost.flags |= flag::HINT_LOST;
         }

@@ -164,12 +164,7 @@ fn message_text(tables: &Tables, message: u32) -> String {
             };
             format!(" {op}{role} {}", set_text(set))
         }
-        Message::Fetched { op, .. }
-        | Message::Fetch { op, .. }
-        | Message::Forward { op, .. }
-        | Message::Forwarded { op, .. }
-        | Message::Stored { op, .. } => format!(" {op}"),
-        Message::Ping | Message::Pong => String::new(),
+        other => other.op().map_or_else(String::new, |op| format!(" {op}")),
     };
     format!("{name}{detail} from {from} to {to}")
 }

@@ -436,16 +436,17 @@ impl Tables {
 }
 
 fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
-    let (sort, op) = match &envelope.message {
-        Message::Forward { op, .. } => (Sort::Forward, Some(*op)),
-        Message::Forwarded { op, .. }
-        | Message::Stored { op, .. }
-        | Message::Fetched { op, .. } => (Sort::Answer, Some(*op)),
-        Message::Store { op, .. } => (Sort::Store, Some(*op)),
-        Message::Fetch { op, .. } => (Sort::Fetch, Some(*op)),
-        Message::Ping => (Sort::Ping, None),
-        Message::Pong => (Sort::Answer, None),
+    let sort = match &envelope.message {
+        Message::Forward { .. } => Sort::Forward,
+        Message::Store { .. } => Sort::Store,
+        Message::Fetch { .. } => Sort::Fetch,
+        Message::Ping => Sort::Ping,
+        Message::Forwarded { .. }
+        | Message::Stored { .. }
+        | Message::Fetched { .. }
+        | Message::Pong => Sort::Answer,
     };
+    let op = envelope.message.op();
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
     let hint = matches!(envelope.message, Message::Store { role: Role::Hint(_), .. });
     Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint }

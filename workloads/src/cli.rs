@@ -21,6 +21,7 @@ use crate::lab::{self, Lab, LabError};
 use crate::line::one_line;
 use crate::log;
 use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
+use crate::remote::HostArgs;
 use crate::replay::{ReplayArgs, replay};
 use crate::report;
 use crate::run::{Finished, Order, run};
@@ -76,12 +77,8 @@ struct TestArgs {
     /// Where the cluster runs: local, ssh, lab or sim.
     #[arg(long, value_name = "KIND")]
     cluster: Option<ClusterKind>,
-    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
-    #[arg(long, value_name = "HOSTS")]
-    hosts: Option<String>,
-    /// Believe hosts whose key nobody knows, and remember them.
-    #[arg(long)]
-    accept_new: bool,
+    #[command(flatten)]
+    at: HostArgs,
     /// Hosts heal and stop by themselves when the driver has been silent for this long.
     #[arg(long, value_name = "10s")]
     lease: Option<Span>,
@@ -315,9 +312,9 @@ impl TestArgs {
         set(&mut cluster.kind, self.cluster);
         set(&mut cluster.nodes, self.nodes);
         set(&mut cluster.lease, self.lease);
-        cluster.accept_new |= self.accept_new;
-        if self.hosts.is_some() {
-            cluster.hosts.clone_from(&self.hosts);
+        cluster.accept_new |= self.at.accept_new;
+        if self.at.hosts.is_some() {
+            cluster.hosts.clone_from(&self.at.hosts);
         }
         set(&mut cluster.n, self.n);
         set(&mut cluster.r, self.r);

@@ -12,7 +12,7 @@ use crate::cluster::{ClusterError, connect, facts};
 use crate::lab::{self, Lab};
 use crate::line::one_line;
 use crate::plan::{ClusterKind, ClusterPlan, Span};
-use crate::remote::Inventory;
+use crate::remote::{HostArgs, Inventory};
 use crate::verdict::{BROKEN, REFUSED, VALID};
 
 /// Requests of which the median is told.
@@ -24,12 +24,8 @@ pub struct DoctorArgs {
     /// Which cluster to look at: local, ssh or lab. Without one: local, and whether a lab can be had.
     #[arg(long, value_name = "KIND")]
     cluster: Option<ClusterKind>,
-    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
-    #[arg(long, value_name = "HOSTS")]
-    hosts: Option<String>,
-    /// Believe hosts whose key nobody knows, and remember them.
-    #[arg(long)]
-    accept_new: bool,
+    #[command(flatten)]
+    at: HostArgs,
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
@@ -76,9 +72,9 @@ pub fn run(args: &DoctorArgs) -> u8 {
         Some(ClusterKind::Local) => Ok((local(), None)),
         Some(ClusterKind::Sim) => Err((REFUSED, "cluster sim needs nothing".to_owned())),
         Some(ClusterKind::Lab) => in_lab(),
-        Some(ClusterKind::Ssh) => match &args.hosts {
+        Some(ClusterKind::Ssh) => match &args.at.hosts {
             None => Err((REFUSED, "--cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())),
-            Some(hosts) => over_ssh(hosts, args.accept_new),
+            Some(hosts) => over_ssh(hosts, args.at.accept_new),
         },
     };
     match looked {

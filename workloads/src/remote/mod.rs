@@ -4,6 +4,7 @@
 //! fixed but for the hash of our own program, so nothing that a person wrote in a file or a flag is read by
 //! a shell.
 
+mod args;
 mod binary;
 mod host_key;
 mod inventory;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::line::one_line;
 
+pub use args::HostArgs;
 pub use binary::Binary;
 pub(crate) use inventory::check_dir;
 pub use inventory::{Host, Inventory, InventoryError};

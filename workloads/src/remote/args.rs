@@ -1,0 +1,14 @@
+//! The flags that name hosts, for every command that goes to some.
+
+use clap::Args;
+
+/// Which hosts, and whether to believe them.
+#[derive(Debug, Default, Args)]
+pub struct HostArgs {
+    /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
+    #[arg(long, value_name = "HOSTS")]
+    pub hosts: Option<String>,
+    /// Believe hosts whose key nobody knows, and remember them.
+    #[arg(long)]
+    pub accept_new: bool,
+}
