@@ -3,12 +3,12 @@
 //! `cargo run --release -p dynamo-node --example load -- [fjall|memory] [seconds] [callers]`
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use dynamo_node::Client;
 use hdrhistogram::Histogram;
+use tokio::net::TcpSocket;
 
 const NODES: usize = 3;
 const VALUE: [u8; 100] = [b'v'; 100];
@@ -33,7 +33,9 @@ fn main() -> ExitCode {
 
 fn run(engine: &str, time: Duration, callers: u64) -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let addresses = (0..NODES).map(|_| free_address()).collect::<Result<Vec<_>, _>>()?;
+    let sockets = (0..NODES).map(|_| bound_socket()).collect::<Result<Vec<_>, _>>()?;
+    let addresses = sockets.iter().map(|s| Ok(s.local_addr()?.to_string()));
+    let addresses = addresses.collect::<std::io::Result<Vec<_>>>()?;
     let mut nodes = Vec::new();
     for id in 1..=NODES {
         nodes.push(start(id, &addresses, engine, folder.path())?);
@@ -104,8 +106,12 @@ async fn ask_for(
     Ok(all)
 }
 
-fn free_address() -> std::io::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+/// Bound and not listening: keeps its port for the node that will listen there.
+fn bound_socket() -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(([127, 0, 0, 1], 0).into())?;
+    Ok(socket)
 }
 
 fn start(

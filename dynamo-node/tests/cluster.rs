@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Cluster, config, eventually, on_disk, peers};
+use common::{Cluster, bound_socket, config, eventually, on_disk, peers};
 use dynamo_node::record::replay;
 use dynamo_node::{ClientError, Options, ReplicaState, start};
 use dynamo_protocol::{NodeId, Quorum};
@@ -192,8 +192,9 @@ async fn nodes_that_disagree_about_the_cluster_refuse_each_other() {
 
 #[tokio::test]
 async fn a_request_that_cannot_be_sent_is_refused_and_one_that_broke_is_indeterminate() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let refused = dynamo_node::Client::new(closed.to_string()).put("k", "", "v").await;
+    let closed = bound_socket();
+    let refused =
+        dynamo_node::Client::new(closed.local_addr().unwrap().to_string()).put("k", "", "v").await;
     assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
 
     // Accepts connections and never says a word: nothing was sent, since no session was opened.

@@ -4,15 +4,15 @@
 
 mod common;
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use common::eventually;
+use common::{bound_socket, eventually};
 use dynamo_node::{Admin, Client, ClientError};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 fn node() -> Command {
@@ -21,10 +21,14 @@ fn node() -> Command {
     command
 }
 
-/// A free port. It stays free because nothing else is bound to a port that was named once, and the
-/// processes of this test bind it right away.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+/// Three addresses that are this test's as long as it holds their sockets. A socket that is bound and does
+/// not listen keeps its port from every other program, from the ports of outgoing connections too, but not
+/// from a node: both set `SO_REUSEADDR`, which Linux honours while only one of the two listens. While no
+/// node listens, connections are refused.
+fn three_addresses() -> (Vec<TcpSocket>, Vec<String>) {
+    let sockets: Vec<_> = (0..3).map(|_| bound_socket()).collect();
+    let addresses = sockets.iter().map(|s| s.local_addr().unwrap().to_string()).collect();
+    (sockets, addresses)
 }
 
 struct Served {
@@ -66,7 +70,7 @@ async fn end(mut process: Child) -> ExitStatus {
 #[tokio::test]
 async fn acknowledged_puts_survive_killing_every_node_again_and_again() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let mut acknowledged = Vec::new();
     let mut identities = Vec::new();
     for round in 0..3 {
@@ -108,7 +112,7 @@ async fn acknowledged_puts_survive_killing_every_node_again_and_again() {
 #[tokio::test]
 async fn a_stopped_node_ends_with_0_and_a_wiped_one_comes_back_as_another() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let first = serve(1, &addresses, folder.path(), &["--genesis"]).await;
     let pid = first.ready["pid"].as_u64().unwrap();
     assert_eq!(first.process.id().map(u64::from), Some(pid));
@@ -129,7 +133,7 @@ async fn a_stopped_node_ends_with_0_and_a_wiped_one_comes_back_as_another() {
 #[tokio::test]
 async fn a_node_ends_when_its_standard_input_closes() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let mut node = serve(1, &addresses, folder.path(), &["--genesis"]).await;
     drop(node.process.stdin.take());
     assert_eq!(end(node.process).await.code(), Some(0));
@@ -138,7 +142,7 @@ async fn a_node_ends_when_its_standard_input_closes() {
 #[tokio::test]
 async fn what_cannot_start_says_so_in_one_line() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let _running = serve(1, &addresses, folder.path(), &["--genesis"]).await;
     let data = folder.path().join("1");
     let data = data.to_str().unwrap();
@@ -187,7 +191,7 @@ async fn what_cannot_start_says_so_in_one_line() {
 #[tokio::test]
 async fn the_command_line_puts_gets_and_deletes() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let mut nodes = Vec::new();
     for id in 1..=3 {
         nodes.push(serve(id, &addresses, folder.path(), &["--genesis"]).await);
@@ -225,7 +229,7 @@ async fn the_command_line_puts_gets_and_deletes() {
 #[tokio::test]
 async fn a_put_to_a_killed_node_is_never_called_refused_once_it_was_sent() {
     let folder = TempDir::new().unwrap();
-    let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+    let (_sockets, addresses) = three_addresses();
     let mut nodes = Vec::new();
     for id in 1..=3 {
         nodes.push(serve(id, &addresses, folder.path(), &["--genesis"]).await);

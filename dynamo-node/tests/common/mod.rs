@@ -7,7 +7,15 @@ use std::time::{Duration, Instant};
 
 use dynamo_node::{Admin, Client, Options, Running, StatusReport, Storage, start};
 use dynamo_protocol::{Config, Key, Member, NodeId};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// A port of this test's own at which nobody listens.
+pub(crate) fn bound_socket() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    socket
+}
 
 /// A cluster whose nodes dial each other directly.
 pub(crate) struct Cluster {
