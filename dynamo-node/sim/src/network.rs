@@ -28,6 +28,10 @@ pub struct Network {
     pub tells: bool,
 }
 
+/// The most that what an ended connection still carries waits for its next try, in microseconds: the first
+/// retransmission timeout of TCP on Linux.
+const RESENT: u64 = 200_000;
+
 /// What a fault adds to one directed link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
@@ -54,6 +58,8 @@ struct Link {
     last: u64,
     /// Messages held by a cut.
     held: Vec<u64>,
+    /// How many of them, the first ones, were sent over connections that have ended since.
+    abandoned: usize,
 }
 
 /// Every directed link.
@@ -84,7 +90,7 @@ impl Network {
 impl Links {
     pub(crate) fn new(network: Network, nodes: u16) -> Self {
         let nodes = usize::from(nodes);
-        let link = Link { shape: Shape::default(), last: 0, held: Vec::new() };
+        let link = Link { shape: Shape::default(), last: 0, held: Vec::new(), abandoned: 0 };
         Self { network, nodes, links: vec![link; nodes * nodes] }
     }
 
@@ -105,8 +111,11 @@ impl Links {
     pub(crate) fn renew(&mut self, node: NodeId) {
         let (nodes, node) = (self.nodes, index(node));
         for peer in 0..nodes {
-            self.links[node * nodes + peer].last = 0;
-            self.links[peer * nodes + node].last = 0;
+            for link in [node * nodes + peer, peer * nodes + node] {
+                let link = &mut self.links[link];
+                link.last = 0;
+                link.abandoned = link.held.len();
+            }
         }
     }
 
@@ -114,8 +123,20 @@ impl Links {
         self.link(from, to).held.push(message);
     }
 
-    pub(crate) fn let_go(&mut self, from: NodeId, to: NodeId) -> Vec<u64> {
-        std::mem::take(&mut self.link(from, to).held)
+    /// What the link held, and how much later than the link is whole each message sets out: those of ended
+    /// connections when their timers run out, which may be after what is said over the next ones.
+    pub(crate) fn let_go(
+        &mut self,
+        from: NodeId,
+        to: NodeId,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(u64, u64)> {
+        let link = self.link(from, to);
+        let (held, abandoned) =
+            (std::mem::take(&mut link.held), std::mem::take(&mut link.abandoned));
+        let lag = |at| if at < abandoned { rng.random_range(0..=RESENT) } else { 0 };
+        let lags: Vec<_> = (0..held.len()).map(lag).collect();
+        held.into_iter().zip(lags).collect()
     }
 
     pub(crate) fn fate(

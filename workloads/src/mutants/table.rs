@@ -232,24 +232,6 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
         "the model takes an acknowledgement in with the step that sends it: none is ever late",
     ),
     (
-        Layer::Sim,
-        "3",
-        "a damaged record has to take in an older set of a peer and mint before it hears of the rest: \
-         rarer than the seeds tried; the model finds it in 8 steps",
-    ),
-    (
-        Layer::Sim,
-        "16",
-        "caught by copies-at-ack and copies-kept (C8), which the table does not name: final reads are \
-         repaired from the other homes unless every copy was read so",
-    ),
-    (
-        Layer::Sim,
-        "44",
-        "an acknowledgement has to outlive its disk and arrive after the successor's first word: rarer \
-         than the seeds tried; the golden scenario late_acks_of_a_dead_identity shows it",
-    ),
-    (
         Layer::Local,
         "4",
         "a run shows what it loses, as cart/lost, and has too few siblings to explode",

@@ -44,10 +44,10 @@ pub enum What {
     Wipe(NodeId),
     /// The disk refuses writes.
     DiskFull(NodeId),
-    /// So many reads fail.
-    ReadErrors(NodeId, u32),
-    /// So many writes fail.
-    WriteErrors(NodeId, u32),
+    /// So many reads fail on each of these disks.
+    ReadErrors(Vec<NodeId>, u32),
+    /// So many writes fail on each of these disks.
+    WriteErrors(Vec<NodeId>, u32),
     /// The next sync fails.
     SyncError(NodeId),
     /// Syncs take so many times as long.
@@ -119,6 +119,16 @@ pub struct Weather {
 /// How soon after its return a node may lose its disk, in microseconds: what it missed is on its way.
 const RETURN: u64 = 400_000;
 
+/// How soon after a peer has gone deaf a record may be damaged, in microseconds: before either holds the other
+/// down.
+const BRINK: u64 = 60_000;
+
+/// How slow the answers of a node may be that is about to lose its disk, in microseconds.
+const SLOW: u64 = 100_000;
+
+/// How soon a wiped node may be started again, in microseconds.
+const QUICK: u64 = 20_000;
+
 /// Draws the faults of a run of `time` microseconds. They overlap as chance has it.
 pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng) -> Vec<Fault> {
     let (mut faults, mut losses) = (Vec::new(), weather.losses);
@@ -128,14 +138,19 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
         let until = time.min(at + rng.random_range(weather.hold / 10..=2 * weather.hold));
         if let Some(what) = what(kind, nodes, &mut losses, rng) {
             let mut begins = at;
-            // A disk that is lost just as its node has come back is lost while it is being told of all
-            // that it missed.
-            if let (What::Wipe(node), true) = (&what, rng.random()) {
-                let away = What::Kill(vec![*node]);
-                faults.push(Fault { at, until, what: away, journal: None });
-                begins = until + rng.random_range(0..RETURN);
+            if rng.random()
+                && let Some((eve, loss)) = eve(&what, at, until, nodes, rng)
+            {
+                let within = eve.into_iter().filter(|fault| fault.at < time);
+                faults.extend(within.map(|fault| Fault { until: fault.until.min(time), ..fault }));
+                begins = loss;
             }
-            let until = begins + (until - at);
+            // A wiped node that returns at once meets what its predecessor said and nobody has heard yet.
+            let held = match &what {
+                What::Wipe(_) if rng.random() => rng.random_range(0..QUICK),
+                _ => until - at,
+            };
+            let until = begins + held;
             if begins < time {
                 faults.push(Fault { at: begins, until: until.min(time), what, journal: None });
             }
@@ -143,6 +158,36 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
         at += rng.random_range(weather.gap / 10..=2 * weather.gap);
     }
     faults
+}
+
+/// What goes before the loss of a copy, so that it is lost while something is under way: faults from `at` to
+/// `until` and around, and when the loss begins.
+fn eve(
+    loss: &What,
+    at: u64,
+    until: u64,
+    nodes: &[NodeId],
+    rng: &mut ChaCha8Rng,
+) -> Option<(Vec<Fault>, u64)> {
+    let fault = |at, until, what| Fault { at, until, what, journal: None };
+    match loss {
+        // Its node has just come back and is being told of all that it missed; what it answers is slow to
+        // arrive.
+        What::Wipe(node) => {
+            let begins = until + rng.random_range(0..RETURN);
+            let slow = Shape { delay: 0, jitter: rng.random_range(0..SLOW), loss: 0 };
+            let answers = links(nodes).into_iter().filter(|(from, _)| from == node).collect();
+            let away = fault(at, until, What::Kill(vec![*node]));
+            Some((vec![away, fault(until, begins + SLOW, What::Shape(answers, slow))], begins))
+        }
+        // A peer has missed the latest, and tells what is old.
+        What::BitFlip(node) => {
+            let peer = nodes.choose(rng).filter(|peer| *peer != node)?;
+            let deaf = fault(at, until, What::Cut(vec![(*node, *peer)]));
+            Some((vec![deaf], at + rng.random_range(0..BRINK)))
+        }
+        _ => None,
+    }
 }
 
 fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) -> Option<What> {
@@ -172,8 +217,8 @@ fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) 
         }
         Kind::DiskFull => What::DiskFull(one),
         Kind::Eio => match rng.random_range(0..3) {
-            0 => What::ReadErrors(one, rng.random_range(1..20)),
-            1 => What::WriteErrors(one, rng.random_range(1..20)),
+            0 => What::ReadErrors(some(nodes, rng), times(rng)),
+            1 => What::WriteErrors(some(nodes, rng), times(rng)),
             _ => What::SyncError(one),
         },
         Kind::SlowDisk => What::SlowDisk(one, rng.random_range(10..1_000)),
@@ -182,6 +227,11 @@ fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) 
             What::BitFlip(one)
         }
     })
+}
+
+/// How often a disk fails: a few times, or until it is mended.
+fn times(rng: &mut ChaCha8Rng) -> u32 {
+    if rng.random_ratio(1, 4) { DiskFault::FOR_GOOD } else { rng.random_range(1..20) }
 }
 
 /// One node mostly, sometimes several, now and then all.
@@ -249,8 +299,12 @@ impl Fault {
             What::DiskFull(node) => {
                 world.disk(*node, DiskFault::WritesFail(DiskFault::FOR_GOOD));
             }
-            What::ReadErrors(node, times) => world.disk(*node, DiskFault::ReadsFail(*times)),
-            What::WriteErrors(node, times) => world.disk(*node, DiskFault::WritesFail(*times)),
+            What::ReadErrors(nodes, times) => {
+                nodes.iter().for_each(|node| world.disk(*node, DiskFault::ReadsFail(*times)));
+            }
+            What::WriteErrors(nodes, times) => {
+                nodes.iter().for_each(|node| world.disk(*node, DiskFault::WritesFail(*times)));
+            }
             What::SyncError(node) => world.fail_sync(*node),
             What::SlowDisk(node, times) => world.slow_disk(*node, *times),
             What::BitFlip(node) => drop(world.damage(*node)),
@@ -270,8 +324,9 @@ impl Fault {
             }
             What::Clock(node, _) => world.clock(*node, 0),
             What::Wipe(node) => world.start(*node),
-            What::DiskFull(node) | What::ReadErrors(node, _) | What::WriteErrors(node, _) => {
-                world.disk(*node, DiskFault::Mend);
+            What::DiskFull(node) => world.disk(*node, DiskFault::Mend),
+            What::ReadErrors(nodes, _) | What::WriteErrors(nodes, _) => {
+                nodes.iter().for_each(|node| world.disk(*node, DiskFault::Mend));
             }
             What::SlowDisk(node, _) => world.slow_disk(*node, 1),
             What::SyncError(_) | What::BitFlip(_) => {}

@@ -99,8 +99,8 @@ impl World {
     pub fn heal(&mut self, from: NodeId, to: NodeId) {
         if self.bench.is_cut(from, to) {
             self.take(Step::Heal { from, to });
-            for message in self.links.let_go(from, to) {
-                self.schedule(self.settings.network.latency, What::Arrive { message });
+            for (message, lag) in self.links.let_go(from, to, &mut self.rng) {
+                self.schedule(self.settings.network.latency + lag, What::Arrive { message });
             }
         }
     }
@@ -126,15 +126,32 @@ impl World {
         self.take(Step::Disk { node, fault });
     }
 
-    /// A record of the node's disk is damaged, if it has any; says which.
+    /// A record of the node's disk is damaged, if it has any; says which. Half the time one of which another
+    /// home of its key has missed something: what is lost there is not told by everybody.
     pub fn damage(&mut self, node: NodeId) -> Option<Place> {
-        let disk = self.bench.host(node).disk();
-        let count = disk.records().count();
-        let at = self.rng.random_range(0..count.max(1));
-        let place = self.bench.host(node).disk().records().nth(at)?.0.clone();
+        let records = self.bench.host(node).disk().records();
+        let mut places: Vec<_> = records.map(|(place, _)| place.clone()).collect();
+        if self.rng.random() {
+            let scarce = places.iter().filter(|place| self.is_scarce(node, place));
+            let scarce: Vec<_> = scarce.cloned().collect();
+            places = if scarce.is_empty() { places } else { scarce };
+        }
+        let at = self.rng.random_range(0..places.len().max(1));
+        let place = places.get(at)?.clone();
         let fault = DiskFault::Damage(place.role, place.key.clone());
         self.take(Step::Disk { node, fault });
         Some(place)
+    }
+
+    /// Whether another home of the place's key lacks something of what `node` holds there.
+    fn is_scarce(&self, node: NodeId, place: &Place) -> bool {
+        let Some(held) = self.bench.host(node).disk().present(place) else { return false };
+        let (homes, _) = self.bench.config().preference_list(&place.key);
+        let home = Place::home(place.key.clone());
+        homes.iter().filter(|home| **home != node).any(|other| {
+            let other = self.bench.host(*other).disk().present(&home);
+            other.is_none_or(|other| !other.set.covers(&held.set))
+        })
     }
 
     /// The next sync fails: the process ends and is started again.
