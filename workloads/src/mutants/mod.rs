@@ -33,8 +33,9 @@ pub struct MutantsArgs {
     /// These mutants only.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// How many seeds of the simulator each gets, and how many the unmutated build.
-    #[arg(long, value_name = "COUNT", default_value_t = 2_000)]
+    /// How many seeds of the simulator each gets, and how many the unmutated build. The rarest shows about
+    /// once in two thousand.
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
     seeds: u64,
     /// How many seeds are run at a time.
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
