@@ -97,7 +97,9 @@ impl Siblings {
         match exhausted {
             None => tally.report(self, keys),
             Some(_) if !tally.findings.is_empty() => tally.findings.report(),
-            Some(why) => CheckReport::unknown(format!("{why}: {judged} of {keys} keys were judged")),
+            Some(why) => {
+                CheckReport::unknown(format!("{why}: {judged} of {keys} keys were judged"))
+            }
         }
     }
 }

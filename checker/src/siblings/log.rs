@@ -1,8 +1,8 @@
-//! A compact history of siblings as a log of its operations, laid out key by key.
+//! A compact history of siblings as logs of its operations, laid out key by key.
 //!
 //! To keep something for each key while rows come in would touch the memory of another key at
-//! every row. So rows are only written down, one operation after the other, and each key's are
-//! looked at together afterwards.
+//! every row. So rows are only written down, to one of a few logs by their key; and each log is
+//! small enough that the keys in it can be looked at one by one without leaving a near cache.
 
 use std::io::Read;
 
@@ -42,35 +42,47 @@ struct Introduced {
 
 const INTEGER: u32 = u32::MAX;
 
-/// The operations of a history in the order of their beginnings, and their values.
+/// As many logs there are: each takes the keys that are the same modulo this.
+const LOGS: usize = 128;
+
+/// The operations on some keys in the order of their beginnings, and their values.
 #[derive(Default)]
 pub(super) struct Log {
     ops: Vec<Logged>,
     values: Vec<Introduced>,
     texts: Vec<u8>,
+}
+
+/// A history as it is read into logs.
+struct Reading {
+    logs: Vec<Log>,
     keys: u32,
     /// The row at hand introduces a value.
     introduces: bool,
-    /// Of each slot its open operation, by its place; [`NO_LINE`] for one that is none of ours.
-    open: Vec<u32>,
+    /// Of each slot its open operation, by key and place; [`NO_LINE`] for one that is none of ours.
+    open: Vec<(u32, u32)>,
 }
 
-impl Dictionary for Log {
+const NOT_OPEN: (u32, u32) = (NO_LINE, NO_LINE);
+
+impl Dictionary for Reading {
     #[inline(always)]
     fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
         self.introduces = true;
+        // Of what stands without a key only the numbers matter, which are those of another key.
+        if key == NO_VALUE {
+            return Ok(());
+        }
+        let log = &mut self.logs[key as usize % LOGS];
         let (what, length) = match value {
             Literal::Integer(integer) => (integer.cast_unsigned(), INTEGER),
             Literal::Json(text) => {
-                let at = self.texts.len() as u64;
-                self.texts.extend_from_slice(text);
+                let at = log.texts.len() as u64;
+                log.texts.extend_from_slice(text);
                 (at, text.len() as u32)
             }
         };
-        // Of what stands without a key only the numbers matter, which are those of another key.
-        if key != NO_VALUE {
-            self.values.push(Introduced { what, length, key });
-        }
+        log.values.push(Introduced { what, length, key });
         Ok(())
     }
 
@@ -80,36 +92,37 @@ impl Dictionary for Log {
     }
 }
 
-impl Log {
-    /// Reads a history. `None` when the ordinary way must look at it.
-    pub(super) fn of<R: Read>(
-        rows: &mut Rows<R>,
-        meter: &mut Meter,
-    ) -> Result<Option<Self>, CompactError> {
-        let mut log = Self::default();
-        let mut fs: Vec<Option<Does>> = Vec::new();
-        while let Some(row) = rows.next_row(&mut log)? {
-            let ops = row.index;
-            meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-            let introduces = std::mem::take(&mut log.introduces);
-            if row.slot == NEMESIS {
-                continue;
-            }
-            while fs.len() <= row.f as usize {
-                fs.push(Does::named(rows.f(fs.len() as u32)));
-            }
-            if log.row(&row, fs[row.f as usize], introduces).is_none() {
-                return Ok(None);
-            }
+/// Reads a history into logs. `None` when the ordinary way must look at it.
+pub(super) fn read<R: Read>(
+    rows: &mut Rows<R>,
+    meter: &mut Meter,
+) -> Result<Option<Vec<Log>>, CompactError> {
+    let logs = std::iter::repeat_with(Log::default).take(LOGS).collect();
+    let mut reading = Reading { logs, keys: 0, introduces: false, open: Vec::new() };
+    let mut fs: Vec<Option<Does>> = Vec::new();
+    while let Some(row) = rows.next_row(&mut reading)? {
+        let ops = row.index;
+        meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
+        let introduces = std::mem::take(&mut reading.introduces);
+        if row.slot == NEMESIS {
+            continue;
         }
-        Ok(Some(log))
+        while fs.len() <= row.f as usize {
+            fs.push(Does::named(rows.f(fs.len() as u32)));
+        }
+        if reading.row(&row, fs[row.f as usize], introduces).is_none() {
+            return Ok(None);
+        }
     }
+    Ok(Some(reading.logs))
+}
 
+impl Reading {
     #[inline(always)]
     fn row(&mut self, row: &Row, does: Option<Does>, introduces: bool) -> Option<()> {
         let slot = row.slot as usize;
         if slot >= self.open.len() {
-            self.open.resize(slot + 1, NO_LINE);
+            self.open.resize(slot + 1, NOT_OPEN);
         }
         // Another may write what reads return, and a read may say in its question what it returns:
         // none of that is looked at here.
@@ -119,11 +132,11 @@ impl Log {
                 self.begin(row, does)?;
                 may_introduce = does == Does::Put;
             }
-            (Kind::Invoke, _) if row.invoke.is_none() => self.open[slot] = NO_LINE,
+            (Kind::Invoke, _) if row.invoke.is_none() => self.open[slot] = NOT_OPEN,
             (Kind::Ok | Kind::Fail | Kind::Info, _) if row.invoke.is_some() => {
-                let open = std::mem::replace(&mut self.open[slot], NO_LINE);
-                if open != NO_LINE {
-                    let logged = &mut self.ops[open as usize];
+                let open = std::mem::replace(&mut self.open[slot], NOT_OPEN);
+                if open != NOT_OPEN {
+                    let logged = &mut self.logs[open.0 as usize % LOGS].ops[open.1 as usize];
                     end(logged, row, does)?;
                     may_introduce = !logged.op.does.writes() && row.kind == Kind::Ok;
                 } else if does.is_some() && row.key != NO_VALUE {
@@ -146,21 +159,11 @@ impl Log {
         };
         let mut op = Deed::begun(does, row.index, row.time, row.process);
         (op.is_final, op.node) = (row.is_final, row.node);
-        self.open[row.slot as usize] = self.ops.len() as u32;
+        let log = &mut self.logs[row.key as usize % LOGS];
+        self.open[row.slot as usize] = (row.key, log.ops.len() as u32);
         let value = if does == Does::Put { row.value } else { NO_VALUE };
-        self.ops.push(Logged { op, begun, key: row.key, value, context });
+        log.ops.push(Logged { op, begun, key: row.key, value, context });
         Some(())
-    }
-
-    /// The operations key by key.
-    pub(super) fn by_key(self, meter: &Meter) -> Result<ByKey, Exhausted> {
-        let keys = self.keys as usize;
-        meter.reserve(4 * (self.ops.len() + self.values.len() + 2 * keys) as u64)?;
-        Ok(ByKey {
-            ops_of: Places::of(keys, self.ops.iter().map(|logged| logged.key)),
-            values_of: Places::of(keys, self.values.iter().map(|value| value.key)),
-            log: self,
-        })
     }
 }
 
@@ -227,24 +230,42 @@ impl Places {
     }
 }
 
-/// The log, key by key.
-pub(super) struct ByKey {
-    log: Log,
-    ops_of: Places,
-    values_of: Places,
+impl Log {
+    pub(super) fn ops(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// The same, key by key.
+    pub(super) fn by_key(&self, meter: &Meter) -> Result<ByKey<'_>, Exhausted> {
+        let place = |key: u32| key / LOGS as u32;
+        let values = self.values.iter().map(|value| value.key);
+        let ops = self.ops.iter().map(|logged| logged.key);
+        let keys = values.clone().chain(ops.clone()).max().map_or(0, |key| place(key) as usize + 1);
+        meter.reserve(4 * (self.ops.len() + self.values.len() + 2 * keys) as u64)?;
+        Ok(ByKey {
+            ops: Places::of(keys, ops.map(place)),
+            values: Places::of(keys, values.map(place)),
+            log: self,
+        })
+    }
 }
 
-impl ByKey {
-    pub(super) fn keys(&self) -> usize {
-        self.log.keys as usize
-    }
+/// A log, key by key.
+pub(super) struct ByKey<'a> {
+    log: &'a Log,
+    ops: Places,
+    values: Places,
+}
 
-    pub(super) fn ops(&self) -> usize {
-        self.log.ops.len()
-    }
-
-    pub(super) fn of(&self, key: usize) -> OfKey<'_> {
-        OfKey { log: &self.log, ops: self.ops_of.get(key), values: self.values_of.get(key) }
+impl ByKey<'_> {
+    /// The operations on each of the keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = OfKey<'_>> {
+        let keys = 0..self.ops.starts.len() - 1;
+        keys.map(|key| OfKey {
+            log: self.log,
+            ops: self.ops.get(key),
+            values: self.values.get(key),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::log::{ByKey, Log, Logged, NO_LINE, OfKey};
+use super::log::{self, Log, Logged, NO_LINE, OfKey};
 use super::{Part, Siblings};
 use crate::budget::{Exhausted, Meter};
 use crate::formats::compact::{CompactError, Literal, NO_VALUE, Rows};
@@ -28,35 +28,27 @@ pub fn check_siblings<R: Bytes>(
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     let mut rows = Rows::new(reader)?;
-    let Some(log) = Log::of(&mut rows, meter)? else { return Ok(None) };
+    let Some(logs) = log::read(&mut rows, meter)? else { return Ok(None) };
     if rows.torn().is_some() {
         return Ok(None);
     }
-    let ops = rows.count();
+    let lines = rows.count();
     drop(rows);
-    let log = log.by_key(meter).map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-    let Some(report) = judge(&log, rules, meter) else { return Ok(None) };
-    let report = report.with("lines", ops);
+    let Some(report) = judge(&logs, rules, meter) else { return Ok(None) };
+    let report = report.with("lines", lines);
     Ok((report.verdict != Verdict::Invalid).then_some(report))
 }
 
-/// Makes and judges the keys of a log; `None` when the ordinary way must look at one.
-fn judge(log: &ByKey, rules: &Siblings, meter: &Meter) -> Option<CheckReport> {
+/// Makes and judges the keys of logs; `None` when the ordinary way must look at one.
+fn judge(logs: &[Log], rules: &Siblings, meter: &Meter) -> Option<CheckReport> {
+    let ops: usize = logs.iter().map(Log::ops).sum();
     let beyond = AtomicBool::new(false);
     let used = AtomicUsize::new(0);
-    let parts = in_ranges(log.keys(), log.ops() < super::FEW, |range| {
+    let parts = in_ranges(logs.len(), ops < super::FEW, |range| {
         let mut part = Part::new(rules, meter);
-        let mut making = Making::default();
-        for key in range {
-            let of_key = log.of(key);
-            if of_key.ops().len() == 0 {
-                // What stands there is not looked at by the ordinary way either.
-                continue;
-            }
-            used.fetch_add(1, Ordering::Relaxed);
-            match making.key(of_key, &mut part.meter) {
-                // Names are for words, of which there are none here.
-                Ok(Some(key)) => part.judge("", &key, &Nodes::default()),
+        for log in &logs[range] {
+            match part.judge_log(log, &used) {
+                Ok(Some(())) => {}
                 Ok(None) => beyond.store(true, Ordering::Relaxed),
                 Err(exhausted) => part.exhausted = Some(exhausted),
             }
@@ -67,6 +59,24 @@ fn judge(log: &ByKey, rules: &Siblings, meter: &Meter) -> Option<CheckReport> {
         part
     });
     (!beyond.into_inner()).then(|| rules.report(parts, used.into_inner()))
+}
+
+impl Part<'_> {
+    /// Makes and judges the keys of a log; `None` when the ordinary way must look at one.
+    fn judge_log(&mut self, log: &Log, used: &AtomicUsize) -> Result<Option<()>, Exhausted> {
+        let by_key = log.by_key(&self.meter)?;
+        let mut making = Making::default();
+        for of_key in by_key.keys().filter(|of_key| of_key.ops().len() > 0) {
+            used.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = making.key(of_key, &mut self.meter)? else { return Ok(None) };
+            // Names are for words, of which there are none here.
+            self.judge("", &key, &Nodes::default());
+            if self.exhausted.is_some() {
+                break;
+            }
+        }
+        Ok(Some(()))
+    }
 }
 
 /// The value of every put: only that there is one matters here.
