@@ -41,6 +41,15 @@ impl Findings {
         }
     }
 
+    /// Takes in those that were found after these.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let room = MOST_LISTED.saturating_sub(self.listed.len());
+        self.listed.extend(other.listed.into_iter().take(room));
+        for (rule, count) in other.counts {
+            *self.counts.entry(rule).or_default() += count;
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }

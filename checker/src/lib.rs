@@ -48,6 +48,7 @@ pub mod linearizable;
 pub mod logs;
 pub mod minimize;
 pub mod op;
+mod parallel;
 mod registers;
 pub mod sessions;
 pub mod siblings;

@@ -26,11 +26,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted, seconds, shown, shown_all};
 use crate::history::{History, Outcome};
+use crate::parallel::in_ranges;
 use crate::verdict::{CheckReport, Checker};
 use crate::versions::{
     Deed, Does, Key, Keys, Nodes, Read, Strange, Strangeness, Version, VersionId, keys,
 };
 
+mod log;
 mod online;
 pub mod stream;
 
@@ -61,29 +63,71 @@ impl Checker for Siblings {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
-        let mut meter = budget.start();
-        self.judge(&keys(history), &mut meter)
+        self.judge(&keys(history), &budget.start())
     }
 }
 
+/// With fewer operations it is not worth while to start threads.
+const FEW: usize = 20_000;
+
 impl Siblings {
-    fn judge(&self, Keys { keys, nodes }: &Keys<'_>, meter: &mut Meter) -> CheckReport {
-        let mut tally = Tally::default();
-        for (done, (name, key)) in keys.iter().enumerate() {
-            let first_seen = if self.converged { first_seen(key) } else { Vec::new() };
-            let deletes = deletes(key);
-            let tally = &mut tally;
-            let mut judge = KeyJudge { name, key, nodes, first_seen, deletes, rules: self, tally };
-            if let Err(exhausted) = judge.judge(meter) {
-                let findings = tally.findings.report();
-                if !tally.findings.is_empty() {
-                    return findings;
+    fn judge(&self, Keys { keys, nodes }: &Keys<'_>, meter: &Meter) -> CheckReport {
+        let ops: usize = keys.iter().map(|(_, key)| key.versions.len() + key.reads.len()).sum();
+        let parts = in_ranges(keys.len(), ops < FEW, |range| {
+            let mut part = Part::new(self, meter);
+            for (name, key) in &keys[range] {
+                part.judge(name, key, nodes);
+                if part.exhausted.is_some() {
+                    break;
                 }
-                let far = format!("{exhausted}: {done} of {} keys were judged", keys.len());
-                return CheckReport::unknown(far);
+            }
+            part
+        });
+        self.report(parts, keys.len())
+    }
+
+    fn report(&self, parts: Vec<Part<'_>>, keys: usize) -> CheckReport {
+        let mut tally = Tally::default();
+        let (mut judged, mut exhausted) = (0, None);
+        for part in parts {
+            tally.add(part.tally);
+            judged += part.judged;
+            exhausted = exhausted.or(part.exhausted);
+        }
+        match exhausted {
+            None => tally.report(self, keys),
+            Some(_) if !tally.findings.is_empty() => tally.findings.report(),
+            Some(why) => {
+                CheckReport::unknown(format!("{why}: {judged} of {keys} keys were judged"))
             }
         }
-        tally.report(self, keys.len())
+    }
+}
+
+/// Some of the keys, as far as they have been judged.
+struct Part<'r> {
+    rules: &'r Siblings,
+    meter: Meter,
+    tally: Tally,
+    judged: usize,
+    exhausted: Option<Exhausted>,
+}
+
+impl<'r> Part<'r> {
+    fn new(rules: &'r Siblings, meter: &Meter) -> Self {
+        let meter = meter.clone();
+        Self { rules, meter, tally: Tally::default(), judged: 0, exhausted: None }
+    }
+
+    fn judge(&mut self, name: &str, key: &Key<'_>, nodes: &Nodes<'_>) {
+        let Self { rules, tally, .. } = self;
+        let first_seen = if rules.converged { first_seen(key) } else { Vec::new() };
+        let deletes = deletes(key);
+        let mut judge = KeyJudge { name, key, nodes, first_seen, deletes, rules, tally };
+        match judge.judge(&mut self.meter) {
+            Ok(()) => self.judged += 1,
+            Err(exhausted) => self.exhausted = Some(exhausted),
+        }
     }
 }
 
@@ -106,6 +150,20 @@ struct Tally {
 }
 
 impl Tally {
+    /// Takes in that of the keys which follow.
+    fn add(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.acknowledged += other.acknowledged;
+        self.gets += other.gets;
+        self.final_gets += other.final_gets;
+        self.unsettled += other.unsettled;
+        self.unverified += other.unverified;
+        self.widest = self.widest.max(other.widest);
+        self.stale_gets += other.stale_gets;
+        self.session_violations += other.session_violations;
+        self.most_siblings = self.most_siblings.max(other.most_siblings);
+    }
+
     fn report(&self, rules: &Siblings, keys: usize) -> CheckReport {
         let report = if !self.findings.is_empty() {
             self.findings.report()

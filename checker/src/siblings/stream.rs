@@ -1,21 +1,24 @@
 //! Siblings straight from a compact file: versions and reads are held by number, no text at all.
 //!
-//! It answers where there is nothing to find. Where there is, the history has to be
+//! The file is read into a [log](super::log); then keys are made and judged one by one, on all
+//! cores. It answers where there is nothing to find. Where there is, the history has to be
 //! [read](crate::formats::compact::read) and judged the ordinary way, which can say what it is.
 
+use std::borrow::Cow;
 use std::io::Read as Bytes;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use super::Siblings;
-use crate::budget::Meter;
-use crate::formats::compact::by_key::{OfKey, gather};
-use crate::formats::compact::{CompactError, Literal, NO_VALUE, Row, Rows};
+use super::log::{self, Log, Logged, NO_LINE, OfKey};
+use super::{Part, Siblings};
+use crate::budget::{Exhausted, Meter};
+use crate::formats::compact::{CompactError, Literal, NO_VALUE, Rows};
 use crate::history::Outcome;
-use crate::op::Kind;
+use crate::parallel::in_ranges;
 use crate::verdict::{CheckReport, Verdict};
-use crate::versions::{Deed, Does, Few, Key, Keys, NO_NODE, Nodes, Read, VersionId};
+use crate::versions::{Does, Few, Key, Nodes, Read, VersionId};
 
 /// Judges a compact history of siblings. `None` when it must be read in full: for what is wrong to
 /// be told in words, or because it is no well-formed history of siblings.
@@ -25,218 +28,174 @@ pub fn check_siblings<R: Bytes>(
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     let mut rows = Rows::new(reader)?;
-    let Some(growing) = gather::<_, Growing>(&mut rows, meter)? else { return Ok(None) };
+    let Some(logs) = log::read(&mut rows, meter)? else { return Ok(None) };
     if rows.torn().is_some() {
         return Ok(None);
     }
-    let Some(keys) = finish(growing) else { return Ok(None) };
-    let report = rules.judge(&keys, meter).with("lines", rows.count());
+    let lines = rows.count();
+    drop(rows);
+    let Some(report) = judge(&logs, rules, meter) else { return Ok(None) };
+    let report = report.with("lines", lines);
     Ok((report.verdict != Verdict::Invalid).then_some(report))
+}
+
+/// Makes and judges the keys of logs; `None` when the ordinary way must look at one.
+fn judge(logs: &[Log], rules: &Siblings, meter: &Meter) -> Option<CheckReport> {
+    let ops: usize = logs.iter().map(Log::ops).sum();
+    let beyond = AtomicBool::new(false);
+    let used = AtomicUsize::new(0);
+    let parts = in_ranges(logs.len(), ops < super::FEW, |range| {
+        let mut part = Part::new(rules, meter);
+        for log in &logs[range] {
+            match part.judge_log(log, &used) {
+                Ok(Some(())) => {}
+                Ok(None) => beyond.store(true, Ordering::Relaxed),
+                Err(exhausted) => part.exhausted = Some(exhausted),
+            }
+            if part.exhausted.is_some() || beyond.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        part
+    });
+    (!beyond.into_inner()).then(|| rules.report(parts, used.into_inner()))
+}
+
+impl Part<'_> {
+    /// Makes and judges the keys of a log; `None` when the ordinary way must look at one.
+    fn judge_log(&mut self, log: &Log, used: &AtomicUsize) -> Result<Option<()>, Exhausted> {
+        let by_key = log.by_key(&self.meter)?;
+        let mut making = Making::default();
+        for of_key in by_key.keys().filter(|of_key| of_key.ops().len() > 0) {
+            used.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = making.key(of_key, &mut self.meter)? else { return Ok(None) };
+            // Names are for words, of which there are none here.
+            self.judge("", &key, &Nodes::default());
+            if self.exhausted.is_some() {
+                break;
+            }
+        }
+        Ok(Some(()))
+    }
 }
 
 /// The value of every put: only that there is one matters here.
 static SOME_VALUE: Value = Value::Null;
 
-/// One key while rows come in.
+/// What is needed while a key is made.
 #[derive(Default)]
-struct Growing {
-    key: Key<'static>,
-    /// What each value of the key stands for.
-    values: Vec<Meant>,
-    /// A value was introduced that no operation has taken up yet.
-    fresh: bool,
-    /// The list that was introduced.
-    list: Few,
+struct Making<'a> {
     /// The versions of the values that puts have written, by integer and by text.
     integers: HashMap<i64, VersionId>,
-    texts: HashMap<Box<[u8]>, VersionId>,
-    /// The answered reads in the order of their ends, with their places among `key.reads`.
+    texts: HashMap<Cow<'a, [u8]>, VersionId>,
+    /// Of each version the line that began it, and whether it failed.
+    begun: Vec<(u32, bool)>,
+    /// The reads by the lines that ended them, with their places.
     ended: Vec<(u64, u32)>,
-    /// Of each of `key.reads` the index of its beginning.
-    begun: Vec<u64>,
-    open: Vec<Open>,
 }
 
-/// An operation under way, and what must not change until it ends.
-struct Open {
-    begun: u64,
-    op: Deed,
-    /// Of a write its version.
-    version: VersionId,
-    value: u32,
-    context: Option<u64>,
-}
-
-/// What a value of the file stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Meant {
-    /// What this version wrote.
-    Version(VersionId),
-    /// The list that the read at this place returned.
-    List(u32),
-    /// A list of something that no put had written by then, or had written twice.
-    Strange,
-    Null,
-}
-
-/// The keys as they are judged; `None` if something failed was read after all.
-fn finish(growing: Vec<Growing>) -> Option<Keys<'static>> {
-    let mut keys = Vec::with_capacity(growing.len());
-    // What stands without a key is not looked at by the ordinary way either.
-    for growing in growing.into_iter().skip(1) {
-        let mut key = growing.key;
-        let failed = |id: &VersionId| key.versions[*id as usize].op.outcome == Outcome::Fail;
-        if key.reads.iter().any(|read| read.returned.iter().any(failed)) {
-            return None;
-        }
-        let unanswered = growing.open.iter().map(|open| open.op);
-        key.unanswered.extend(unanswered.filter(|op| !op.does.writes()));
-        let mut reads: Vec<(u64, Read)> = growing.begun.into_iter().zip(key.reads).collect();
-        reads.sort_by_key(|(begun, _)| *begun);
-        key.reads = reads.into_iter().map(|(_, read)| read).collect();
-        if !key.versions.is_empty() || !key.reads.is_empty() || !key.unanswered.is_empty() {
-            // Names are for words, of which there are none here.
-            keys.push(("", key));
-        }
-    }
-    Some(Keys { keys, nodes: Nodes::default() })
-}
-
-impl OfKey for Growing {
-    type Does = Does;
-
-    fn does(f: &str) -> Option<Does> {
-        Does::named(f)
-    }
-
-    fn introduce(&mut self, value: Literal<'_>) {
-        let version = self.key.versions.len() as VersionId;
-        self.fresh = true;
-        let meant = match value {
-            Literal::Integer(integer) => {
-                self.integers.insert(integer, version);
-                Meant::Version(version)
-            }
-            Literal::Json(b"null") => Meant::Null,
-            Literal::Json(text) if text.starts_with(b"[") => match self.read_list(text) {
-                Some(()) => Meant::List(self.key.reads.len() as u32),
-                None => Meant::Strange,
-            },
-            Literal::Json(text) => {
-                self.texts.insert(text.into(), version);
-                Meant::Version(version)
-            }
-        };
-        self.values.push(meant);
-    }
-
-    fn take(&mut self, row: &Row, does: Option<Does>) -> Option<()> {
-        match does {
-            // What stands without a key is not looked at by the ordinary way either.
-            _ if row.key == NO_VALUE => Some(()),
-            Some(does) => self.row(row, does),
-            // Nor is what does something else; but what it writes is no put's.
-            None => Some(()).filter(|()| !self.fresh),
-        }
-    }
-}
-
-impl Growing {
-    /// Takes a row in; `None` when the ordinary way must look at it.
-    fn row(&mut self, row: &Row, does: Does) -> Option<()> {
-        match (row.kind, row.invoke) {
-            (Kind::Invoke, None) => self.begin(row, does)?,
-            (Kind::Ok | Kind::Fail | Kind::Info, Some((begun, _))) => {
-                let at = self.open.iter().rposition(|open| open.begun == begun)?;
-                let open = self.open.swap_remove(at);
-                let same =
-                    open.op.does == does && (row.context.is_none() || row.context == open.context);
-                self.end(row, open).filter(|()| same)?;
-            }
-            _ => return None,
-        }
-        Some(()).filter(|()| !self.fresh)
-    }
-
-    fn begin(&mut self, row: &Row, does: Does) -> Option<()> {
-        let mut op = Deed::begun(does, row.index, row.time, row.process);
-        (op.is_final, op.node) = (row.is_final, row.node);
-        let version = self.key.versions.len() as VersionId;
-        if does == Does::Put {
-            // Each value is written once: by the put that introduced it.
-            let written = self.values.get(row.value as usize)?;
-            if *written != Meant::Version(version) || !std::mem::take(&mut self.fresh) {
-                return None;
+impl<'a> Making<'a> {
+    /// The key as it is judged; `None` when the ordinary way must look at it.
+    fn key(&mut self, of: OfKey<'a>, meter: &mut Meter) -> Result<Option<Key<'static>>, Exhausted> {
+        self.integers.clear();
+        self.texts.clear();
+        self.begun.clear();
+        self.ended.clear();
+        let mut key = Key::default();
+        for logged in of.ops() {
+            meter.tick()?;
+            if logged.op.does.writes() && self.number(of, logged).is_none() {
+                return Ok(None);
             }
         }
-        if does.writes() {
-            let covers = match row.context {
-                None => Few::new(),
-                Some(get) => {
-                    self.key.has_contexts = true;
-                    let at = self.ended.binary_search_by_key(&get, |(name, _)| *name).ok()?;
-                    self.key.reads[self.ended[at].1 as usize].returned.clone()
-                }
-            };
-            self.key.push(op, (does == Does::Put).then_some(&SOME_VALUE), covers);
+        key.versions.reserve_exact(self.begun.len());
+        key.reads.reserve_exact(of.ops().len() - self.begun.len());
+        for logged in of.ops() {
+            meter.tick()?;
+            if !logged.op.does.writes() && self.read(of, logged, &mut key).is_none() {
+                return Ok(None);
+            }
         }
-        let Row { index: begun, value, context, .. } = *row;
-        self.open.push(Open { begun, op, version, value, context });
-        Some(())
+        self.ended.sort_unstable();
+        for logged in of.ops() {
+            if logged.op.does.writes() && self.write(logged, &mut key).is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(key))
     }
 
-    fn end(&mut self, row: &Row, open: Open) -> Option<()> {
-        let mut op = open.op;
-        op.completed(row.kind, row.index, row.time);
-        op.is_final |= row.is_final;
-        if row.node != NO_NODE {
-            op.node = row.node;
-        }
-        if op.does.writes() {
-            self.key.versions[open.version as usize].op = op;
-            let told_otherwise = op.does == Does::Put && row.value != open.value;
-            return (op.outcome != Outcome::Ok || !told_otherwise).then_some(());
-        }
-        if op.outcome != Outcome::Ok {
-            self.key.unanswered.push(op);
+    /// Gives the next version its number; `None` if its value is no single one or was written
+    /// before.
+    fn number(&mut self, of: OfKey<'a>, logged: &Logged) -> Option<()> {
+        let version = self.begun.len() as VersionId;
+        self.begun.push((logged.begun, logged.op.outcome == Outcome::Fail));
+        if logged.op.does == Does::Delete {
             return Some(());
         }
-        let place = self.key.reads.len() as u32;
-        let returned = match row.value {
+        let before = match of.value(logged.value)? {
+            Literal::Integer(integer) => self.integers.insert(integer, version),
+            Literal::Json(text) if text.starts_with(b"[") || text == b"null" => return None,
+            Literal::Json(text) => self.texts.insert(canonical(text)?, version),
+        };
+        before.is_none().then_some(())
+    }
+
+    fn read(&mut self, of: OfKey<'a>, logged: &Logged, key: &mut Key<'static>) -> Option<()> {
+        let op = logged.op;
+        if op.outcome != Outcome::Ok {
+            key.unanswered.push(op);
+            return Some(());
+        }
+        let returned = match logged.value {
             NO_VALUE => Few::new(),
-            value => match *self.values.get(value as usize)? {
-                Meant::List(first) if first == place && self.fresh => {
-                    std::mem::take(&mut self.list)
-                }
-                Meant::List(first) => self.key.reads.get(first as usize)?.returned.clone(),
-                Meant::Null => Few::new(),
-                Meant::Version(_) | Meant::Strange => return None,
+            number => match of.value(number)? {
+                Literal::Json(b"null") => Few::new(),
+                Literal::Json(text) if text.starts_with(b"[") => self.list(text, op.name)?,
+                Literal::Json(_) | Literal::Integer(_) => return None,
             },
         };
-        self.fresh = false;
-        self.ended.push((op.name, place));
-        self.begun.push(open.begun);
-        self.key.reads.push(Read { op, returned });
+        self.ended.push((op.name, key.reads.len() as u32));
+        key.reads.push(Read { op, returned });
         Some(())
     }
 
-    /// Reads a list of versions; `None` if one was not written by now, or stands there twice.
-    fn read_list(&mut self, text: &[u8]) -> Option<()> {
-        self.list.clear();
+    fn write(&mut self, logged: &Logged, key: &mut Key<'static>) -> Option<()> {
+        let covers = match logged.context {
+            NO_LINE => Few::new(),
+            line if line > logged.begun => return None,
+            line => {
+                key.has_contexts = true;
+                let at = self.ended.binary_search_by_key(&u64::from(line), |(name, _)| *name);
+                key.reads[self.ended[at.ok()?].1 as usize].returned.clone()
+            }
+        };
+        key.push(logged.op, (logged.op.does == Does::Put).then_some(&SOME_VALUE), covers);
+        Some(())
+    }
+
+    /// A list of versions; `None` if one of them had not begun by a line, or had failed, or stands
+    /// there twice.
+    fn list(&self, text: &[u8], line: u64) -> Option<Few> {
+        let mut list = Few::new();
         match integers(text) {
             Some(found) => {
                 for value in found {
-                    self.list.push(*self.integers.get(&value)?);
+                    list.push(*self.integers.get(&value)?);
                 }
             }
             None => {
                 for value in serde_json::from_slice::<Vec<Value>>(text).ok()? {
-                    self.list.push(self.version_of(&value)?);
+                    list.push(self.version_of(&value)?);
                 }
             }
         }
-        self.list.sort_unstable();
-        self.list.windows(2).all(|two| two[0] < two[1]).then_some(())
+        list.sort_unstable();
+        let sound = |version: &VersionId| {
+            let (begun, failed) = self.begun[*version as usize];
+            !failed && u64::from(begun) < line
+        };
+        (list.windows(2).all(|two| two[0] < two[1]) && list.iter().all(sound)).then_some(list)
     }
 
     fn version_of(&self, value: &Value) -> Option<VersionId> {
@@ -245,6 +204,17 @@ impl Growing {
             None => self.texts.get(value.to_string().as_bytes()).copied(),
         }
     }
+}
+
+/// The one spelling of a JSON text.
+fn canonical(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    // A string without escapes has but one.
+    if text.starts_with(b"\"") && !text.contains(&b'\\') {
+        return Some(Cow::Borrowed(text));
+    }
+    let value: Value = serde_json::from_slice(text).ok()?;
+    // An integer written as a text would not be found as one.
+    value.as_i64().is_none().then(|| Cow::Owned(value.to_string().into_bytes()))
 }
 
 /// The integers of a JSON list of nothing else.

@@ -118,12 +118,21 @@ impl Rest {
     const NONE: Self = Self { error: NO_VALUE, node: NO_VALUE, extra: NO_VALUE };
 }
 
+/// Reads rows from blocks.
 pub(crate) struct Rows<R> {
     reader: R,
     block: Vec<u8>,
     at: usize,
     /// Where the block begins in the file.
     offset: u64,
+    known: Known,
+    torn: Option<Torn>,
+    ended: bool,
+}
+
+/// What the rows so far have introduced: what the next one is read by.
+#[derive(Clone)]
+struct Known {
     index: u64,
     time: u64,
     shapes: Vec<Shape>,
@@ -136,9 +145,31 @@ pub(crate) struct Rows<R> {
     errors: u32,
     nodes: u32,
     extras: u32,
-    torn: Option<Torn>,
-    ended: bool,
     has_ties: bool,
+}
+
+/// A place between two blocks from which a file can be read again.
+#[derive(Clone)]
+pub(crate) struct Mark {
+    offset: u64,
+    known: Known,
+}
+
+impl Mark {
+    /// The index of the row that comes next.
+    pub(crate) fn index(&self) -> u64 {
+        self.known.index
+    }
+
+    /// How many keys there were before.
+    pub(crate) fn keys(&self) -> u32 {
+        self.known.keys
+    }
+
+    /// How many values of a key there were before.
+    pub(crate) fn values(&self, key: u32) -> u32 {
+        self.known.values.get(key.wrapping_add(1) as usize).map_or(0, |values| values.count)
+    }
 }
 
 impl<R: Read> Rows<R> {
@@ -152,11 +183,7 @@ impl<R: Read> Rows<R> {
         if head[MAGIC.len()] != VERSION {
             return Err(CompactError::Version(head[MAGIC.len()]));
         }
-        Ok(Self {
-            reader,
-            block: Vec::new(),
-            at: 0,
-            offset: head.len() as u64,
+        let known = Known {
             index: 0,
             time: 0,
             shapes: Vec::new(),
@@ -168,15 +195,40 @@ impl<R: Read> Rows<R> {
             errors: 0,
             nodes: 0,
             extras: 0,
-            torn: None,
-            ended: false,
             has_ties: false,
+        };
+        Ok(Self::at(reader, head.len() as u64, known))
+    }
+
+    fn at(reader: R, offset: u64, known: Known) -> Self {
+        Self { reader, block: Vec::new(), at: 0, offset, known, torn: None, ended: false }
+    }
+
+    /// Goes on from a mark of the same file, which `reader` gives from its beginning.
+    pub(crate) fn from_mark(mut reader: R, mark: &Mark) -> Result<Self, CompactError> {
+        let before = std::io::copy(&mut reader.by_ref().take(mark.offset), &mut std::io::sink())?;
+        if before < mark.offset {
+            return Err(CompactError::Other);
+        }
+        Ok(Self::at(reader, mark.offset, mark.known.clone()))
+    }
+
+    /// A mark, if the next row begins a block and what is known takes no more than so many bytes.
+    pub(crate) fn mark(&self, most: usize) -> Option<Mark> {
+        let Known { shapes, slots, free, values, .. } = &self.known;
+        let bytes = size_of_val(&shapes[..])
+            + size_of_val(&slots[..])
+            + size_of_val(&free[..])
+            + size_of_val(&values[..]);
+        (self.at == self.block.len() && bytes <= most).then(|| Mark {
+            offset: self.offset + self.block.len() as u64,
+            known: self.known.clone(),
         })
     }
 
     /// The `f` of a number.
     pub(crate) fn f(&self, f: u32) -> &str {
-        &self.fs[f as usize]
+        &self.known.fs[f as usize]
     }
 
     /// What was cut short at the end, if something was.
@@ -186,12 +238,18 @@ impl<R: Read> Rows<R> {
 
     /// How many rows were read.
     pub(crate) fn count(&self) -> u64 {
-        self.index
+        self.known.index
     }
 
     /// Did a process begin something at the instant at which it ended what it did before?
     pub(crate) fn has_ties(&self) -> bool {
-        self.has_ties
+        self.known.has_ties
+    }
+
+    /// Is the next row in another block than the last?
+    #[inline(always)]
+    pub(crate) fn is_between_blocks(&self) -> bool {
+        self.at == self.block.len()
     }
 
     /// The next row. Inlined, so that what a checker does not look at is not even put together.
@@ -203,7 +261,14 @@ impl<R: Read> Rows<R> {
         if self.at == self.block.len() && !self.has_more()? {
             return Ok(None);
         }
-        self.row(dictionary).map(Some)
+        let mut bytes = Bytes(&self.block[self.at..]);
+        match self.known.row(&mut bytes, dictionary) {
+            Ok(row) => {
+                self.at = self.block.len() - bytes.0.len();
+                Ok(Some(row))
+            }
+            Err(refused) => Err(self.refused(refused)),
+        }
     }
 
     #[cold]
@@ -250,7 +315,7 @@ impl<R: Read> Rows<R> {
     }
 
     fn cut_short(&mut self, bytes: usize) -> bool {
-        self.torn = Some(Torn { line: self.index + 1, bytes: bytes as u64 });
+        self.torn = Some(Torn { line: self.known.index + 1, bytes: bytes as u64 });
         false
     }
 
@@ -261,7 +326,7 @@ impl<R: Read> Rows<R> {
             self.cut_short(read + 8);
             return Ok(());
         }
-        if crc32c::crc32c(&count) != sum || u64::from_le_bytes(count) != self.index {
+        if crc32c::crc32c(&count) != sum || u64::from_le_bytes(count) != self.known.index {
             return Err(self.damaged("the count at the end is not that of the lines"));
         }
         if fill(&mut self.reader, &mut [0])? > 0 {
@@ -270,45 +335,156 @@ impl<R: Read> Rows<R> {
         Ok(())
     }
 
+    #[cold]
+    fn refused(&self, refused: Refused) -> CompactError {
+        match refused {
+            Refused::Damaged(what) => self.damaged(what),
+            Refused::Exhausted(exhausted) => {
+                CompactError::Budget { exhausted, ops: self.known.index }
+            }
+        }
+    }
+
+    #[cold]
+    fn damaged(&self, what: &'static str) -> CompactError {
+        CompactError::Damaged { at: self.offset + self.at as u64, what }
+    }
+}
+
+/// What is left of a block. It is kept in registers: so nothing that is not inlined is given its
+/// address, but takes the bytes and gives what it leaves of them.
+struct Bytes<'b>(&'b [u8]);
+
+impl<'b> Bytes<'b> {
+    /// A number of mostly one byte.
     #[inline(always)]
-    fn row(&mut self, dictionary: &mut impl Dictionary) -> Result<Row, CompactError> {
-        let Shape { kind, f, flags } = self.shape()?;
+    fn varint(&mut self) -> Result<u64, Refused> {
+        match self.0 {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// A number of one to four bytes mostly: without a branch on how many.
+    #[inline(always)]
+    fn wide_varint(&mut self) -> Result<u64, Refused> {
+        if let Some(four) = self.0.first_chunk::<4>() {
+            let word = u32::from_le_bytes(*four);
+            // The last byte of the number is the first without the high bit.
+            let ends = !word & 0x8080_8080;
+            if ends != 0 {
+                let last = ends.trailing_zeros();
+                let word = word & (u32::MAX >> (31 - last));
+                self.0 = &self.0[last as usize / 8 + 1..];
+                let low = (word & 0x7f) | ((word >> 1) & 0x3f80);
+                let high = ((word >> 2) & 0x1f_c000) | ((word >> 3) & 0xfe0_0000);
+                return Ok(u64::from(low | high));
+            }
+        }
+        self.long_varint()
+    }
+
+    #[inline(always)]
+    fn long_varint(&mut self) -> Result<u64, Refused> {
+        let (number, rest) = long_varint(self.0)?;
+        self.0 = rest;
+        Ok(number)
+    }
+
+    fn text(&mut self) -> Result<&'b [u8], Refused> {
+        let length = self.varint()?;
+        if length > LONGEST as u64 || length > self.0.len() as u64 {
+            return Err(Refused::Damaged("a text longer than its block"));
+        }
+        let (text, rest) = self.0.split_at(length as usize);
+        self.0 = rest;
+        Ok(text)
+    }
+
+    /// A number of a dictionary of `count` entries; `count` itself is a new one.
+    #[inline(always)]
+    fn reference(&mut self, count: u32) -> Result<u32, Refused> {
+        number_of(count, self.varint()?)
+    }
+}
+
+#[inline(always)]
+fn number_of(count: u32, back: u64) -> Result<u32, Refused> {
+    match u64::from(count).checked_sub(back) {
+        // One number is that of nothing.
+        Some(number) if number < u64::from(NO_VALUE) => Ok(number as u32),
+        _ => Err(Refused::Damaged("an entry that was not introduced")),
+    }
+}
+
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Refused> {
+    let mut number = 0_u64;
+    for (at, shift) in (0..64).step_by(7).enumerate() {
+        let Some(&byte) = bytes.get(at) else {
+            return Err(Refused::Damaged("a row that goes past its block"));
+        };
+        if shift == 63 && byte > 1 {
+            break;
+        }
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok((number, &bytes[at + 1..]));
+        }
+    }
+    Err(Refused::Damaged("a number of more than 64 bits"))
+}
+
+impl Known {
+    #[inline(always)]
+    fn row(
+        &mut self,
+        bytes: &mut Bytes<'_>,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<Row, Refused> {
+        let Shape { kind, f, flags } = self.shape(bytes)?;
         let (slot, process, open) = if flags.has(Flags::NEMESIS) {
             (NEMESIS, 0, Open::NONE)
         } else {
-            let slot = self.process()?;
+            let slot = self.process(bytes)?;
             let Slot { process, open, .. } = self.slots[slot as usize];
             (slot, process, open)
         };
-        let delta = self.varint()?;
+        let delta = bytes.wide_varint()?;
         let Some(time) = self.time.checked_add(delta) else {
-            return Err(self.damaged("a time past the end of 64 bits"));
+            return Err(Refused::Damaged("a time past the end of 64 bits"));
         };
         self.time = time;
         let mut key = NO_VALUE;
         if flags.has(Flags::KEY_OPEN) {
             key = open.key;
         } else if flags.has(Flags::KEY) {
-            key = self.key(dictionary)?;
+            key = self.key(bytes, dictionary)?;
         }
         let mut value = NO_VALUE;
         if flags.has(Flags::VALUE_OPEN) {
             if open.key != key {
-                return Err(self.damaged("a value taken over from another key"));
+                return Err(Refused::Damaged("a value taken over from another key"));
             }
             value = open.value;
         } else if flags.has(Flags::VALUE) {
-            value = self.value(key, dictionary)?;
+            value = self.value(key, bytes, dictionary)?;
         }
         let mut context = None;
         if flags.has(Flags::CONTEXT_OPEN) {
             context = open.context;
         } else if flags.has(Flags::CONTEXT) {
             // One from the future, which is nonsense but may be recorded, wraps.
-            context = Some(self.index.wrapping_sub(self.varint()?));
+            context = Some(self.index.wrapping_sub(bytes.wide_varint()?));
         }
-        let Rest { error, node, extra } =
-            if flags.is_plain() { Rest::NONE } else { self.rest(flags, open.node, dictionary)? };
+        let mut rest = Rest::NONE;
+        if !flags.is_plain() {
+            (rest, bytes.0) = self.rest(flags, open.node, bytes.0, dictionary)?;
+        }
+        let Rest { error, node, extra } = rest;
         let index = self.index;
         self.index += 1;
         if slot != NEMESIS {
@@ -356,64 +532,72 @@ impl<R: Read> Rows<R> {
     }
 
     #[inline(never)]
-    fn rest(
+    fn rest<'b>(
         &mut self,
         flags: Flags,
         open_node: u32,
+        bytes: &'b [u8],
         dictionary: &mut impl Dictionary,
-    ) -> Result<Rest, CompactError> {
+    ) -> Result<(Rest, &'b [u8]), Refused> {
+        let mut bytes = Bytes(bytes);
         let mut rest = Rest::NONE;
         if flags.has(Flags::ERROR) {
-            rest.error = self.reference(self.errors)?;
+            rest.error = bytes.reference(self.errors)?;
             if rest.error == self.errors {
                 self.errors += 1;
-                let kept = dictionary.error(self.bytes()?);
-                self.kept(kept)?;
+                dictionary.error(bytes.text()?)?;
             }
         }
         if flags.has(Flags::NODE) {
-            rest.node = self.reference(self.nodes)?;
+            rest.node = bytes.reference(self.nodes)?;
             if rest.node == self.nodes {
                 self.nodes += 1;
-                let kept = dictionary.node(self.bytes()?);
-                self.kept(kept)?;
+                dictionary.node(bytes.text()?)?;
             }
         } else if flags.has(Flags::NODE_OPEN) {
             rest.node = open_node;
         }
         if flags.has(Flags::EXTRA) {
-            rest.extra = self.reference(self.extras)?;
+            rest.extra = bytes.reference(self.extras)?;
             if rest.extra == self.extras {
                 self.extras += 1;
-                let kept = dictionary.extra(self.bytes()?);
-                self.kept(kept)?;
+                dictionary.extra(bytes.text()?)?;
             }
         }
-        Ok(rest)
+        Ok((rest, bytes.0))
     }
 
     #[inline(always)]
-    fn shape(&mut self) -> Result<Shape, CompactError> {
-        let number = self.varint()? as usize;
-        match self.shapes.get(number) {
-            Some(&shape) => Ok(shape),
-            None => self.new_shape(number),
+    fn shape(&mut self, bytes: &mut Bytes<'_>) -> Result<Shape, Refused> {
+        let number = bytes.varint()? as usize;
+        if let Some(&shape) = self.shapes.get(number) {
+            return Ok(shape);
         }
+        let shape;
+        (shape, bytes.0) = self.new_shape(number, bytes.0)?;
+        Ok(shape)
     }
 
     #[cold]
-    fn new_shape(&mut self, number: usize) -> Result<Shape, CompactError> {
+    fn new_shape<'b>(
+        &mut self,
+        number: usize,
+        bytes: &'b [u8],
+    ) -> Result<(Shape, &'b [u8]), Refused> {
+        let mut bytes = Bytes(bytes);
         if number != self.shapes.len() {
-            return Err(self.damaged("a shape that was not introduced"));
+            return Err(Refused::Damaged("a shape that was not introduced"));
         }
-        let kind = self.varint()? as usize;
-        let flags = self.varint()?;
-        let Some(&kind) = KINDS.get(kind) else { return Err(self.damaged("a kind of no line")) };
+        let kind = bytes.varint()? as usize;
+        let flags = bytes.varint()?;
+        let Some(&kind) = KINDS.get(kind) else {
+            return Err(Refused::Damaged("a kind of no line"));
+        };
         if flags > u64::from(Flags::ALL) {
-            return Err(self.damaged("fields that are not known"));
+            return Err(Refused::Damaged("fields that are not known"));
         }
-        let Ok(name) = std::str::from_utf8(self.bytes()?).map(str::to_owned) else {
-            return Err(self.damaged("an f that is no text"));
+        let Ok(name) = std::str::from_utf8(bytes.text()?).map(str::to_owned) else {
+            return Err(Refused::Damaged("an f that is no text"));
         };
         let f = self.fs.iter().position(|known| *known == name).unwrap_or(self.fs.len());
         if f == self.fs.len() {
@@ -421,153 +605,97 @@ impl<R: Read> Rows<R> {
         }
         let shape = Shape { kind, f: f as u32, flags: Flags(flags as u16) };
         self.shapes.push(shape);
-        Ok(shape)
+        Ok((shape, bytes.0))
     }
 
     #[inline(always)]
-    fn process(&mut self) -> Result<u32, CompactError> {
-        let code = self.varint()?;
+    fn process(&mut self, bytes: &mut Bytes<'_>) -> Result<u32, Refused> {
+        let code = bytes.varint()?;
         if let Some(slot) = code.checked_sub(1) {
             return match self.slots.get(slot as usize) {
                 Some(Slot { free: false, .. }) => Ok(slot as u32),
-                _ => Err(self.damaged("a process that was not introduced")),
+                _ => Err(Refused::Damaged("a process that was not introduced")),
             };
         }
-        self.new_process()
+        let process = bytes.wide_varint()?;
+        Ok(self.new_process(process))
     }
 
-    #[cold]
-    fn new_process(&mut self) -> Result<u32, CompactError> {
-        let process = self.varint()?;
+    #[inline(never)]
+    fn new_process(&mut self, process: u64) -> u32 {
         let new = Slot { process, open: Open::NONE, ended: NO_TIME, free: false };
         if let Some(slot) = self.free.pop() {
             self.slots[slot as usize] = new;
-            return Ok(slot);
+            return slot;
         }
         self.slots.push(new);
-        Ok(self.slots.len() as u32 - 1)
+        self.slots.len() as u32 - 1
     }
 
     #[inline(always)]
-    fn key(&mut self, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
-        let key = self.reference(self.keys)?;
+    fn key(
+        &mut self,
+        bytes: &mut Bytes<'_>,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<u32, Refused> {
+        let key = number_of(self.keys, bytes.wide_varint()?)?;
         if key == self.keys {
-            self.new_key(dictionary)?;
+            bytes.0 = self.new_key(bytes.0, dictionary)?;
         }
         Ok(key)
     }
 
     #[cold]
-    fn new_key(&mut self, dictionary: &mut impl Dictionary) -> Result<(), CompactError> {
+    fn new_key<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        dictionary: &mut impl Dictionary,
+    ) -> Result<&'b [u8], Refused> {
+        let mut bytes = Bytes(bytes);
         self.keys += 1;
         self.values.push(KeyValues::default());
-        let kept = dictionary.key(self.bytes()?);
-        self.kept(kept)
+        dictionary.key(bytes.text()?)?;
+        Ok(bytes.0)
     }
 
     #[inline(always)]
-    fn value(&mut self, key: u32, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
+    fn value(
+        &mut self,
+        key: u32,
+        bytes: &mut Bytes<'_>,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<u32, Refused> {
         let place = key.wrapping_add(1) as usize;
         let KeyValues { count, last_integer } = self.values[place];
-        let value = self.reference(count)?;
+        let value = bytes.reference(count)?;
         if value < count {
             return Ok(value);
         }
-        match self.varint()?.checked_sub(1) {
-            None => self.text_value(key, dictionary)?,
+        match bytes.wide_varint()?.checked_sub(1) {
+            None => bytes.0 = text_value(key, bytes.0, dictionary)?,
             Some(difference) => {
                 let integer = last_integer.checked_add(unzigzag(difference));
                 let Some(integer) = integer.filter(|integer| SMALL.contains(integer)) else {
-                    return Err(self.damaged("an integer past its bounds"));
+                    return Err(Refused::Damaged("an integer past its bounds"));
                 };
                 self.values[place].last_integer = integer;
-                let kept = dictionary.value(key, Literal::Integer(integer));
-                self.kept(kept)?;
+                dictionary.value(key, Literal::Integer(integer))?;
             }
         }
         self.values[place].count += 1;
         Ok(value)
     }
+}
 
-    #[inline(never)]
-    fn text_value(
-        &mut self,
-        key: u32,
-        dictionary: &mut impl Dictionary,
-    ) -> Result<(), CompactError> {
-        let kept = dictionary.value(key, Literal::Json(self.bytes()?));
-        self.kept(kept)
-    }
-
-    /// A number of a dictionary of `count` entries; `count` itself is a new one.
-    #[inline(always)]
-    fn reference(&mut self, count: u32) -> Result<u32, CompactError> {
-        let back = self.varint()?;
-        match u64::from(count).checked_sub(back) {
-            // One number is that of nothing.
-            Some(number) if number < u64::from(NO_VALUE) => Ok(number as u32),
-            _ => Err(self.damaged("an entry that was not introduced")),
-        }
-    }
-
-    fn bytes(&mut self) -> Result<&[u8], CompactError> {
-        let length = self.varint()? as usize;
-        if length > LONGEST || length > self.block.len() - self.at {
-            return Err(self.damaged("a text longer than its block"));
-        }
-        let from = self.at;
-        self.at += length;
-        Ok(&self.block[from..self.at])
-    }
-
-    #[inline(always)]
-    fn varint(&mut self) -> Result<u64, CompactError> {
-        // Nearly all are of one byte.
-        match self.block.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
-                self.at += 1;
-                Ok(u64::from(byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    #[inline(never)]
-    fn long_varint(&mut self) -> Result<u64, CompactError> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let Some(&byte) = self.block.get(self.at) else {
-                return Err(self.damaged("a row that goes past its block"));
-            };
-            self.at += 1;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(self.damaged("a number of more than 64 bits"))
-    }
-
-    #[inline(always)]
-    fn kept(&self, kept: Result<(), Refused>) -> Result<(), CompactError> {
-        kept.map_err(|refused| self.refused(refused))
-    }
-
-    #[cold]
-    fn refused(&self, refused: Refused) -> CompactError {
-        match refused {
-            Refused::Damaged(what) => self.damaged(what),
-            Refused::Exhausted(exhausted) => CompactError::Budget { exhausted, ops: self.index },
-        }
-    }
-
-    #[cold]
-    pub(crate) fn damaged(&self, what: &'static str) -> CompactError {
-        CompactError::Damaged { at: self.offset + self.at as u64, what }
-    }
+#[inline(never)]
+fn text_value<'b>(
+    key: u32,
+    bytes: &'b [u8],
+    dictionary: &mut impl Dictionary,
+) -> Result<&'b [u8], Refused> {
+    let mut bytes = Bytes(bytes);
+    dictionary.value(key, Literal::Json(bytes.text()?))?;
+    Ok(bytes.0)
 }
 
 /// Reads until the buffer is full or the stream ends; gives how much there was.
