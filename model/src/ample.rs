@@ -53,6 +53,15 @@ impl Step<'_> {
             ]
     }
 
+    /// Whether, moreover, every host can be reached: none will ever be found out of reach.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.spec.reductions.prompt
+            && self.spec.reductions.notice
+            && self.world.cut == 0
+            && self.is_safe_from_now_on()
+            && (0..self.nodes()).all(|node| self.is_up(node))
+    }
+
     /// Leaves one action of `actions` if the others may be taken after it as well.
     ///
     /// Once no client asks any more and no fault ends anything, a store commutes with everything but
@@ -147,8 +156,8 @@ impl Step<'_> {
     }
 
     fn comes_back_as_it_is(&mut self, node: u8) -> bool {
-        let host = self.host(node);
-        if let Some(known) = self.tables.steady.get(&host) {
+        let (host, open) = (self.host(node), self.open());
+        if let Some(known) = self.tables.steady.get(&(host, open)) {
             return *known;
         }
         let crash = self.tables.input(self.setup, HostInput::Crash);
@@ -158,9 +167,10 @@ impl Step<'_> {
         for pong in self.pongs_to(node) {
             back = self.tables.effect(self.setup, back, pong).host;
         }
-        let back = self.tables.hosts.get(back).renamed(|op| op);
-        let steady = back == *self.tables.hosts.get(host);
-        self.tables.steady.insert(host, steady);
+        // What is finished is gone with the process, and nobody misses it.
+        let back = self.tables.hosts.get(back).renamed(open, |op| op);
+        let steady = back == self.tables.hosts.get(host).renamed(open, |op| op);
+        self.tables.steady.insert((host, open), steady);
         steady
     }
 

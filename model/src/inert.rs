@@ -8,10 +8,12 @@ impl Step<'_> {
     /// What they would bring is waited for by nobody.
     pub(crate) fn forget_fetches_of_nobody(&mut self) {
         if self.spec.reductions.inert {
+            let open = self.open();
             let mut flight = std::mem::take(&mut self.world.flight);
             flight.retain(|message| {
                 let wire = self.tables.wire(*message);
-                wire.sort != Sort::Fetch || wire.op.is_none_or(|op| self.name_of(op) != NOBODY)
+                let is_open = |op| self.name_of(open, op) != NOBODY;
+                wire.sort != Sort::Fetch || wire.op.is_none_or(is_open)
             });
             self.world.flight = flight;
         }

@@ -69,6 +69,8 @@ pub struct Reductions {
     pub notice: bool,
     /// Operations are named by their place among those that are open, not by their history.
     pub names: bool,
+    /// Operations that have answered and will send nothing any more are closed.
+    pub finished: bool,
     /// A fault that nothing would notice yet is put off until something does.
     pub lazy: bool,
     /// Once no client asks any more and no fault ends anything, what commutes has one order.
@@ -144,6 +146,7 @@ impl Reductions {
         late: true,
         notice: true,
         names: true,
+        finished: true,
         lazy: true,
         ample: true,
         direct: true,
@@ -159,6 +162,7 @@ impl Reductions {
         late: false,
         notice: false,
         names: false,
+        finished: false,
         lazy: false,
         ample: false,
         direct: false,
@@ -166,7 +170,7 @@ impl Reductions {
     };
 
     /// Their names.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "prompt",
         "inert",
         "warm",
@@ -175,6 +179,7 @@ impl Reductions {
         "late",
         "notice",
         "names",
+        "finished",
         "lazy",
         "ample",
         "direct",
@@ -207,6 +212,7 @@ impl Reductions {
             "late" => &mut self.late,
             "notice" => &mut self.notice,
             "names" => &mut self.names,
+            "finished" => &mut self.finished,
             "lazy" => &mut self.lazy,
             "ample" => &mut self.ample,
             "direct" => &mut self.direct,

@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::host::{Host, HostInput, Stepped};
+use crate::names::{Open, Operations};
 use crate::script::Versions;
 use crate::spec::Setup;
 
@@ -95,8 +96,7 @@ pub(crate) struct Facts {
     /// Timers that are set, and the input each becomes.
     pub(crate) timers: Vec<(Timer, u32)>,
     pub(crate) has_home_record: bool,
-    /// The names of its open operations, oldest first.
-    pub(crate) operations: SmallVec<[OpId; 4]>,
+    pub(crate) operations: Operations,
     /// Operations of others that wait for one of its own.
     pub(crate) awaited_by: SmallVec<[OpId; 2]>,
     /// Its own names are those that [`Host::renamed`] gives.
@@ -132,9 +132,9 @@ pub(crate) struct Tables {
     effects: Vec<Vec<(u32, Arc<Effect>)>>,
     under: FxHashMap<(u32, u32), bool>,
     pub(crate) renamed_messages: FxHashMap<(u32, OpId), u32>,
-    pub(crate) renamed_hosts: FxHashMap<(u32, SmallVec<[OpId; 2]>), u32>,
+    pub(crate) renamed_hosts: FxHashMap<(u32, Open, SmallVec<[OpId; 2]>), u32>,
     /// Whether a host that crashes and starts is as before.
-    pub(crate) steady: FxHashMap<u32, bool>,
+    pub(crate) steady: FxHashMap<(u32, Open), bool>,
     /// The first assertion of the core that failed.
     pub(crate) panic: Option<String>,
 }
