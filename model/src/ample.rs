@@ -141,8 +141,12 @@ impl Step<'_> {
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
+        let leaves_unread = self.leaves_unread();
+        let tells = |message: &u32| {
+            self.tables.wire(*message).to == node && !(leaves_unread && self.is_unread(*message))
+        };
         self.may_put_off()
-            && self.world.flight.iter().all(|message| self.tables.wire(*message).to != node)
+            && !self.world.flight.iter().any(tells)
             && self.comes_back_as_it_is(node)
     }
 

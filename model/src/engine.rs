@@ -23,6 +23,8 @@ pub trait Compact: Model<Action: Copy> {
     /// A hash of the state that is the same in every run. Into `dominators` go those of states that
     /// can do all this one can: if one of them was seen, this one need not be.
     fn fingerprint(&self, state: &Self::State, dominators: &mut Vec<u64>) -> u64;
+    /// The steps that `action` is made of, for people: most are one.
+    fn steps(&self, state: &Self::State, action: Self::Action) -> Vec<Self::Action>;
     /// One bit for each claim: whether the state breaks it (always) or shows it (sometimes).
     fn found(&self, state: &Self::State) -> u64;
     /// The same of what the step to this state showed, apart from the state. A subset of
@@ -290,7 +292,7 @@ impl<'m, M: Compact> Search<'m, M> {
         let mut state = first;
         for ordinal in ordinals {
             let (action, next) = self.follow(&state, ordinal);
-            path.push(action);
+            path.extend(self.model.steps(&state, action));
             state = next;
         }
         path

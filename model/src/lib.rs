@@ -36,6 +36,7 @@ mod script;
 mod show;
 mod spec;
 mod tables;
+mod unread;
 mod world;
 
 pub use bench::Bench;
@@ -47,4 +48,4 @@ pub use properties::{CLAIMS, Claim, Kind, claim};
 pub use scenario::{Expected, Scenario, defaults};
 pub use script::{MAX_CLIENTS, MAX_PUTS, Op, Script, ScriptError, Versions};
 pub use spec::{Durability, Faults, MAX_NODES, Reductions, Spec, SpecError};
-pub use world::{Action, World};
+pub use world::{Action, Reading, World};

@@ -71,6 +71,9 @@ pub struct Reductions {
     pub names: bool,
     /// Operations that have answered and will send nothing any more are closed.
     pub finished: bool,
+    /// A store whose acknowledgement nobody waits for is put off until its receiver is read. Only
+    /// with `prompt`, `notice`, `names`, `finished` and `direct`.
+    pub unread: bool,
     /// A fault that nothing would notice yet is put off until something does.
     pub lazy: bool,
     /// Once no client asks any more and no fault ends anything, what commutes has one order.
@@ -147,6 +150,7 @@ impl Reductions {
         notice: true,
         names: true,
         finished: true,
+        unread: true,
         lazy: true,
         ample: true,
         direct: true,
@@ -163,6 +167,7 @@ impl Reductions {
         notice: false,
         names: false,
         finished: false,
+        unread: false,
         lazy: false,
         ample: false,
         direct: false,
@@ -170,7 +175,7 @@ impl Reductions {
     };
 
     /// Their names.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "prompt",
         "inert",
         "warm",
@@ -180,6 +185,7 @@ impl Reductions {
         "notice",
         "names",
         "finished",
+        "unread",
         "lazy",
         "ample",
         "direct",
@@ -213,6 +219,7 @@ impl Reductions {
             "notice" => &mut self.notice,
             "names" => &mut self.names,
             "finished" => &mut self.finished,
+            "unread" => &mut self.unread,
             "lazy" => &mut self.lazy,
             "ample" => &mut self.ample,
             "direct" => &mut self.direct,
