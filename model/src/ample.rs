@@ -62,6 +62,17 @@ impl Step<'_> {
             && (0..self.nodes()).all(|node| self.is_up(node))
     }
 
+    /// Whether nothing is left to be seen: all clients are done, and all that may still arrive is stores
+    /// that nobody waits for. The state counts as one of rest; what becomes of it is judged by
+    /// healing it and letting them arrive.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.spec.reductions.ample
+            && self.is_over()
+            && self.leaves_unread()
+            && self.world.flight.iter().all(|message| self.is_unread(*message))
+            && !self.has_hints()
+    }
+
     /// Leaves one action of `actions` if the others may be taken after it as well.
     ///
     /// Once no client asks any more and no fault ends anything, a store commutes with everything but
@@ -71,6 +82,9 @@ impl Step<'_> {
     /// handoff may cost one: where there are hints, stores are taken in any order, so that a copy
     /// that is missed is seen to be.
     pub(crate) fn choose(&self, actions: &mut Vec<Action>) {
+        if self.has_ended() {
+            return actions.clear();
+        }
         let may = self.spec.reductions.ample
             && self.spec.reductions.prompt
             && self.spec.durability == Durability::Step
@@ -141,9 +155,11 @@ impl Step<'_> {
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
+        // Nor is it noticed by a put that has homes enough without it (`leaves_unread`).
         let leaves_unread = self.leaves_unread();
         let tells = |message: &u32| {
-            self.tables.wire(*message).to == node && !(leaves_unread && self.is_unread(*message))
+            let wire = self.tables.wire(*message);
+            wire.to == node && !(leaves_unread && wire.sort == Sort::Store && !wire.hint)
         };
         self.may_put_off()
             && !self.world.flight.iter().any(tells)

@@ -97,7 +97,9 @@ pub(crate) struct Facts {
     pub(crate) timers: Vec<(Timer, u32)>,
     pub(crate) has_home_record: bool,
     pub(crate) operations: Operations,
-    /// Operations of others that wait for one of its own.
+    /// Those that somebody waits for, and the operation of another host that does, if not a client.
+    pub(crate) awaited: SmallVec<[(OpId, Option<OpId>); 2]>,
+    /// The operations of other hosts among these.
     pub(crate) awaited_by: SmallVec<[OpId; 2]>,
     /// Its own names are those that [`Host::renamed`] gives.
     pub(crate) renamed: bool,
@@ -406,13 +408,15 @@ impl Tables {
         let disk = host.disk();
         let records =
             disk.records.iter().map(|(place, record)| self.record(setup, place, &record.set));
+        let awaited: SmallVec<[_; 2]> = host.node.iter().flat_map(|node| node.awaited()).collect();
         Facts {
             up: host.node.is_some(),
             unsynced: host.durable.is_some() || !host.held.is_empty(),
             records: records.collect(),
             timers,
             operations: host.operations(),
-            awaited_by: host.node.iter().flat_map(|node| node.awaited_by()).collect(),
+            awaited_by: awaited.iter().filter_map(|(_, by)| *by).collect(),
+            awaited,
             renamed: host.is_renamed(),
             has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
         }

@@ -45,6 +45,11 @@ impl Bench {
         world.ghost.flags = flags;
     }
 
+    pub(crate) fn has_ended(&self, tables: &mut Tables, world: &World) -> bool {
+        let (spec, setup, world) = (&self.spec, &self.setup, &mut world.clone());
+        Step { spec, setup, tables, world, changed: 0, log: None }.has_ended()
+    }
+
     fn unread(&self, tables: &mut Tables, world: &World, node: u8) -> Vec<u32> {
         let (spec, setup, world) = (&self.spec, &self.setup, &mut world.clone());
         Step { spec, setup, tables, world, changed: 0, log: None }.unread(node)

@@ -47,11 +47,15 @@ impl Node {
         self.operations.keys().map(|seq| self.op(*seq))
     }
 
-    /// The operations of other nodes that wait for one of its own.
-    pub fn awaited_by(&self) -> impl Iterator<Item = OpId> + '_ {
-        self.operations.values().filter_map(|operation| match operation.origin() {
-            Some(Origin::Peer(_, op)) => Some(op),
-            Some(Origin::Client(_)) | None => None,
+    /// Its open operations that somebody waits for, and the operation of another node that does; a
+    /// client of its own if there is none.
+    pub fn awaited(&self) -> impl Iterator<Item = (OpId, Option<OpId>)> + '_ {
+        self.operations.iter().filter_map(|(seq, operation)| {
+            let by = match operation.origin()? {
+                Origin::Peer(_, op) => Some(op),
+                Origin::Client(_) => None,
+            };
+            Some((self.op(*seq), by))
         })
     }
 
