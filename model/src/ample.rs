@@ -53,13 +53,11 @@ impl Step<'_> {
             ]
     }
 
-    /// Whether, moreover, every host can be reached: none will ever be found out of reach.
+    /// Whether nobody will be found out of reach who can be reached now, and all who cannot be were
+    /// found to be: who can reach whom only grows, and a host that is waited for and was not
+    /// found out of reach can be reached, since what was sent to it, or its answer, is under way.
     pub(crate) fn is_calm(&self) -> bool {
-        self.spec.reductions.prompt
-            && self.spec.reductions.notice
-            && self.world.cut == 0
-            && self.is_safe_from_now_on()
-            && (0..self.nodes()).all(|node| self.is_up(node))
+        self.spec.reductions.prompt && self.spec.reductions.notice && self.is_safe_from_now_on()
     }
 
     /// Whether nothing is left to be seen: all clients are done, and all that may still arrive is stores
@@ -84,6 +82,9 @@ impl Step<'_> {
     pub(crate) fn choose(&self, actions: &mut Vec<Action>) {
         if self.has_ended() {
             return actions.clear();
+        }
+        if let Some(mend) = self.mend(actions) {
+            return *actions = vec![mend];
         }
         let may = self.spec.reductions.ample
             && self.spec.reductions.prompt
@@ -112,6 +113,19 @@ impl Step<'_> {
             actions.clear();
             actions.push(alone);
         }
+    }
+
+    /// What makes the network whole, or starts a process, and might as well happen now: nobody
+    /// asks any more, nobody is found out of reach any more, and all that can happen before it can
+    /// happen after it.
+    fn mend(&self, actions: &[Action]) -> Option<Action> {
+        let may = self.spec.reductions.ample
+            && self.is_calm()
+            && self.is_last_round()
+            && self.spec.durability == Durability::Step
+            && self.spec.copies_lost() == 0;
+        let mends = |action: &&Action| matches!(action, Action::Heal | Action::Restart(_));
+        actions.iter().find(mends).filter(|_| may).copied()
     }
 
     /// Whether there is a hint, on a disk or under way.

@@ -7,6 +7,8 @@
 //! nothing depends on it). Until then fewer copies are on disks than there could be, which is the worse
 //! case for every claim about copies.
 
+use std::iter::repeat;
+
 use crate::bench::{Bench, Step};
 use crate::names::NOBODY;
 use crate::spec::Durability;
@@ -108,8 +110,10 @@ impl Step<'_> {
         if !self.leaves_unread() {
             return Vec::new();
         }
+        // What a fallback is asked it passes on, to whichever home it can reach.
+        let is_home = usize::from(node) < self.setup.homes();
         let is_for = |message: &u32| {
-            self.tables.wire(*message).to == node
+            (self.tables.wire(*message).to == node || !is_home)
                 && self.is_unread(*message)
                 && self.is_deliverable(*message)
         };
@@ -125,17 +129,22 @@ impl Step<'_> {
         }
         for late in 0..1_u32 << unread.len() {
             let is_chosen = |at: usize| late >> at & 1 == 1;
-            let mut host = self.host(node);
-            for (at, message) in unread.iter().enumerate() {
-                if is_chosen(at) {
-                    host = self.tables.effect(self.setup, host, *message).host;
+            let mut hosts = self.world.hosts.clone();
+            let mut repeats = false;
+            // Where one that is left out would bring nothing it might as well be among them.
+            let (chosen, rest): (Vec<_>, Vec<_>) =
+                unread.iter().enumerate().partition(|(at, _)| is_chosen(*at));
+            for ((_, message), is_in) in
+                chosen.iter().zip(repeat(true)).chain(rest.iter().zip(repeat(false)))
+            {
+                let to = usize::from(self.tables.wire(**message).to);
+                let host = self.tables.effect(self.setup, hosts[to], **message).host;
+                if is_in {
+                    hosts[to] = host;
+                } else {
+                    repeats |= hosts[to] == host;
                 }
             }
-            // Where one that is left out would bring nothing it might as well be among them.
-            let mut rest = unread.iter().enumerate().filter(|(at, _)| !is_chosen(*at));
-            let repeats = rest.any(|(_, message)| {
-                self.tables.effect(self.setup, host, *message).host == host
-            });
             if !repeats {
                 actions.push(match late {
                     0 => then.action(),
