@@ -83,9 +83,6 @@ impl Step<'_> {
         if self.has_ended() {
             return actions.clear();
         }
-        if let Some(mend) = self.mend(actions) {
-            return *actions = vec![mend];
-        }
         let may = self.spec.reductions.ample
             && self.spec.reductions.prompt
             && self.spec.durability == Durability::Step
@@ -118,14 +115,22 @@ impl Step<'_> {
     /// What makes the network whole, or starts a process, and might as well happen now: nobody
     /// asks any more, nobody is found out of reach any more, and all that can happen before it can
     /// happen after it.
-    fn mend(&self, actions: &[Action]) -> Option<Action> {
+    pub(crate) fn mend(&self) -> Option<Action> {
         let may = self.spec.reductions.ample
             && self.is_calm()
             && self.is_last_round()
             && self.spec.durability == Durability::Step
-            && self.spec.copies_lost() == 0;
-        let mends = |action: &&Action| matches!(action, Action::Heal | Action::Restart(_));
-        actions.iter().find(mends).filter(|_| may).copied()
+            && self.spec.copies_lost() == 0
+            && !self.has_ended();
+        if !may {
+            return None;
+        }
+        if self.world.cut != 0 {
+            return Some(Action::Heal);
+        }
+        let may_restart = self.world.spent.restarts < self.spec.faults.restarts;
+        let down = (0..self.nodes()).find(|node| !self.is_up(*node));
+        down.filter(|_| may_restart).map(Action::Restart)
     }
 
     /// Whether there is a hint, on a disk or under way.
@@ -152,29 +157,29 @@ impl Step<'_> {
         Some(asked)
     }
 
-    /// Whether faults of this state may be put off until they are noticed. A request that a fallback
-    /// forwards arrives within its step: what would hold it up has to be there before.
+    /// Whether faults of this state may be put off until they are noticed: by what is under way and
+    /// makes a difference to somebody. One that its sender alone would learn from, and that no answer
+    /// is waited for, is not: who knows of a fault asks others at once, who does not asks them when
+    /// it is found out, and what it sent before may as well be late for ever.
     fn may_put_off(&self) -> bool {
-        let stand_in = |waits_at: u8| usize::from(waits_at) > self.setup.homes();
         self.spec.reductions.lazy
             && self.spec.reductions.names
             && self.spec.durability == Durability::Step
             && self.spec.copies_lost() == 0
             && self.spec.faults.power_cuts == 0
-            && (self.spec.nodes == self.spec.n
-                || self.is_last_round()
-                    && !self.world.clients.iter().any(|client| stand_in(client.waits_at)))
+    }
+
+    fn tells(&self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        // Nor does a put notice that has homes enough without it (`leaves_unread`).
+        let nobody_minds = wire.sort == Sort::Store && !wire.hint && self.leaves_unread();
+        !nobody_minds && !(self.spec.reductions.finished && self.is_unread(message))
     }
 
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
-        // Nor is it noticed by a put that has homes enough without it (`leaves_unread`).
-        let leaves_unread = self.leaves_unread();
-        let tells = |message: &u32| {
-            let wire = self.tables.wire(*message);
-            wire.to == node && !(leaves_unread && wire.sort == Sort::Store && !wire.hint)
-        };
+        let tells = |message: &u32| self.tables.wire(*message).to == node && self.tells(*message);
         self.may_put_off()
             && !self.world.flight.iter().any(tells)
             && self.comes_back_as_it_is(node)
@@ -184,9 +189,15 @@ impl Step<'_> {
     pub(crate) fn is_cut_unnoticed(&self, side: u8) -> bool {
         let crosses = |message: &u32| {
             let wire = self.tables.wire(*message);
-            (side >> wire.from & 1) != (side >> wire.to & 1)
+            (side >> wire.from & 1) != (side >> wire.to & 1) && self.tells(*message)
         };
         self.may_put_off() && !self.world.flight.iter().any(crosses)
+    }
+
+    /// Whether a forwarded request arrives within the step that sends it: where a fault may still come
+    /// it must be able to come between.
+    pub(crate) fn forwards_promptly(&self) -> bool {
+        self.is_safe_from_now_on() || !self.may_put_off()
     }
 
     fn comes_back_as_it_is(&mut self, node: u8) -> bool {

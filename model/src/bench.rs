@@ -6,8 +6,8 @@
 //! When timers run out is the model's one assumption about time. Nothing ever *has* to happen, so
 //! any delay is covered; what is bounded is haste:
 //! - a ping's timer, when the ping would arrive;
-//! - a handoff's, when its target can be reached or would be sent nothing, and nothing is under way
-//!   between the two;
+//! - a handoff's, when its target can be reached or would be sent nothing, and nothing that could
+//!   arrive is under way between the two;
 //! - patience, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
 //! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
@@ -341,7 +341,7 @@ impl Step<'_> {
             let wire = self.tables.wire(*m);
             let is_between =
                 (wire.from, wire.to) == (node, to) || (wire.from, wire.to) == (to, node);
-            is_between && !(leaves_unread && self.is_unread(*m))
+            is_between && self.is_deliverable(*m) && !(leaves_unread && self.is_unread(*m))
         };
         let facts = self.tables.facts(self.host(node));
         facts.records.iter().any(|record| record.target == Some(target))
@@ -497,7 +497,11 @@ impl Step<'_> {
             monitor::observe(self, node, input, before, &effect);
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
-                let prompt = !matches!(wire.sort, Sort::Store | Sort::Fetch);
+                let prompt = match wire.sort {
+                    Sort::Answer | Sort::Ping => true,
+                    Sort::Forward => self.forwards_promptly(),
+                    Sort::Store | Sort::Fetch => false,
+                };
                 let deliverable = self.is_deliverable(message);
                 if self.spec.reductions.prompt && prompt && deliverable {
                     queue.push_back((wire.to, message));

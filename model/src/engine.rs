@@ -43,6 +43,8 @@ pub struct Budget {
     pub memory: usize,
     /// End as soon as one of these claims is found: bits as of [`Compact::found`].
     pub until: u64,
+    /// End when this says so: it is asked now and then.
+    pub stop: fn() -> bool,
 }
 
 /// How far a search is.
@@ -127,8 +129,13 @@ const STRIDE: usize = 4_096;
 
 impl Budget {
     /// No bound but the machine.
-    pub const NONE: Self =
-        Self { time: Duration::MAX, states: u32::MAX as usize, memory: usize::MAX, until: 0 };
+    pub const NONE: Self = Self {
+        time: Duration::MAX,
+        states: u32::MAX as usize,
+        memory: usize::MAX,
+        until: 0,
+        stop: || false,
+    };
 }
 
 impl<'m, M: Compact> Search<'m, M> {
@@ -309,7 +316,7 @@ impl<'m, M: Compact> Search<'m, M> {
 
 impl Progress {
     fn exceeds(&self, budget: &Budget) -> bool {
-        self.elapsed >= budget.time || self.memory >= budget.memory
+        self.elapsed >= budget.time || self.memory >= budget.memory || (budget.stop)()
     }
 }
 

@@ -22,11 +22,12 @@ impl Step<'_> {
         }
     }
 
-    /// A fetch for a get that has its reply, or whose forwarder waits for it no more.
+    /// A fetch for a get that has its reply, or whose forwarder waits for it no more; or that
+    /// get, still on its way to a home.
     pub(crate) fn late_fetch(&self) -> Option<u32> {
         let late = |message: &&u32| {
             let wire = self.tables.wire(**message);
-            wire.sort == Sort::Fetch
+            (wire.sort == Sort::Fetch || wire.gets)
                 && self.is_deliverable(**message)
                 && !wire.op.is_some_and(|op| self.is_awaited(op))
         };

@@ -39,6 +39,8 @@ pub(crate) struct Wire {
     pub(crate) op: Option<OpId>,
     /// It brings versions for another home than its receiver.
     pub(crate) hint: bool,
+    /// It is a get that is forwarded.
+    pub(crate) gets: bool,
 }
 
 /// What a message is to the search.
@@ -452,7 +454,11 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
     };
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
     let hint = matches!(envelope.message, Message::Store { role: Role::Hint(_), .. });
-    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint }
+    let gets = matches!(
+        envelope.message,
+        Message::Forward { request: dynamo_protocol::ClientOp::Get { .. }, .. }
+    );
+    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint, gets }
 }
 
 fn tombstones(set: &Siblings) -> Vec<Stamp> {

@@ -44,17 +44,22 @@ impl Bench {
         } else {
             one(tables, world, action);
         }
+        while let Some(mend) = self.step(tables, &mut world.clone()).mend() {
+            one(tables, world, mend);
+        }
         world.ghost.flags = flags;
     }
 
     pub(crate) fn has_ended(&self, tables: &mut Tables, world: &World) -> bool {
-        let (spec, setup, world) = (&self.spec, &self.setup, &mut world.clone());
-        Step { spec, setup, tables, world, changed: 0, log: None }.has_ended()
+        self.step(tables, &mut world.clone()).has_ended()
     }
 
     fn unread(&self, tables: &mut Tables, world: &World, node: u8) -> Vec<u32> {
-        let (spec, setup, world) = (&self.spec, &self.setup, &mut world.clone());
-        Step { spec, setup, tables, world, changed: 0, log: None }.unread(node)
+        self.step(tables, &mut world.clone()).unread(node)
+    }
+
+    pub(crate) fn step<'s>(&'s self, tables: &'s mut Tables, world: &'s mut World) -> Step<'s> {
+        Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None }
     }
 }
 
