@@ -53,6 +53,24 @@ impl Step<'_> {
             ]
     }
 
+    /// Whether nobody will be found out of reach who can be reached now, and all who cannot be were
+    /// found to be: who can reach whom only grows, and a host that is waited for and was not
+    /// found out of reach can be reached, since what was sent to it, or its answer, is under way.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.spec.reductions.prompt && self.spec.reductions.notice && self.is_safe_from_now_on()
+    }
+
+    /// Whether nothing is left to be seen: all clients are done, and all that may still arrive is stores
+    /// that nobody waits for. The state counts as one of rest; what becomes of it is judged by
+    /// healing it and letting them arrive.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.spec.reductions.ample
+            && self.is_over()
+            && self.leaves_unread()
+            && self.world.flight.iter().all(|message| self.is_unread(*message))
+            && !self.has_hints()
+    }
+
     /// Leaves one action of `actions` if the others may be taken after it as well.
     ///
     /// Once no client asks any more and no fault ends anything, a store commutes with everything but
@@ -62,6 +80,9 @@ impl Step<'_> {
     /// handoff may cost one: where there are hints, stores are taken in any order, so that a copy
     /// that is missed is seen to be.
     pub(crate) fn choose(&self, actions: &mut Vec<Action>) {
+        if self.has_ended() {
+            return actions.clear();
+        }
         let may = self.spec.reductions.ample
             && self.spec.reductions.prompt
             && self.spec.durability == Durability::Step
@@ -91,6 +112,27 @@ impl Step<'_> {
         }
     }
 
+    /// What makes the network whole, or starts a process, and might as well happen now: nobody
+    /// asks any more, nobody is found out of reach any more, and all that can happen before it can
+    /// happen after it.
+    pub(crate) fn mend(&self) -> Option<Action> {
+        let may = self.spec.reductions.ample
+            && self.is_calm()
+            && self.is_last_round()
+            && self.spec.durability == Durability::Step
+            && self.spec.copies_lost() == 0
+            && !self.has_ended();
+        if !may {
+            return None;
+        }
+        if self.world.cut != 0 {
+            return Some(Action::Heal);
+        }
+        let may_restart = self.world.spent.restarts < self.spec.faults.restarts;
+        let down = (0..self.nodes()).find(|node| !self.is_up(*node));
+        down.filter(|_| may_restart).map(Action::Restart)
+    }
+
     /// Whether there is a hint, on a disk or under way.
     fn has_hints(&self) -> bool {
         let kept = |node: u8| {
@@ -115,25 +157,31 @@ impl Step<'_> {
         Some(asked)
     }
 
-    /// Whether faults of this state may be put off until they are noticed. A request that a fallback
-    /// forwards arrives within its step: what would hold it up has to be there before.
+    /// Whether faults of this state may be put off until they are noticed: by what is under way and
+    /// makes a difference to somebody. One that its sender alone would learn from, and that no answer
+    /// is waited for, is not: who knows of a fault asks others at once, who does not asks them when
+    /// it is found out, and what it sent before may as well be late for ever.
     fn may_put_off(&self) -> bool {
-        let stand_in = |waits_at: u8| usize::from(waits_at) > self.setup.homes();
         self.spec.reductions.lazy
             && self.spec.reductions.names
             && self.spec.durability == Durability::Step
             && self.spec.copies_lost() == 0
             && self.spec.faults.power_cuts == 0
-            && (self.spec.nodes == self.spec.n
-                || self.is_last_round()
-                    && !self.world.clients.iter().any(|client| stand_in(client.waits_at)))
+    }
+
+    fn tells(&self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        // Nor does a put notice that has homes enough without it (`leaves_unread`).
+        let nobody_minds = wire.sort == Sort::Store && !wire.hint && self.leaves_unread();
+        !nobody_minds && !(self.spec.reductions.finished && self.is_unread(message))
     }
 
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
+        let tells = |message: &u32| self.tables.wire(*message).to == node && self.tells(*message);
         self.may_put_off()
-            && self.world.flight.iter().all(|message| self.tables.wire(*message).to != node)
+            && !self.world.flight.iter().any(tells)
             && self.comes_back_as_it_is(node)
     }
 
@@ -141,14 +189,20 @@ impl Step<'_> {
     pub(crate) fn is_cut_unnoticed(&self, side: u8) -> bool {
         let crosses = |message: &u32| {
             let wire = self.tables.wire(*message);
-            (side >> wire.from & 1) != (side >> wire.to & 1)
+            (side >> wire.from & 1) != (side >> wire.to & 1) && self.tells(*message)
         };
         self.may_put_off() && !self.world.flight.iter().any(crosses)
     }
 
+    /// Whether a forwarded request arrives within the step that sends it: where a fault may still come
+    /// it must be able to come between.
+    pub(crate) fn forwards_promptly(&self) -> bool {
+        self.is_safe_from_now_on() || !self.may_put_off()
+    }
+
     fn comes_back_as_it_is(&mut self, node: u8) -> bool {
-        let host = self.host(node);
-        if let Some(known) = self.tables.steady.get(&host) {
+        let (host, open) = (self.host(node), self.open());
+        if let Some(known) = self.tables.steady.get(&(host, open)) {
             return *known;
         }
         let crash = self.tables.input(self.setup, HostInput::Crash);
@@ -158,9 +212,10 @@ impl Step<'_> {
         for pong in self.pongs_to(node) {
             back = self.tables.effect(self.setup, back, pong).host;
         }
-        let back = self.tables.hosts.get(back).renamed(|op| op);
-        let steady = back == *self.tables.hosts.get(host);
-        self.tables.steady.insert(host, steady);
+        // What is finished is gone with the process, and nobody misses it.
+        let back = self.tables.hosts.get(back).renamed(open, |op| op);
+        let steady = back == self.tables.hosts.get(host).renamed(open, |op| op);
+        self.tables.steady.insert((host, open), steady);
         steady
     }
 

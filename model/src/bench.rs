@@ -6,8 +6,8 @@
 //! When timers run out is the model's one assumption about time. Nothing ever *has* to happen, so
 //! any delay is covered; what is bounded is haste:
 //! - a ping's timer, when the ping would arrive;
-//! - a handoff's, when its target can be reached or would be sent nothing, and nothing is under way
-//!   between the two;
+//! - a handoff's, when its target can be reached or would be sent nothing, and nothing that could
+//!   arrive is under way between the two;
 //! - patience, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
 //! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
@@ -28,7 +28,7 @@ use crate::monitor;
 use crate::properties::{self, Claim};
 use crate::spec::{Setup, Spec, SpecError};
 use crate::tables::{Effect, Sort, Tables, scramble};
-use crate::world::{Action, Client, Spent, World};
+use crate::world::{Action, Client, Reading, Spent, World};
 
 /// A bounded configuration, ready to be searched.
 pub struct Bench {
@@ -161,6 +161,10 @@ impl Bench {
     }
 
     pub(crate) fn apply(&self, tables: &mut Tables, world: &mut World, action: Action) {
+        self.take(tables, world, action, &mut |_| ());
+    }
+
+    pub(crate) fn take_one(&self, tables: &mut Tables, world: &mut World, action: Action) {
         let mut step =
             Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None };
         step.world.ghost.flags = 0;
@@ -208,11 +212,22 @@ impl Model for Bench {
 impl Step<'_> {
     pub(crate) fn enabled(&mut self, actions: &mut Vec<Action>) {
         self.invocations(actions);
-        let deliverable: SmallVec<[u32; 12]> =
+        let mut deliverable: SmallVec<[u32; 12]> =
             self.world.flight.iter().copied().filter(|m| self.is_deliverable(*m)).collect();
+        let mut unread = SmallVec::<[u32; 12]>::new();
+        if self.leaves_unread() {
+            unread.extend(deliverable.iter().copied().filter(|m| self.is_unread(*m)));
+            deliverable.retain(|message| !self.is_unread(*message));
+        }
         for &message in &deliverable {
-            if self.may_touch(self.tables.wire(message).to) {
-                actions.push(Action::Deliver(message));
+            let wire = self.tables.wire(message);
+            if self.may_touch(wire.to) {
+                match wire.sort {
+                    Sort::Fetch | Sort::Forward => self.read(Reading::Deliver(message), actions),
+                    Sort::Store | Sort::Ping | Sort::Answer => {
+                        actions.push(Action::Deliver(message));
+                    }
+                }
             }
             if self.world.spent.losses < self.spec.faults.losses {
                 actions.push(Action::Lose(message));
@@ -230,6 +245,9 @@ impl Step<'_> {
             let sides = (1..1 << (self.nodes() - 1)).map(|side: u8| side << 1);
             let noticed = sides.filter(|side| !self.is_cut_unnoticed(*side));
             actions.extend(noticed.map(Action::Cut));
+        }
+        if actions.is_empty() {
+            actions.extend(unread.first().map(|message| Action::Deliver(*message)));
         }
         self.choose(actions);
     }
@@ -253,7 +271,7 @@ impl Step<'_> {
             for node in 0..self.nodes() {
                 let may = self.is_up(node) && self.may_touch(node);
                 if may && !self.would_pass_on(client, node) {
-                    actions.push(Action::Invoke { client, node });
+                    self.read(Reading::Invoke { client, node }, actions);
                 }
             }
         }
@@ -318,10 +336,12 @@ impl Step<'_> {
     }
 
     fn may_hand_off(&self, node: u8, target: dynamo_protocol::NodeId) -> bool {
-        let to = self.index(target);
+        let (to, leaves_unread) = (self.index(target), self.leaves_unread());
         let between = |m: &u32| {
             let wire = self.tables.wire(*m);
-            (wire.from, wire.to) == (node, to) || (wire.from, wire.to) == (to, node)
+            let is_between =
+                (wire.from, wire.to) == (node, to) || (wire.from, wire.to) == (to, node);
+            is_between && self.is_deliverable(*m) && !(leaves_unread && self.is_unread(*m))
         };
         let facts = self.tables.facts(self.host(node));
         facts.records.iter().any(|record| record.target == Some(target))
@@ -410,6 +430,7 @@ impl Step<'_> {
                 self.world.cut = side;
             }
             Action::Heal => self.world.cut = 0,
+            Action::After { .. } => unreachable!("it is taken step by step"),
         }
     }
 
@@ -476,7 +497,11 @@ impl Step<'_> {
             monitor::observe(self, node, input, before, &effect);
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
-                let prompt = !matches!(wire.sort, Sort::Store | Sort::Fetch);
+                let prompt = match wire.sort {
+                    Sort::Answer | Sort::Ping => true,
+                    Sort::Forward => self.forwards_promptly(),
+                    Sort::Store | Sort::Fetch => false,
+                };
                 let deliverable = self.is_deliverable(message);
                 if self.spec.reductions.prompt && prompt && deliverable {
                     queue.push_back((wire.to, message));

@@ -104,6 +104,7 @@ pub fn check(
 ) -> Result<Checked, SpecError> {
     let bench = Bench::new(scenario.spec.clone())?;
     let outcome = Search::new(&bench, CLAIMS.len()).run(budget, progress);
+    let outcome = shortened(&bench, outcome);
     let report = report(scenario, &bench, &outcome);
     Ok(Checked { bench, outcome, report })
 }
@@ -134,13 +135,22 @@ pub fn check_kept(
         }
         let spent = outcome.progress.elapsed >= end
             || outcome.progress.states >= budget.states
-            || outcome.progress.memory >= budget.memory;
+            || outcome.progress.memory >= budget.memory
+            || (budget.stop)();
         if outcome.complete || spent {
             break outcome;
         }
     };
+    let outcome = shortened(&bench, outcome);
     let report = report(scenario, &bench, &outcome);
     Ok(Checked { bench, outcome, report })
+}
+
+fn shortened(bench: &Bench, mut outcome: Outcome<Action>) -> Outcome<Action> {
+    for (claim, path) in outcome.found.iter_mut().enumerate() {
+        *path = path.take().map(|path| bench.shorten(path, claim));
+    }
+    outcome
 }
 
 /// What `outcome` means for `scenario`.

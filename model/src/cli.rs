@@ -13,6 +13,7 @@ use stateright::Model as _;
 use crate::bench::Bench;
 use crate::check::{Keep, Report, check_kept};
 use crate::engine::Budget;
+use crate::interrupt;
 use crate::scenario::{Scenario, defaults};
 use crate::script::Script;
 use crate::spec::{Durability, Faults, Reductions, Spec};
@@ -189,7 +190,9 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
         states: args.states.unwrap_or(Budget::NONE.states).min(Budget::NONE.states),
         memory: args.memory << 20,
         until: 0,
+        stop: interrupt::asked,
     };
+    interrupt::listen()?;
     if scenarios.len() != 1 && (args.checkpoint.is_some() || args.resume.is_some()) {
         bail!("--checkpoint and --resume keep one search: name one scenario, or give --script");
     }

@@ -23,6 +23,8 @@ pub trait Compact: Model<Action: Copy> {
     /// A hash of the state that is the same in every run. Into `dominators` go those of states that
     /// can do all this one can: if one of them was seen, this one need not be.
     fn fingerprint(&self, state: &Self::State, dominators: &mut Vec<u64>) -> u64;
+    /// The steps that `action` is made of, for people: most are one.
+    fn steps(&self, state: &Self::State, action: Self::Action) -> Vec<Self::Action>;
     /// One bit for each claim: whether the state breaks it (always) or shows it (sometimes).
     fn found(&self, state: &Self::State) -> u64;
     /// The same of what the step to this state showed, apart from the state. A subset of
@@ -41,6 +43,8 @@ pub struct Budget {
     pub memory: usize,
     /// End as soon as one of these claims is found: bits as of [`Compact::found`].
     pub until: u64,
+    /// End when this says so: it is asked now and then.
+    pub stop: fn() -> bool,
 }
 
 /// How far a search is.
@@ -125,8 +129,13 @@ const STRIDE: usize = 4_096;
 
 impl Budget {
     /// No bound but the machine.
-    pub const NONE: Self =
-        Self { time: Duration::MAX, states: u32::MAX as usize, memory: usize::MAX, until: 0 };
+    pub const NONE: Self = Self {
+        time: Duration::MAX,
+        states: u32::MAX as usize,
+        memory: usize::MAX,
+        until: 0,
+        stop: || false,
+    };
 }
 
 impl<'m, M: Compact> Search<'m, M> {
@@ -290,7 +299,7 @@ impl<'m, M: Compact> Search<'m, M> {
         let mut state = first;
         for ordinal in ordinals {
             let (action, next) = self.follow(&state, ordinal);
-            path.push(action);
+            path.extend(self.model.steps(&state, action));
             state = next;
         }
         path
@@ -307,7 +316,7 @@ impl<'m, M: Compact> Search<'m, M> {
 
 impl Progress {
     fn exceeds(&self, budget: &Budget) -> bool {
-        self.elapsed >= budget.time || self.memory >= budget.memory
+        self.elapsed >= budget.time || self.memory >= budget.memory || (budget.stop)()
     }
 }
 

@@ -1,38 +1,50 @@
 //! Messages that change nothing any more: what is forgotten of them, and what is answered at once.
 
+use dynamo_protocol::OpId;
+
 use crate::bench::Step;
 use crate::names::NOBODY;
+use crate::spec::Setup;
 use crate::tables::Sort;
 
 impl Step<'_> {
     /// What they would bring is waited for by nobody.
     pub(crate) fn forget_fetches_of_nobody(&mut self) {
         if self.spec.reductions.inert {
+            let open = self.open();
             let mut flight = std::mem::take(&mut self.world.flight);
             flight.retain(|message| {
                 let wire = self.tables.wire(*message);
-                wire.sort != Sort::Fetch || wire.op.is_none_or(|op| self.name_of(op) != NOBODY)
+                let is_open = |op| self.name_of(open, op) != NOBODY;
+                wire.sort != Sort::Fetch || wire.op.is_none_or(is_open)
             });
             self.world.flight = flight;
         }
     }
 
-    /// A fetch whose asker has no client that waits for a get, of its own or of a node that may have
-    /// forwarded one.
+    /// A fetch for a get that has its reply, or whose forwarder waits for it no more; or that
+    /// get, still on its way to a home.
     pub(crate) fn late_fetch(&self) -> Option<u32> {
-        let homes = self.setup.homes();
-        let waits = |asker: u8| {
-            self.world.clients.iter().enumerate().any(|(index, client)| {
-                let is_get = self.spec.script.put(index, usize::from(client.step)).is_none();
-                let at = client.waits_at;
-                is_get && at > 0 && (at == asker + 1 || usize::from(at) > homes)
-            })
-        };
         let late = |message: &&u32| {
             let wire = self.tables.wire(**message);
-            wire.sort == Sort::Fetch && self.is_deliverable(**message) && !waits(wire.from)
+            (wire.sort == Sort::Fetch || wire.gets)
+                && self.is_deliverable(**message)
+                && !wire.op.is_some_and(|op| self.is_awaited(op))
         };
         self.world.flight.iter().find(late).copied()
+    }
+
+    /// Whether a client still waits for what comes of an operation.
+    fn is_awaited(&self, op: OpId) -> bool {
+        if op == NOBODY {
+            return false;
+        }
+        let facts = self.tables.facts(self.host(Setup::owner(op)));
+        match facts.awaited.iter().find(|(awaited, _)| *awaited == op) {
+            None => false,
+            Some((_, None)) => true,
+            Some((_, Some(by))) => self.is_awaited(*by),
+        }
     }
 
     /// Whether delivering `message` changes nothing, now or later. Answers go to operations, which

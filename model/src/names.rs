@@ -5,7 +5,7 @@
 //! first; one that is closed, or was open in a process that has ended, has the name of nobody. That is
 //! a renaming of open operations one to one, and closed ones are never found by whatever name.
 
-use dynamo_protocol::{Input, OpId};
+use dynamo_protocol::{Input, OpId, Timer};
 use smallvec::SmallVec;
 
 use crate::bench::Step;
@@ -15,10 +15,37 @@ use crate::spec::{Durability, MAX_NODES, Setup};
 /// What every operation that is not open any more is called.
 pub(crate) const NOBODY: OpId = OpId { incarnation: 0, seq: 0 };
 
+/// Which operations count as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Open {
+    /// Every one.
+    All,
+    /// Those that may still tell somebody something.
+    Unfinished,
+    /// The same, where no host fails any more: nobody is asked in the place of one.
+    UnfinishedInCalm,
+}
+
+/// The names of a host's open operations, oldest first, by what counts as [`Open`].
+pub(crate) type Operations = [SmallVec<[OpId; 4]>; 3];
+
 impl Host {
-    /// The names of its open operations, oldest first.
-    pub(crate) fn operations(&self) -> SmallVec<[OpId; 4]> {
-        self.node.iter().flat_map(|node| node.operations()).collect()
+    /// The names of its open operations, by what counts as that.
+    pub(crate) fn operations(&self) -> Operations {
+        [Open::All, Open::Unfinished, Open::UnfinishedInCalm].map(|open| {
+            let finished = self.finished(open);
+            let all = self.node.iter().flat_map(|node| node.operations());
+            all.filter(|op| !finished.contains(op)).collect()
+        })
+    }
+
+    fn finished(&self, open: Open) -> Vec<OpId> {
+        let Some(node) = &self.node else { return Vec::new() };
+        match open {
+            Open::All => Vec::new(),
+            Open::Unfinished => node.finished(true).collect(),
+            Open::UnfinishedInCalm => node.finished(false).collect(),
+        }
     }
 
     /// Whether its own names are those that [`Host::renamed`] gives.
@@ -29,16 +56,23 @@ impl Host {
         }
     }
 
-    /// The same host, its operations numbered anew, those of others called what `others` says.
-    pub(crate) fn renamed(&self, others: impl Fn(OpId) -> OpId) -> Self {
+    /// The same host, those of its operations that are `open` numbered anew, the others closed, those
+    /// of other hosts called what `others` says.
+    pub(crate) fn renamed(&self, open: Open, others: impl Fn(OpId) -> OpId) -> Self {
         let mut host = self.clone();
         host.starts = u8::from(host.node.is_some());
         let incarnation = Setup::incarnation(self.me, 1);
-        let open = self.operations();
+        let finished = self.finished(open);
+        let [ops, ..] = self.operations();
+        let ops: Vec<_> = ops.into_iter().filter(|op| !finished.contains(op)).collect();
         let timers = std::mem::take(&mut host.timers).into_iter();
-        let rename = |timer| rename_timer(timer, |op| place(&open, op, incarnation));
-        host.timers = timers.map(rename).collect();
-        host.node = host.node.map(|node| node.renamed(incarnation, others));
+        let rename = |timer| rename_timer(timer, |op| place(&ops, op, incarnation));
+        let is_theirs = |timer: &Timer| match timer {
+            Timer::Patience(op) | Timer::Deadline(op) => finished.contains(op),
+            Timer::Ping(_) | Timer::Handoff(_) => false,
+        };
+        host.timers = timers.filter(|timer| !is_theirs(timer)).map(rename).collect();
+        host.node = host.node.map(|node| node.without(&finished).renamed(incarnation, others));
         host
     }
 }
@@ -48,11 +82,8 @@ fn place(open: &[OpId], op: OpId, incarnation: u64) -> OpId {
     place.map_or(NOBODY, |seq| OpId { incarnation, seq: seq as u64 })
 }
 
-fn rename_timer(
-    timer: dynamo_protocol::Timer,
-    name: impl Fn(OpId) -> OpId,
-) -> dynamo_protocol::Timer {
-    use dynamo_protocol::Timer::{Deadline, Handoff, Patience, Ping};
+fn rename_timer(timer: Timer, name: impl Fn(OpId) -> OpId) -> Timer {
+    use Timer::{Deadline, Handoff, Patience, Ping};
     match timer {
         Patience(op) => Patience(name(op)),
         Deadline(op) => Deadline(name(op)),
@@ -68,10 +99,11 @@ impl Step<'_> {
         if !(self.spec.reductions.names && step && self.world.ghost.forwarded.is_empty()) {
             return;
         }
+        let open = self.open();
         let flight = self.world.flight.clone();
         let mut changed = false;
         let renamed = flight.iter().map(|message| {
-            let renamed = self.rename_message(*message);
+            let renamed = self.rename_message(open, *message);
             changed |= renamed != *message;
             renamed
         });
@@ -79,7 +111,7 @@ impl Step<'_> {
         // Names of others' operations are written to hosts that are given something to do by
         // them, and end with them: looking at every host costs little.
         let hosts: SmallVec<[u32; MAX_NODES]> =
-            (0..self.nodes()).map(|node| self.rename_host(self.host(node))).collect();
+            (0..self.nodes()).map(|node| self.rename_host(open, self.host(node))).collect();
         self.world.hosts = hosts;
         if changed {
             self.world.flight.clear();
@@ -89,18 +121,31 @@ impl Step<'_> {
         }
     }
 
-    pub(crate) fn name_of(&self, op: OpId) -> OpId {
+    /// What counts as open in this state. Patience would hold down a host that a finished operation
+    /// still waits for: where it may run out nothing is finished.
+    pub(crate) fn open(&self) -> Open {
+        let faults = &self.spec.faults;
+        if !self.spec.reductions.finished || faults.losses > 0 || faults.hedges > 0 {
+            Open::All
+        } else if self.is_calm() {
+            Open::UnfinishedInCalm
+        } else {
+            Open::Unfinished
+        }
+    }
+
+    pub(crate) fn name_of(&self, open: Open, op: OpId) -> OpId {
         if op == NOBODY {
             return op;
         }
         let owner = Setup::owner(op);
         let facts = self.tables.facts(self.host(owner));
-        place(&facts.operations, op, Setup::incarnation(owner, 1))
+        place(&facts.operations[open as usize], op, Setup::incarnation(owner, 1))
     }
 
-    fn rename_message(&mut self, message: u32) -> u32 {
+    fn rename_message(&mut self, open: Open, message: u32) -> u32 {
         let Some(op) = self.tables.wire(message).op else { return message };
-        let name = self.name_of(op);
+        let name = self.name_of(open, op);
         if name == op {
             return message;
         }
@@ -117,24 +162,26 @@ impl Step<'_> {
         renamed
     }
 
-    fn rename_host(&mut self, host: u32) -> u32 {
+    fn rename_host(&mut self, open: Open, host: u32) -> u32 {
         let facts = self.tables.facts(host);
         let names: SmallVec<[OpId; 2]> =
-            facts.awaited_by.iter().map(|op| self.name_of(*op)).collect();
-        if facts.renamed && names == facts.awaited_by {
+            facts.awaited_by.iter().map(|op| self.name_of(open, *op)).collect();
+        let [all, ..] = &facts.operations;
+        let finished = all.len() > facts.operations[open as usize].len();
+        if facts.renamed && !finished && names == facts.awaited_by {
             return host;
         }
         let before = facts.awaited_by.clone();
-        let key = (host, names);
+        let key = (host, open, names);
         if let Some(renamed) = self.tables.renamed_hosts.get(&key) {
             return *renamed;
         }
-        let (_, names) = &key;
+        let (_, _, names) = &key;
         let others = |op: OpId| {
             let at = before.iter().position(|awaited| *awaited == op);
             at.map_or(op, |at| names[at])
         };
-        let renamed = self.tables.hosts.get(host).renamed(others);
+        let renamed = self.tables.hosts.get(host).renamed(open, others);
         let renamed = self.tables.host(self.setup, renamed);
         self.tables.renamed_hosts.insert(key, renamed);
         renamed

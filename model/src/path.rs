@@ -91,6 +91,7 @@ impl<'a> Walk<'a> {
         let reductions = &mut named.reductions;
         (reductions.names, reductions.lazy, reductions.ample, reductions.direct) =
             (false, false, false, false);
+        (reductions.finished, reductions.unread) = (false, false);
         let nodes = u16::try_from(spec.nodes).expect("there are few nodes");
         let cluster = Cluster {
             tokens: TOKENS,

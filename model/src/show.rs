@@ -31,6 +31,12 @@ impl Compact for Bench {
         whole(state.spent)
     }
 
+    fn steps(&self, state: &World, action: Action) -> Vec<Action> {
+        let mut steps = Vec::new();
+        self.take(&mut self.lock(), &mut state.clone(), action, &mut |step| steps.push(step));
+        steps
+    }
+
     fn shown(&self, state: &World) -> u64 {
         properties::shown(self, state)
     }
@@ -68,11 +74,20 @@ impl Bench {
                 format!("the network is cut: {} apart from the rest", cut.join(", "))
             }
             Action::Heal => "the network is whole again".to_owned(),
+            Action::After { late, then } => {
+                let count = late.count_ones();
+                format!("after {count} late stores {}", self.describe(tables, then.action()))
+            }
         }
     }
 
     /// `describe` with what a client asks for, which depends on the state.
     pub(crate) fn describe_in(&self, tables: &Tables, world: &World, action: Action) -> String {
+        if let Action::After { late, then } = action {
+            let count = late.count_ones();
+            let then = self.describe_in(tables, world, then.action());
+            return format!("after {count} late stores {then}");
+        }
         let Action::Invoke { client, node } = action else { return self.describe(tables, action) };
         let (index, state) = (usize::from(client), &world.clients[usize::from(client)]);
         let step = usize::from(state.step);

@@ -18,6 +18,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::host::{Host, HostInput, Stepped};
+use crate::names::{Open, Operations};
 use crate::script::Versions;
 use crate::spec::Setup;
 
@@ -38,6 +39,8 @@ pub(crate) struct Wire {
     pub(crate) op: Option<OpId>,
     /// It brings versions for another home than its receiver.
     pub(crate) hint: bool,
+    /// It is a get that is forwarded.
+    pub(crate) gets: bool,
 }
 
 /// What a message is to the search.
@@ -95,9 +98,10 @@ pub(crate) struct Facts {
     /// Timers that are set, and the input each becomes.
     pub(crate) timers: Vec<(Timer, u32)>,
     pub(crate) has_home_record: bool,
-    /// The names of its open operations, oldest first.
-    pub(crate) operations: SmallVec<[OpId; 4]>,
-    /// Operations of others that wait for one of its own.
+    pub(crate) operations: Operations,
+    /// Those that somebody waits for, and the operation of another host that does, if not a client.
+    pub(crate) awaited: SmallVec<[(OpId, Option<OpId>); 2]>,
+    /// The operations of other hosts among these.
     pub(crate) awaited_by: SmallVec<[OpId; 2]>,
     /// Its own names are those that [`Host::renamed`] gives.
     pub(crate) renamed: bool,
@@ -132,9 +136,9 @@ pub(crate) struct Tables {
     effects: Vec<Vec<(u32, Arc<Effect>)>>,
     under: FxHashMap<(u32, u32), bool>,
     pub(crate) renamed_messages: FxHashMap<(u32, OpId), u32>,
-    pub(crate) renamed_hosts: FxHashMap<(u32, SmallVec<[OpId; 2]>), u32>,
+    pub(crate) renamed_hosts: FxHashMap<(u32, Open, SmallVec<[OpId; 2]>), u32>,
     /// Whether a host that crashes and starts is as before.
-    pub(crate) steady: FxHashMap<u32, bool>,
+    pub(crate) steady: FxHashMap<(u32, Open), bool>,
     /// The first assertion of the core that failed.
     pub(crate) panic: Option<String>,
 }
@@ -406,13 +410,15 @@ impl Tables {
         let disk = host.disk();
         let records =
             disk.records.iter().map(|(place, record)| self.record(setup, place, &record.set));
+        let awaited: SmallVec<[_; 2]> = host.node.iter().flat_map(|node| node.awaited()).collect();
         Facts {
             up: host.node.is_some(),
             unsynced: host.durable.is_some() || !host.held.is_empty(),
             records: records.collect(),
             timers,
             operations: host.operations(),
-            awaited_by: host.node.iter().flat_map(|node| node.awaited_by()).collect(),
+            awaited_by: awaited.iter().filter_map(|(_, by)| *by).collect(),
+            awaited,
             renamed: host.is_renamed(),
             has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
         }
@@ -449,7 +455,11 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
     let op = envelope.message.op();
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");
     let hint = matches!(envelope.message, Message::Store { role: Role::Hint(_), .. });
-    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint }
+    let gets = matches!(
+        envelope.message,
+        Message::Forward { request: dynamo_protocol::ClientOp::Get { .. }, .. }
+    );
+    Wire { from: index(envelope.from), to: index(envelope.to), sort, op, hint, gets }
 }
 
 fn tombstones(set: &Siblings) -> Vec<Stamp> {

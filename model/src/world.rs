@@ -99,6 +99,27 @@ pub enum Action {
     Cut(u8),
     /// The network is whole again.
     Heal,
+    /// Stores that nobody waits for arrive where they are about to be read.
+    After {
+        /// Which of those that may: bits, in the order in which they are under way.
+        late: u32,
+        /// What reads them.
+        then: Reading,
+    },
+}
+
+/// A step that reads what a node holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// A client asks it.
+    Invoke {
+        /// Which client.
+        client: u8,
+        /// Which node.
+        node: u8,
+    },
+    /// A fetch or a forwarded request arrives.
+    Deliver(u32),
 }
 
 impl Spent {

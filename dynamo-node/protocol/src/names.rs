@@ -4,7 +4,7 @@
 //! among its own, which is the older. A search that gives the same names to the same states meets
 //! them once ("scalarsets": Ip and Dill, Better verification through symmetry, 1996).
 
-use crate::coordinator::{Forwarded, Origin};
+use crate::coordinator::{Forwarded, Operation, Origin};
 use crate::id::OpId;
 use crate::message::Message;
 use crate::node::Node;
@@ -47,12 +47,38 @@ impl Node {
         self.operations.keys().map(|seq| self.op(*seq))
     }
 
-    /// The operations of other nodes that wait for one of its own.
-    pub fn awaited_by(&self) -> impl Iterator<Item = OpId> + '_ {
-        self.operations.values().filter_map(|operation| match operation.origin() {
-            Some(Origin::Peer(_, op)) => Some(op),
-            Some(Origin::Client(_)) | None => None,
+    /// Its open operations that somebody waits for, and the operation of another node that does; a
+    /// client of its own if there is none.
+    pub fn awaited(&self) -> impl Iterator<Item = (OpId, Option<OpId>)> + '_ {
+        self.operations.iter().filter_map(|(seq, operation)| {
+            let by = match operation.origin()? {
+                Origin::Peer(_, op) => Some(op),
+                Origin::Client(_) => None,
+            };
+            Some((self.op(*seq), by))
         })
+    }
+
+    /// Its open operations that have answered and will send nothing any more, whatever they are
+    /// answered: they wait to be told what nobody asks. If `hosts_fail`, one that would then ask another
+    /// host still counts as open.
+    pub fn finished(&self, hosts_fail: bool) -> impl Iterator<Item = OpId> + '_ {
+        let finished = move |operation: &Operation| match operation {
+            Operation::Put(put) => put.is_finished(hosts_fail),
+            Operation::Get(get) => get.is_finished(),
+            Operation::Forward(_) | Operation::Delivery(_) => false,
+        };
+        let operations = self.operations.iter();
+        operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(*seq))
+    }
+
+    /// The same node without the operations `ops`: if they are [finished](Node::finished) it does
+    /// all that it would have done, but for the timers it would cancel.
+    #[must_use]
+    pub fn without(&self, ops: &[OpId]) -> Self {
+        let mut node = self.clone();
+        node.operations.retain(|seq, _| !ops.contains(&self.op(*seq)));
+        node
     }
 
     /// Whether its operations have the names that [`Node::renamed`] gives them.

@@ -20,7 +20,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(time: Duration) -> Self {
-        let budget = Budget { time, states: usize::MAX, memory: MEMORY, until: 0 };
+        let budget = Budget { time, memory: MEMORY, ..Budget::NONE };
         Self { trials: trials(), budget }
     }
 

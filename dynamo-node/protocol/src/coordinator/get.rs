@@ -57,6 +57,11 @@ impl Get {
         self.silent().contains(&host) || self.repairs.iter().flatten().any(|home| *home == host)
     }
 
+    /// It has its reply and waits for repairs to be acknowledged: nobody is told of it.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.origin.is_none() && self.repairs.is_some()
+    }
+
     fn take(&mut self, from: NodeId, set: Siblings) {
         self.merged.merge(&set);
         self.answers.insert(from, set);

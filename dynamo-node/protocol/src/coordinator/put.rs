@@ -33,6 +33,11 @@ impl Put {
     pub(super) fn silent(&self) -> Vec<NodeId> {
         self.tally.silent().collect()
     }
+
+    /// It has its reply, and no spare is left to be asked in place of a host that fails.
+    pub(crate) fn is_finished(&self, hosts_fail: bool) -> bool {
+        self.origin.is_none() && !(hosts_fail && self.tally.has_spares())
+    }
 }
 
 impl Node {

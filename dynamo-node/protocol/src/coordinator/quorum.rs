@@ -130,6 +130,11 @@ impl Tally {
         }
     }
 
+    /// Whether there is a fallback nobody has asked yet.
+    pub(crate) fn has_spares(&self) -> bool {
+        !self.spares.is_empty()
+    }
+
     /// The hosts that were asked, and as what: as home, or in place of one.
     pub(crate) fn asked(&self) -> impl Iterator<Item = (NodeId, Role)> + '_ {
         self.slots.iter().flat_map(|slot| {

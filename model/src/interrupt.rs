@@ -1,0 +1,62 @@
+//! Being asked to end, by SIGINT or SIGTERM. The first time a search ends as if its budget were used
+//! up: it writes its checkpoint and says how far it came; the second time the process ends at once.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context as _;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// The exit status of a process that was asked twice: its work is not whole.
+const BROKEN: i32 = 255;
+
+/// Whether this process was asked to end since it began to listen.
+#[must_use]
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// Listens to signals from when it returns for as long as the process lives. Doing so twice is doing so
+/// once.
+///
+/// # Errors
+/// If the system does not let us.
+pub fn listen() -> anyhow::Result<()> {
+    static LISTENS: OnceLock<()> = OnceLock::new();
+    if LISTENS.get().is_some() {
+        return Ok(());
+    }
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _inside = runtime.enter();
+        [SignalKind::interrupt(), SignalKind::terminate()].map(signal)
+    };
+    let [interrupt, terminate] = signals;
+    let signals = [interrupt?, terminate?];
+    if LISTENS.set(()).is_ok() {
+        let thread = std::thread::Builder::new().name("interrupt".to_owned());
+        thread.spawn(move || wait(&runtime, signals)).context("no thread to listen for signals")?;
+    }
+    Ok(())
+}
+
+fn wait(runtime: &Runtime, mut signals: [Signal; 2]) {
+    runtime.block_on(async {
+        either(&mut signals).await;
+        eprintln!("asked to end: keeping what was searched; once more to end at once");
+        ASKED.store(true, Ordering::Relaxed);
+        either(&mut signals).await;
+        eprintln!("error: interrupted twice");
+        std::process::exit(BROKEN);
+    });
+}
+
+async fn either([one, other]: &mut [Signal; 2]) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}

@@ -1,0 +1,161 @@
+//! Stores that nobody waits for: put off until their receiver is read.
+//!
+//! A store to a home whose acknowledgement tells nobody anything commutes with every step that
+//! does not read the home's record: merges commute, and nobody asks what it acknowledges. So it need not
+//! arrive before somebody is about to read: then any of those under way may have arrived, or not
+//! (as in a store buffer; the persistent sets of Godefroid 1996 that leave a step out for as long as
+//! nothing depends on it). Until then fewer copies are on disks than there could be, which is the worse
+//! case for every claim about copies.
+
+use std::iter::repeat;
+
+use crate::bench::{Bench, Step};
+use crate::names::NOBODY;
+use crate::spec::Durability;
+use crate::tables::{Sort, Tables};
+use crate::world::{Action, Reading, World};
+
+impl Bench {
+    /// Takes `action` step by step; says to `taken` which steps those are.
+    pub(crate) fn take(
+        &self,
+        tables: &mut Tables,
+        world: &mut World,
+        action: Action,
+        taken: &mut dyn FnMut(Action),
+    ) {
+        let mut flags = 0;
+        let mut one = |tables: &mut Tables, world: &mut World, action| {
+            taken(action);
+            self.take_one(tables, world, action);
+            flags |= std::mem::take(&mut world.ghost.flags);
+        };
+        if let Action::After { late, then } = action {
+            let node = then.node(tables);
+            let unread = self.unread(tables, world, node);
+            let chosen = |at: usize| late >> at & 1 == 1;
+            for (at, message) in unread.into_iter().enumerate() {
+                // Another one may have brought all that it brings.
+                if chosen(at) && world.flight.contains(&message) {
+                    one(tables, world, Action::Deliver(message));
+                }
+            }
+            one(tables, world, then.action());
+        } else {
+            one(tables, world, action);
+        }
+        while let Some(mend) = self.step(tables, &mut world.clone()).mend() {
+            one(tables, world, mend);
+        }
+        world.ghost.flags = flags;
+    }
+
+    pub(crate) fn has_ended(&self, tables: &mut Tables, world: &World) -> bool {
+        self.step(tables, &mut world.clone()).has_ended()
+    }
+
+    fn unread(&self, tables: &mut Tables, world: &World, node: u8) -> Vec<u32> {
+        self.step(tables, &mut world.clone()).unread(node)
+    }
+
+    pub(crate) fn step<'s>(&'s self, tables: &'s mut Tables, world: &'s mut World) -> Step<'s> {
+        Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None }
+    }
+}
+
+impl Reading {
+    /// The node that is read.
+    pub(crate) fn node(self, tables: &Tables) -> u8 {
+        match self {
+            Self::Invoke { node, .. } => node,
+            Self::Deliver(message) => tables.wire(message).to,
+        }
+    }
+
+    /// The same by itself.
+    pub(crate) fn action(self) -> Action {
+        match self {
+            Self::Invoke { client, node } => Action::Invoke { client, node },
+            Self::Deliver(message) => Action::Deliver(message),
+        }
+    }
+}
+
+impl Step<'_> {
+    /// Whether stores nobody waits for are put off in this state. Whether they have arrived must make
+    /// no other difference than to who reads their receiver: not to who is found out of reach, or
+    /// not to what anybody does who finds it.
+    pub(crate) fn leaves_unread(&self) -> bool {
+        let (spec, faults) = (self.spec, &self.spec.faults);
+        let ended = usize::from(faults.crashes);
+        let nobody_minds = spec.nodes == spec.n
+            && faults.partitions == 0
+            && ended <= spec.n - spec.r.max(spec.w)
+            && spec.reductions.notice;
+        spec.reductions.unread
+            && spec.reductions.prompt
+            && spec.reductions.names
+            && spec.reductions.finished
+            && spec.reductions.direct
+            && spec.durability == Durability::Step
+            && spec.copies_lost() == 0
+            && [faults.losses, faults.hedges, faults.power_cuts] == [0; 3]
+            && self.world.ghost.forwarded.is_empty()
+            && (nobody_minds || self.is_calm())
+    }
+
+    /// Whether `message` may wait until its receiver is read.
+    pub(crate) fn is_unread(&self, message: u32) -> bool {
+        let wire = self.tables.wire(message);
+        wire.sort == Sort::Store && !wire.hint && wire.op == Some(NOBODY)
+    }
+
+    /// What may have arrived at `node`, or not, when it is read.
+    pub(crate) fn unread(&self, node: u8) -> Vec<u32> {
+        if !self.leaves_unread() {
+            return Vec::new();
+        }
+        // What a fallback is asked it passes on, to whichever home it can reach.
+        let is_home = usize::from(node) < self.setup.homes();
+        let is_for = |message: &u32| {
+            (self.tables.wire(*message).to == node || !is_home)
+                && self.is_unread(*message)
+                && self.is_deliverable(*message)
+        };
+        self.world.flight.iter().copied().filter(is_for).collect()
+    }
+
+    /// All ways for `then` to happen: after any of those that may have arrived before.
+    pub(crate) fn read(&mut self, then: Reading, actions: &mut Vec<Action>) {
+        let node = then.node(self.tables);
+        let unread = self.unread(node);
+        if unread.is_empty() {
+            return actions.push(then.action());
+        }
+        for late in 0..1_u32 << unread.len() {
+            let is_chosen = |at: usize| late >> at & 1 == 1;
+            let mut hosts = self.world.hosts.clone();
+            let mut repeats = false;
+            // Where one that is left out would bring nothing it might as well be among them.
+            let (chosen, rest): (Vec<_>, Vec<_>) =
+                unread.iter().enumerate().partition(|(at, _)| is_chosen(*at));
+            for ((_, message), is_in) in
+                chosen.iter().zip(repeat(true)).chain(rest.iter().zip(repeat(false)))
+            {
+                let to = usize::from(self.tables.wire(**message).to);
+                let host = self.tables.effect(self.setup, hosts[to], **message).host;
+                if is_in {
+                    hosts[to] = host;
+                } else {
+                    repeats |= hosts[to] == host;
+                }
+            }
+            if !repeats {
+                actions.push(match late {
+                    0 => then.action(),
+                    late => Action::After { late, then },
+                });
+            }
+        }
+    }
+}
