@@ -119,8 +119,8 @@ pub struct Weather {
 /// How soon after its return a node may lose its disk, in microseconds: what it missed is on its way.
 const RETURN: u64 = 400_000;
 
-/// How soon after a peer has gone deaf a record may be damaged, in microseconds: before either holds the other
-/// down.
+/// How soon after a peer has gone deaf a record may be damaged, in microseconds: before either holds the
+/// other down.
 const BRINK: u64 = 60_000;
 
 /// How slow the answers of a node may be that is about to lose its disk, in microseconds.
