@@ -101,9 +101,12 @@ impl Run {
         });
     }
 
-    /// What it said on standard error.
+    /// What it said on standard error, and all its reasons.
     pub(crate) fn said(&self) -> String {
-        fs::read_to_string(self.out.with_extension("err")).unwrap()
+        let said = fs::read_to_string(self.out.with_extension("err")).unwrap();
+        let ended = self.out.join("latest/verdict.json").exists();
+        let reasons = if ended { verdict(&self.out)["reasons"].clone() } else { Value::Null };
+        format!("{said}\n{reasons:#}")
     }
 
     pub(crate) fn kill(&mut self) {
