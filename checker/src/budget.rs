@@ -57,6 +57,7 @@ pub enum Exhausted {
 impl Meter {
     /// Looks at clock and memory every 1024th call, which is often enough: a step of a checker
     /// takes well under a microsecond to a few.
+    #[inline(always)]
     pub fn tick(&mut self) -> Result<(), Exhausted> {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(1024) { self.look() } else { Ok(()) }
@@ -76,6 +77,7 @@ impl Meter {
     }
 
     /// Looks at clock and memory now.
+    #[inline(never)]
     pub fn look(&self) -> Result<(), Exhausted> {
         if self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed)) {
             return Err(Exhausted::Stopped);

@@ -10,16 +10,16 @@
 //! 1990). With `w` versions concurrent at most, a row has about `w` entries and a question costs
 //! O(log w).
 
-use std::hash::{Hash, Hasher};
-
 use hashbrown::HashMap;
 use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::history::{History, Outcome, Pair};
 
+mod by_value;
 mod deed;
 
+pub(crate) use by_value::ByValue;
 pub(crate) use deed::{Deed, Does, NO_NODE, Nodes};
 
 /// A version, by its position among the puts and deletes of its key in order of invocation.
@@ -246,18 +246,7 @@ pub(crate) fn keys(history: &History) -> Keys<'_> {
 struct Gathering<'a> {
     writes: Vec<Pair<'a>>,
     reads: Vec<Pair<'a>>,
-    by_value: HashMap<Written<'a>, VersionId>,
-}
-
-/// A written value as a key of a table: told apart as a whole, hashed by its `id` alone where it has
-/// one. Carts have, and are deep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Written<'a>(pub(crate) &'a Value);
-
-impl Hash for Written<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.get("id").unwrap_or(self.0).hash(state);
-    }
+    by_value: ByValue<'a, VersionId>,
 }
 
 impl<'a> Gathering<'a> {
@@ -265,7 +254,7 @@ impl<'a> Gathering<'a> {
         let id = self.writes.len() as VersionId;
         if let Some(value) = written_value(&pair) {
             // Values are unique (see `wellformed`); of a repeated one the first put counts.
-            self.by_value.entry(Written(value)).or_insert(id);
+            self.by_value.insert(value, id);
         }
         self.writes.push(pair);
     }
@@ -308,7 +297,7 @@ impl<'a> Gathering<'a> {
         };
         let ended = read.acknowledged_at().unwrap_or(u64::MAX);
         for value in siblings {
-            let Some(&id) = self.by_value.get(&Written(value)) else {
+            let Some(id) = self.by_value.get(value) else {
                 strange.push(Strangeness::NeverWritten(value));
                 continue;
             };

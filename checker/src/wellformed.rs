@@ -11,8 +11,7 @@ use crate::finding::{Findings, shown};
 use crate::history::{History, Pair};
 use crate::op::{Kind, Op};
 use crate::verdict::{CheckReport, Checker};
-use crate::versions::Written;
-use crate::versions::context;
+use crate::versions::{ByValue, context};
 
 /// The checker. The default asks for all of it, as the histories of get and put must have it.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +39,7 @@ impl Checker for WellFormed {
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut findings = Findings::default();
-        let mut written: HashMap<(Option<&str>, Written<'_>), u64> = HashMap::new();
+        let mut written: HashMap<Option<&str>, ByValue<'_, u64>> = HashMap::new();
         for pair in history.pairs() {
             if let Err(exhausted) = meter.tick() {
                 return CheckReport::unknown(exhausted.to_string());
@@ -62,7 +61,7 @@ impl Checker for WellFormed {
 
 fn repeated_value<'a>(
     put: &Pair<'a>,
-    written: &mut HashMap<(Option<&'a str>, Written<'a>), u64>,
+    written: &mut HashMap<Option<&'a str>, ByValue<'a, u64>>,
     findings: &mut Findings,
 ) {
     let key = put.key();
@@ -71,7 +70,7 @@ fn repeated_value<'a>(
         findings.add("no_value", key.unwrap_or(""), vec![put.name()], what);
         return;
     };
-    if let Some(first) = written.insert((key, Written(value)), put.name()) {
+    if let Some(first) = written.entry(key).or_default().insert(value, put.name()) {
         let what = format!("put #{} writes {}, as put #{first} did", put.name(), shown(value));
         findings.add("repeated_value", key.unwrap_or(""), vec![first, put.name()], what);
     }

@@ -251,6 +251,37 @@ fn registers_are_judged_from_the_stream_as_from_the_history() {
 }
 
 #[test]
+fn many_registers_are_judged_beside_the_reading_and_witnesses_read_from_the_middle() {
+    let (mut valid, mut invalid) = (0, 0);
+    for seed in 0..8 {
+        let settings = Settings {
+            ops: 100_000,
+            keys: [1, 70][seed as usize / 4],
+            processes: 20,
+            violations: seed % 2,
+            indeterminate: [0.0, 0.01][seed as usize / 2 % 2],
+            seed,
+            ..Settings::default()
+        };
+        let ops = generated(&settings);
+        let bytes = packed(&ops);
+        let checked = check_registers(|| Ok(bytes.as_slice()), &mut Budget::UNLIMITED.start());
+        let streamed = checked.unwrap().unwrap();
+        let history = History::from_ops(ops).unwrap();
+        let whole = Linearizable::new(Register::default()).check(&history, &Budget::UNLIMITED);
+        assert_eq!((streamed.verdict, &streamed.reason), (whole.verdict, &whole.reason), "{seed}");
+        assert_eq!(streamed.witness(), whole.witness(), "{seed}");
+        assert_eq!(streamed.details["calls"], history.pairs().count(), "{seed}");
+        match streamed.verdict {
+            Verdict::Valid => valid += 1,
+            Verdict::Invalid => invalid += 1,
+            Verdict::Unknown => {}
+        }
+    }
+    assert_eq!((valid, invalid), (4, 4));
+}
+
+#[test]
 fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
     let write = Op::invoke(0, "write").value(1);
     let again = Op::invoke(2, "write").value(1).at(2);

@@ -1,21 +1,27 @@
 //! The zone check straight from a compact file: nothing is held but the values' zones.
 //!
-//! It reads the file once to judge, and once more for the few calls of a witness.
+//! It reads the file once to judge, and once more the parts of it with the few calls of a witness.
 
 use std::io::Read;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use serde_json::Value;
 
+use self::gather::{Gathered, Marks, Names, gather};
+use self::register::Does;
 use super::calls::{Call, Object};
-use super::zones::{Conflict, Zones};
+use super::zones::Conflict;
 use super::{Judgement, Linearizable};
 use crate::budget::Meter;
-use crate::formats::compact::by_key::{OfKey, gather};
-use crate::formats::compact::{CompactError, Dictionary, Literal, NO_VALUE, Refused, Row, Rows};
+use crate::formats::compact::{
+    CompactError, Dictionary, Literal, Mark, NO_VALUE, Refused, Row, Rows,
+};
 use crate::op::Kind;
 use crate::spec::{self, RegisterOp, Values};
 use crate::verdict::CheckReport;
+
+mod gather;
+mod register;
 
 /// Judges the registers of a compact history, one a key, which hold `null` at first. `None` when
 /// the zone check is not enough: a value is written twice, or an operation is none of a register;
@@ -27,7 +33,9 @@ pub fn check_registers<R: Read>(
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     let mut rows = Rows::new(open()?)?;
-    let Some(registers) = gather::<_, Register>(&mut rows, meter)? else { return Ok(None) };
+    let (mut marks, mut names) = (Marks::default(), Names::default());
+    let gathered = gather(&mut rows, &mut marks, &mut names, meter)?;
+    let Some(Gathered { calls, used, conflicts }) = gathered else { return Ok(None) };
     if rows.torn().is_some() {
         // A run that was cut short is for the ordinary way, which reports that.
         return Ok(None);
@@ -36,18 +44,22 @@ pub fn check_registers<R: Read>(
         // The calls of one process stand in turn even then: that is for a closer look.
         return Ok(None);
     }
-    let calls: u64 = registers.iter().map(|register| register.calls).sum();
-    let used = registers.iter().filter(|register| register.calls > 0).count();
-    let places = (0..).zip(&registers);
-    let conflicts: Vec<(u32, Conflict)> =
-        places.filter_map(|(place, it)| Some((place, it.zones.conflict()?))).collect();
-    drop(registers);
+    // What ends on another key than it began on is for a closer look too. And calls are numbered in
+    // 32 bits here, of which the last number stands for none.
+    if rows.has_other_keys() || rows.count() >= u64::from(u32::MAX) {
+        return Ok(None);
+    }
     let report = if calls == 0 {
         CheckReport::unknown("no operation: nothing to judge")
     } else if conflicts.is_empty() {
         CheckReport::valid()
     } else {
-        let objects = fetch(open()?, &conflicts, meter)?;
+        let mut fetched = fetch(&mut open, &conflicts, &marks, &names, meter)?;
+        if fetched.is_none() {
+            // A value was introduced somewhere else: then from the beginning.
+            fetched = fetch(&mut open, &conflicts, &Marks::default(), &names, meter)?;
+        }
+        let Some(objects) = fetched else { return Ok(None) };
         let checker = Linearizable::new(spec::Register::default());
         let judged = objects.iter().zip(&conflicts).enumerate().map(|(at, (object, found))| {
             let conflict = found.1.renumbered(|call| object.position(call));
@@ -67,104 +79,6 @@ pub fn check_registers<R: Read>(
     ))
 }
 
-/// A register in the making.
-struct Register {
-    zones: Zones,
-    calls: u64,
-    /// How many values it has.
-    values: u32,
-    /// The number that `null` has among them, if it has one.
-    null: u32,
-}
-
-impl Default for Register {
-    fn default() -> Self {
-        Self { zones: Zones::new(), calls: 0, values: 0, null: NO_VALUE }
-    }
-}
-
-/// What a row does to a register.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Does {
-    Read,
-    Write,
-    Erase,
-}
-
-fn does(f: &str) -> Option<Does> {
-    match f {
-        "read" => Some(Does::Read),
-        "write" | "put" => Some(Does::Write),
-        "delete" => Some(Does::Erase),
-        // A `get` returns siblings: a list is not the value.
-        _ => None,
-    }
-}
-
-impl OfKey for Register {
-    type Does = Does;
-
-    fn does(f: &str) -> Option<Does> {
-        does(f)
-    }
-
-    #[inline(always)]
-    fn introduce(&mut self, value: Literal<'_>) {
-        // The text is that of the writer's JSON: null has one spelling.
-        if matches!(value, Literal::Json(b"null")) {
-            self.null = self.values;
-        }
-        self.values += 1;
-    }
-
-    #[inline(always)]
-    fn take(&mut self, row: &Row, does: Option<Does>) -> Option<()> {
-        self.row(row, does?).then_some(())
-    }
-}
-
-impl Register {
-    /// Takes a row in; `false` when that is beyond the zone check.
-    #[inline(always)]
-    fn row(&mut self, row: &Row, does: Does) -> bool {
-        // Positions of calls are of 32 bits, and the last stands for none.
-        let Ok(index) = u32::try_from(row.index) else { return false };
-        // The register's own numbers: 0 for the initial null, then the key's values in order.
-        let value = match row.value {
-            NO_VALUE => Values::FIRST,
-            value if value == self.null => Values::FIRST,
-            value => value + 1,
-        };
-        let zones = &mut self.zones;
-        match (row.kind, row.invoke, does) {
-            (Kind::Invoke, None, Does::Read) => self.calls += 1,
-            (Kind::Invoke, None, Does::Write) => {
-                self.calls += 1;
-                zones.write_begins(value, index, row.time);
-                return zones.repeated().is_none();
-            }
-            (Kind::Ok, Some((call, begun)), Does::Read) => {
-                zones.read_returns(value, call as u32, begun, row.time);
-            }
-            (Kind::Ok, Some((call, _)), Does::Write) => {
-                zones.write_returns(value, call as u32, row.time);
-            }
-            // That a failed write did not happen takes its value out again.
-            (Kind::Fail, Some((call, _)), Does::Write) => {
-                return row.value != NO_VALUE && zones.write_fails(value, call as u32);
-            }
-            (Kind::Fail | Kind::Info, Some(_), Does::Read | Does::Write) => {}
-            // What erases writes the initial value again.
-            (_, _, Does::Erase) => return false,
-            // Not a sound history: whoever reads it in full says why.
-            (Kind::Invoke, Some(_), _) | (Kind::Ok | Kind::Fail | Kind::Info, None, _) => {
-                return false;
-            }
-        }
-        true
-    }
-}
-
 /// The register of a conflict, with the calls of that alone.
 struct Fetched {
     object: Object<RegisterOp>,
@@ -179,53 +93,37 @@ impl Fetched {
     }
 }
 
-/// Reads the calls of conflicts, and the values they speak of.
+/// Reads the calls of conflicts, and the values they speak of: only what lies between marks. `None`
+/// if a value was not introduced there.
 fn fetch<R: Read>(
-    reader: R,
+    mut open: impl FnMut() -> std::io::Result<R>,
     conflicts: &[(u32, Conflict)],
+    marks: &Marks,
+    names: &Names,
     meter: &mut Meter,
-) -> Result<Vec<Fetched>, CompactError> {
+) -> Result<Option<Vec<Fetched>>, CompactError> {
     let mut wanted: Vec<(u64, usize)> = Vec::new();
+    let mut fetched: Vec<Fetched> = Vec::with_capacity(conflicts.len());
     let mut texts = Texts::default();
     for (at, (place, conflict)) in conflicts.iter().enumerate() {
         wanted.extend(conflict.calls().into_iter().map(|call| (u64::from(call), at)));
-        texts.wanted.insert(*place);
-    }
-    wanted.sort_unstable();
-    let mut rows = Rows::new(reader)?;
-    // In the order of their beginnings.
-    let mut calls: Vec<(Row, Option<Row>)> = Vec::new();
-    let mut open: Vec<(u64, usize)> = Vec::new();
-    while let Some(row) = rows.next_row(&mut texts)? {
-        let ops = row.index;
-        meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-        if wanted.get(calls.len()).is_some_and(|(call, _)| *call == row.index) {
-            open.push((row.index, calls.len()));
-            calls.push((row, None));
-        } else if let (false, Some((begun, _))) = (open.is_empty(), row.invoke)
-            && let Some(at) = open.iter().position(|(open, _)| *open == begun)
-        {
-            calls[open.swap_remove(at).1].1 = Some(row);
-        }
-        if open.is_empty() && calls.len() == wanted.len() {
-            break;
-        }
-    }
-    let mut fetched: Vec<Fetched> = Vec::with_capacity(conflicts.len());
-    for (place, _) in conflicts {
-        let key = place.checked_sub(1).map(|key| texts.keys[key as usize].as_str().into());
+        texts.counts.insert(*place, 0);
+        let key = names.at(*place).map(|name| name.into_owned().into());
         let values = Values::new(Value::Null);
         let object = Object { key, values, calls: Vec::new(), failed: Vec::new() };
         fetched.push(Fetched { object, begun: Vec::new() });
     }
-    for ((begun, to), (invoke, completion)) in wanted.iter().zip(&calls) {
+    wanted.sort_unstable();
+    let calls = fetch_rows(&mut open, &wanted, marks, &mut texts, meter)?;
+    for ((begun, to), (invoke, is_write, completion)) in wanted.iter().zip(&calls) {
         let to = &mut fetched[*to];
         let ended = completion.filter(|row| row.kind == Kind::Ok);
-        let is_write = does(rows.f(invoke.f)) == Some(Does::Write);
-        let source = if is_write { Some(*invoke) } else { ended };
-        let value = source.map_or(&Value::Null, |row| texts.value(&row));
+        let source = if *is_write { Some(*invoke) } else { ended };
+        let Some(value) = source.map_or(Some(&Value::Null), |row| texts.value(&row)) else {
+            return Ok(None);
+        };
         let value = to.object.values.intern(value);
-        let op = if is_write { RegisterOp::Write(value) } else { RegisterOp::Read(value) };
+        let op = if *is_write { RegisterOp::Write(value) } else { RegisterOp::Read(value) };
         to.begun.push(*begun);
         to.object.calls.push(Call {
             op,
@@ -235,42 +133,91 @@ fn fetch<R: Read>(
             returned: ended.map(|row| row.time),
         });
     }
-    Ok(fetched)
+    Ok(Some(fetched))
 }
 
-/// The keys, and of those that conflicts are about all values: a witness may speak of any.
+/// Of a call its beginning, whether it writes, and its end.
+type Rowed = (Row, bool, Option<Row>);
+
+/// The rows of calls, which are in the order of their beginnings.
+fn fetch_rows<R: Read>(
+    open: &mut impl FnMut() -> std::io::Result<R>,
+    wanted: &[(u64, usize)],
+    marks: &Marks,
+    texts: &mut Texts,
+    meter: &mut Meter,
+) -> Result<Vec<Rowed>, CompactError> {
+    let mut rows = Rows::new(open()?)?;
+    let mut calls: Vec<Rowed> = Vec::new();
+    let mut under_way: Vec<(u64, usize)> = Vec::new();
+    loop {
+        if under_way.is_empty() {
+            let Some((next, _)) = wanted.get(calls.len()) else { break };
+            if let Some(mark) = marks.before(*next).filter(|mark| mark.index() > rows.count()) {
+                texts.skip_to(mark);
+                rows = Rows::from_mark(open()?, mark)?;
+            }
+        }
+        let Some(row) = rows.next_row(texts)? else { break };
+        let ops = row.index;
+        meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
+        // Two conflicts may want the same call.
+        while wanted.get(calls.len()).is_some_and(|(call, _)| *call == row.index) {
+            under_way.push((row.index, calls.len()));
+            calls.push((row, Does::named(rows.f(row.f)) == Some(Does::Write), None));
+        }
+        if let (false, Some((begun, _))) = (under_way.is_empty(), row.invoke) {
+            under_way.retain(|(open, at)| {
+                if *open == begun {
+                    calls[*at].2 = Some(row);
+                }
+                *open != begun
+            });
+        }
+    }
+    Ok(calls)
+}
+
+/// The values of the keys that conflicts are about, as far as they were introduced where rows were
+/// read.
 #[derive(Default)]
 struct Texts {
-    /// By place: that of rows without a key is the first.
-    wanted: HashSet<u32>,
-    values: HashMap<u32, Vec<Value>>,
-    keys: Vec<String>,
+    /// By place, that of rows without a key first: how many values there are before the next row.
+    counts: HashMap<u32, u32>,
+    /// By place and number.
+    values: HashMap<(u32, u32), Value>,
 }
 
 impl Texts {
-    fn value(&self, row: &Row) -> &Value {
-        let values = self.values.get(&row.key.wrapping_add(1));
-        values.and_then(|values| values.get(row.value as usize)).unwrap_or(&Value::Null)
+    fn value(&self, row: &Row) -> Option<&Value> {
+        match row.value {
+            NO_VALUE => Some(&Value::Null),
+            value => self.values.get(&(row.key.wrapping_add(1), value)),
+        }
+    }
+
+    fn skip_to(&mut self, mark: &Mark) {
+        for (place, count) in &mut self.counts {
+            *count = mark.values(*place);
+        }
     }
 }
 
 impl Dictionary for Texts {
     fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
         let place = key.wrapping_add(1);
-        if !self.wanted.contains(&place) {
-            return Ok(());
-        }
+        let Some(count) = self.counts.get_mut(&place) else { return Ok(()) };
         let value = match value {
             Literal::Integer(integer) => integer.into(),
             Literal::Json(text) => serde_json::from_slice(text)
                 .map_err(|_| Refused::Damaged("a value that is no JSON"))?,
         };
-        self.values.entry(place).or_default().push(value);
+        self.values.insert((place, *count), value);
+        *count += 1;
         Ok(())
     }
 
-    fn key(&mut self, text: &[u8]) -> Result<(), Refused> {
-        self.keys.push(String::from_utf8_lossy(text).into_owned());
+    fn key(&mut self, _: &[u8]) -> Result<(), Refused> {
         Ok(())
     }
 }

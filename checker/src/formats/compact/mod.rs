@@ -37,13 +37,12 @@ use crate::budget::Exhausted;
 use crate::history::HistoryError;
 use crate::op::Kind;
 
-pub(crate) mod by_key;
 mod ops;
 mod rows;
 mod writer;
 
 pub use ops::{Reader, read};
-pub(crate) use rows::{Dictionary, Literal, NEMESIS, NO_VALUE, Refused, Row, Rows};
+pub(crate) use rows::{Dictionary, Literal, Mark, NEMESIS, NO_VALUE, Refused, Row, Rows};
 pub use writer::Writer;
 
 /// The first bytes of a file: not text, and broken by whatever translates line ends.

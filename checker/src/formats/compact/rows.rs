@@ -146,6 +146,7 @@ struct Known {
     nodes: u32,
     extras: u32,
     has_ties: bool,
+    has_other_keys: bool,
 }
 
 /// A place between two blocks from which a file can be read again.
@@ -161,14 +162,10 @@ impl Mark {
         self.known.index
     }
 
-    /// How many keys there were before.
-    pub(crate) fn keys(&self) -> u32 {
-        self.known.keys
-    }
-
-    /// How many values of a key there were before.
-    pub(crate) fn values(&self, key: u32) -> u32 {
-        self.known.values.get(key.wrapping_add(1) as usize).map_or(0, |values| values.count)
+    /// How many values of a key there were before, by its place: that of rows without a key is the
+    /// first.
+    pub(crate) fn values(&self, place: u32) -> u32 {
+        self.known.values.get(place as usize).map_or(0, |values| values.count)
     }
 }
 
@@ -196,6 +193,7 @@ impl<R: Read> Rows<R> {
             nodes: 0,
             extras: 0,
             has_ties: false,
+            has_other_keys: false,
         };
         Ok(Self::at(reader, head.len() as u64, known))
     }
@@ -246,6 +244,11 @@ impl<R: Read> Rows<R> {
         self.known.has_ties
     }
 
+    /// Did an operation end on another key than it began on?
+    pub(crate) fn has_other_keys(&self) -> bool {
+        self.known.has_other_keys
+    }
+
     /// Is the next row in another block than the last?
     #[inline(always)]
     pub(crate) fn is_between_blocks(&self) -> bool {
@@ -261,14 +264,7 @@ impl<R: Read> Rows<R> {
         if self.at == self.block.len() && !self.has_more()? {
             return Ok(None);
         }
-        let mut bytes = Bytes(&self.block[self.at..]);
-        match self.known.row(&mut bytes, dictionary) {
-            Ok(row) => {
-                self.at = self.block.len() - bytes.0.len();
-                Ok(Some(row))
-            }
-            Err(refused) => Err(self.refused(refused)),
-        }
+        self.row(dictionary).map(Some)
     }
 
     #[cold]
@@ -335,158 +331,50 @@ impl<R: Read> Rows<R> {
         Ok(())
     }
 
-    #[cold]
-    fn refused(&self, refused: Refused) -> CompactError {
-        match refused {
-            Refused::Damaged(what) => self.damaged(what),
-            Refused::Exhausted(exhausted) => {
-                CompactError::Budget { exhausted, ops: self.known.index }
-            }
-        }
-    }
-
-    #[cold]
-    fn damaged(&self, what: &'static str) -> CompactError {
-        CompactError::Damaged { at: self.offset + self.at as u64, what }
-    }
-}
-
-/// What is left of a block. It is kept in registers: so nothing that is not inlined is given its
-/// address, but takes the bytes and gives what it leaves of them.
-struct Bytes<'b>(&'b [u8]);
-
-impl<'b> Bytes<'b> {
-    /// A number of mostly one byte.
     #[inline(always)]
-    fn varint(&mut self) -> Result<u64, Refused> {
-        match self.0 {
-            [byte, rest @ ..] if *byte < 0x80 => {
-                self.0 = rest;
-                Ok(u64::from(*byte))
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    /// A number of one to four bytes mostly: without a branch on how many.
-    #[inline(always)]
-    fn wide_varint(&mut self) -> Result<u64, Refused> {
-        if let Some(four) = self.0.first_chunk::<4>() {
-            let word = u32::from_le_bytes(*four);
-            // The last byte of the number is the first without the high bit.
-            let ends = !word & 0x8080_8080;
-            if ends != 0 {
-                let last = ends.trailing_zeros();
-                let word = word & (u32::MAX >> (31 - last));
-                self.0 = &self.0[last as usize / 8 + 1..];
-                let low = (word & 0x7f) | ((word >> 1) & 0x3f80);
-                let high = ((word >> 2) & 0x1f_c000) | ((word >> 3) & 0xfe0_0000);
-                return Ok(u64::from(low | high));
-            }
-        }
-        self.long_varint()
-    }
-
-    #[inline(always)]
-    fn long_varint(&mut self) -> Result<u64, Refused> {
-        let (number, rest) = long_varint(self.0)?;
-        self.0 = rest;
-        Ok(number)
-    }
-
-    fn text(&mut self) -> Result<&'b [u8], Refused> {
-        let length = self.varint()?;
-        if length > LONGEST as u64 || length > self.0.len() as u64 {
-            return Err(Refused::Damaged("a text longer than its block"));
-        }
-        let (text, rest) = self.0.split_at(length as usize);
-        self.0 = rest;
-        Ok(text)
-    }
-
-    /// A number of a dictionary of `count` entries; `count` itself is a new one.
-    #[inline(always)]
-    fn reference(&mut self, count: u32) -> Result<u32, Refused> {
-        number_of(count, self.varint()?)
-    }
-}
-
-#[inline(always)]
-fn number_of(count: u32, back: u64) -> Result<u32, Refused> {
-    match u64::from(count).checked_sub(back) {
-        // One number is that of nothing.
-        Some(number) if number < u64::from(NO_VALUE) => Ok(number as u32),
-        _ => Err(Refused::Damaged("an entry that was not introduced")),
-    }
-}
-
-#[inline(never)]
-fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Refused> {
-    let mut number = 0_u64;
-    for (at, shift) in (0..64).step_by(7).enumerate() {
-        let Some(&byte) = bytes.get(at) else {
-            return Err(Refused::Damaged("a row that goes past its block"));
-        };
-        if shift == 63 && byte > 1 {
-            break;
-        }
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok((number, &bytes[at + 1..]));
-        }
-    }
-    Err(Refused::Damaged("a number of more than 64 bits"))
-}
-
-impl Known {
-    #[inline(always)]
-    fn row(
-        &mut self,
-        bytes: &mut Bytes<'_>,
-        dictionary: &mut impl Dictionary,
-    ) -> Result<Row, Refused> {
-        let Shape { kind, f, flags } = self.shape(bytes)?;
+    fn row(&mut self, dictionary: &mut impl Dictionary) -> Result<Row, CompactError> {
+        let Shape { kind, f, flags } = self.shape()?;
         let (slot, process, open) = if flags.has(Flags::NEMESIS) {
             (NEMESIS, 0, Open::NONE)
         } else {
-            let slot = self.process(bytes)?;
-            let Slot { process, open, .. } = self.slots[slot as usize];
+            let slot = self.process()?;
+            let Slot { process, open, .. } = self.known.slots[slot as usize];
             (slot, process, open)
         };
-        let delta = bytes.wide_varint()?;
-        let Some(time) = self.time.checked_add(delta) else {
-            return Err(Refused::Damaged("a time past the end of 64 bits"));
+        let delta = self.wide_varint()?;
+        let Some(time) = self.known.time.checked_add(delta) else {
+            return Err(self.damaged("a time past the end of 64 bits"));
         };
-        self.time = time;
+        self.known.time = time;
         let mut key = NO_VALUE;
         if flags.has(Flags::KEY_OPEN) {
             key = open.key;
-        } else if flags.has(Flags::KEY) {
-            key = self.key(bytes, dictionary)?;
+        } else {
+            if flags.has(Flags::KEY) {
+                key = self.key(dictionary)?;
+            }
+            self.known.has_other_keys |= open.invoke.is_some() && key != open.key;
         }
         let mut value = NO_VALUE;
         if flags.has(Flags::VALUE_OPEN) {
             if open.key != key {
-                return Err(Refused::Damaged("a value taken over from another key"));
+                return Err(self.damaged("a value taken over from another key"));
             }
             value = open.value;
         } else if flags.has(Flags::VALUE) {
-            value = self.value(key, bytes, dictionary)?;
+            value = self.value(key, dictionary)?;
         }
         let mut context = None;
         if flags.has(Flags::CONTEXT_OPEN) {
             context = open.context;
         } else if flags.has(Flags::CONTEXT) {
             // One from the future, which is nonsense but may be recorded, wraps.
-            context = Some(self.index.wrapping_sub(bytes.wide_varint()?));
+            context = Some(self.known.index.wrapping_sub(self.wide_varint()?));
         }
-        let mut rest = Rest::NONE;
-        if !flags.is_plain() {
-            (rest, bytes.0) = self.rest(flags, open.node, bytes.0, dictionary)?;
-        }
-        let Rest { error, node, extra } = rest;
-        let index = self.index;
-        self.index += 1;
+        let Rest { error, node, extra } =
+            if flags.is_plain() { Rest::NONE } else { self.rest(flags, open.node, dictionary)? };
+        let index = self.known.index;
+        self.known.index += 1;
         if slot != NEMESIS {
             let begun = Open { invoke: Some((index, time)), context, key, value, node };
             self.settle(slot, kind, begun, time);
@@ -514,10 +402,10 @@ impl Known {
     /// Opens and frees a slot as a row says.
     #[inline(always)]
     fn settle(&mut self, slot: u32, kind: Kind, begun: Open, time: u64) {
-        let settled = &mut self.slots[slot as usize];
+        let settled = &mut self.known.slots[slot as usize];
         match kind {
             Kind::Invoke => {
-                self.has_ties |= settled.ended == time;
+                self.known.has_ties |= settled.ended == time;
                 settled.open = begun;
             }
             Kind::Ok | Kind::Fail | Kind::Info => {
@@ -527,175 +415,248 @@ impl Known {
         }
         if kind == Kind::Info {
             settled.free = true;
-            self.free.push(slot);
+            self.known.free.push(slot);
         }
     }
 
     #[inline(never)]
-    fn rest<'b>(
+    fn rest(
         &mut self,
         flags: Flags,
         open_node: u32,
-        bytes: &'b [u8],
         dictionary: &mut impl Dictionary,
-    ) -> Result<(Rest, &'b [u8]), Refused> {
-        let mut bytes = Bytes(bytes);
+    ) -> Result<Rest, CompactError> {
         let mut rest = Rest::NONE;
         if flags.has(Flags::ERROR) {
-            rest.error = bytes.reference(self.errors)?;
-            if rest.error == self.errors {
-                self.errors += 1;
-                dictionary.error(bytes.text()?)?;
+            rest.error = self.reference(self.known.errors)?;
+            if rest.error == self.known.errors {
+                self.known.errors += 1;
+                let kept = dictionary.error(self.bytes()?);
+                self.kept(kept)?;
             }
         }
         if flags.has(Flags::NODE) {
-            rest.node = bytes.reference(self.nodes)?;
-            if rest.node == self.nodes {
-                self.nodes += 1;
-                dictionary.node(bytes.text()?)?;
+            rest.node = self.reference(self.known.nodes)?;
+            if rest.node == self.known.nodes {
+                self.known.nodes += 1;
+                let kept = dictionary.node(self.bytes()?);
+                self.kept(kept)?;
             }
         } else if flags.has(Flags::NODE_OPEN) {
             rest.node = open_node;
         }
         if flags.has(Flags::EXTRA) {
-            rest.extra = bytes.reference(self.extras)?;
-            if rest.extra == self.extras {
-                self.extras += 1;
-                dictionary.extra(bytes.text()?)?;
+            rest.extra = self.reference(self.known.extras)?;
+            if rest.extra == self.known.extras {
+                self.known.extras += 1;
+                let kept = dictionary.extra(self.bytes()?);
+                self.kept(kept)?;
             }
         }
-        Ok((rest, bytes.0))
+        Ok(rest)
     }
 
     #[inline(always)]
-    fn shape(&mut self, bytes: &mut Bytes<'_>) -> Result<Shape, Refused> {
-        let number = bytes.varint()? as usize;
-        if let Some(&shape) = self.shapes.get(number) {
-            return Ok(shape);
+    fn shape(&mut self) -> Result<Shape, CompactError> {
+        let number = self.varint()? as usize;
+        match self.known.shapes.get(number) {
+            Some(&shape) => Ok(shape),
+            None => self.new_shape(number),
         }
-        let shape;
-        (shape, bytes.0) = self.new_shape(number, bytes.0)?;
-        Ok(shape)
     }
 
     #[cold]
-    fn new_shape<'b>(
-        &mut self,
-        number: usize,
-        bytes: &'b [u8],
-    ) -> Result<(Shape, &'b [u8]), Refused> {
-        let mut bytes = Bytes(bytes);
-        if number != self.shapes.len() {
-            return Err(Refused::Damaged("a shape that was not introduced"));
+    fn new_shape(&mut self, number: usize) -> Result<Shape, CompactError> {
+        if number != self.known.shapes.len() {
+            return Err(self.damaged("a shape that was not introduced"));
         }
-        let kind = bytes.varint()? as usize;
-        let flags = bytes.varint()?;
-        let Some(&kind) = KINDS.get(kind) else {
-            return Err(Refused::Damaged("a kind of no line"));
-        };
+        let kind = self.varint()? as usize;
+        let flags = self.varint()?;
+        let Some(&kind) = KINDS.get(kind) else { return Err(self.damaged("a kind of no line")) };
         if flags > u64::from(Flags::ALL) {
-            return Err(Refused::Damaged("fields that are not known"));
+            return Err(self.damaged("fields that are not known"));
         }
-        let Ok(name) = std::str::from_utf8(bytes.text()?).map(str::to_owned) else {
-            return Err(Refused::Damaged("an f that is no text"));
+        let Ok(name) = std::str::from_utf8(self.bytes()?).map(str::to_owned) else {
+            return Err(self.damaged("an f that is no text"));
         };
-        let f = self.fs.iter().position(|known| *known == name).unwrap_or(self.fs.len());
-        if f == self.fs.len() {
-            self.fs.push(name);
+        let f =
+            self.known.fs.iter().position(|known| *known == name).unwrap_or(self.known.fs.len());
+        if f == self.known.fs.len() {
+            self.known.fs.push(name);
         }
         let shape = Shape { kind, f: f as u32, flags: Flags(flags as u16) };
-        self.shapes.push(shape);
-        Ok((shape, bytes.0))
+        self.known.shapes.push(shape);
+        Ok(shape)
     }
 
     #[inline(always)]
-    fn process(&mut self, bytes: &mut Bytes<'_>) -> Result<u32, Refused> {
-        let code = bytes.varint()?;
+    fn process(&mut self) -> Result<u32, CompactError> {
+        let code = self.varint()?;
         if let Some(slot) = code.checked_sub(1) {
-            return match self.slots.get(slot as usize) {
+            return match self.known.slots.get(slot as usize) {
                 Some(Slot { free: false, .. }) => Ok(slot as u32),
-                _ => Err(Refused::Damaged("a process that was not introduced")),
+                _ => Err(self.damaged("a process that was not introduced")),
             };
         }
-        let process = bytes.wide_varint()?;
-        Ok(self.new_process(process))
+        self.new_process()
     }
 
-    #[inline(never)]
-    fn new_process(&mut self, process: u64) -> u32 {
+    #[cold]
+    fn new_process(&mut self) -> Result<u32, CompactError> {
+        let process = self.varint()?;
         let new = Slot { process, open: Open::NONE, ended: NO_TIME, free: false };
-        if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = new;
-            return slot;
+        if let Some(slot) = self.known.free.pop() {
+            self.known.slots[slot as usize] = new;
+            return Ok(slot);
         }
-        self.slots.push(new);
-        self.slots.len() as u32 - 1
+        self.known.slots.push(new);
+        Ok(self.known.slots.len() as u32 - 1)
     }
 
     #[inline(always)]
-    fn key(
-        &mut self,
-        bytes: &mut Bytes<'_>,
-        dictionary: &mut impl Dictionary,
-    ) -> Result<u32, Refused> {
-        let key = number_of(self.keys, bytes.wide_varint()?)?;
-        if key == self.keys {
-            bytes.0 = self.new_key(bytes.0, dictionary)?;
+    fn key(&mut self, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
+        let key = self.wide_varint()?;
+        let key = self.number_of(self.known.keys, key)?;
+        if key == self.known.keys {
+            self.new_key(dictionary)?;
         }
         Ok(key)
     }
 
     #[cold]
-    fn new_key<'b>(
-        &mut self,
-        bytes: &'b [u8],
-        dictionary: &mut impl Dictionary,
-    ) -> Result<&'b [u8], Refused> {
-        let mut bytes = Bytes(bytes);
-        self.keys += 1;
-        self.values.push(KeyValues::default());
-        dictionary.key(bytes.text()?)?;
-        Ok(bytes.0)
+    fn new_key(&mut self, dictionary: &mut impl Dictionary) -> Result<(), CompactError> {
+        self.known.keys += 1;
+        self.known.values.push(KeyValues::default());
+        let kept = dictionary.key(self.bytes()?);
+        self.kept(kept)
     }
 
     #[inline(always)]
-    fn value(
-        &mut self,
-        key: u32,
-        bytes: &mut Bytes<'_>,
-        dictionary: &mut impl Dictionary,
-    ) -> Result<u32, Refused> {
+    fn value(&mut self, key: u32, dictionary: &mut impl Dictionary) -> Result<u32, CompactError> {
         let place = key.wrapping_add(1) as usize;
-        let KeyValues { count, last_integer } = self.values[place];
-        let value = bytes.reference(count)?;
+        let KeyValues { count, last_integer } = self.known.values[place];
+        let value = self.reference(count)?;
         if value < count {
             return Ok(value);
         }
-        match bytes.wide_varint()?.checked_sub(1) {
-            None => bytes.0 = text_value(key, bytes.0, dictionary)?,
+        match self.varint()?.checked_sub(1) {
+            None => self.text_value(key, dictionary)?,
             Some(difference) => {
                 let integer = last_integer.checked_add(unzigzag(difference));
                 let Some(integer) = integer.filter(|integer| SMALL.contains(integer)) else {
-                    return Err(Refused::Damaged("an integer past its bounds"));
+                    return Err(self.damaged("an integer past its bounds"));
                 };
-                self.values[place].last_integer = integer;
-                dictionary.value(key, Literal::Integer(integer))?;
+                self.known.values[place].last_integer = integer;
+                let kept = dictionary.value(key, Literal::Integer(integer));
+                self.kept(kept)?;
             }
         }
-        self.values[place].count += 1;
+        self.known.values[place].count += 1;
         Ok(value)
     }
-}
 
-#[inline(never)]
-fn text_value<'b>(
-    key: u32,
-    bytes: &'b [u8],
-    dictionary: &mut impl Dictionary,
-) -> Result<&'b [u8], Refused> {
-    let mut bytes = Bytes(bytes);
-    dictionary.value(key, Literal::Json(bytes.text()?))?;
-    Ok(bytes.0)
+    #[inline(never)]
+    fn text_value(
+        &mut self,
+        key: u32,
+        dictionary: &mut impl Dictionary,
+    ) -> Result<(), CompactError> {
+        let kept = dictionary.value(key, Literal::Json(self.bytes()?));
+        self.kept(kept)
+    }
+
+    /// A number of a dictionary of `count` entries; `count` itself is a new one.
+    #[inline(always)]
+    fn reference(&mut self, count: u32) -> Result<u32, CompactError> {
+        let back = self.varint()?;
+        self.number_of(count, back)
+    }
+
+    #[inline(always)]
+    fn number_of(&self, count: u32, back: u64) -> Result<u32, CompactError> {
+        match u64::from(count).checked_sub(back) {
+            // One number is that of nothing.
+            Some(number) if number < u64::from(NO_VALUE) => Ok(number as u32),
+            _ => Err(self.damaged("an entry that was not introduced")),
+        }
+    }
+
+    fn bytes(&mut self) -> Result<&[u8], CompactError> {
+        let length = self.varint()? as usize;
+        if length > LONGEST || length > self.block.len() - self.at {
+            return Err(self.damaged("a text longer than its block"));
+        }
+        let from = self.at;
+        self.at += length;
+        Ok(&self.block[from..self.at])
+    }
+
+    #[inline(always)]
+    fn varint(&mut self) -> Result<u64, CompactError> {
+        // Nearly all are of one byte.
+        match self.block.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// A number of one or two bytes mostly.
+    #[inline(always)]
+    fn wide_varint(&mut self) -> Result<u64, CompactError> {
+        match self.block.get(self.at..) {
+            Some(&[byte, ..]) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            Some(&[low, high, ..]) if high < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<u64, CompactError> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let Some(&byte) = self.block.get(self.at) else {
+                return Err(self.damaged("a row that goes past its block"));
+            };
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(self.damaged("a number of more than 64 bits"))
+    }
+
+    #[inline(always)]
+    fn kept(&self, kept: Result<(), Refused>) -> Result<(), CompactError> {
+        kept.map_err(|refused| self.refused(refused))
+    }
+
+    #[cold]
+    fn refused(&self, refused: Refused) -> CompactError {
+        match refused {
+            Refused::Damaged(what) => self.damaged(what),
+            Refused::Exhausted(exhausted) => {
+                CompactError::Budget { exhausted, ops: self.known.index }
+            }
+        }
+    }
+
+    #[cold]
+    pub(crate) fn damaged(&self, what: &'static str) -> CompactError {
+        CompactError::Damaged { at: self.offset + self.at as u64, what }
+    }
 }
 
 /// Reads until the buffer is full or the stream ends; gives how much there was.
