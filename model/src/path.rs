@@ -71,7 +71,7 @@ impl Bench {
         let mut walk = Walk::new(self, tables)?;
         for (index, action) in actions.iter().enumerate() {
             walk.at = index + 1;
-            self.apply(walk.tables, &mut world, *action);
+            self.take_one(walk.tables, &mut world, *action);
             walk.follow(*action, &world)?;
         }
         walk.compare()?;

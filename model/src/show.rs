@@ -205,7 +205,7 @@ impl Bench {
         let mut lines = Vec::new();
         for action in actions {
             lines.push(self.describe_in(tables, &world, *action));
-            self.apply(tables, &mut world, *action);
+            self.take_one(tables, &mut world, *action);
         }
         lines
     }
