@@ -40,7 +40,9 @@ impl Checker for WellFormed {
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut findings = Findings::default();
-        let mut written: HashMap<(Option<&str>, Written<'_>), u64> = HashMap::new();
+        let begins = |op: &&Op| op.kind == Kind::Invoke && op.f == "put";
+        let puts = history.iter().filter(begins).count();
+        let mut written: HashMap<(Option<&str>, Written<'_>), u64> = HashMap::with_capacity(puts);
         for pair in history.pairs() {
             if let Err(exhausted) = meter.tick() {
                 return CheckReport::unknown(exhausted.to_string());
