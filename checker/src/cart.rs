@@ -226,6 +226,15 @@ struct Carts<'a, 'h> {
     deletes: Vec<VersionId>,
 }
 
+/// Of each item whether a read shows it.
+struct Shown(Vec<bool>);
+
+impl Shown {
+    fn has(&self, item: u32) -> bool {
+        self.0[item as usize]
+    }
+}
+
 impl<'a, 'h> Carts<'a, 'h> {
     fn of(name: &'a str, key: &'a Key<'h>, tally: &mut Tally) -> Self {
         let mut carts = Self {
@@ -276,9 +285,14 @@ impl<'a, 'h> Carts<'a, 'h> {
     }
 
     /// What a read shows: every item of every sibling.
-    fn shown(&self, read: &Read) -> BTreeSet<u32> {
-        let siblings = read.returned.iter();
-        siblings.flat_map(|&id| self.contents[id as usize].iter().copied()).collect()
+    fn shown(&self, read: &Read) -> Shown {
+        let mut shown = vec![false; self.items.len()];
+        for &id in &read.returned {
+            for &item in &self.contents[id as usize] {
+                shown[item as usize] = true;
+            }
+        }
+        Shown(shown)
     }
 
     /// Every sibling was written, whole, by a put that had not failed; every item shown was added.
@@ -292,13 +306,14 @@ impl<'a, 'h> Carts<'a, 'h> {
             }
         }
         let mut reported = BTreeSet::new();
+        let ids = 0..self.contents.len() as VersionId;
+        let flaws: Vec<_> = ids.map(|id| self.flaws(id)).collect();
         for read in &self.key.reads {
             for &id in &read.returned {
-                let contents = &self.contents[id as usize];
-                let distinct: BTreeSet<u32> = contents.iter().copied().collect();
-                tally.duplicates += contents.len() - distinct.len();
-                for item in distinct {
-                    if !self.was_added(item) && reported.insert(item) {
+                let (repeated, never_added) = &flaws[id as usize];
+                tally.duplicates += repeated;
+                for &item in never_added {
+                    if reported.insert(item) {
                         let item = self.items[item as usize];
                         let op = read.op.name;
                         let what = format!(
@@ -311,6 +326,17 @@ impl<'a, 'h> Carts<'a, 'h> {
                 }
             }
         }
+    }
+
+    /// Of a version how many of its items stand in it once more, and which no put added.
+    fn flaws(&self, id: VersionId) -> (usize, Vec<u32>) {
+        let contents = &self.contents[id as usize];
+        let mut distinct = contents.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let repeated = contents.len() - distinct.len();
+        distinct.retain(|&item| !self.was_added(item));
+        (repeated, distinct)
     }
 
     fn was_added(&self, item: u32) -> bool {
@@ -329,7 +355,7 @@ impl<'a, 'h> Carts<'a, 'h> {
         let reads = key.reads.iter();
         let finals: Vec<&Read> = reads.filter(|read| read.op.is_final && !read.is_home()).collect();
         tally.final_reads += finals.len();
-        let shown: Vec<BTreeSet<u32>> = finals.iter().map(|read| self.shown(read)).collect();
+        let shown: Vec<Shown> = finals.iter().map(|read| self.shown(read)).collect();
         for item in 0..self.items.len() as u32 {
             for &add in &self.adds[item as usize] {
                 meter.tick()?;
@@ -337,8 +363,10 @@ impl<'a, 'h> Carts<'a, 'h> {
                 let Some(acknowledged) = version.op.acknowledged_at() else { continue };
                 let due = finals.iter().zip(&shown);
                 let due = due.filter(|(read, _)| acknowledged < read.op.begun);
-                let (with, without): (Vec<_>, Vec<_>) =
-                    due.partition(|(_, shown)| shown.contains(&item));
+                if due.clone().count() > 0 && due.clone().all(|(_, shown)| shown.has(item)) {
+                    continue;
+                }
+                let (with, without): (Vec<_>, Vec<_>) = due.partition(|(_, shown)| shown.has(item));
                 tally.unverified += usize::from(with.is_empty() && without.is_empty());
                 let without = without.into_iter().map(|(read, _)| *read);
                 let lacking: Vec<u64> = without
@@ -350,7 +378,7 @@ impl<'a, 'h> Carts<'a, 'h> {
                     missing.insert((item, add), (lacking, seen));
                 }
             }
-            let back = shown.iter().any(|shown| shown.contains(&item));
+            let back = shown.iter().any(|shown| shown.has(item));
             tally.resurfaced += usize::from(back && self.was_removed_for_good(item));
         }
         Ok(())
@@ -422,7 +450,7 @@ impl<'a, 'h> Carts<'a, 'h> {
     ) -> Result<(), Exhausted> {
         let Some(homes) = crate::siblings::last_home_reads(self.key) else { return Ok(()) };
         let begun = homes.iter().map(|read| read.op.begun).min().unwrap_or(0);
-        let held: Vec<BTreeSet<u32>> = homes.iter().map(|read| self.shown(read)).collect();
+        let held: Vec<Shown> = homes.iter().map(|read| self.shown(read)).collect();
         let all: BTreeSet<VersionId> =
             homes.iter().flat_map(|read| read.returned.iter().copied()).collect();
         let all: Vec<VersionId> = all.into_iter().collect();
@@ -433,7 +461,7 @@ impl<'a, 'h> Carts<'a, 'h> {
                 if acknowledged.is_none_or(|at| at >= begun) || self.taken_out(item, add, &all) {
                     continue;
                 }
-                let copies = held.iter().filter(|held| held.contains(&item)).count();
+                let copies = held.iter().filter(|held| held.has(item)).count();
                 let reads: Vec<u64> = homes.iter().map(|read| read.op.name).collect();
                 if copies == 0 {
                     missing.entry((item, add)).or_default().0.extend(&reads);

@@ -14,7 +14,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::fast_line;
-use crate::op::{Kind, Names, Op, OpSeed, Process};
+use crate::op::{Elsewhere, Kind, Names, Op, OpSeed};
+
+mod structure;
+
+pub(crate) use structure::Structure;
 
 /// The longest line that is read. A history op is small; a gigabyte without a newline is an
 /// attack or another kind of file, and must not be taken into memory to find that out.
@@ -115,8 +119,18 @@ impl<'a> Pair<'a> {
     }
 
     /// What came back, if it was `ok`.
+    ///
+    /// # Panics
+    ///
+    /// If it stands in many lines: what reads that has to be given a [resolved](History::resolved)
+    /// history, or would take the read for one that returned nothing.
     pub fn result(&self) -> Option<&'a Value> {
-        self.completion.filter(|op| op.kind == Kind::Ok)?.value.as_ref()
+        let completion = self.completion.filter(|op| op.kind == Kind::Ok)?;
+        match completion.elsewhere {
+            None => completion.value.as_ref(),
+            Some(Elsewhere::Invocation) => self.invoke.value.as_ref(),
+            Some(Elsewhere::Lines(_)) => panic!("op {}: its value is not resolved", self.name()),
+        }
     }
 
     /// When it returned, if it returned `ok`: only then is its effect sure from that time on.
@@ -261,6 +275,24 @@ impl History {
         self.ops.get(self.partner[index as usize] as usize)
     }
 
+    /// The same history with every value in its own line: to be written, or read by whatever looks at
+    /// the lines alone.
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
+        for at in 0..self.ops.len() {
+            let value_at = |line: u64| self.ops[line as usize].value.clone();
+            self.ops[at].value = match &self.ops[at].elsewhere {
+                None => continue,
+                Some(Elsewhere::Invocation) => value_at(self.partner[at].into()),
+                Some(Elsewhere::Lines(lines)) => {
+                    Some(lines.iter().filter_map(|line| value_at(*line)).collect())
+                }
+            };
+            self.ops[at].elsewhere = None;
+        }
+        self
+    }
+
     /// Gives the lines back.
     pub fn into_ops(self) -> Vec<Op> {
         self.ops
@@ -396,106 +428,6 @@ fn syntax(line: u64, error: &serde_json::Error) -> HistoryError {
     HistoryError::Syntax { line, column: error.column() as u64, message }
 }
 
-/// What every history keeps to, checked line by line.
-#[derive(Default)]
-pub(crate) struct Structure {
-    next_index: u64,
-    time: u64,
-    processes: hashbrown::HashMap<u64, State>,
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Idle,
-    /// With the invocation of this index.
-    Busy(u32),
-    /// After an `info` nobody knows when the operation ends: the id must not be used again.
-    Retired {
-        at: u64,
-    },
-}
-
-impl Structure {
-    /// Takes the line after `before`; gives the index of the invocation that it completes.
-    pub(crate) fn accept(&mut self, before: &[Op], op: &Op) -> Result<Option<u32>, HistoryError> {
-        if op.index != self.next_index {
-            let message = format!(
-                "index {} stands where {} belongs: a line was lost, repeated or moved",
-                op.index, self.next_index
-            );
-            return Err(malformed(self.next_index, message));
-        }
-        if op.index >= u64::from(NONE) {
-            return Err(malformed(op.index, "more lines than a history can have".to_owned()));
-        }
-        if op.time < self.time {
-            let message = format!("time goes back from {} ns to {} ns", self.time, op.time);
-            return Err(malformed(op.index, message));
-        }
-        self.next_index += 1;
-        self.time = op.time;
-        match op.process {
-            Process::Nemesis => Ok(None),
-            Process::Client(process) => self.client(process, before, op),
-        }
-    }
-
-    fn client(
-        &mut self,
-        process: u64,
-        before: &[Op],
-        op: &Op,
-    ) -> Result<Option<u32>, HistoryError> {
-        let state = self.processes.entry(process).or_insert(State::Idle);
-        match (*state, op.kind) {
-            (State::Retired { at }, _) => {
-                let message = format!("process {process} was retired by the `info` of op {at}");
-                Err(malformed(op.index, message))
-            }
-            (State::Idle, Kind::Invoke) => {
-                *state = State::Busy(op.index as u32);
-                Ok(None)
-            }
-            (State::Idle, _) => {
-                let message = format!("process {process} completes what it never invoked");
-                Err(malformed(op.index, message))
-            }
-            (State::Busy(open), Kind::Invoke) => {
-                let message = format!("process {process} invokes while its op {open} is open");
-                Err(malformed(op.index, message))
-            }
-            (State::Busy(open), kind) => {
-                matches_invocation(&before[open as usize], op)?;
-                *state = match kind {
-                    Kind::Info => State::Retired { at: op.index },
-                    Kind::Ok | Kind::Fail | Kind::Invoke => State::Idle,
-                };
-                Ok(Some(open))
-            }
-        }
-    }
-}
-
-fn matches_invocation(invoke: &Op, op: &Op) -> Result<(), HistoryError> {
-    let differs = if invoke.f != op.f {
-        "f"
-    } else if invoke.key != op.key && op.key.is_some() {
-        "key"
-    } else if invoke.context != op.context && op.context.is_some() {
-        "context"
-    } else if op.f == "put" && op.kind == Kind::Ok && invoke.value != op.value {
-        "value"
-    } else {
-        return Ok(());
-    };
-    let message = format!("its {differs} is not that of its invocation, op {}", invoke.index);
-    Err(malformed(op.index, message))
-}
-
-fn malformed(index: u64, message: String) -> HistoryError {
-    HistoryError::Malformed { index, line: None, message }
-}
-
 /// Writes a history as a run goes.
 ///
 /// Every line is flushed to the operating system before [`Writer::append`] returns, so that the
@@ -533,6 +465,8 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read(text: &str) -> Result<History, String> {
@@ -641,5 +575,38 @@ mod tests {
         let history = History::read(&path).unwrap();
         assert_eq!(history.ops()[1].value, Some(1.into()));
         assert!(Writer::create(&path).is_err(), "an existing history is never overwritten");
+    }
+
+    fn brief() -> Vec<Op> {
+        let put = Op::invoke(0, "put").key("k").value("a");
+        let done = put.completed_briefly(Kind::Ok);
+        let get = Op::invoke(1, "get").key("k");
+        let mut got = get.completed(Kind::Ok);
+        got.elsewhere = Some(Elsewhere::Lines([0].into()));
+        let lines = (0..).zip([put, done, get, got]);
+        lines.map(|(index, op)| Op { index, ..op }).collect()
+    }
+
+    #[test]
+    fn a_value_that_stands_elsewhere_comes_back_into_its_line() {
+        let history = History::from_ops(brief()).unwrap();
+        assert!(serde_json::to_string(&history.ops()[1]).is_err(), "it cannot be written as it is");
+        assert_eq!(history.pair(1).unwrap().result(), Some(&"a".into()));
+        let values: Vec<_> = history.resolved().into_ops().into_iter().map(|op| op.value).collect();
+        assert_eq!(values, [Some("a".into()), Some("a".into()), None, Some(json!(["a"]))]);
+    }
+
+    #[test]
+    fn a_value_elsewhere_is_one_that_was_written_before() {
+        for line in [1, 2, 3, 4] {
+            let mut ops = brief();
+            ops[3].elsewhere = Some(Elsewhere::Lines([line].into()));
+            let error = History::from_ops(ops).unwrap_err().to_string();
+            assert_eq!(error, format!("op 3: line {line} before it begins no write"));
+        }
+        let mut ops = brief();
+        ops[2].elsewhere = Some(Elsewhere::Lines([0].into()));
+        let error = History::from_ops(ops).unwrap_err().to_string();
+        assert!(error.contains("only a completion"), "{error}");
     }
 }

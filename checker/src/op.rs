@@ -35,6 +35,17 @@ pub enum Kind {
     Info,
 }
 
+/// Where the value of a line stands, if not in the line itself. A history that is made in memory has
+/// every written value once, though each is read many times; one that is written down is whole
+/// ([`History::resolved`](crate::history::History::resolved)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Of a completion: in its invocation.
+    Invocation,
+    /// Of a read: a list of the values of these lines, each the invocation of a write.
+    Lines(Box<[u64]>),
+}
+
 /// One line of a history.
 ///
 /// ```
@@ -63,6 +74,8 @@ pub struct Op {
     pub key: Option<Arc<str>>,
     /// Argument or result. `Some(Null)` is a `null` that was written down, `None` no value at all.
     pub value: Option<Value>,
+    /// In place of `value`: where it stands in the same history.
+    pub elsewhere: Option<Elsewhere>,
     /// Of a `put` or `delete`: the index of the `ok` line of the get that supplied its context.
     pub context: Option<u64>,
     /// Why it failed, or why nobody knows.
@@ -86,6 +99,7 @@ impl Op {
             f: f.into(),
             key: None,
             value: None,
+            elsewhere: None,
             context: None,
             error: None,
             node: None,
@@ -102,6 +116,25 @@ impl Op {
     /// The line that completes this invocation: same process, f, key, value, context, node.
     pub fn completed(&self, kind: Kind) -> Self {
         Self { kind, error: None, ..self.clone() }
+    }
+
+    /// The same line without a copy of the invocation's value: it stands there.
+    pub fn completed_briefly(&self, kind: Kind) -> Self {
+        Self {
+            index: self.index,
+            time: self.time,
+            process: self.process,
+            kind,
+            f: self.f.clone(),
+            key: self.key.clone(),
+            value: None,
+            elsewhere: self.value.as_ref().map(|_| Elsewhere::Invocation),
+            context: self.context,
+            error: None,
+            node: self.node.clone(),
+            is_final: self.is_final,
+            extra: self.extra.clone(),
+        }
     }
 
     /// The same line at `time` nanoseconds.
@@ -197,6 +230,10 @@ impl<'de> Deserialize<'de> for Process {
 
 impl Serialize for Op {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.elsewhere.is_some() {
+            let what = "a line whose value stands elsewhere cannot be written: resolve the history";
+            return Err(serde::ser::Error::custom(what));
+        }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("index", &self.index)?;
         map.serialize_entry("time", &self.time)?;

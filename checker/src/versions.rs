@@ -15,6 +15,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::history::{History, Outcome, Pair};
+use crate::op::Elsewhere;
 
 mod by_value;
 mod deed;
@@ -233,42 +234,37 @@ pub(crate) fn keys(history: &History) -> Keys<'_> {
             keys.len() - 1
         });
         let gathering = &mut keys[place].1;
-        if does.writes() { gathering.write(pair) } else { gathering.reads.push(pair) }
+        if does.writes() { gathering.writes.push(pair) } else { gathering.reads.push(pair) }
     }
     keys.sort_unstable_by_key(|(name, _)| *name);
     let mut nodes = Nodes::default();
-    let keys = keys.into_iter().map(|(name, gathering)| (name, gathering.key(&mut nodes)));
+    let keys = keys.into_iter().map(|(name, gathering)| (name, gathering.key(history, &mut nodes)));
     Keys { keys: keys.collect(), nodes }
 }
 
 /// A key while its operations are still coming in.
 #[derive(Default)]
 struct Gathering<'a> {
+    /// In order of invocation.
     writes: Vec<Pair<'a>>,
     reads: Vec<Pair<'a>>,
-    by_value: ByValue<'a, VersionId>,
 }
 
 impl<'a> Gathering<'a> {
-    fn write(&mut self, pair: Pair<'a>) {
-        let id = self.writes.len() as VersionId;
-        if let Some(value) = written_value(&pair) {
-            // Values are unique (see `wellformed`); of a repeated one the first put counts.
-            self.by_value.insert(value, id);
-        }
-        self.writes.push(pair);
-    }
-
-    fn key(self, nodes: &mut Nodes<'a>) -> Key<'a> {
+    fn key(self, history: &'a History, nodes: &mut Nodes<'a>) -> Key<'a> {
         let mut key = Key::default();
-        let mut by_name: HashMap<u64, usize> = HashMap::new();
+        let mut by_name: HashMap<u64, usize> = HashMap::with_capacity(self.reads.len());
+        let by_value = self.by_value();
         for pair in &self.reads {
             let op = Deed::of(pair, nodes);
             if op.outcome != Outcome::Ok {
                 key.unanswered.push(op);
                 continue;
             }
-            let (returned, strange) = self.resolve(pair);
+            let (returned, strange) = match lines(pair) {
+                Some(lines) => self.resolve(pair, lines.iter().map(|&line| self.at(line, history))),
+                None => self.resolve_values(pair, &by_value),
+            };
             by_name.insert(op.name, key.reads.len());
             key.reads.push(Read { op, returned });
             key.strange.extend(strange.into_iter().map(|why| Strange { op, why }));
@@ -284,20 +280,52 @@ impl<'a> Gathering<'a> {
         key
     }
 
-    fn resolve(&self, read: &Pair<'a>) -> (Few, Vec<Strangeness<'a>>) {
-        let mut returned = Few::new();
-        let mut strange = Vec::new();
+    /// Empty if no read has its values in its own line: then none is asked for.
+    fn by_value(&self) -> ByValue<'a, VersionId> {
+        let mut by_value = ByValue::default();
+        let tells = |read: &Pair<'a>| read.outcome() == Outcome::Ok && lines(read).is_none();
+        if self.reads.iter().any(tells) {
+            for (id, pair) in (0..).zip(&self.writes) {
+                if let Some(value) = written_value(pair) {
+                    // Values are unique (see `wellformed`); of a repeated one the first put counts.
+                    by_value.insert(value, id);
+                }
+            }
+        }
+        by_value
+    }
+
+    fn resolve_values(
+        &self,
+        read: &Pair<'a>,
+        by_value: &ByValue<'a, VersionId>,
+    ) -> (Few, Vec<Strangeness<'a>>) {
         let siblings = match read.result() {
             Some(Value::Array(siblings)) => siblings.as_slice(),
             None | Some(Value::Null) => &[],
-            Some(_) => {
-                strange.push(Strangeness::NoList);
-                &[]
-            }
+            Some(_) => return (Few::new(), vec![Strangeness::NoList]),
         };
+        let named = siblings.iter().map(|value| (value, by_value.get(value)));
+        self.resolve(read, named)
+    }
+
+    /// The value that the write invoked at `line` wrote, and which write of this key that is.
+    fn at(&self, line: u64, history: &'a History) -> (&'a Value, Option<VersionId>) {
+        let value = history.get(line).and_then(|op| op.value.as_ref()).unwrap_or(&Value::Null);
+        let id = self.writes.binary_search_by_key(&line, |write| write.invoke.index).ok();
+        (value, id.map(|id| id as VersionId))
+    }
+
+    fn resolve(
+        &self,
+        read: &Pair<'a>,
+        siblings: impl Iterator<Item = (&'a Value, Option<VersionId>)>,
+    ) -> (Few, Vec<Strangeness<'a>>) {
+        let mut returned = Few::new();
+        let mut strange = Vec::new();
         let ended = read.acknowledged_at().unwrap_or(u64::MAX);
-        for value in siblings {
-            let Some(id) = self.by_value.get(value) else {
+        for (value, id) in siblings {
+            let Some(id) = id else {
                 strange.push(Strangeness::NeverWritten(value));
                 continue;
             };
@@ -317,6 +345,14 @@ impl<'a> Gathering<'a> {
         strange.extend(values.map(Strangeness::Twice));
         returned.dedup();
         (returned, strange)
+    }
+}
+
+/// The lines in which the values of a read stand, if not in its own.
+fn lines<'a>(read: &Pair<'a>) -> Option<&'a [u64]> {
+    match &read.completion?.elsewhere {
+        Some(Elsewhere::Lines(lines)) => Some(lines),
+        Some(Elsewhere::Invocation) | None => None,
     }
 }
 

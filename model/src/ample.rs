@@ -180,9 +180,7 @@ impl Step<'_> {
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
         let tells = |message: &u32| self.tables.wire(*message).to == node && self.tells(*message);
-        self.may_put_off()
-            && !self.world.flight.iter().any(tells)
-            && self.comes_back_as_it_is(node)
+        self.may_put_off() && !self.world.flight.iter().any(tells) && self.comes_back_as_it_is(node)
     }
 
     /// Whether a cut can wait until something is under way across it.

@@ -29,8 +29,10 @@ pub(super) fn measure(
     let mut elements = vec![Element::default(); carts.items.len()];
     for (newer, read) in reads.iter().rev().enumerate() {
         meter.tick()?;
-        for item in carts.shown(read) {
-            let element = &mut elements[item as usize];
+        // An item that stands in two siblings counts once: the second time its run is longer already.
+        let siblings = read.returned.iter();
+        for item in siblings.flat_map(|&id| &carts.contents[id as usize]) {
+            let element = &mut elements[*item as usize];
             if element.run == newer {
                 element.run += 1;
             }

@@ -50,8 +50,8 @@ pub struct Host {
     pub(crate) disk: Disk,
     /// Outputs, and the batch each rests on.
     held: VecDeque<(u64, Output)>,
-    /// Running timers, each with the number of its setting.
-    timers: FxHashMap<Timer, u64>,
+    /// Running timers, each with the number of its setting: few, since an operation ends with its own.
+    timers: Vec<(Timer, u64)>,
     settings: u64,
     offset: i64,
     paused: bool,
@@ -147,7 +147,7 @@ impl Bench {
             node: None,
             disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))),
             held: VecDeque::new(),
-            timers: FxHashMap::default(),
+            timers: Vec::new(),
             settings: 0,
             offset: 0,
             paused: false,
@@ -312,7 +312,7 @@ impl Bench {
             }
             Step::Timer { node, timer } => {
                 self.check_runs(*node)?;
-                let set = self.hosts[index(*node)].timers.remove(timer);
+                let set = self.hosts[index(*node)].take_timer(timer);
                 set.ok_or(StepError::NoTimer(*node, *timer))?;
                 self.now = at;
                 self.handle(*node, Input::Timer(*timer));
@@ -510,11 +510,12 @@ impl Bench {
             }
             Output::SetTimer(timer, after) => {
                 host.settings += 1;
-                host.timers.insert(timer, host.settings);
+                host.take_timer(&timer);
+                host.timers.push((timer, host.settings));
                 self.effects.push(Effect::TimerSet(id, timer, host.settings, after));
             }
             Output::CancelTimer(timer) => {
-                host.timers.remove(&timer);
+                host.take_timer(&timer);
             }
             Output::Event(event) => {
                 if let Some(monitor) = &mut self.monitor {
@@ -554,13 +555,18 @@ impl Host {
     /// Whether the timer runs, and was not set again since setting `setting`.
     #[must_use]
     pub fn timer_is(&self, timer: &Timer, setting: u64) -> bool {
-        self.timers.get(timer) == Some(&setting)
+        self.timers.contains(&(*timer, setting))
+    }
+
+    fn take_timer(&mut self, timer: &Timer) -> Option<u64> {
+        let at = self.timers.iter().position(|(running, _)| running == timer)?;
+        Some(self.timers.swap_remove(at).1)
     }
 
     /// The running timers, in order.
     #[must_use]
     pub fn timers(&self) -> Vec<Timer> {
-        let mut timers: Vec<_> = self.timers.keys().copied().collect();
+        let mut timers: Vec<_> = self.timers.iter().map(|(timer, _)| *timer).collect();
         timers.sort_unstable();
         timers
     }

@@ -154,6 +154,10 @@ impl Disk {
         key: &Key,
         homes: &[NodeId],
     ) -> impl Iterator<Item = &Record> {
+        // Most disks hold no hint, and tell so at once: those of homes come first.
+        let last = self.records.last_key_value().map(|(place, _)| place.role);
+        let has_none = self.undo.is_empty() && last.is_none_or(|role| role == Role::Home);
+        let homes = if has_none { &[] } else { homes };
         let places = homes.iter().map(|home| Place { role: Role::Hint(*home), key: key.clone() });
         places.filter_map(|place| self.durable(&place))
     }

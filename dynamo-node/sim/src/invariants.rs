@@ -274,8 +274,8 @@ impl Monitor {
         holders: &[NodeId],
         breach: &mut impl FnMut(String),
     ) {
-        let distinct: FxHashSet<_> = holders.iter().collect();
-        if distinct.len() < self.w {
+        let is_first = |at: &usize| !holders[..*at].contains(&holders[*at]);
+        if (0..holders.len()).filter(is_first).count() < self.w {
             breach(format!("a put is acknowledged at W = {}, held by {holders:?}", self.w));
         }
         let Some((key, at)) = self.operations.remove(&op) else { return };
@@ -378,7 +378,11 @@ impl Monitor {
 impl Puts {
     /// How many hosts would hold or cover the event after a power cut now.
     fn copies(&self, hosts: &[Host], key: &Key, dot: &Dot) -> usize {
-        hosts.iter().filter(|host| covered(&self.held(host, key), dot)).count()
+        let place = Place::home(key.clone());
+        let by_home =
+            |host: &Host| host.disk.durable(&place).is_some_and(|record| covers(record, dot));
+        let covers = |host: &&Host| by_home(host) || covered(&self.held(host, key), dot);
+        hosts.iter().filter(covers).count()
     }
 
     /// What the host's records of the key would have seen after a power cut now.

@@ -13,6 +13,7 @@ mod flight;
 pub mod invariants;
 mod mechanisms;
 pub mod network;
+mod queue;
 pub mod replay;
 pub mod trace;
 pub mod world;

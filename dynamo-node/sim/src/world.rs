@@ -5,9 +5,6 @@
 
 mod faults;
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
-
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Digest, NodeId, Reply, RequestId, Timer};
 use rand::Rng;
@@ -21,6 +18,7 @@ use crate::bench::{Bench, Configs, Effect, index};
 use crate::disk::DiskFault;
 use crate::invariants::Breach;
 use crate::network::{Fate, Links, Network};
+use crate::queue::Queue;
 use crate::trace::{Closing, Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};
 
 /// Between a client and its node, each way, in microseconds.
@@ -64,8 +62,7 @@ pub struct World {
     settings: Settings,
     rng: ChaCha8Rng,
     now: u64,
-    queue: BinaryHeap<Reverse<Due>>,
-    scheduled: u64,
+    queue: Queue<What>,
     hosts: Vec<Outside>,
     requests: FxHashMap<RequestId, NodeId>,
     answer: Option<(RequestId, Answer)>,
@@ -96,14 +93,6 @@ struct Outside {
     backlog: Vec<What>,
 }
 
-/// What comes due, by time and then by the order of scheduling.
-#[derive(Clone, Debug)]
-struct Due {
-    at: u64,
-    order: u64,
-    what: What,
-}
-
 /// What can come due. `life` is the start of the process it is meant for. Small, since the queue moves it
 /// about.
 #[derive(Clone, Debug)]
@@ -131,8 +120,7 @@ impl World {
             settings,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: 0,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::new(),
             hosts: vec![Outside { slowness: 1, ..Outside::default() }; usize::from(cluster.nodes)],
             requests: FxHashMap::default(),
             answer: None,
@@ -235,23 +223,17 @@ impl World {
             if let Some(answer) = self.answer.take() {
                 return Some(answer);
             }
-            if self.queue.peek().is_none_or(|Reverse(due)| due.at > limit) {
+            let Some((at, what)) = self.queue.next(limit) else {
                 self.now = self.now.max(limit);
                 return None;
-            }
-            let Reverse(due) = self.queue.pop()?;
-            self.now = due.at;
-            self.happen(due.what);
+            };
+            self.now = at;
+            self.happen(what);
         }
     }
 
     fn schedule(&mut self, after: u64, what: What) {
-        self.schedule_at(self.now + after, what);
-    }
-
-    fn schedule_at(&mut self, at: u64, what: What) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Due { at, order: self.scheduled, what }));
+        self.queue.schedule(self.now + after, what);
     }
 
     fn happen(&mut self, what: What) {
@@ -390,7 +372,7 @@ impl World {
             Effect::TimerSet(node, timer, setting, after) => {
                 let life = self.bench.host(node).starts();
                 let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
-                self.schedule(after, What::Timer { node, life, timer, setting });
+                self.queue.set(self.now, after, What::Timer { node, life, timer, setting });
             }
             Effect::Told(_, event) => self.mechanisms.count(&event),
             Effect::Breached(breach) => {
@@ -406,11 +388,11 @@ impl World {
         let (from, to) = (sent.from, sent.to);
         match self.links.fate(self.now, from, to, &mut self.rng) {
             Fate::Lost => self.lose(message),
-            Fate::Arrives(at) => self.schedule_at(at, What::Arrive { message }),
+            Fate::Arrives(at) => self.queue.schedule(at, What::Arrive { message }),
             Fate::Twice(first, second) => {
                 self.twice.push(message);
-                self.schedule_at(first, What::Arrive { message });
-                self.schedule_at(second, What::Arrive { message });
+                self.queue.schedule(first, What::Arrive { message });
+                self.queue.schedule(second, What::Arrive { message });
             }
         }
     }
@@ -472,25 +454,5 @@ impl World {
             mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
             self.hash = mixed ^ mixed >> 31;
         }
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
     }
 }

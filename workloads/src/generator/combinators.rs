@@ -36,7 +36,7 @@ impl<G: Generator> Generator for TimeLimit<G> {
         }
     }
 
-    fn update(&mut self, event: &Event) {
+    fn update(&mut self, event: &Event<'_>) {
         self.inner.update(event);
     }
 }
@@ -52,7 +52,7 @@ mod tests {
             Next::Wait(None)
         }
 
-        fn update(&mut self, _: &Event) {}
+        fn update(&mut self, _: &Event<'_>) {}
     }
 
     #[test]

@@ -79,13 +79,13 @@ pub enum Next {
 
 /// What became of an operation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum Outcome<'a> {
     /// It happened; a read shows these values. `index` names the operation in the history.
     Ok {
         /// Of its completion line.
         index: u64,
         /// What a read showed.
-        values: Vec<Value>,
+        values: Vec<&'a Value>,
     },
     /// It surely did not happen.
     Fail,
@@ -95,13 +95,13 @@ pub enum Outcome {
 
 /// A completion.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Event {
+pub struct Event<'a> {
     /// Time since the start of the run.
     pub now: Duration,
     /// Whose operation it was.
     pub worker: Worker,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: Outcome<'a>,
 }
 
 /// A source of operations.
@@ -110,7 +110,7 @@ pub trait Generator: Send {
     fn op(&mut self, context: &Context<'_>) -> Next;
 
     /// An operation of this generator has completed.
-    fn update(&mut self, event: &Event);
+    fn update(&mut self, event: &Event<'_>);
 }
 
 impl Action {

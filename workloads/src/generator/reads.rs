@@ -57,7 +57,7 @@ impl Generator for Reads {
         Next::Op(*worker, Call { key, node, action: self.action.clone(), is_final: self.is_final })
     }
 
-    fn update(&mut self, event: &Event) {
+    fn update(&mut self, event: &Event<'_>) {
         let Some((read, attempts)) = self.open.remove(&event.worker) else { return };
         match event.outcome {
             Outcome::Ok { .. } => {}
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    fn drive(reads: &mut Reads, outcome: impl Fn(&Call) -> Outcome) -> usize {
+    fn drive(reads: &mut Reads, outcome: impl Fn(&Call) -> Outcome<'static>) -> usize {
         let free = [Worker(0)];
         let context = Context { now: Duration::ZERO, free: &free };
         let mut made = 0;

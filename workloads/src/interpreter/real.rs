@@ -143,9 +143,9 @@ impl<C: Client> Interpreter<C> {
         }
         let at = self.free.partition_point(|free| *free < worker);
         self.free.insert(at, worker);
-        let outcome = match completion {
+        let outcome = match &completion {
             Completion::Ok { values, .. } => {
-                Outcome::Ok { index, values: if reads { values } else { Vec::new() } }
+                Outcome::Ok { index, values: values.iter().filter(|_| reads).collect() }
             }
             Completion::Fail(_) => Outcome::Fail,
             Completion::Info(_) => Outcome::Info,

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use dynamo_sim::Configs;
 use serde::Serialize;
 
 use super::run::{Options, Outcome, Violation, run};
@@ -83,6 +84,10 @@ impl Batch {
     /// Runs them all, or until `stop` says so after one.
     pub fn run(&self, stop: impl Fn(u64, &Outcome) -> bool + Sync) -> (Findings, Vec<Failed>) {
         let (started, cpu) = (Instant::now(), cpu_seconds());
+        // All runs of a plan are of one cluster, and its ring is costly.
+        let plan = self.plan.as_ref().map(|plan| Scenario::of_plan(plan, 0).cluster);
+        let configs = plan.and_then(|cluster| Configs::new(&cluster).ok());
+        let options = Options { configs: configs.as_ref(), ..Options::default() };
         let next = AtomicU64::new(self.seeds.start);
         let shared = Mutex::new((Findings { schema: 1, ..Findings::default() }, Vec::new()));
         let work = || {
@@ -91,7 +96,7 @@ impl Batch {
                 if !self.seeds.contains(&seed) {
                     return;
                 }
-                let outcome = run(&self.scenario(seed), seed, Options::default());
+                let outcome = run(&self.scenario(seed), seed, options);
                 let differs = self.again(seed, &outcome);
                 let stop = stop(seed, &outcome);
                 let mut shared = shared.lock().expect("no one panics with the lock held");

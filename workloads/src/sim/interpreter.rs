@@ -1,17 +1,18 @@
 //! The interpreter of the virtual clock: draws operations from a generator, journals them, has the
 //! world do them, and lets faults happen between them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use checker::history::{History, HistoryError};
-use checker::op::{Kind, Op, Process};
+use checker::op::{Elsewhere, Kind, Op, Process};
 use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
 use dynamo_sim::World;
 use dynamo_sim::trace;
 use dynamo_sim::world::Answer;
+use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::fault::Fault;
@@ -28,16 +29,26 @@ pub struct Interpreter<'a> {
     /// Of each worker, the process its operations are journalled under.
     processes: Vec<u64>,
     free: Vec<Worker>,
-    open: HashMap<RequestId, Open>,
+    open: FxHashMap<RequestId, Open>,
     /// Requests in the order in which their clients give up.
     deadlines: VecDeque<(u64, RequestId)>,
     /// Of each worker's last get: its index in the history, and the request it was.
-    reads: HashMap<Worker, (u64, RequestId)>,
+    reads: Vec<Option<(u64, RequestId)>>,
     names: Vec<Arc<str>>,
     /// Of every written value the bytes and the line of its put, by where the bytes lie: a value comes
     /// back as the very bytes that were written, and costs no parsing.
-    values: HashMap<usize, (Bytes, usize)>,
+    values: FxHashMap<usize, (Bytes, u64)>,
+    /// Room for a value's bytes while they are made.
+    text: Vec<u8>,
     counts: Counts,
+}
+
+/// What a read showed.
+enum Read {
+    /// Values as they were written, in these lines.
+    Lines(Box<[u64]>),
+    /// Values of which some are not what anybody wrote.
+    Strange(Vec<Value>),
 }
 
 struct Open {
@@ -61,11 +72,12 @@ impl<'a> Interpreter<'a> {
             lines: Vec::new(),
             processes: (0..workers as u64).collect(),
             free: (0..workers).map(Worker).collect(),
-            open: HashMap::new(),
+            open: FxHashMap::default(),
             deadlines: VecDeque::new(),
-            reads: HashMap::new(),
+            reads: vec![None; workers],
             names: nodes.map(|node| node.to_string().into()).collect(),
-            values: HashMap::new(),
+            values: FxHashMap::default(),
+            text: Vec::new(),
             counts: Counts::default(),
             world,
         }
@@ -130,12 +142,13 @@ impl<'a> Interpreter<'a> {
                 self.opened(worker, request, invoke);
             }
             Action::Put { value, context } => {
-                let last = context
-                    .and_then(|get| self.reads.get(&worker).filter(|(index, _)| *index == get));
-                let read = last.map(|(_, request)| *request);
-                let bytes = Bytes::from(value.to_string());
+                let last = self.reads[worker.0].filter(|(index, _)| context == Some(*index));
+                let read = last.map(|(_, request)| request);
+                self.text.clear();
+                serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
+                let bytes = Bytes::copy_from_slice(&self.text);
                 // The invocation's line is the next.
-                self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len()));
+                self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len() as u64));
                 invoke.value = Some(value);
                 invoke.context = context;
                 let op = trace::Op::Put { key, value: Some(bytes), read };
@@ -151,10 +164,10 @@ impl<'a> Interpreter<'a> {
     }
 
     /// What a home's own replica holds, without any quorum.
-    fn home(&self, node: NodeId, key: Bytes) -> Result<Vec<Value>, (Kind, String)> {
+    fn home(&self, node: NodeId, key: Bytes) -> Result<Read, (Kind, String)> {
         let disk = self.world.bench().host(node).disk();
         let record = disk.durable(&Place::home(Key(key)));
-        Ok(record.map(|record| self.decode(record.set.values())).unwrap_or_default())
+        Ok(self.decode(&record.map(|record| record.set.values()).unwrap_or_default()))
     }
 
     fn opened(&mut self, worker: Worker, request: RequestId, invoke: Op) {
@@ -216,10 +229,10 @@ impl<'a> Interpreter<'a> {
         self.push(Op::new(Process::Nemesis, kind, *name).value(value));
     }
 
-    fn outcome(&self, answer: Answer) -> Result<Vec<Value>, (Kind, String)> {
+    fn outcome(&self, answer: Answer) -> Result<Read, (Kind, String)> {
         match answer {
-            Answer::Reply(Reply::Got { values, .. }) => Ok(self.decode(values)),
-            Answer::Reply(Reply::Done) => Ok(Vec::new()),
+            Answer::Reply(Reply::Got { values, .. }) => Ok(self.decode(&values)),
+            Answer::Reply(Reply::Done) => Ok(Read::Lines([].into())),
             Answer::Reply(Reply::Refused(why)) => Err((Kind::Fail, why.to_string())),
             Answer::Reply(Reply::TimedOut) => Err((Kind::Info, "timed out".to_owned())),
             Answer::NotConnected => Err((Kind::Fail, "not connected".to_owned())),
@@ -227,17 +240,21 @@ impl<'a> Interpreter<'a> {
         }
     }
 
-    fn decode(&self, values: Vec<Bytes>) -> Vec<Value> {
+    fn decode(&self, values: &[Bytes]) -> Read {
         let written = |bytes: &Bytes| {
             let (written, line) = self.values.get(&bytes.as_ptr().addr())?;
-            self.lines[*line].value.clone().filter(|_| written.len() == bytes.len())
+            (written.len() == bytes.len()).then_some(*line)
         };
-        let decode = |bytes: Bytes| {
+        if let Some(lines) = values.iter().map(written).collect() {
+            return Read::Lines(lines);
+        }
+        let decode = |bytes: &Bytes| {
             // What is not where it was written has been changed: no value that anybody wrote.
-            let text = || Value::String(String::from_utf8_lossy(&bytes).into_owned());
-            written(&bytes).unwrap_or_else(text)
+            let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+            let written = written(bytes).and_then(|line| value_at(&self.lines, line));
+            written.cloned().unwrap_or_else(text)
         };
-        values.into_iter().map(decode).collect()
+        Read::Strange(values.iter().map(decode).collect())
     }
 
     fn complete(
@@ -245,23 +262,30 @@ impl<'a> Interpreter<'a> {
         worker: Worker,
         invoke: usize,
         request: Option<RequestId>,
-        outcome: Result<Vec<Value>, (Kind, String)>,
+        read: Result<Read, (Kind, String)>,
         generator: &mut impl Generator,
     ) {
         let invoke = &self.lines[invoke];
         let reads = invoke.f != "put";
         let index = self.lines.len() as u64;
-        let (mut line, outcome) = match outcome {
-            Ok(values) => (invoke.completed(Kind::Ok), Outcome::Ok { index, values }),
-            // A read without an answer has surely changed nothing.
-            Err((kind, error)) if reads || kind == Kind::Fail => {
-                (invoke.completed(Kind::Fail).error(error), Outcome::Fail)
+        let line = |kind| invoke.completed_briefly(kind);
+        let (mut line, outcome) = match &read {
+            Ok(Read::Lines(lines)) => {
+                let values = lines.iter().filter_map(|at| value_at(&self.lines, *at)).collect();
+                (line(Kind::Ok), Outcome::Ok { index, values })
             }
-            Err((kind, error)) => (invoke.completed(kind).error(error), Outcome::Info),
+            Ok(Read::Strange(values)) => {
+                (line(Kind::Ok), Outcome::Ok { index, values: values.iter().collect() })
+            }
+            // A read without an answer has surely changed nothing.
+            Err((kind, error)) if reads || *kind == Kind::Fail => {
+                (line(Kind::Fail).error(error.as_str()), Outcome::Fail)
+            }
+            Err((kind, error)) => (line(*kind).error(error.as_str()), Outcome::Info),
         };
         match (&outcome, request) {
             (Outcome::Ok { .. }, Some(request)) if reads => {
-                self.reads.insert(worker, (index, request));
+                self.reads[worker.0] = Some((index, request));
             }
             // Nobody knows when that operation ends: its process does nothing any more.
             (Outcome::Info, _) => self.processes[worker.0] += self.processes.len() as u64,
@@ -275,11 +299,11 @@ impl<'a> Interpreter<'a> {
         let at = self.free.partition_point(|free| *free < worker);
         self.free.insert(at, worker);
         let now = Duration::from_micros(self.world.now());
-        let event = Event { now, worker, outcome };
-        generator.update(&event);
-        // What was read is moved, not copied: carts are deep.
-        if let (true, Outcome::Ok { values, .. }) = (reads, event.outcome) {
-            line.value = Some(Value::Array(values));
+        generator.update(&Event { now, worker, outcome });
+        match read {
+            Ok(Read::Lines(lines)) if reads => line.elsewhere = Some(Elsewhere::Lines(lines)),
+            Ok(Read::Strange(values)) if reads => line.value = Some(Value::Array(values)),
+            Ok(_) | Err(_) => {}
         }
         self.push(line);
     }
@@ -291,6 +315,10 @@ impl<'a> Interpreter<'a> {
         self.lines.push(line);
         index
     }
+}
+
+fn value_at(lines: &[Op], line: u64) -> Option<&Value> {
+    lines[line as usize].value.as_ref()
 }
 
 /// The first microsecond that is not before `time`: to wake up earlier is to wait for ever.

@@ -301,3 +301,40 @@ pub(super) fn check(
     };
     checkers.iter().map(check).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use checker::op::{Elsewhere, Op};
+
+    use super::*;
+
+    /// The same run, but that some of its reads showed nothing.
+    fn blinded(history: &History, read: impl Fn(&Op) -> bool) -> History {
+        let mut ops = history.ops().to_vec();
+        let seen = |op: &&mut Op| read(op) && matches!(op.elsewhere, Some(Elsewhere::Lines(_)));
+        for op in ops.iter_mut().filter(seen) {
+            op.elsewhere = Some(Elsewhere::Lines([].into()));
+        }
+        History::from_ops(ops).unwrap()
+    }
+
+    #[test]
+    fn checkers_say_the_same_of_values_that_stand_elsewhere_and_in_their_own_lines() {
+        for seed in 0..8 {
+            let scenario = Scenario::drawn(seed);
+            let outcome = run(&scenario, seed, Options::default());
+            assert_eq!(outcome.violations, []);
+            let all = blinded(&outcome.history, |_| false);
+            let lost = blinded(&outcome.history, |op| op.is_final);
+            for (history, verdict) in [(all, Verdict::Valid), (lost, Verdict::Invalid)] {
+                let judge =
+                    |history: &History| check(&scenario.cluster, scenario.losses(), history);
+                let brief = judge(&history);
+                assert_eq!(brief[0].1.verdict, verdict);
+                let whole = judge(&history.resolved());
+                let text = |reports| serde_json::to_string(reports).unwrap();
+                assert_eq!(text(&brief), text(&whole));
+            }
+        }
+    }
+}

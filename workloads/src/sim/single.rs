@@ -38,7 +38,8 @@ pub fn bench(
     let mut scenario = Scenario { faults, ..Scenario::of_plan(plan, seed) };
     scenario.workload.concurrency = crate::run::workers(plan);
     let options = Options { record: plan.cluster.record, ..Options::default() };
-    let outcome = run(&scenario, seed, options);
+    let mut outcome = run(&scenario, seed, options);
+    outcome.history = std::mem::take(&mut outcome.history).resolved();
     write(&outcome, store)?;
     document.seconds = outcome.simulated.as_secs_f64();
     document.ops = outcome.counts;

@@ -1,7 +1,7 @@
 //! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
 //! it shows, and a put of the cart with one item more or less and with that get's context.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub struct Carts {
     nodes: Vec<NodeId>,
     shelf: Shelf,
     pace: Pace,
-    workers: BTreeMap<Worker, Client>,
+    /// By number; none of one that was never free.
+    workers: Vec<Option<Client>>,
     seed: u64,
     writes: u64,
 }
@@ -68,7 +69,7 @@ enum State {
     /// The get is open.
     Getting { key: Arc<str>, look: bool },
     /// The get is answered; the put comes next.
-    Deciding { key: Arc<str>, get: u64, items: BTreeSet<String> },
+    Deciding { key: Arc<str>, get: u64, items: Vec<Value> },
     /// The put is open.
     Putting,
 }
@@ -86,12 +87,15 @@ impl Carts {
             },
         };
         let shelf = Shelf::new(plan.carts, plan.puts_per_cart);
-        Self { nodes, shelf, pace, workers: BTreeMap::new(), seed, writes: 0 }
+        Self { nodes, shelf, pace, workers: Vec::new(), seed, writes: 0 }
     }
 
     fn client(&mut self, worker: Worker) -> &mut Client {
         let (seed, nodes) = (self.seed, self.nodes.len());
-        self.workers.entry(worker).or_insert_with(|| Client {
+        if self.workers.len() <= worker.0 {
+            self.workers.resize(worker.0 + 1, None);
+        }
+        self.workers[worker.0].get_or_insert_with(|| Client {
             rng: stream(seed, Purpose::Worker(u32::try_from(worker.0).unwrap_or(u32::MAX))),
             node: worker.0 % nodes,
             at: State::Thinking { until: Duration::ZERO },
@@ -101,7 +105,7 @@ impl Carts {
     /// The put of a visit whose get is answered: comes before any new visit.
     fn put(&mut self, worker: Worker) -> Option<Call> {
         let write = self.writes;
-        let client = self.workers.get_mut(&worker)?;
+        let client = self.workers.get_mut(worker.0)?.as_mut()?;
         let State::Deciding { key, get, items } = &mut client.at else { return None };
         let (key, get, items) = (key.clone(), *get, std::mem::take(items));
         client.at = State::Putting;
@@ -129,14 +133,13 @@ impl Carts {
 
     /// When this worker, which is free and has no put to make, begins a visit.
     fn ready_at(&mut self, worker: Worker) -> Duration {
-        let thinks_until = match &self.client(worker).at {
+        if let Pace::Open { next, .. } = &self.pace {
+            return *next;
+        }
+        match &self.client(worker).at {
             State::Thinking { until } => *until,
             // Its completion was never told: it may as well begin anew.
             State::Getting { .. } | State::Deciding { .. } | State::Putting => Duration::ZERO,
-        };
-        match &self.pace {
-            Pace::Closed { .. } => thinks_until,
-            Pace::Open { next, .. } => *next,
         }
     }
 
@@ -176,9 +179,9 @@ impl Generator for Carts {
         Next::Op(worker, self.get(worker))
     }
 
-    fn update(&mut self, event: &Event) {
+    fn update(&mut self, event: &Event<'_>) {
         let worker = event.worker;
-        let before = self.client(worker).at.clone();
+        let before = std::mem::replace(&mut self.client(worker).at, State::Putting);
         match (before, &event.outcome) {
             (State::Getting { key, look: false }, Outcome::Ok { index, values }) => {
                 let items = union(values);
@@ -231,8 +234,10 @@ impl Shelf {
     }
 
     fn count_put(&mut self, key: &Arc<str>) {
-        self.used.insert(key.clone());
         let Some(index) = self.open.iter().position(|(open, _)| open == key) else { return };
+        if self.open[index].1 == 0 {
+            self.used.insert(key.clone());
+        }
         self.open[index].1 += 1;
         if self.open[index].1 >= self.puts_per_cart {
             self.open[index] = self.open_cart();
@@ -240,33 +245,37 @@ impl Shelf {
     }
 }
 
-/// What a cart shows: the union of its siblings.
-fn union(siblings: &[Value]) -> BTreeSet<String> {
+/// What a cart shows: the union of its siblings, sorted.
+fn union(siblings: &[&Value]) -> Vec<Value> {
     let lists = siblings.iter().filter_map(|cart| cart.get("items")?.as_array());
-    lists.flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+    let mut items: Vec<_> = lists.flatten().filter(|item| item.is_string()).collect();
+    items.sort_unstable_by_key(|item| item.as_str());
+    items.dedup();
+    let mut union = Vec::with_capacity(items.len() + 1);
+    union.extend(items.into_iter().cloned());
+    union
 }
 
 /// The cart with one item more or less.
-fn change(mut items: BTreeSet<String>, write: u64, rng: &mut ChaCha8Rng) -> Value {
-    let listed: Vec<_> = items.iter().collect();
-    let removed = listed.choose(rng).filter(|_| rng.random_ratio(REMOVES, 100));
-    let (verb, item) = match removed.map(|item| (*item).clone()) {
-        Some(item) => {
-            items.remove(&item);
-            ("remove", item)
-        }
+fn change(mut items: Vec<Value>, write: u64, rng: &mut ChaCha8Rng) -> Value {
+    let removed = items.choose(rng).filter(|_| rng.random_ratio(REMOVES, 100)).cloned();
+    let place =
+        |items: &[Value], item: &Value| items.partition_point(|held| held.as_str() < item.as_str());
+    let (verb, item) = match removed {
+        Some(item) => ("remove", items.remove(place(&items, &item))),
         None => {
-            let item = format!("item-{write}");
-            items.insert(item.clone());
+            let item = Value::String(format!("item-{write}"));
+            items.insert(place(&items, &item), item.clone());
             ("add", item)
         }
     };
-    let items: Vec<_> = items.into_iter().map(Value::String).collect();
     json!({ "id": format!("put-{write}"), "items": Value::Array(items), verb: item })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::plan::Plan;
 
@@ -287,9 +296,7 @@ mod tests {
                             stored.insert(call.key.clone(), value.clone());
                             vec![]
                         }
-                        Action::Get | Action::Home => {
-                            stored.get(&call.key).cloned().into_iter().collect()
-                        }
+                        Action::Get | Action::Home => stored.get(&call.key).into_iter().collect(),
                     };
                     let outcome = Outcome::Ok { index: done.len() as u64, values };
                     carts.update(&Event { now, worker, outcome });

@@ -1,7 +1,12 @@
 //! Dotted version vector sets: the default scheme.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::vector::{Dot, VersionVector};
 use crate::mutant::{Mutant, mutated};
@@ -22,30 +27,53 @@ pub struct Version {
 ///
 /// An event that `context` covers but that is not live was overwritten by a version that read it.
 /// (Preguica, Baquero, Almeida, Fonte, Goncalves: "Dotted Version Vectors", arXiv 1011.5808.)
+///
+/// One set is in many places: in a record, in the messages that carry it, in the answers of a get. They
+/// share it until one of them changes its own.
+#[derive(Clone, Default)]
+pub struct DottedSet(Option<Arc<Parts>>);
+
+/// What a set is made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct DottedSet {
+#[serde(rename = "DottedSet")]
+struct Parts {
     context: VersionVector,
     /// Sorted by dot, each dot once, each covered by `context`.
     versions: Vec<Version>,
 }
 
+/// Of the set that has seen nothing, which is made often and costs nothing.
+static NOTHING: Parts = Parts { context: VersionVector::EMPTY, versions: Vec::new() };
+
 impl DottedSet {
     /// The set of these parts, or none if they are not [canonical](Self::is_canonical).
     #[must_use]
     pub fn from_parts(context: VersionVector, versions: Vec<Version>) -> Option<Self> {
-        Some(Self { context, versions }).filter(Self::is_canonical)
+        Some(Self(Some(Arc::new(Parts { context, versions })))).filter(Self::is_canonical)
+    }
+
+    fn parts(&self) -> &Parts {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn parts_mut(&mut self) -> &mut Parts {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+
+    fn is_shared_with(&self, other: &Self) -> bool {
+        std::ptr::eq(self.parts(), other.parts())
     }
 
     /// Everything this set has seen.
     #[must_use]
     pub fn context(&self) -> &VersionVector {
-        &self.context
+        &self.parts().context
     }
 
     /// The live versions, in the order of their dots.
     #[must_use]
     pub fn versions(&self) -> &[Version] {
-        &self.versions
+        &self.parts().versions
     }
 
     /// Adds `version`, which overwrites what `read` covers.
@@ -54,21 +82,22 @@ impl DottedSet {
     /// If the set has not seen every earlier event of the dot's actor, or has seen this one:
     /// closure is broken, and a later merge would drop versions that nobody overwrote.
     pub fn write(&mut self, read: &VersionVector, version: Version) {
+        let Parts { context, versions } = self.parts_mut();
         // One clock for all siblings, and a context that is one write stale is concurrent to all of them.
-        let is_concurrent = mutated(Mutant::PlainClocks) && !read.covers(&self.context);
+        let is_concurrent = mutated(Mutant::PlainClocks) && !read.covers(context);
         if !is_concurrent && !mutated(Mutant::ContextIgnored) {
-            self.versions.retain(|held| !read.contains(&held.dot));
+            versions.retain(|held| !read.contains(&held.dot));
         }
         if mutated(Mutant::BlindOverwrite) {
-            self.versions.clear();
+            versions.clear();
         }
-        self.context.join(read);
+        context.join(read);
         let Dot { actor, counter } = version.dot;
-        let is_closed = self.context.get(&actor) + 1 == counter;
+        let is_closed = context.get(&actor) + 1 == counter;
         assert!(is_closed || mutated(Mutant::NodeWideCounter), "dot {} is not closed", version.dot);
-        self.context.raise(actor, counter);
-        let at = self.versions.partition_point(|held| held.dot < version.dot);
-        self.versions.insert(at, version);
+        context.raise(actor, counter);
+        let at = versions.partition_point(|held| held.dot < version.dot);
+        versions.insert(at, version);
         if mutated(Mutant::ClockPruned) {
             self.prune();
         }
@@ -77,12 +106,13 @@ impl DottedSet {
     /// What the seeded bug does: the paper truncates clocks (section 4.4), dotted sets never.
     fn prune(&mut self) {
         const MOST: usize = 2;
-        let is_live = |actor| self.versions.iter().any(|version| version.dot.actor == actor);
-        let oldest = self.context.iter().map(|(actor, _)| actor).find(|actor| !is_live(*actor));
-        if self.context.actors() > MOST
+        let Parts { context, versions } = self.parts_mut();
+        let is_live = |actor| versions.iter().any(|version| version.dot.actor == actor);
+        let oldest = context.iter().map(|(actor, _)| actor).find(|actor| !is_live(*actor));
+        if context.actors() > MOST
             && let Some(oldest) = oldest
         {
-            self.context = self.context.iter().filter(|(actor, _)| *actor != oldest).collect();
+            *context = context.iter().filter(|(actor, _)| *actor != oldest).collect();
         }
     }
 
@@ -92,32 +122,89 @@ impl DottedSet {
         if other == self {
             return false;
         }
-        let before = self.versions.len();
-        self.versions.retain(|mine| other.holds(&mine.dot) || !other.context.contains(&mine.dot));
-        let mut changed = self.versions.len() != before;
-        for theirs in &other.versions {
-            if !self.context.contains(&theirs.dot) && !mutated(Mutant::MergeDropsValues) {
-                let at = self.versions.partition_point(|mine| mine.dot < theirs.dot);
-                self.versions.insert(at, theirs.clone());
-                changed = true;
-            }
+        let drops = |mine: &Version| !other.holds(&mine.dot) && other.context().contains(&mine.dot);
+        let lacks = |theirs: &Version| {
+            !self.context().contains(&theirs.dot) && !mutated(Mutant::MergeDropsValues)
+        };
+        let gained: Vec<_> = other.versions().iter().filter(|theirs| lacks(theirs)).collect();
+        let dropped = self.versions().iter().filter(|mine| drops(mine)).count();
+        let learns = !self.context().covers(other.context());
+        if gained.is_empty() && dropped == 0 && !learns {
+            return false;
         }
-        if !self.context.covers(&other.context) {
-            self.context.join(&other.context);
-            changed = true;
+        if dropped == self.versions().len()
+            && gained.len() == other.versions().len()
+            && other.context().covers(self.context())
+        {
+            // Nothing of this one stays: from now on they are one.
+            self.clone_from(other);
+            return true;
         }
-        changed
+        let Parts { context, versions } = self.parts_mut();
+        versions.retain(|mine| !drops(mine));
+        for theirs in gained {
+            let at = versions.partition_point(|mine| mine.dot < theirs.dot);
+            versions.insert(at, theirs.clone());
+        }
+        context.join(other.context());
+        true
     }
 
     fn holds(&self, dot: &Dot) -> bool {
-        self.versions.binary_search_by_key(dot, |version| version.dot).is_ok()
+        self.versions().binary_search_by_key(dot, |version| version.dot).is_ok()
     }
 
     /// Whether order, uniqueness and cover hold: what a set from outside has to be checked for.
     #[must_use]
     pub fn is_canonical(&self) -> bool {
-        self.context.is_canonical()
-            && self.versions.is_sorted_by(|a, b| a.dot < b.dot)
-            && self.versions.iter().all(|version| self.context.contains(&version.dot))
+        let Parts { context, versions } = self.parts();
+        context.is_canonical()
+            && versions.is_sorted_by(|a, b| a.dot < b.dot)
+            && versions.iter().all(|version| context.contains(&version.dot))
+    }
+}
+
+impl PartialEq for DottedSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_shared_with(other) || self.parts() == other.parts()
+    }
+}
+
+impl Eq for DottedSet {}
+
+impl PartialOrd for DottedSet {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for DottedSet {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(other.parts())
+    }
+}
+
+impl Hash for DottedSet {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl fmt::Debug for DottedSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { context, versions } = self.parts();
+        f.debug_struct("DottedSet").field("context", context).field("versions", versions).finish()
+    }
+}
+
+impl Serialize for DottedSet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.parts().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for DottedSet {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Parts::deserialize(deserializer).map(|parts| Self(Some(Arc::new(parts))))
     }
 }

@@ -35,6 +35,9 @@ pub struct Dot {
 pub struct VersionVector(Vec<(Actor, u64)>);
 
 impl VersionVector {
+    /// The vector that knows nothing.
+    pub(super) const EMPTY: Self = Self(Vec::new());
+
     /// The vector of these entries, or none if they are not [canonical](Self::is_canonical).
     #[must_use]
     pub fn from_entries(entries: Vec<(Actor, u64)>) -> Option<Self> {
