@@ -173,16 +173,14 @@ impl Step<'_> {
         let wire = self.tables.wire(message);
         // Nor does a put notice that has homes enough without it (`leaves_unread`).
         let nobody_minds = wire.sort == Sort::Store && !wire.hint && self.leaves_unread();
-        !nobody_minds && !(self.spec.reductions.finished && self.is_unread(message))
+        !(nobody_minds || self.spec.reductions.finished && self.is_unread(message))
     }
 
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it
     /// is. It may crash, all the same, once something is.
     pub(crate) fn is_crash_unnoticed(&mut self, node: u8) -> bool {
         let tells = |message: &u32| self.tables.wire(*message).to == node && self.tells(*message);
-        self.may_put_off()
-            && !self.world.flight.iter().any(tells)
-            && self.comes_back_as_it_is(node)
+        self.may_put_off() && !self.world.flight.iter().any(tells) && self.comes_back_as_it_is(node)
     }
 
     /// Whether a cut can wait until something is under way across it.
