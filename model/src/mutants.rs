@@ -35,7 +35,7 @@ pub struct Trialled {
     pub complete: bool,
     /// Wall time, in seconds.
     pub seconds: f64,
-    /// The shortest path to it.
+    /// A path to it.
     pub trace: Vec<String>,
 }
 
