@@ -173,7 +173,7 @@ impl Step<'_> {
         let wire = self.tables.wire(message);
         // Nor does a put notice that has homes enough without it (`leaves_unread`).
         let nobody_minds = wire.sort == Sort::Store && !wire.hint && self.leaves_unread();
-        !nobody_minds && !(self.spec.reductions.finished && self.is_unread(message))
+        !(nobody_minds || self.spec.reductions.finished && self.is_unread(message))
     }
 
     /// Whether a crash of `node` can wait: nothing is under way to it, and it would come back as it

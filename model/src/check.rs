@@ -46,10 +46,10 @@ pub struct Judgement {
     pub as_expected: bool,
     /// Where the claim comes from.
     pub source: &'static str,
-    /// How many steps the shortest path has.
+    /// How many steps the path that was found has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
-    /// The shortest path.
+    /// A path to it, without steps it does not need.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
     /// The file with the same as a trace that `dyno replay` takes, if one was asked for.

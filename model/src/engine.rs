@@ -73,7 +73,7 @@ pub struct Outcome<A> {
     pub progress: Progress,
     /// Kept for each state for good, in bytes.
     pub bytes_per_state: f64,
-    /// For each claim, the shortest path that finds it.
+    /// For each claim, the path found first, one of the shortest in moves of the search.
     pub found: Vec<Option<Vec<A>>>,
 }
 

@@ -146,13 +146,15 @@ pub(crate) fn tombstones(stamps: &[u32], record: &RecordFacts) -> Versions {
 }
 
 /// A hint may go, whether the node says so or not, only once its target's home record holds what it
-/// held. Not so where the fault itself takes records away.
-fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, before: u32) {
+/// held. Not so where the fault itself takes records away; nor from a target whose directory was lost
+/// after it acknowledged, as long as the node has not heard of the new one: the copy that is lost
+/// then is the disk's.
+fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
     let fault = step.tables.inputs.get(input);
     if matches!(fault, HostInput::Wipe | HostInput::Forget | HostInput::PowerCut) {
         return;
     }
-    let before = step.tables.facts(before).clone();
+    let before = step.tables.facts(host).clone();
     let hints = before.records.iter().filter_map(|record| Some((record, record.target?)));
     for (hint, target) in hints {
         let held = |host: u32, target: Option<NodeId>| {
@@ -161,6 +163,11 @@ fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, before: u32) {
             records.fold(0, |all, record| all | live(step, record))
         };
         let home = step.world.hosts[step.setup.index(target)];
+        let heard = |host: u32| step.tables.hosts.get(host).node.as_ref()?.heard(target);
+        let present = step.tables.hosts.get(home).store.meta.identity;
+        if heard(host).or(heard(step.host(node))).is_some_and(|identity| identity != present) {
+            continue;
+        }
         let left = held(step.host(node), Some(target)) | held(home, None);
         if live(step, hint) & !step.world.ghost.closure(left) != 0 {
             step.world.ghost.flags |= flag::HINT_LOST;

@@ -22,6 +22,11 @@ impl Detector {
         !self.down.contains(&peer)
     }
 
+    /// The identity under which `peer` was last heard.
+    pub(crate) fn heard(&self, peer: NodeId) -> Option<Identity> {
+        self.identities.get(&peer).copied()
+    }
+
     pub(crate) fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.down.iter().copied()
     }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::coordinator::{Forwarded, Operation, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
-use crate::id::{NodeId, OpId};
+use crate::id::{Identity, NodeId, OpId};
 use crate::io::{ClientOp, Discard, Event, Input, Output, Reply, Timer};
 use crate::message::{Envelope, Message};
 use crate::storage::{Meta, Store};
@@ -102,6 +102,12 @@ impl Node {
     /// The peers this node holds down now.
     pub fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.detector.held_down()
+    }
+
+    /// The identity under which `peer` was last heard, if it was.
+    #[must_use]
+    pub fn heard(&self, peer: NodeId) -> Option<Identity> {
+        self.detector.heard(peer)
     }
 
     /// Its settings.

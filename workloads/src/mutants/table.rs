@@ -214,23 +214,12 @@ pub(super) fn explanation(layer: Layer, number: &str) -> Option<&'static str> {
 const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "9", "no trial of the model seeds it yet"),
     (Layer::Model, "10b", "the model delivers each message once"),
-    (Layer::Model, "12", "a script of one put at W=3 breaks no claim; why is not analysed yet"),
     (Layer::Model, "16", "the model's stores never fail to read"),
     (Layer::Model, "20", "the model's disks have no errors"),
     (Layer::Model, "21", "the model's disks damage nothing"),
     (Layer::Model, "22", "the model's disks damage nothing"),
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
-    (
-        Layer::Model,
-        "31",
-        "in its script no fallback's timer runs out while it holds the target down",
-    ),
-    (
-        Layer::Model,
-        "44",
-        "the model takes an acknowledgement in with the step that sends it: none is ever late",
-    ),
     (
         Layer::Local,
         "4",
