@@ -57,7 +57,7 @@ impl Checker for Causal {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let registers = match Registers::readable(history) {
+        let registers = match Registers::readable(history, &meter) {
             Ok(registers) => registers,
             Err(report) => return report,
         };
@@ -83,11 +83,9 @@ impl Causal {
         };
         let mut causal = Findings::default();
         let mut convergent = Findings::default();
-        let is_convergent = match quick_order(registers) {
-            Some(order) => quick::is_convergent_by(registers, order.into_iter(), meter)?,
-            None => false,
-        };
-        if !is_convergent && let Some(pasts) = pasts(registers, &mut causal, meter)? {
+        if !is_surely_convergent(registers, meter)?
+            && let Some(pasts) = pasts(registers, &mut causal, meter)?
+        {
             overwritten(registers, &pasts, &mut causal, meter)?;
             if causal.is_empty() {
                 conflicts(registers, &pasts, &mut convergent, meter)?;
@@ -157,6 +155,17 @@ fn writers(registers: &Registers<'_>) -> Vec<Writers> {
     by_key.collect()
 }
 
+/// Is it [quickly](quick) seen to be causally consistent and convergent?
+pub(crate) fn is_surely_convergent(
+    registers: &Registers<'_>,
+    meter: &mut Meter,
+) -> Result<bool, Exhausted> {
+    match quick_order(registers) {
+        Some(order) => quick::is_convergent_by(registers, order.into_iter(), meter),
+        None => Ok(false),
+    }
+}
+
 /// An order of the events in which session order and reads-from lead forward: most often that of
 /// their invocations; none if there is a cycle.
 fn quick_order(registers: &Registers<'_>) -> Option<Vec<EventId>> {
@@ -201,6 +210,11 @@ fn pasts(
     Ok(Some(Pasts { clocks, writers: writers(registers) }))
 }
 
+/// What so many clocks of `k` sessions take.
+fn clocks_bytes(clocks: usize, k: usize) -> u64 {
+    (clocks as u64).saturating_mul(size_of::<u32>() as u64 * k as u64)
+}
+
 /// The vector clocks along an order of the graph, whose edges lead from past to future.
 fn clocks<L: Copy>(
     registers: &Registers<'_>,
@@ -209,6 +223,7 @@ fn clocks<L: Copy>(
     meter: &mut Meter,
 ) -> Result<Vec<Clock>, Exhausted> {
     let k = registers.sessions.len();
+    meter.reserve(clocks_bytes(registers.events.len(), k))?;
     let mut clocks: Vec<Clock> = vec![Box::default(); registers.events.len()];
     for &id in sorted {
         meter.tick()?;

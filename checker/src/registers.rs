@@ -8,6 +8,7 @@
 use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
 
+use crate::budget::Meter;
 use crate::finding::{Findings, shown};
 use crate::history::{History, Outcome, Pair};
 use crate::op::Process;
@@ -59,7 +60,12 @@ pub(crate) enum NoRegisters {
 impl<'a> Registers<'a> {
     /// The history as registers, or the report that ends every judgement of it: unknown if it has
     /// none, invalid if a read shows what nobody wrote.
-    pub(crate) fn readable(history: &'a History) -> Result<Self, CheckReport> {
+    pub(crate) fn readable(history: &'a History, meter: &Meter) -> Result<Self, CheckReport> {
+        /// An event, its place in its session, and its value in two tables while they are made.
+        const BYTES_A_LINE: u64 = 128;
+        meter
+            .reserve(BYTES_A_LINE * history.len() as u64)
+            .map_err(|exhausted| CheckReport::unknown(exhausted.to_string()))?;
         let registers =
             Self::of(history).map_err(|error| CheckReport::unknown(error.to_string()))?;
         if registers.thin_air.is_empty() { Ok(registers) } else { Err(registers.thin_air.report()) }

@@ -16,10 +16,19 @@
 //! as it made them, and after what it had read. The guarantee holds if what is forced has no cycle,
 //! and nothing must be seen by a read that returned the initial value. All four together with one
 //! order for all are judged as `together`.
+//!
+//! Whatever a read must see is in its causal past. So a history that is quickly seen to be
+//! [causally convergent](crate::causal) keeps all guarantees: an order by which no read knows a
+//! write of its key after the one it returned is one that all that is forced follows. For another
+//! history the same is tried with each guarantee by itself and the order of invocations. Only what
+//! that leaves open is decided by the graph of all that is forced, which is large.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::budget::{Budget, Exhausted, Meter};
+use crate::causal::is_surely_convergent;
 use crate::finding::Findings;
 use crate::graph::Graph;
 use crate::history::History;
@@ -68,34 +77,51 @@ impl Checker for Sessions {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let registers = match Registers::readable(history) {
+        let registers = match Registers::readable(history, &meter) {
             Ok(registers) => registers,
             Err(report) => return report,
         };
-        let all = Guarantee::ALL.map(|guarantee| (guarantee.name(), vec![guarantee]));
-        let together = ("together", Guarantee::ALL.to_vec());
         let mut verdicts = BTreeMap::new();
         let mut findings = Findings::default();
-        for (name, guarantees) in all.into_iter().chain([together]) {
-            // What breaks one guarantee breaks all together: not to be told twice.
-            if name == "together" && !findings.is_empty() {
-                verdicts.insert(name, Verdict::Invalid);
-                continue;
+        match judge_all(&registers, &mut verdicts, &mut findings, &mut meter) {
+            Err((exhausted, name)) if findings.is_empty() => {
+                CheckReport::unknown(format!("{exhausted}, at {name}")).with("guarantees", verdicts)
             }
-            let before = findings.total();
-            if let Err(exhausted) = judge(&registers, name, &guarantees, &mut findings, &mut meter)
-            {
-                if findings.is_empty() {
-                    return CheckReport::unknown(format!("{exhausted}, at {name}"))
-                        .with("guarantees", verdicts);
-                }
-                break;
+            _ => {
+                let events = registers.events.len();
+                findings.report().with("events", events).with("guarantees", verdicts)
             }
-            let holds = findings.total() == before;
-            verdicts.insert(name, if holds { Verdict::Valid } else { Verdict::Invalid });
         }
-        findings.report().with("events", registers.events.len()).with("guarantees", verdicts)
     }
+}
+
+/// Judges each guarantee and all together; out of budget it says at which.
+fn judge_all(
+    registers: &Registers<'_>,
+    verdicts: &mut BTreeMap<&'static str, Verdict>,
+    findings: &mut Findings,
+    meter: &mut Meter,
+) -> Result<(), (Exhausted, &'static str)> {
+    const TOGETHER: &str = "together";
+    let all_hold =
+        is_surely_convergent(registers, meter).map_err(|exhausted| (exhausted, TOGETHER))?;
+    let each = Guarantee::ALL.map(|guarantee| (guarantee.name(), vec![guarantee]));
+    let together = (TOGETHER, Guarantee::ALL.to_vec());
+    for (name, guarantees) in each.into_iter().chain([together]) {
+        // What breaks one guarantee breaks all together: not to be told twice.
+        if name == TOGETHER && !findings.is_empty() {
+            verdicts.insert(name, Verdict::Invalid);
+            continue;
+        }
+        let before = findings.total();
+        if !all_hold {
+            judge(registers, name, &guarantees, findings, meter)
+                .map_err(|exhausted| (exhausted, name))?;
+        }
+        let holds = findings.total() == before;
+        verdicts.insert(name, if holds { Verdict::Valid } else { Verdict::Invalid });
+    }
+    Ok(())
 }
 
 /// Why `w` must be seen by `r`: the ops that say so, `w` and `r` left out.
@@ -112,8 +138,11 @@ fn judge(
     findings: &mut Findings,
     meter: &mut Meter,
 ) -> Result<(), Exhausted> {
-    let mut forced = Graph::new(registers.events.len());
     let must = Must::new(registers, guarantees, meter)?;
+    if holds_by_invocation(registers, &must, meter)? {
+        return Ok(());
+    }
+    let mut forced = Graph::new(registers.events.len());
     must.order_of_writes(&mut forced);
     let mut unseen = Vec::new();
     for session in &registers.sessions {
@@ -141,6 +170,33 @@ fn judge(
         report(registers, rule, &edges, findings);
     }
     Ok(())
+}
+
+/// Does all that is forced follow the order of invocations, which is that of event ids?
+fn holds_by_invocation(
+    registers: &Registers<'_>,
+    must: &Must<'_, '_>,
+    meter: &mut Meter,
+) -> Result<bool, Exhausted> {
+    let forward = (0..).zip(&registers.events).all(|(id, event)| match event.act {
+        Act::Read(Some(write)) => write < id,
+        Act::Read(None) | Act::Write => true,
+    });
+    if !forward {
+        return Ok(false);
+    }
+    for session in &registers.sessions {
+        let mut seen = Seen::default();
+        for &id in session {
+            meter.tick()?;
+            seen.note(registers, id);
+            let Act::Read(returned) = registers.event(id).act else { continue };
+            if must.latest(&seen, id) > returned {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 fn report(
@@ -184,6 +240,9 @@ struct Seen {
     /// Own writes and what was read, by key.
     own: HashMap<u32, Vec<EventId>>,
     read: HashMap<u32, Vec<EventId>>,
+    ever_read: HashSet<EventId>,
+    /// Of what was read the latest, by key.
+    latest_read: HashMap<u32, EventId>,
     /// Of each other session how far it is known: the furthest of its writes that was read.
     known: BTreeMap<u32, EventId>,
 }
@@ -195,10 +254,11 @@ impl Seen {
             Act::Write => self.own.entry(event.key).or_default().push(id),
             Act::Read(None) => {}
             Act::Read(Some(write)) => {
-                let read = self.read.entry(event.key).or_default();
-                if !read.contains(&write) {
-                    read.push(write);
+                if self.ever_read.insert(write) {
+                    self.read.entry(event.key).or_default().push(write);
                 }
+                let latest = self.latest_read.entry(event.key).or_insert(write);
+                *latest = write.max(*latest);
                 let source = registers.event(write);
                 let known = self.known.entry(source.session).or_insert(write);
                 if registers.event(*known).at < source.at {
@@ -217,6 +277,8 @@ struct Must<'a, 'h> {
     writes: HashMap<(u32, u32), Vec<EventId>>,
     /// Per session and key each write first read by it, with the read.
     read: HashMap<(u32, u32), Vec<(EventId, EventId)>>,
+    /// Beside each of those the latest write up to it.
+    latest: HashMap<(u32, u32), Vec<EventId>>,
 }
 
 impl<'a, 'h> Must<'a, 'h> {
@@ -227,6 +289,7 @@ impl<'a, 'h> Must<'a, 'h> {
     ) -> Result<Self, Exhausted> {
         let mut writes: HashMap<_, Vec<EventId>> = HashMap::new();
         let mut read: HashMap<_, Vec<(EventId, EventId)>> = HashMap::new();
+        let mut ever_read = HashSet::new();
         for &id in registers.sessions.iter().flatten() {
             meter.tick()?;
             let event = registers.event(id);
@@ -235,14 +298,21 @@ impl<'a, 'h> Must<'a, 'h> {
                 Act::Write => writes.entry(place).or_default().push(id),
                 Act::Read(None) => {}
                 Act::Read(Some(write)) => {
-                    let read = read.entry(place).or_default();
-                    if !read.iter().any(|(known, _)| *known == write) {
-                        read.push((write, id));
+                    if ever_read.insert((event.session, write)) {
+                        read.entry(place).or_default().push((write, id));
                     }
                 }
             }
         }
-        Ok(Self { registers, guarantees, writes, read })
+        let latest = read.iter().map(|(place, read)| {
+            let up_to = read.iter().scan(0, |latest, (write, _)| {
+                *latest = (*write).max(*latest);
+                Some(*latest)
+            });
+            (*place, up_to.collect())
+        });
+        let latest = latest.collect();
+        Ok(Self { registers, guarantees, writes, read, latest })
     }
 
     fn asks(&self, guarantee: Guarantee) -> bool {
@@ -287,8 +357,8 @@ impl<'a, 'h> Must<'a, 'h> {
             let before = |id: EventId| self.registers.event(id).at < self.registers.event(upto).at;
             if self.asks(Guarantee::MonotonicWrites) {
                 // They are ordered as the session made them: the last one stands for all.
-                let writes = self.writes.get(&(session, key)).into_iter().flatten();
-                let last = writes.copied().take_while(|&write| before(write)).last();
+                let writes = self.writes.get(&(session, key)).map_or(&[][..], Vec::as_slice);
+                let last = last_before(writes, before);
                 must.extend(last.map(|write| (write, [Some(upto), None])));
             }
             if self.asks(Guarantee::WritesFollowReads) {
@@ -299,4 +369,38 @@ impl<'a, 'h> Must<'a, 'h> {
         }
         must
     }
+
+    /// The latest in the order of invocations of the writes that the read must see.
+    fn latest(&self, seen: &Seen, read: EventId) -> Option<EventId> {
+        let key = self.registers.event(read).key;
+        let mut latest = None;
+        if self.asks(Guarantee::ReadYourWrites) {
+            latest = latest.max(seen.own.get(&key).and_then(|own| own.last().copied()));
+        }
+        if self.asks(Guarantee::MonotonicReads) {
+            latest = latest.max(seen.latest_read.get(&key).copied());
+        }
+        let (writes, follow) =
+            (self.asks(Guarantee::MonotonicWrites), self.asks(Guarantee::WritesFollowReads));
+        if !writes && !follow {
+            return latest;
+        }
+        for (&session, &upto) in &seen.known {
+            let before = |id: EventId| self.registers.event(id).at < self.registers.event(upto).at;
+            if let (true, Some(writes)) = (writes, self.writes.get(&(session, key))) {
+                latest = latest.max(last_before(writes, before));
+            }
+            if let (true, Some(read)) = (follow, self.read.get(&(session, key))) {
+                let n = read.partition_point(|(_, read)| before(*read));
+                let up_to = n.checked_sub(1).map(|last| self.latest[&(session, key)][last]);
+                latest = latest.max(up_to);
+            }
+        }
+        latest
+    }
+}
+
+/// The last of events, which are in the order of their session, that comes before.
+fn last_before(events: &[EventId], before: impl Fn(EventId) -> bool) -> Option<EventId> {
+    events[..events.partition_point(|event| before(*event))].last().copied()
 }

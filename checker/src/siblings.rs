@@ -63,7 +63,13 @@ impl Checker for Siblings {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
-        self.judge(&keys(history), &budget.start())
+        /// Half a version or read, its row of the chain cover, and its value in a table.
+        const BYTES_A_LINE: u64 = 128;
+        let meter = budget.start();
+        match meter.reserve(BYTES_A_LINE * history.len() as u64) {
+            Ok(()) => self.judge(&keys(history), &meter),
+            Err(exhausted) => CheckReport::unknown(exhausted.to_string()),
+        }
     }
 }
 

@@ -69,7 +69,7 @@ impl Checker for Staleness {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let registers = match Registers::readable(history) {
+        let registers = match Registers::readable(history, &meter) {
             Ok(registers) => registers,
             Err(report) => return report,
         };

@@ -5,10 +5,12 @@
 use std::time::{Duration, Instant};
 
 use checker::budget::{Budget, peak_bytes, resident_bytes};
+use checker::causal::{Causal, Strength};
 use checker::history::History;
 use checker::linearizable::sequential::Sequential;
 use checker::linearizable::{Linearizable, named};
 use checker::op::{Kind, Op};
+use checker::sessions::Sessions;
 use checker::spec::Counter;
 use checker::verdict::{CheckReport, Checker, Verdict};
 
@@ -60,6 +62,25 @@ fn time_and_memory_are_kept() {
     let report = named("counter").unwrap().check(&hard(10), &Budget::UNLIMITED);
     assert_eq!(report.verdict, Verdict::Invalid, "{report:?}");
     too_many_open_calls_are_unknown_and_not_a_crash();
+    too_many_sessions_are_unknown_and_not_a_crash();
+}
+
+/// A clock for each session has a place for each: of these they would take 6 GB.
+fn too_many_sessions_are_unknown_and_not_a_crash() {
+    let line = |process: u64| {
+        let write = Op::invoke(process, "write").key("k").value(process);
+        [write.clone(), write.completed(Kind::Ok)]
+    };
+    let history = History::numbered((0..40_000).flat_map(line).collect()).unwrap();
+    let memory = resident_bytes().unwrap() + (256 << 20);
+    let before = peak_bytes().unwrap();
+    let checkers: [Box<dyn Checker>; 2] =
+        [Box::new(Sessions), Box::new(Causal { strength: Strength::Memory })];
+    for checker in checkers {
+        let report = checker.check(&history, &Budget { time: None, memory: Some(memory) });
+        unknown(&report, "out of memory");
+        assert!(peak_bytes().unwrap() <= memory.max(before), "{}", checker.name());
+    }
 }
 
 fn too_many_open_calls_are_unknown_and_not_a_crash() {

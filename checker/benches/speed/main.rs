@@ -36,11 +36,17 @@ struct Bar {
     ms: f64,
     worst_ms: Option<f64>,
     mb: Option<u64>,
+    /// It is for wall time: the work is on two cores.
+    wall: bool,
 }
 
 impl Bar {
     const fn ms(ms: f64) -> Self {
-        Self { ms, worst_ms: None, mb: None }
+        Self { ms, worst_ms: None, mb: None, wall: false }
+    }
+
+    const fn wall_ms(ms: f64) -> Self {
+        Self { wall: true, ..Self::ms(ms) }
     }
 
     const fn mb(self, mb: u64) -> Self {
@@ -83,14 +89,14 @@ const ROWS: &[Row] = &[
         run: || from_file(&Settings { indeterminate: 0.1, ..million() }, Verdict::Valid),
     },
     Row {
-        // On two cores; it runs on one.
+        // One core reads, another tells the registers.
         name: "zones-decode-check-1M-10k-keys",
-        bar: Bar::ms(60.0).mb(100),
+        bar: Bar::wall_ms(60.0).mb(100),
         run: || from_file(&Settings { keys: 10_000, ..million() }, Verdict::Valid),
     },
     Row {
         name: "search-etcd-like",
-        bar: Bar { ms: 0.05, worst_ms: Some(20.0), mb: None },
+        bar: Bar { worst_ms: Some(20.0), ..Bar::ms(0.05) },
         run: etcd_like,
     },
     Row {
@@ -129,7 +135,8 @@ const ROWS: &[Row] = &[
         },
     },
     Row { name: "causal-100k-300-sessions", bar: Bar::ms(200.0).mb(80), run: stores::causal },
-    Row { name: "sessions-100k-300-sessions", bar: NO_BAR, run: stores::sessions },
+    // As causal: the table has no bar for it.
+    Row { name: "sessions-100k-300-sessions", bar: Bar::ms(200.0).mb(80), run: stores::sessions },
     Row { name: "siblings-1M-10k-keys", bar: Bar::ms(500.0).mb(200), run: stores::siblings },
     Row { name: "siblings-strict-1M-10k-keys", bar: NO_BAR, run: stores::siblings_strict },
     Row { name: "siblings-held-1M-10k-keys", bar: NO_BAR, run: stores::siblings_held },
@@ -184,12 +191,16 @@ fn print(row: &Row) {
     let wall = times.iter().map(|time| time.wall).min().unwrap_or_default();
     let worst = times[times.len() - 1];
     let peak = peak.or_else(peak_bytes).unwrap_or(0) as f64 / 1e6;
-    let Bar { ms: most, worst_ms, mb } = row.bar;
+    let Bar { ms: most, worst_ms, mb, wall: by_wall } = row.bar;
     let judged = if worst_ms.is_some() { median } else { best };
-    let met = ms(judged.cpu) <= most
+    let met = ms(if by_wall { wall } else { judged.cpu }) <= most
         && worst_ms.is_none_or(|most| ms(worst.cpu) <= most)
         && mb.is_none_or(|most| peak <= most as f64);
-    let mut bar = if most.is_finite() { format!("<= {most} ms") } else { "-".to_owned() };
+    let mut bar = match (most.is_finite(), by_wall) {
+        (false, _) => "-".to_owned(),
+        (true, false) => format!("<= {most} ms"),
+        (true, true) => format!("wall <= {most} ms"),
+    };
     bar.extend(worst_ms.map(|most| format!(", worst <= {most} ms")));
     bar.extend(mb.map(|most| format!(", <= {most} MB")));
     println!(

@@ -9,6 +9,7 @@
 //! it. So memory is a clock for each session and each value still to be read, and not one for each
 //! event. O(n (k + w)) for n events, k sessions and w writes of one key at most.
 
+use super::clocks_bytes;
 use crate::budget::{Exhausted, Meter};
 use crate::registers::{Act, EventId, Registers};
 
@@ -23,6 +24,7 @@ pub(super) fn is_convergent_by(
     meter: &mut Meter,
 ) -> Result<bool, Exhausted> {
     let sessions = registers.sessions.len();
+    meter.reserve(clocks_bytes(sessions, sessions))?;
     let mut readers = vec![0_u32; registers.events.len()];
     for event in &registers.events {
         if let Act::Read(Some(write)) = event.act {

@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn a_table_of_one_id_is_not_searched_through() {
-        // One by one these would be 2 * 10^10 comparisons.
-        let values: Vec<Value> = (0..200_000).map(|n| json!({ "id": 0, "n": n })).collect();
+        // One by one these would be 2 * 10^9 comparisons.
+        let values: Vec<Value> = (0..50_000).map(|n| json!({ "id": 0, "n": n })).collect();
         let mut table = ByValue::default();
         assert!(values.iter().enumerate().all(|(at, value)| table.insert(value, at).is_none()));
         assert!(values.iter().enumerate().all(|(at, value)| table.get(value) == Some(at)));
