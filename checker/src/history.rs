@@ -591,6 +591,9 @@ mod tests {
     fn a_value_that_stands_elsewhere_comes_back_into_its_line() {
         let history = History::from_ops(brief()).unwrap();
         assert!(serde_json::to_string(&history.ops()[1]).is_err(), "it cannot be written as it is");
+        assert!(crate::formats::write_edn(&history, &mut Vec::new()).is_err());
+        let mut compact = crate::formats::compact::Writer::new(Vec::new()).unwrap();
+        assert!(compact.append(&history.ops()[1]).is_err());
         assert_eq!(history.pair(1).unwrap().result(), Some(&"a".into()));
         let values: Vec<_> = history.resolved().into_ops().into_iter().map(|op| op.value).collect();
         assert_eq!(values, [Some("a".into()), Some("a".into()), None, Some(json!(["a"]))]);

@@ -228,12 +228,24 @@ impl<'de> Deserialize<'de> for Process {
     }
 }
 
+impl Op {
+    /// Asked by every writer before it writes a line: one whose value stands in another would lose it.
+    pub(crate) fn whole(&self) -> std::io::Result<()> {
+        if self.elsewhere.is_none() {
+            return Ok(());
+        }
+        let what = format!(
+            "line {} has its value in another line and cannot be written alone: write what \
+             History::resolved gives",
+            self.index
+        );
+        Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what))
+    }
+}
+
 impl Serialize for Op {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.elsewhere.is_some() {
-            let what = "a line whose value stands elsewhere cannot be written: resolve the history";
-            return Err(serde::ser::Error::custom(what));
-        }
+        self.whole().map_err(serde::ser::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("index", &self.index)?;
         map.serialize_entry("time", &self.time)?;

@@ -194,6 +194,7 @@ fn foreign(mut fields: Map<String, Value>, line: u64, lenient: bool) -> Result<F
 pub fn write_edn(history: &History, mut out: impl Write) -> io::Result<()> {
     let mut line = String::new();
     for op in history {
+        op.whole()?;
         line.clear();
         print_op(op, &mut line);
         line.push('\n');

@@ -79,6 +79,7 @@ impl<W: Write> Writer<W> {
 
     /// Appends a line. Lines are numbered by their place: [`Op::index`] is not looked at.
     pub fn append(&mut self, op: &Op) -> io::Result<()> {
+        op.whole()?;
         let Some(delta) = op.time.checked_sub(self.time) else {
             let what = format!("time goes back from {} ns to {} ns", self.time, op.time);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
