@@ -64,6 +64,52 @@ const HINTS: &[&str] =
 /// Where the one disk that must not be lost is.
 const KEPT: &[&str] = &["hint-kept-until-held"];
 
+fn forgets(mut spec: Spec) -> Spec {
+    spec.faults.forgotten = 1;
+    spec
+}
+
+fn wipes(mut spec: Spec) -> Spec {
+    (spec.faults.wipes, spec.faults.restarts) = (1, 1);
+    spec
+}
+
+fn crashes(mut spec: Spec) -> Spec {
+    (spec.faults.crashes, spec.faults.restarts) = (1, 1);
+    spec
+}
+
+fn cuts(mut spec: Spec) -> Spec {
+    spec.faults.partitions = 1;
+    spec
+}
+
+fn hedges(mut spec: Spec) -> Spec {
+    spec.faults.hedges = 1;
+    spec
+}
+
+fn unsynced(mut spec: Spec) -> Spec {
+    spec.durability = Durability::Group;
+    (spec.faults.power_cuts, spec.faults.restarts) = (1, 1);
+    spec
+}
+
+/// An acknowledgement is under way on its own, and its sender may be wiped meanwhile.
+fn late_acks(mut spec: Spec) -> Spec {
+    spec.reductions.prompt = false;
+    spec
+}
+
+fn all_writes(spec: Spec) -> Spec {
+    Spec { r: 1, w: 3, ..spec }
+}
+
+fn atomic(mut spec: Spec) -> Spec {
+    spec.read = ReadMode::Atomic;
+    spec
+}
+
 /// The trials, by mutant.
 ///
 /// # Panics
@@ -73,41 +119,6 @@ pub fn trials() -> Vec<Trial> {
     let spec = |script: &str| Spec::new(script.parse().expect("a constant script is well formed"));
     let sloppy = |script: &str| Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) };
     let pair = |script: &str| Spec { nodes: 2, n: 1, r: 1, w: 1, ..sloppy(script) };
-    let forgets = |mut spec: Spec| {
-        spec.faults.forgotten = 1;
-        spec
-    };
-    let wipes = |mut spec: Spec| {
-        (spec.faults.wipes, spec.faults.restarts) = (1, 1);
-        spec
-    };
-    let crashes = |mut spec: Spec| {
-        (spec.faults.crashes, spec.faults.restarts) = (1, 1);
-        spec
-    };
-    let cuts = |mut spec: Spec| {
-        spec.faults.partitions = 1;
-        spec
-    };
-    let hedges = |mut spec: Spec| {
-        spec.faults.hedges = 1;
-        spec
-    };
-    let unsynced = |mut spec: Spec| {
-        spec.durability = Durability::Group;
-        (spec.faults.power_cuts, spec.faults.restarts) = (1, 1);
-        spec
-    };
-    // An acknowledgement is under way on its own, and its sender may be wiped meanwhile.
-    let late_acks = |mut spec: Spec| {
-        spec.reductions.prompt = false;
-        spec
-    };
-    let all_writes = |spec: Spec| Spec { r: 1, w: 3, ..spec };
-    let atomic = |mut spec: Spec| {
-        spec.read = ReadMode::Atomic;
-        spec
-    };
     [
         ("actor-reused", forgets(spec("pp,p")), LOST),
         ("forgotten-goes-on", forgets(spec("pp,gp")), LOST),
