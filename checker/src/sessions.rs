@@ -145,22 +145,17 @@ fn judge(
     let mut forced = Graph::new(registers.events.len());
     must.order_of_writes(&mut forced);
     let mut unseen = Vec::new();
-    for session in &registers.sessions {
-        let mut seen = Seen::default();
-        for &id in session {
+    every_read(registers, meter, |seen, id, returned, meter| {
+        for (write, through) in must.see(seen, id) {
             meter.tick()?;
-            seen.note(registers, id);
-            let Act::Read(returned) = registers.event(id).act else { continue };
-            for (write, through) in must.see(&seen, id) {
-                meter.tick()?;
-                match returned {
-                    Some(returned) if returned == write => {}
-                    Some(returned) => forced.add(write, returned, Why { read: id, through }),
-                    None => unseen.push((write, Why { read: id, through })),
-                }
+            match returned {
+                Some(returned) if returned == write => {}
+                Some(returned) => forced.add(write, returned, Why { read: id, through }),
+                None => unseen.push((write, Why { read: id, through })),
             }
         }
-    }
+        Ok(true)
+    })?;
     if let Some((write, why)) = unseen.first() {
         report(registers, rule, &[(*write, None, *why)], findings);
     }
@@ -185,13 +180,23 @@ fn holds_by_invocation(
     if !forward {
         return Ok(false);
     }
+    every_read(registers, meter, |seen, id, returned, _| Ok(must.latest(seen, id) <= returned))
+}
+
+/// Whether `judge` says yes to every read, told what its session has seen before it and what it
+/// returned. The first no is the last read told.
+fn every_read(
+    registers: &Registers<'_>,
+    meter: &mut Meter,
+    mut judge: impl FnMut(&Seen, EventId, Option<EventId>, &mut Meter) -> Result<bool, Exhausted>,
+) -> Result<bool, Exhausted> {
     for session in &registers.sessions {
         let mut seen = Seen::default();
         for &id in session {
             meter.tick()?;
             seen.note(registers, id);
             let Act::Read(returned) = registers.event(id).act else { continue };
-            if must.latest(&seen, id) > returned {
+            if !judge(&seen, id, returned, meter)? {
                 return Ok(false);
             }
         }
