@@ -165,8 +165,7 @@ impl Bench {
     }
 
     pub(crate) fn take_one(&self, tables: &mut Tables, world: &mut World, action: Action) {
-        let mut step =
-            Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None };
+        let mut step = self.step(tables, world);
         step.world.ghost.flags = 0;
         step.apply(action);
         step.tidy();

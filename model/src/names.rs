@@ -63,10 +63,9 @@ impl Host {
         host.starts = u8::from(host.node.is_some());
         let incarnation = Setup::incarnation(self.me, 1);
         let finished = self.finished(open);
-        let [ops, ..] = self.operations();
-        let ops: Vec<_> = ops.into_iter().filter(|op| !finished.contains(op)).collect();
+        let ops = &self.operations()[open as usize];
         let timers = std::mem::take(&mut host.timers).into_iter();
-        let rename = |timer| rename_timer(timer, |op| place(&ops, op, incarnation));
+        let rename = |timer| rename_timer(timer, |op| place(ops, op, incarnation));
         let is_theirs = |timer: &Timer| match timer {
             Timer::Patience(op) | Timer::Deadline(op) => finished.contains(op),
             Timer::Ping(_) | Timer::Handoff(_) => false,

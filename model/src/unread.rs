@@ -32,7 +32,7 @@ impl Bench {
         };
         if let Action::After { late, then } = action {
             let node = then.node(tables);
-            let unread = self.unread(tables, world, node);
+            let unread = self.step(tables, world).unread(node);
             let chosen = |at: usize| late >> at & 1 == 1;
             for (at, message) in unread.into_iter().enumerate() {
                 // Another one may have brought all that it brings.
@@ -44,7 +44,7 @@ impl Bench {
         } else {
             one(tables, world, action);
         }
-        while let Some(mend) = self.step(tables, &mut world.clone()).mend() {
+        while let Some(mend) = self.step(tables, world).mend() {
             one(tables, world, mend);
         }
         world.ghost.flags = flags;
@@ -52,10 +52,6 @@ impl Bench {
 
     pub(crate) fn has_ended(&self, tables: &mut Tables, world: &World) -> bool {
         self.step(tables, &mut world.clone()).has_ended()
-    }
-
-    fn unread(&self, tables: &mut Tables, world: &World, node: u8) -> Vec<u32> {
-        self.step(tables, &mut world.clone()).unread(node)
     }
 
     pub(crate) fn step<'s>(&'s self, tables: &'s mut Tables, world: &'s mut World) -> Step<'s> {

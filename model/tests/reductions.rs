@@ -122,15 +122,13 @@ const FALLBACK_STATES: usize = 200_000;
 
 /// Every fault in every state, every message in every order, nothing taken for anything else.
 const PLAIN: Reductions = Reductions {
-    late: false,
-    finished: false,
-    unread: false,
-    lazy: false,
-    ample: false,
-    direct: false,
-    dominated: false,
-    alike: false,
-    ..Reductions::ALL
+    prompt: true,
+    inert: true,
+    warm: true,
+    monitor: true,
+    notice: true,
+    names: true,
+    ..Reductions::NONE
 };
 
 /// Every reduction by itself, on top of none and left out of all.
