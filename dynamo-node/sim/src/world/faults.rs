@@ -184,7 +184,8 @@ impl World {
         }
     }
 
-    /// Whether every process runs and holds no other down, and no hint and no operation is left.
+    /// Whether every process runs and holds no other down, and no hint, no operation and no write that
+    /// is not on disk is left.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.unrest().is_none()
@@ -198,6 +199,10 @@ impl World {
             let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
             if let Some(peer) = node.held_down().next() {
                 return Some(format!("{id} holds {peer} down"));
+            }
+            // What it says waits behind them: until then it is silent.
+            if host.disk().applied() != host.disk().synced() {
+                return Some(format!("{id} has writes under way to its disk"));
             }
             match (host.disk().hints_left(), node.open_operations()) {
                 (0, 0) => None,
