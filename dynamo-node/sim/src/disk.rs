@@ -4,7 +4,7 @@
 //! the end only, whole batches at a time; a damaged record is `Corrupt`, never absent or wrong.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
@@ -14,6 +14,8 @@ use dynamo_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::records::Records;
 
 /// How a disk misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ impl DiskFault {
 #[derive(Clone, Debug)]
 pub struct Disk {
     meta: Meta,
-    records: BTreeMap<Place, Record>,
+    records: Records,
     damaged: BTreeSet<Place>,
     /// How to take back what is not durable, oldest first.
     undo: VecDeque<Undo>,
@@ -88,7 +90,7 @@ impl Disk {
     pub fn new(meta: Meta) -> Self {
         Self {
             meta,
-            records: BTreeMap::new(),
+            records: Records::default(),
             damaged: BTreeSet::new(),
             undo: VecDeque::new(),
             applied: 0,
@@ -108,7 +110,7 @@ impl Disk {
 
     /// What a reader finds, durable or not, in the order of the places.
     pub fn records(&self) -> impl Iterator<Item = (&Place, &Record)> {
-        self.records.iter()
+        self.records.in_order()
     }
 
     /// The batches applied since the disk was new.
@@ -144,8 +146,7 @@ impl Disk {
 
     /// The hints a reader finds: a damaged one can be delivered to nobody.
     pub(crate) fn hints_left(&self) -> usize {
-        let hints = self.records.keys().filter(|place| place.role != Role::Home);
-        hints.filter(|place| !self.damaged.contains(place)).count()
+        self.records.hints().keys().filter(|place| !self.damaged.contains(place)).count()
     }
 
     /// The hints of `key` that would be here after a power cut now.
@@ -154,9 +155,8 @@ impl Disk {
         key: &Key,
         homes: &[NodeId],
     ) -> impl Iterator<Item = &Record> {
-        // Most disks hold no hint, and tell so at once: those of homes come first.
-        let last = self.records.last_key_value().map(|(place, _)| place.role);
-        let has_none = self.undo.is_empty() && last.is_none_or(|role| role == Role::Home);
+        // Most disks hold no hint, and tell so at once.
+        let has_none = self.undo.is_empty() && self.records.hints().is_empty();
         let homes = if has_none { &[] } else { homes };
         let places = homes.iter().map(|home| Place { role: Role::Hint(*home), key: key.clone() });
         places.filter_map(|place| self.durable(&place))
@@ -223,7 +223,7 @@ impl Disk {
         self.undo.clear();
         self.holed = false;
         if mutated(Mutant::HintsVolatile) {
-            self.records.retain(|place, _| place.role == Role::Home);
+            self.records.drop_hints();
         }
         self.applied = self.applied.min(kept);
         self.synced = self.applied;
@@ -245,9 +245,9 @@ impl Disk {
 
     /// The places that are otherwise than they would have been after a power cut of `before`.
     pub(crate) fn recovered_otherwise<'a>(&'a self, before: &'a Self) -> BTreeSet<&'a Place> {
-        let places = self.records.keys().chain(before.records.keys());
+        let places = self.records.in_order().chain(before.records.in_order());
         let differs = |place: &&Place| before.durable(place) != self.durable(place);
-        places.filter(differs).collect()
+        places.map(|(place, _)| place).filter(differs).collect()
     }
 
     /// Whether some change of `place` is not durable yet.
@@ -304,7 +304,7 @@ impl Disk {
             DiskFault::LoseSyncs(times) => self.lost_syncs = *times,
             DiskFault::Damage(role, key) => {
                 let place = Place { role: *role, key: key.clone() };
-                if self.records.contains_key(&place) {
+                if self.records.get(&place).is_some() {
                     self.damaged.insert(place);
                 }
             }
@@ -344,7 +344,7 @@ impl Disk {
     /// Of the disk and the node on it, as a reader finds them: what is damaged is not found.
     #[must_use]
     pub fn digest(&self, node: Option<&Node>) -> Digest {
-        let readable = self.records.iter().filter(|(place, _)| !self.damaged.contains(place));
+        let readable = self.records.in_order().filter(|(place, _)| !self.damaged.contains(place));
         Digest::of_host(node, &self.meta, readable)
     }
 
@@ -410,7 +410,7 @@ impl Store for Disk {
         }
         let role = Role::Hint(target);
         let first = Place { role, key: after.cloned().unwrap_or(Key(Bytes::new())) };
-        let hints = self.records.range(first..).map(|(place, _)| place);
+        let hints = self.records.hints().range(first..).map(|(place, _)| place);
         let hints = hints.take_while(|place| place.role == role);
         let keys = hints.map(|place| &place.key).filter(|key| Some(*key) != after);
         Ok(keys.take(most).cloned().collect())

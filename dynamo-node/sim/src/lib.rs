@@ -14,6 +14,7 @@ pub mod invariants;
 mod mechanisms;
 pub mod network;
 mod queue;
+mod records;
 pub mod replay;
 pub mod trace;
 pub mod world;

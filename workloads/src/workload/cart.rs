@@ -9,7 +9,7 @@ use dynamo_protocol::{Key, NodeId};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use super::Workload;
 use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
@@ -269,7 +269,12 @@ fn change(mut items: Vec<Value>, write: u64, rng: &mut ChaCha8Rng) -> Value {
             ("add", item)
         }
     };
-    json!({ "id": format!("put-{write}"), "items": Value::Array(items), verb: item })
+    // By hand: `json!` copies what it is given, item by item.
+    let mut put = Map::new();
+    put.insert("id".to_owned(), Value::String(format!("put-{write}")));
+    put.insert("items".to_owned(), Value::Array(items));
+    put.insert(verb.to_owned(), item);
+    Value::Object(put)
 }
 
 #[cfg(test)]
