@@ -14,7 +14,7 @@ use dynamo_protocol::{
     OpId, Output, Place, Reply, RequestId, Role, Siblings, Timer, VersionVector,
 };
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::host::{Host, HostInput, Stepped};
@@ -134,6 +134,8 @@ pub(crate) struct Tables {
     /// By host: what it does on each input it was given. Few inputs a host, asked for one after
     /// the other: they are looked through in order.
     effects: Vec<Vec<(u32, Arc<Effect>)>>,
+    /// Hosts that an input changes, where nothing else was asked of what it does.
+    changing: FxHashSet<(u32, u32)>,
     under: FxHashMap<(u32, u32), bool>,
     pub(crate) renamed_messages: FxHashMap<(u32, OpId), u32>,
     pub(crate) renamed_hosts: FxHashMap<(u32, Open, SmallVec<[OpId; 2]>), u32>,
@@ -262,6 +264,7 @@ impl Tables {
             facts: Vec::new(),
             wires: Vec::new(),
             effects: Vec::new(),
+            changing: FxHashSet::default(),
             under: FxHashMap::default(),
             renamed_messages: FxHashMap::default(),
             renamed_hosts: FxHashMap::default(),
@@ -349,15 +352,32 @@ impl Tables {
         known.map(|(_, effect)| effect)
     }
 
+    /// What `host` does on `input` if it is as before afterwards. Of a host that it would be otherwise,
+    /// and may never be, nothing is kept.
+    pub(crate) fn effect_if_same(
+        &mut self,
+        setup: &Setup,
+        host: u32,
+        input: u32,
+    ) -> Option<Arc<Effect>> {
+        if let Some(effect) = self.known(host, input) {
+            return (effect.host == host).then(|| effect.clone());
+        }
+        if self.changing.contains(&(host, input)) {
+            return None;
+        }
+        let before = self.hosts.get(host);
+        if before.step(setup, self.inputs.get(input)).host == *before {
+            return Some(self.effect(setup, host, input));
+        }
+        self.changing.insert((host, input));
+        None
+    }
+
     /// Whether `host` after `input` is as before and nobody hears of it.
     pub(crate) fn changes_nothing(&mut self, setup: &Setup, host: u32, input: u32) -> bool {
-        let nothing = |effect: &Effect| {
-            effect.host == host && effect.sends.is_empty() && effect.replies.is_empty()
-        };
-        match self.known(host, input) {
-            Some(effect) => nothing(effect),
-            None => nothing(&self.effect(setup, host, input)),
-        }
+        let effect = self.effect_if_same(setup, host, input);
+        effect.is_some_and(|effect| effect.sends.is_empty() && effect.replies.is_empty())
     }
 
     /// Whether a client that holds `context` claims to have read the version under `stamp`.
