@@ -21,11 +21,14 @@ use crate::host::{Host, HostInput, Stepped};
 use crate::names::{Open, Operations};
 use crate::script::Versions;
 use crate::spec::Setup;
+use crate::twins::{Swap, Swapped};
 
 /// Values kept once, named by their numbers.
 pub(crate) struct Interner<T> {
     values: Vec<T>,
+    /// For each value its hash, and those of what it is with clients swapped.
     hashes: Vec<u64>,
+    swaps: Arc<[Swap]>,
     index: HashTable<u32>,
 }
 
@@ -125,6 +128,7 @@ pub(crate) struct RecordFacts {
 
 /// All that is kept for one model.
 pub(crate) struct Tables {
+    pub(crate) swaps: Arc<[Swap]>,
     pub(crate) hosts: Interner<Host>,
     pub(crate) inputs: Interner<HostInput>,
     pub(crate) contexts: Interner<Context>,
@@ -145,9 +149,18 @@ pub(crate) struct Tables {
     pub(crate) panic: Option<String>,
 }
 
+/// Of every hash.
+const SEED: u64 = 0x243f_6a88_85a3_08d3;
+
 /// A hash that depends on the value alone: not on the process, not on the run.
 pub(crate) fn stable_hash(value: &impl Hash) -> u64 {
-    let mut hasher = Folded(0x243f_6a88_85a3_08d3);
+    let mut hasher = Folded(SEED);
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn swapped_hash(value: &impl Hash, swap: &Swap) -> u64 {
+    let mut hasher = Swapped { inner: Folded(SEED), swap };
     value.hash(&mut hasher);
     hasher.finish()
 }
@@ -212,8 +225,8 @@ pub(crate) fn scramble(mut bits: u64) -> u64 {
 }
 
 impl<T: Hash + Eq> Interner<T> {
-    fn new() -> Self {
-        Self { values: Vec::new(), hashes: Vec::new(), index: HashTable::new() }
+    fn new(swaps: Arc<[Swap]>) -> Self {
+        Self { values: Vec::new(), hashes: Vec::new(), swaps, index: HashTable::new() }
     }
 
     /// The number of `value`; whether it is new.
@@ -226,16 +239,17 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn find(&self, hash: u64, value: &T) -> Option<u32> {
-        let same =
-            |at: &u32| self.hashes[*at as usize] == hash && self.values[*at as usize] == *value;
+        let same = |at: &u32| self.hash(*at) == hash && self.values[*at as usize] == *value;
         self.index.find(hash, same).copied()
     }
 
     fn add(&mut self, hash: u64, value: T) -> u32 {
         let at = u32::try_from(self.values.len()).expect("memory ends before numbers do");
-        self.values.push(value);
         self.hashes.push(hash);
-        self.index.insert_unique(hash, at, |&at| self.hashes[at as usize]);
+        self.hashes.extend(self.swaps.iter().map(|swap| swapped_hash(&value, swap)));
+        self.values.push(value);
+        let hash_of = |at: &u32| self.hashes[*at as usize * (1 + self.swaps.len())];
+        self.index.insert_unique(hash, at, hash_of);
         at
     }
 
@@ -245,20 +259,29 @@ impl<T: Hash + Eq> Interner<T> {
 
     /// A hash of the value that does not depend on its number.
     pub(crate) fn hash(&self, number: u32) -> u64 {
-        self.hashes[number as usize]
+        self.swapped(number, 0)
+    }
+
+    /// The same, of what it is after swap `swap`, counted from 1; 0 is none.
+    pub(crate) fn swapped(&self, number: u32, swap: usize) -> u64 {
+        self.hashes[number as usize * (1 + self.swaps.len()) + swap]
     }
 }
 
 impl Tables {
     /// Context 0 is the empty one; stamp 0 is none's.
-    pub(crate) fn new() -> Self {
-        let mut contexts = Interner::new();
+    pub(crate) fn new(swaps: Vec<Swap>) -> Self {
+        // Contexts and stamps name events, not clients.
+        let none: Arc<[Swap]> = Arc::new([]);
+        let swaps: Arc<[Swap]> = swaps.into();
+        let mut contexts = Interner::new(none.clone());
         contexts.intern(Context::default());
-        let mut stamps = Interner::new();
+        let mut stamps = Interner::new(none);
         stamps.intern(Stamp::Clock(VersionVector::default()));
         Self {
-            hosts: Interner::new(),
-            inputs: Interner::new(),
+            hosts: Interner::new(swaps.clone()),
+            inputs: Interner::new(swaps.clone()),
+            swaps,
             contexts,
             stamps,
             facts: Vec::new(),
