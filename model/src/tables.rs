@@ -18,6 +18,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::host::{Host, HostInput, Stepped};
+use crate::monitor;
 use crate::names::{Open, Operations};
 use crate::script::Versions;
 use crate::spec::Setup;
@@ -68,6 +69,7 @@ pub(crate) struct Effect {
     /// Inputs of the receivers.
     pub(crate) sends: SmallVec<[u32; 4]>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
+    /// Those the monitor asks for.
     pub(crate) events: Vec<Event>,
     pub(crate) mints: SmallVec<[Mint; 1]>,
     pub(crate) panicked: bool,
@@ -360,11 +362,15 @@ impl Tables {
                     effect.sends.push(self.input(setup, input));
                 }
                 Output::Reply(request, reply) => effect.replies.push((request, reply)),
-                Output::Event(event) => effect.events.push(event),
+                // What nobody looks at need not be kept.
+                Output::Event(event) if monitor::asks_for(&event) => effect.events.push(event),
+                Output::Event(_) => {}
                 Output::SetTimer(..) | Output::CancelTimer(_) => {}
             }
         }
         self.panic = self.panic.take().or(stepped.panic);
+        effect.replies.shrink_to_fit();
+        effect.events.shrink_to_fit();
         let effect = Arc::new(effect);
         self.effects[host as usize].push((input, effect.clone()));
         effect
