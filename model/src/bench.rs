@@ -27,7 +27,8 @@ use crate::host::{Host, HostInput};
 use crate::monitor;
 use crate::properties::{self, Claim};
 use crate::spec::{Setup, Spec, SpecError};
-use crate::tables::{Effect, Sort, Tables, scramble};
+use crate::tables::{Effect, Sort, Tables};
+use crate::twins;
 use crate::world::{Action, Client, Reading, Spent, World};
 
 /// A bounded configuration, ready to be searched.
@@ -69,7 +70,8 @@ impl Bench {
     pub fn new(spec: Spec) -> Result<Self, SpecError> {
         let setup = spec.setup()?;
         let claims = properties::of(&spec);
-        Ok(Self { spec, setup, tables: Mutex::new(Tables::new()), claims })
+        let tables = Tables::new(twins::swaps(&spec, &setup));
+        Ok(Self { spec, setup, tables: Mutex::new(tables), claims })
     }
 
     /// The configuration.
@@ -80,38 +82,6 @@ impl Bench {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().expect("no thread panicked while it held the tables")
-    }
-
-    /// A hash that depends on the state alone, not on the order in which it was found. What the last
-    /// step showed is no part of the state, and what was spent of the budget is not in it yet.
-    pub(crate) fn hash_of(&self, tables: &Tables, world: &World) -> u64 {
-        let mut hash = 0_u64;
-        let mut add = |word: u64| hash = scramble(hash.rotate_left(23) ^ word);
-        for host in &world.hosts {
-            add(tables.hosts.hash(*host));
-        }
-        let flight = world.flight.iter().map(|message| scramble(tables.inputs.hash(*message)));
-        add(flight.fold(0, u64::wrapping_add));
-        for client in &world.clients {
-            add(tables.contexts.hash(client.context));
-            let Client { step, waits_at, context: _, read, seen, must, floor } = *client;
-            add(u64::from_le_bytes([step, waits_at, read, seen, must, floor, 0, 0]));
-        }
-        let ghost = &world.ghost;
-        let [acked, refused, shown] = [ghost.acked, ghost.refused, ghost.shown];
-        let (cut, touched) = (world.cut, world.touched);
-        add(u64::from_le_bytes([acked, refused, shown, ghost.stand_ins, cut, touched, 0, 0]));
-        for over in &ghost.over {
-            add(u64::from(*over));
-        }
-        for stamp in &ghost.stamps {
-            add(if *stamp == 0 { 0 } else { tables.stamps.hash(*stamp) });
-        }
-        for &(incarnation, seq, put) in &ghost.forwarded {
-            add(incarnation);
-            add(seq << 8 | u64::from(put));
-        }
-        hash
     }
 
     pub(crate) fn first(&self, tables: &mut Tables) -> World {
@@ -649,9 +619,12 @@ impl Client {
     }
 }
 
+/// Requests are numbered from here, so that no other number in a state looks like one.
+pub(crate) const REQUESTS: u64 = 0x5e11_0000;
+
 /// The request that step `step` of client `client` makes.
 pub(crate) fn request(client: u8, step: u8) -> RequestId {
-    RequestId(u64::from(client) << 8 | u64::from(step))
+    RequestId(REQUESTS | u64::from(client) << 8 | u64::from(step))
 }
 
 /// The client and step that made a request.

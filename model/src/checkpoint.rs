@@ -171,6 +171,7 @@ impl<'m, M: Compact> Search<'m, M> {
         (search.layers, search.firsts) = (header.layers, header.firsts);
         (search.generated, search.expanded) = (header.generated, header.expanded);
         search.before = Duration::from_nanos(header.nanoseconds);
+        search.told = search.layers.last().map_or(0, |first| search.told_before(*first));
         search
             .walk_again(header.layer)
             .map_err(|state| CheckpointError::Build { path: name.clone(), state })?;
@@ -191,7 +192,9 @@ impl<'m, M: Compact> Search<'m, M> {
         let mut first_before = 0;
         let mut first = 0;
         for end in ends {
-            let now = self.make_again(&before, first_before, first..end)?;
+            // What was told when their parents were expanded.
+            let told = if first == 0 { 0 } else { self.told_before(to_u32(first_before)) };
+            let now = self.make_again(&before, first_before, first..end, told)?;
             self.layer = std::mem::replace(&mut before, now);
             (first_before, first) = (first, end);
         }
@@ -209,6 +212,7 @@ impl<'m, M: Compact> Search<'m, M> {
         before: &Packed,
         first_before: usize,
         numbers: std::ops::Range<usize>,
+        told: u64,
     ) -> Result<Packed, usize> {
         let mut packed = Packed::default();
         let mut actions = Vec::new();
@@ -225,13 +229,18 @@ impl<'m, M: Compact> Search<'m, M> {
                 let action = *action.ok_or(number)?;
                 self.model.next_state(&parent, action).ok_or(number)?
             };
-            if self.model.fingerprint(&state, &mut Vec::new()) != self.seen.fingerprints[number] {
+            let fingerprint = self.model.fingerprint(&state, told, &mut Vec::new());
+            if fingerprint != self.seen.fingerprints[number] {
                 return Err(number);
             }
             packed.push(|words| self.model.pack(&state, words));
         }
         Ok(packed)
     }
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).expect("states are counted in 32 bits")
 }
 
 fn read_header(file: &mut impl BufRead) -> Result<Header, String> {

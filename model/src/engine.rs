@@ -20,9 +20,11 @@ pub trait Compact: Model<Action: Copy> {
     fn pack(&self, state: &Self::State, words: &mut Vec<u32>);
     /// The state that was packed.
     fn unpack(&self, words: &[u32]) -> Self::State;
-    /// A hash of the state that is the same in every run. Into `dominators` go those of states that
-    /// can do all this one can: if one of them was seen, this one need not be.
-    fn fingerprint(&self, state: &Self::State, dominators: &mut Vec<u64>) -> u64;
+    /// A hash of the state that is the same in every run. What only the claims `told` (bits, as of
+    /// [`Compact::found`]) would ask of it need not be in it: they were found before. Into `dominators`
+    /// go the hashes of states that can do all this one can: if one of them was seen, this one need
+    /// not be.
+    fn fingerprint(&self, state: &Self::State, told: u64, dominators: &mut Vec<u64>) -> u64;
     /// The steps that `action` is made of, for people: most are one.
     fn steps(&self, state: &Self::State, action: Self::Action) -> Vec<Self::Action>;
     /// One bit for each claim: whether the state breaks it (always) or shows it (sometimes).
@@ -90,6 +92,8 @@ pub struct Search<'m, M: Compact> {
     pub(crate) generated: u64,
     /// For each claim, the first step that finds it.
     pub(crate) firsts: Vec<Option<Found>>,
+    /// The claims that were found before the present layer was: bits.
+    pub(crate) told: u64,
     dominators: Vec<u64>,
     pub(crate) before: Duration,
 }
@@ -160,6 +164,7 @@ impl<'m, M: Compact> Search<'m, M> {
             expanded: 0,
             generated: 0,
             firsts: vec![None; claims],
+            told: 0,
             dominators: Vec::new(),
             before: Duration::ZERO,
         }
@@ -234,7 +239,7 @@ impl<'m, M: Compact> Search<'m, M> {
 
     fn is_new(&mut self, state: &M::State, by: Found) -> bool {
         self.dominators.clear();
-        let fingerprint = self.model.fingerprint(state, &mut self.dominators);
+        let fingerprint = self.model.fingerprint(state, self.told, &mut self.dominators);
         if self.seen.has(fingerprint)
             || self.dominators.iter().any(|fingerprint| self.seen.has(*fingerprint))
         {
@@ -267,10 +272,23 @@ impl<'m, M: Compact> Search<'m, M> {
         if self.layer.len() > 0 {
             let first = self.seen.len() - self.layer.len();
             let first = u32::try_from(first).expect("states are counted in 32 bits");
+            self.told = self.told_before(first);
             if self.layers.last() != Some(&first) {
                 self.layers.push(first);
             }
         }
+    }
+
+    /// The claims found by steps from states before `first`: the same whenever it is asked, as long as
+    /// those were expanded.
+    pub(crate) fn told_before(&self, first: u32) -> u64 {
+        let is_told = |found: &Option<Found>| match found {
+            None => false,
+            Some(Found::AtOnce) => true,
+            Some(Found::After { parent, .. }) => *parent < first,
+        };
+        let told = self.firsts.iter().enumerate().filter(|(_, found)| is_told(found));
+        told.fold(0, |bits, (claim, _)| bits | 1 << claim)
     }
 
     fn is_found(&self, until: u64) -> bool {

@@ -75,9 +75,10 @@ impl Step<'_> {
             return false;
         }
         let host = self.host(wire.to);
-        let effect = self.tables.effect(self.setup, host, message);
-        effect.host == host
-            && effect.replies.is_empty()
-            && effect.sends.iter().all(|answer| self.is_dead_answer(*answer))
+        let effect = self.tables.effect_if_same(self.setup, host, message);
+        effect.is_some_and(|effect| {
+            effect.replies.is_empty()
+                && effect.sends.iter().all(|answer| self.is_dead_answer(*answer))
+        })
     }
 }

@@ -29,6 +29,7 @@ mod monitor;
 pub mod mutants;
 mod names;
 mod path;
+mod print;
 mod properties;
 mod quiet;
 mod rest;
@@ -38,6 +39,7 @@ mod shorten;
 mod show;
 mod spec;
 mod tables;
+mod twins;
 mod unread;
 mod world;
 

@@ -34,6 +34,12 @@ pub(crate) fn observe(step: &mut Step<'_>, node: u8, input: u32, before: u32, ef
     }
 }
 
+/// Whether [`observe`] looks at such an event.
+pub(crate) fn asks_for(event: &Event) -> bool {
+    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair};
+    matches!(event, HintStored(_) | ReadRepair(_) | HintDelivered(_) | Acknowledged { .. })
+}
+
 /// What no later step is asked for is forgotten, so that paths that differ in it alone meet.
 pub(crate) fn forget(spec: &Spec, world: &mut World) {
     let script = &spec.script;

@@ -319,6 +319,13 @@ impl Bench {
     }
 }
 
+impl Claim {
+    /// The bit that a step shows which decides it; 0 if none does.
+    pub(crate) fn flag(&self) -> u32 {
+        self.flag
+    }
+}
+
 impl View<'_> {
     fn has(&self, flag: u32) -> bool {
         self.world.ghost.flags & flag != 0

@@ -5,7 +5,6 @@
 //! for states cannot decide. It is a check that the cluster *can* settle without further puts.
 
 use dynamo_protocol::{ClientOp, Input, Place, Reply, RequestId, Role};
-use smallvec::SmallVec;
 
 use crate::bench::Bench;
 use crate::host::HostInput;
@@ -34,8 +33,7 @@ pub(crate) struct Rest {
 struct Drain<'a> {
     bench: &'a Bench,
     tables: &'a mut Tables,
-    hosts: SmallVec<[u32; crate::spec::MAX_NODES]>,
-    flight: Vec<u32>,
+    world: World,
     shown: Vec<Option<Versions>>,
 }
 
@@ -44,13 +42,7 @@ pub(crate) fn judge(bench: &Bench, tables: &mut Tables, world: &World) -> Option
     if !is_at_rest(bench, tables, world) {
         return None;
     }
-    let mut drain = Drain {
-        bench,
-        tables,
-        hosts: world.hosts.clone(),
-        flight: world.flight.to_vec(),
-        shown: Vec::new(),
-    };
+    let mut drain = Drain { bench, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
     let settled = drain.settle();
     let equal_after_handoff = settled && drain.homes_agree();
@@ -97,31 +89,33 @@ fn is_at_rest(bench: &Bench, tables: &mut Tables, world: &World) -> bool {
 
 impl Drain<'_> {
     fn start_all(&mut self) {
-        for node in 0..self.hosts.len() {
-            if !self.tables.facts(self.hosts[node]).up {
+        for node in 0..self.world.hosts.len() {
+            if !self.tables.facts(self.world.hosts[node]).up {
                 let start = self.tables.input(&self.bench.setup, HostInput::Start);
                 self.step(node, start);
             }
         }
+        self.rename();
     }
 
     /// Says whether it came to an end.
     fn settle(&mut self) -> bool {
         for _ in 0..ROUNDS {
-            let before = self.hosts.clone();
+            let before = self.world.hosts.clone();
             if !self.deliver_all() {
                 return false;
             }
-            for node in 0..self.hosts.len() {
-                for (_, input) in self.tables.facts(self.hosts[node]).timers.clone() {
+            for node in 0..self.world.hosts.len() {
+                for (_, input) in self.tables.facts(self.world.hosts[node]).timers.clone() {
                     self.step(node, input);
                 }
-                if self.tables.facts(self.hosts[node]).unsynced {
+                if self.tables.facts(self.world.hosts[node]).unsynced {
                     let sync = self.tables.input(&self.bench.setup, HostInput::Sync);
                     self.step(node, sync);
                 }
+                self.rename();
             }
-            if self.hosts == before && self.flight.is_empty() {
+            if self.world.hosts == before && self.world.flight.is_empty() {
                 return true;
             }
         }
@@ -130,21 +124,23 @@ impl Drain<'_> {
 
     fn deliver_all(&mut self) -> bool {
         for _ in 0..STEPS {
-            if self.flight.is_empty() {
-                return true;
-            }
-            let message = self.flight.remove(0);
+            let Some(message) = self.world.flight.first().copied() else { return true };
+            self.world.take(message);
             let to = usize::from(self.tables.wire(message).to);
             self.step(to, message);
+            self.rename();
         }
         false
     }
 
     fn step(&mut self, node: usize, input: u32) {
         let bench = self.bench;
-        let effect = self.tables.effect(&bench.setup, self.hosts[node], input);
-        self.hosts[node] = effect.host;
-        self.flight.extend_from_slice(&effect.sends);
+        let effect = self.tables.effect(&bench.setup, self.world.hosts[node], input);
+        self.world.hosts[node] = effect.host;
+        let mut step = bench.step(self.tables, &mut self.world);
+        for message in &effect.sends {
+            step.send(*message);
+        }
         for (request, reply) in &effect.replies {
             let Some(at) = request.0.checked_sub(FIRST_READ) else { continue };
             let at = usize::try_from(at).expect("one read a home");
@@ -158,6 +154,11 @@ impl Drain<'_> {
         }
     }
 
+    /// The same hosts for the same states: most drains end alike.
+    fn rename(&mut self) {
+        self.bench.step(self.tables, &mut self.world).rename();
+    }
+
     fn read_all(&mut self) {
         let homes = self.bench.setup.homes();
         self.shown = vec![None; homes];
@@ -167,6 +168,7 @@ impl Drain<'_> {
             let input = HostInput::Handle(Input::Client { request, op });
             let input = self.tables.input(&self.bench.setup, input);
             self.step(home, input);
+            self.rename();
             self.settle();
         }
     }
@@ -174,7 +176,7 @@ impl Drain<'_> {
     fn homes_agree(&self) -> bool {
         let place = Place::home(self.bench.setup.key.clone());
         let store = |host: &u32| &self.tables.hosts.get(*host).store;
-        let hints = self.hosts.iter().any(|host| {
+        let hints = self.world.hosts.iter().any(|host| {
             store(host).records.keys().any(|place| matches!(place.role, Role::Hint(_)))
         });
         let set = |host: &u32| {
@@ -184,7 +186,7 @@ impl Drain<'_> {
                 .filter(|r| !r.set.is_empty())
                 .map(|r| stable_hash(&r.set))
         };
-        let homes = &self.hosts[..self.bench.setup.homes()];
+        let homes = &self.world.hosts[..self.bench.setup.homes()];
         !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))
     }
 }

@@ -22,8 +22,8 @@ impl Compact for Bench {
         World::unpack(words, self.spec.nodes, script.clients().len(), script.puts())
     }
 
-    fn fingerprint(&self, state: &World, dominators: &mut Vec<u64>) -> u64 {
-        let rest = self.hash_of(&self.lock(), state);
+    fn fingerprint(&self, state: &World, told: u64, dominators: &mut Vec<u64>) -> u64 {
+        let rest = self.hash_of(&self.lock(), state, self.untold(told));
         let whole = |spent: Spent| scramble(rest ^ scramble(spent.word()));
         if self.spec.reductions.dominated && state.spent != Spent::default() {
             dominators.extend(state.spent.lesser().map(whole));

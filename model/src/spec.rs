@@ -82,6 +82,10 @@ pub struct Reductions {
     pub direct: bool,
     /// A state that another one is like, but for having more of its fault budget left, is that one.
     pub dominated: bool,
+    /// States that differ in which of several clients with one script is which are one.
+    pub twins: bool,
+    /// What only claims that were found broken would ask the monitor tells no states apart.
+    pub told: bool,
 }
 
 /// One bounded configuration.
@@ -155,6 +159,8 @@ impl Reductions {
         ample: true,
         direct: true,
         dominated: true,
+        twins: true,
+        told: true,
     };
     /// Nothing left out.
     pub const NONE: Self = Self {
@@ -172,10 +178,12 @@ impl Reductions {
         ample: false,
         direct: false,
         dominated: false,
+        twins: false,
+        told: false,
     };
 
     /// Their names.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 16] = [
         "prompt",
         "inert",
         "warm",
@@ -190,6 +198,8 @@ impl Reductions {
         "ample",
         "direct",
         "dominated",
+        "twins",
+        "told",
     ];
 
     /// Everything but the one named.
@@ -224,6 +234,8 @@ impl Reductions {
             "ample" => &mut self.ample,
             "direct" => &mut self.direct,
             "dominated" => &mut self.dominated,
+            "twins" => &mut self.twins,
+            "told" => &mut self.told,
             _ => return,
         };
         *switch = on;

@@ -14,18 +14,22 @@ use dynamo_protocol::{
     OpId, Output, Place, Reply, RequestId, Role, Siblings, Timer, VersionVector,
 };
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use crate::host::{Host, HostInput, Stepped};
+use crate::monitor;
 use crate::names::{Open, Operations};
 use crate::script::Versions;
 use crate::spec::Setup;
+use crate::twins::{Swap, Swapped};
 
 /// Values kept once, named by their numbers.
 pub(crate) struct Interner<T> {
     values: Vec<T>,
+    /// For each value its hash, and those of what it is with clients swapped.
     hashes: Vec<u64>,
+    swaps: Arc<[Swap]>,
     index: HashTable<u32>,
 }
 
@@ -65,6 +69,7 @@ pub(crate) struct Effect {
     /// Inputs of the receivers.
     pub(crate) sends: SmallVec<[u32; 4]>,
     pub(crate) replies: Vec<(RequestId, Reply)>,
+    /// Those the monitor asks for.
     pub(crate) events: Vec<Event>,
     pub(crate) mints: SmallVec<[Mint; 1]>,
     pub(crate) panicked: bool,
@@ -125,6 +130,7 @@ pub(crate) struct RecordFacts {
 
 /// All that is kept for one model.
 pub(crate) struct Tables {
+    pub(crate) swaps: Arc<[Swap]>,
     pub(crate) hosts: Interner<Host>,
     pub(crate) inputs: Interner<HostInput>,
     pub(crate) contexts: Interner<Context>,
@@ -134,6 +140,8 @@ pub(crate) struct Tables {
     /// By host: what it does on each input it was given. Few inputs a host, asked for one after
     /// the other: they are looked through in order.
     effects: Vec<Vec<(u32, Arc<Effect>)>>,
+    /// Hosts that an input changes, where nothing else was asked of what it does.
+    changing: FxHashSet<(u32, u32)>,
     under: FxHashMap<(u32, u32), bool>,
     pub(crate) renamed_messages: FxHashMap<(u32, OpId), u32>,
     pub(crate) renamed_hosts: FxHashMap<(u32, Open, SmallVec<[OpId; 2]>), u32>,
@@ -143,9 +151,18 @@ pub(crate) struct Tables {
     pub(crate) panic: Option<String>,
 }
 
+/// Of every hash.
+const SEED: u64 = 0x243f_6a88_85a3_08d3;
+
 /// A hash that depends on the value alone: not on the process, not on the run.
 pub(crate) fn stable_hash(value: &impl Hash) -> u64 {
-    let mut hasher = Folded(0x243f_6a88_85a3_08d3);
+    let mut hasher = Folded(SEED);
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn swapped_hash(value: &impl Hash, swap: &Swap) -> u64 {
+    let mut hasher = Swapped { inner: Folded(SEED), swap };
     value.hash(&mut hasher);
     hasher.finish()
 }
@@ -210,8 +227,8 @@ pub(crate) fn scramble(mut bits: u64) -> u64 {
 }
 
 impl<T: Hash + Eq> Interner<T> {
-    fn new() -> Self {
-        Self { values: Vec::new(), hashes: Vec::new(), index: HashTable::new() }
+    fn new(swaps: Arc<[Swap]>) -> Self {
+        Self { values: Vec::new(), hashes: Vec::new(), swaps, index: HashTable::new() }
     }
 
     /// The number of `value`; whether it is new.
@@ -224,16 +241,17 @@ impl<T: Hash + Eq> Interner<T> {
     }
 
     fn find(&self, hash: u64, value: &T) -> Option<u32> {
-        let same =
-            |at: &u32| self.hashes[*at as usize] == hash && self.values[*at as usize] == *value;
+        let same = |at: &u32| self.hash(*at) == hash && self.values[*at as usize] == *value;
         self.index.find(hash, same).copied()
     }
 
     fn add(&mut self, hash: u64, value: T) -> u32 {
         let at = u32::try_from(self.values.len()).expect("memory ends before numbers do");
-        self.values.push(value);
         self.hashes.push(hash);
-        self.index.insert_unique(hash, at, |&at| self.hashes[at as usize]);
+        self.hashes.extend(self.swaps.iter().map(|swap| swapped_hash(&value, swap)));
+        self.values.push(value);
+        let hash_of = |at: &u32| self.hashes[*at as usize * (1 + self.swaps.len())];
+        self.index.insert_unique(hash, at, hash_of);
         at
     }
 
@@ -243,25 +261,35 @@ impl<T: Hash + Eq> Interner<T> {
 
     /// A hash of the value that does not depend on its number.
     pub(crate) fn hash(&self, number: u32) -> u64 {
-        self.hashes[number as usize]
+        self.swapped(number, 0)
+    }
+
+    /// The same, of what it is after swap `swap`, counted from 1; 0 is none.
+    pub(crate) fn swapped(&self, number: u32, swap: usize) -> u64 {
+        self.hashes[number as usize * (1 + self.swaps.len()) + swap]
     }
 }
 
 impl Tables {
     /// Context 0 is the empty one; stamp 0 is none's.
-    pub(crate) fn new() -> Self {
-        let mut contexts = Interner::new();
+    pub(crate) fn new(swaps: Vec<Swap>) -> Self {
+        // Contexts and stamps name events, not clients.
+        let none: Arc<[Swap]> = Arc::new([]);
+        let swaps: Arc<[Swap]> = swaps.into();
+        let mut contexts = Interner::new(none.clone());
         contexts.intern(Context::default());
-        let mut stamps = Interner::new();
+        let mut stamps = Interner::new(none);
         stamps.intern(Stamp::Clock(VersionVector::default()));
         Self {
-            hosts: Interner::new(),
-            inputs: Interner::new(),
+            hosts: Interner::new(swaps.clone()),
+            inputs: Interner::new(swaps.clone()),
+            swaps,
             contexts,
             stamps,
             facts: Vec::new(),
             wires: Vec::new(),
             effects: Vec::new(),
+            changing: FxHashSet::default(),
             under: FxHashMap::default(),
             renamed_messages: FxHashMap::default(),
             renamed_hosts: FxHashMap::default(),
@@ -334,11 +362,15 @@ impl Tables {
                     effect.sends.push(self.input(setup, input));
                 }
                 Output::Reply(request, reply) => effect.replies.push((request, reply)),
-                Output::Event(event) => effect.events.push(event),
+                // What nobody looks at need not be kept.
+                Output::Event(event) if monitor::asks_for(&event) => effect.events.push(event),
+                Output::Event(_) => {}
                 Output::SetTimer(..) | Output::CancelTimer(_) => {}
             }
         }
         self.panic = self.panic.take().or(stepped.panic);
+        effect.replies.shrink_to_fit();
+        effect.events.shrink_to_fit();
         let effect = Arc::new(effect);
         self.effects[host as usize].push((input, effect.clone()));
         effect
@@ -349,15 +381,32 @@ impl Tables {
         known.map(|(_, effect)| effect)
     }
 
+    /// What `host` does on `input` if it is as before afterwards. Of a host that it would be otherwise,
+    /// and may never be, nothing is kept.
+    pub(crate) fn effect_if_same(
+        &mut self,
+        setup: &Setup,
+        host: u32,
+        input: u32,
+    ) -> Option<Arc<Effect>> {
+        if let Some(effect) = self.known(host, input) {
+            return (effect.host == host).then(|| effect.clone());
+        }
+        if self.changing.contains(&(host, input)) {
+            return None;
+        }
+        let before = self.hosts.get(host);
+        if before.step(setup, self.inputs.get(input)).host == *before {
+            return Some(self.effect(setup, host, input));
+        }
+        self.changing.insert((host, input));
+        None
+    }
+
     /// Whether `host` after `input` is as before and nobody hears of it.
     pub(crate) fn changes_nothing(&mut self, setup: &Setup, host: u32, input: u32) -> bool {
-        let nothing = |effect: &Effect| {
-            effect.host == host && effect.sends.is_empty() && effect.replies.is_empty()
-        };
-        match self.known(host, input) {
-            Some(effect) => nothing(effect),
-            None => nothing(&self.effect(setup, host, input)),
-        }
+        let effect = self.effect_if_same(setup, host, input);
+        effect.is_some_and(|effect| effect.sends.is_empty() && effect.replies.is_empty())
     }
 
     /// Whether a client that holds `context` claims to have read the version under `stamp`.

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
 use model::{Budget, CLAIMS, Kind, Reductions, Search, Spec};
 
@@ -12,10 +15,14 @@ fn found(spec: &Spec, reductions: Reductions, states: usize) -> (Vec<&'static st
     let bench = model::Bench::new(Spec { reductions, ..spec.clone() }).unwrap();
     let budget = Budget { states, ..Budget::NONE };
     let outcome = Search::new(&bench, CLAIMS.len()).run(&budget, &mut |_| ());
-    let claims = CLAIMS.iter().zip(outcome.found).filter(|(claim, path)| {
+    (broken(outcome.found), outcome.complete)
+}
+
+fn broken<P>(found: Vec<Option<P>>) -> Vec<&'static str> {
+    let claims = CLAIMS.iter().zip(found).filter(|(claim, path)| {
         path.is_some() && claim.kind == Kind::Always && claim.name != "converged-by-hints-alone"
     });
-    (claims.map(|(claim, _)| claim.name).collect(), outcome.complete)
+    claims.map(|(claim, _)| claim.name).collect()
 }
 
 fn modes(spec: &Spec) -> Vec<Spec> {
@@ -148,39 +155,132 @@ fn each_reduction_alone_changes_no_verdict() {
     }
 }
 
-/// The whole bound: every script of two clients with two operations each, three nodes, every mode,
-/// one crash or one partition: 1,080 comparisons. `SLICE=i/n` takes every n-th of them, from the i-th;
-/// `STATES` bounds the unreduced search of each. `WITHOUT=name` compares with a search that leaves
-/// that one reduction out instead of all, `WITHOUT=plain` with [`PLAIN`]: such end sooner. What was
-/// compared is printed:
-/// `SLICE=0/40 STATES=3000000 cargo test --release -p model --test reductions -- --ignored --nocapture`.
-#[test]
-#[ignore = "hours, and several GiB: take a SLICE"]
-fn reductions_change_no_verdict_on_any_script_of_two_by_two() {
-    let slice = std::env::var("SLICE").unwrap_or_else(|_| "0/1".to_owned());
-    let (at, of) = slice.split_once('/').unwrap();
-    let (at, of): (usize, usize) = (at.parse().unwrap(), of.parse().unwrap());
-    let less = std::env::var("WITHOUT").map_or(Reductions::NONE, |name| {
-        if name == "plain" {
-            return PLAIN;
-        }
-        assert!(Reductions::NAMES.contains(&&*name), "WITHOUT: plain or {:?}", Reductions::NAMES);
-        Reductions::without(&name)
-    });
-    let states = std::env::var("STATES").map_or(usize::MAX, |states| states.parse().unwrap());
+/// Every script of two clients with two operations each, three nodes, every mode, one crash or one
+/// partition: 1,080. With as many nodes as homes nobody can stand in, and sloppy is strict (see
+/// [`sloppy_is_strict_where_nobody_can_stand_in`]): 540 remain.
+fn grid() -> Vec<Spec> {
     let mut specs = Vec::new();
     for script in scripts(2) {
-        for spec in modes(&spec(&script)) {
+        let strict = |spec: &Spec| spec.quorum == Quorum::Strict;
+        for spec in modes(&spec(&script)).into_iter().filter(strict) {
             specs.extend([crash(&spec), cut(&spec)]);
         }
     }
-    let (total, mut whole, mut partly) = (specs.len(), 0, 0);
-    for spec in specs.iter().skip(at).step_by(of) {
-        let complete = compare_with(less, spec, states);
-        whole += usize::from(complete);
-        partly += usize::from(!complete);
-        let how = if complete { "whole" } else { "in part" };
-        println!("{} of {total}: {} compared {how}", whole + partly, spec.label());
+    specs
+}
+
+/// The core asks which quorum it is in two places: who coordinates when no home is held up, which a
+/// home does not ask, and whether fallbacks are struck from the list, which is empty.
+#[test]
+fn sloppy_is_strict_where_nobody_can_stand_in() {
+    for strict in grid().into_iter().step_by(53) {
+        let sloppy = Spec { quorum: Quorum::Sloppy, ..strict.clone() };
+        let states = |spec: &Spec| {
+            let bench = model::Bench::new(spec.clone()).unwrap();
+            // The order of a search is that of its states: as far as both go, they go alike.
+            let budget = Budget { states: 3_000, ..Budget::NONE };
+            let outcome = Search::new(&bench, CLAIMS.len()).run(&budget, &mut |_| ());
+            (outcome.progress.states, outcome.progress.generated, outcome.progress.depth)
+        };
+        assert_eq!(states(&sloppy), states(&strict), "{}", strict.label());
     }
-    println!("slice {slice}: {whole} compared whole, {partly} in part, of {total} in all");
+}
+
+/// What came of leaving one reduction out.
+#[derive(Default)]
+struct Row {
+    whole: usize,
+    in_part: Vec<String>,
+    differs: Vec<String>,
+    states: usize,
+    seconds: f64,
+}
+
+impl Row {
+    fn take(&mut self, other: Self) {
+        self.whole += other.whole;
+        self.in_part.extend(other.in_part);
+        self.differs.extend(other.differs);
+        self.states += other.states;
+        self.seconds += other.seconds;
+    }
+}
+
+/// The whole bound, every reduction left out of all once: that its verdicts are those with it. A search
+/// without one that has not ended after `STATES` states (60,000 unless given) is compared in part and
+/// listed by name. `SLICE=i/n` takes every n-th configuration, from the i-th (an n that has no
+/// factor in common with 12 takes all modes); `ONLY=a,b` leaves out only those; `JOBS` (2) at a time:
+/// `cargo test --release -p model --test reductions -- --ignored --nocapture`.
+#[test]
+#[ignore = "hours: take a SLICE"]
+fn each_reduction_left_out_changes_no_verdict_on_any_script_of_two_by_two() {
+    let given =
+        |name: &str, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
+    let slice = given("SLICE", "0/1");
+    let (at, of) = slice.split_once('/').unwrap();
+    let (at, of): (usize, usize) = (at.parse().unwrap(), of.parse().unwrap());
+    let states: usize = given("STATES", "60000").parse().unwrap();
+    let only = given("ONLY", &Reductions::NAMES.join(","));
+    let only: Vec<&str> = only.split(',').collect();
+    assert!(only.iter().all(|name| Reductions::NAMES.contains(name)), "{:?}", Reductions::NAMES);
+    let specs: Vec<_> = grid().into_iter().skip(at).step_by(of).collect();
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let rows = std::sync::Mutex::new(BTreeMap::<&str, Row>::new());
+    std::thread::scope(|scope| {
+        for _ in 0..given("JOBS", "2").parse().unwrap() {
+            scope.spawn(|| {
+                while let Some(spec) = specs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let left_out = leave_out_each(spec, &only, states);
+                    let mut rows = rows.lock().unwrap();
+                    for (name, row) in left_out {
+                        rows.entry(name).or_default().take(row);
+                    }
+                    let done = rows.get("(none)").map_or(0, |row| row.whole);
+                    println!("{done} of {}: {}", specs.len(), spec.label());
+                }
+            });
+        }
+    });
+    let rows = rows.into_inner().unwrap();
+    println!("| left out | whole | in part | states | seconds |\n|---|---|---|---|---|");
+    for (name, row) in &rows {
+        let Row { whole, in_part, states, seconds, .. } = row;
+        println!("| {name} | {whole} | {} | {states} | {seconds:.0} |", in_part.len());
+    }
+    for (name, row) in &rows {
+        row.in_part.iter().for_each(|label| println!("in part, without {name}: {label}"));
+    }
+    let differing: Vec<_> = rows.values().flat_map(|row| &row.differs).collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
+
+/// The search with all reductions, as `all`, and without each of those in `only`.
+fn leave_out_each<'n>(spec: &Spec, only: &[&'n str], states: usize) -> Vec<(&'n str, Row)> {
+    let (all, row) = judged(spec, Reductions::ALL, usize::MAX);
+    let mut rows = vec![("(none)", row)];
+    for name in only {
+        let (verdicts, mut row) = judged(spec, Reductions::without(name), states);
+        let missed = verdicts.iter().any(|claim| !all.contains(claim));
+        if missed || (row.whole == 1 && verdicts != all) {
+            let label = spec.label();
+            row.differs.push(format!("{label}: {all:?}, without {name}: {verdicts:?}"));
+        }
+        rows.push((name, row));
+    }
+    rows
+}
+
+fn judged(spec: &Spec, reductions: Reductions, states: usize) -> (Vec<&'static str>, Row) {
+    let started = std::time::Instant::now();
+    let bench = model::Bench::new(Spec { reductions, ..spec.clone() }).unwrap();
+    let budget = Budget { states, ..Budget::NONE };
+    let outcome = Search::new(&bench, CLAIMS.len()).run(&budget, &mut |_| ());
+    let row = Row {
+        whole: usize::from(outcome.complete),
+        in_part: if outcome.complete { Vec::new() } else { vec![spec.label()] },
+        differs: Vec::new(),
+        states: outcome.progress.states,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    (broken(outcome.found), row)
 }

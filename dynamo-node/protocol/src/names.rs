@@ -77,7 +77,7 @@ impl Node {
     #[must_use]
     pub fn without(&self, ops: &[OpId]) -> Self {
         let mut node = self.clone();
-        node.operations.retain(|seq, _| !ops.contains(&self.op(*seq)));
+        node.operations.retain(|seq| !ops.contains(&self.op(*seq)));
         node
     }
 
@@ -87,7 +87,7 @@ impl Node {
         let open = self.operations.len() as u64;
         self.incarnation() == incarnation
             && self.next_seq() == open
-            && self.operations.last_key_value().is_none_or(|(seq, _)| seq + 1 == open)
+            && self.operations.keys().next_back().is_none_or(|seq| seq + 1 == open)
             && self.forwarded == Forwarded::default()
     }
 
@@ -99,18 +99,18 @@ impl Node {
     #[must_use]
     pub fn renamed(&self, incarnation: u64, others: impl Fn(OpId) -> OpId) -> Self {
         let mut node = self.clone();
-        let operations = std::mem::take(&mut node.operations);
-        let seqs: Vec<_> = operations.keys().copied().collect();
+        let seqs: Vec<_> = self.operations.keys().copied().collect();
         let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
         node.handoff.rename(place);
         node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
-        node.operations = (0..).zip(operations.into_values()).collect();
-        for operation in node.operations.values_mut() {
+        let is_for_a_peer =
+            |operation: &Operation| matches!(operation.origin(), Some(Origin::Peer(..)));
+        node.operations.renumber(is_for_a_peer, |operation| {
             if let Some(Origin::Peer(_, op)) = operation.origin_mut() {
                 *op = others(*op);
             }
-        }
+        });
         node
     }
 }

@@ -3,12 +3,11 @@
 //! It does not retry a put, ever: a put is minted once, and what a client hears after a timeout is
 //! "timed out". It does not decide when something is durable: its host holds back the outputs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::coordinator::{Forwarded, Operation, Origin};
+use crate::coordinator::{Forwarded, Operations, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
@@ -38,7 +37,7 @@ pub struct Node {
     next_seq: u64,
     /// By [`OpId::seq`]: an operation of another incarnation is not found, so a late answer to an
     /// earlier life counts nowhere.
-    pub(crate) operations: BTreeMap<u64, Operation>,
+    pub(crate) operations: Operations,
     pub(crate) detector: Detector,
     pub(crate) handoff: Handoff,
     pub(crate) forwarded: Forwarded,
@@ -61,7 +60,7 @@ impl Node {
             meta,
             incarnation,
             next_seq: 0,
-            operations: BTreeMap::new(),
+            operations: Operations::default(),
             detector: Detector::default(),
             handoff: Handoff::default(),
             forwarded: Forwarded::default(),

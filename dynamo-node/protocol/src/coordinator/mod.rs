@@ -3,12 +3,14 @@
 mod forward;
 mod forwarded;
 mod get;
+mod operations;
 mod put;
 mod quorum;
 
 use std::sync::Arc;
 
 pub(crate) use forwarded::Forwarded;
+pub(crate) use operations::Operations;
 
 use crate::config::Quorum;
 use crate::coordinator::forward::Forward;

@@ -1,0 +1,111 @@
+//! Fingerprints: what tells one state from another.
+
+use crate::bench::Bench;
+use crate::ghost::flag;
+use crate::properties::CLAIMS;
+use crate::script::{MAX_CLIENTS, MAX_PUTS, Versions};
+use crate::tables::{Tables, scramble};
+use crate::twins::Swap;
+use crate::world::{Client, World};
+
+/// What later gets are held against, as long as nothing was found by it.
+///
+/// Each is read by one claim alone, and by nothing that decides what may happen: once a path to a state
+/// that breaks the claim is known, states that differ in it alone differ in nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Untold {
+    /// What was acknowledged before a get began: regular gets.
+    must: bool,
+    /// What a client has seen: monotonic reads.
+    seen: bool,
+    /// What was shown to anybody before a get began: no inversion.
+    floor: bool,
+}
+
+impl Bench {
+    /// What is still asked after the claims `told` (bits, in the order of [`CLAIMS`]) were found broken.
+    pub(crate) fn untold(&self, told: u64) -> Untold {
+        let is_told = |flag: u32| {
+            let mut claims = CLAIMS.iter().enumerate().filter(|(_, claim)| claim.flag() == flag);
+            self.spec.reductions.told && claims.all(|(at, _)| told >> at & 1 == 1)
+        };
+        Untold {
+            must: !is_told(flag::STALE),
+            seen: !is_told(flag::BACKWARDS),
+            floor: !is_told(flag::INVERTED),
+        }
+    }
+
+    /// A hash that depends on the state alone, not on the order in which it was found, and is the same
+    /// for twins. What the last step showed is no part of the state, and what was spent of the
+    /// budget is not in it yet.
+    pub(crate) fn hash_of(&self, tables: &Tables, world: &World, untold: Untold) -> u64 {
+        // Sorted first: a full hash of those alone whose clients are in the least order.
+        let places = |at: usize| {
+            let mut places = [(0, 0); MAX_CLIENTS];
+            let swap = at.checked_sub(1).map(|at| &tables.swaps[at]);
+            for (index, client) in world.clients.iter().enumerate() {
+                place(&mut places, swap, index, (client.step, client.waits_at));
+            }
+            places
+        };
+        let all = 0..=tables.swaps.len();
+        let least = all.clone().map(places).min();
+        let hashes = all
+            .filter(|at| Some(places(*at)) == least)
+            .map(|at| hash_as(tables, world, untold, at));
+        hashes.min().expect("a state is its own twin")
+    }
+}
+
+/// Puts what is said of client `index` where it belongs after `swap`.
+fn place<T>(places: &mut [T], swap: Option<&Swap>, index: usize, what: T) {
+    places[swap.map_or(index, |swap| usize::from(swap.clients[index]))] = what;
+}
+
+/// The hash of the state that `world` is after swap `at`, counted from 1.
+fn hash_as(tables: &Tables, world: &World, untold: Untold, at: usize) -> u64 {
+    let swap = at.checked_sub(1).map(|at| &tables.swaps[at]);
+    let mut hash = 0_u64;
+    let mut add = |word: u64| hash = scramble(hash.rotate_left(23) ^ word);
+    for host in &world.hosts {
+        add(tables.hosts.swapped(*host, at));
+    }
+    let flight = world.flight.iter().map(|message| scramble(tables.inputs.swapped(*message, at)));
+    add(flight.fold(0, u64::wrapping_add));
+    let as_is = |versions: Versions| swap.map_or(versions, |swap| swap.versions(versions));
+    let asked = |asked: bool, versions: Versions| if asked { as_is(versions) } else { 0 };
+    let mut clients = [(0, 0); MAX_CLIENTS];
+    for (index, client) in world.clients.iter().enumerate() {
+        let Client { step, waits_at, context, read, seen, must, floor } = *client;
+        let (seen, must) = (asked(untold.seen, seen), asked(untold.must, must));
+        let floor = asked(untold.floor, floor);
+        let bits = [step, waits_at, as_is(read), seen, must, floor, 0, 0];
+        let words = (tables.contexts.hash(context), u64::from_le_bytes(bits));
+        place(&mut clients, swap, index, words);
+    }
+    for (context, bits) in &clients[..world.clients.len()] {
+        add(*context);
+        add(*bits);
+    }
+    let ghost = &world.ghost;
+    let [acked, refused] = [ghost.acked, ghost.refused].map(as_is);
+    let shown = asked(untold.floor, ghost.shown);
+    let (cut, touched) = (world.cut, world.touched);
+    add(u64::from_le_bytes([acked, refused, shown, ghost.stand_ins, cut, touched, 0, 0]));
+    let put = |put: usize| swap.map_or(put, |swap| usize::from(swap.puts[put]));
+    let mut puts = [(0, 0); MAX_PUTS];
+    for (number, (over, stamp)) in ghost.over.iter().zip(&ghost.stamps).enumerate() {
+        let stamp = if *stamp == 0 { 0 } else { tables.stamps.hash(*stamp) };
+        puts[put(number)] = (u64::from(as_is(*over)), stamp);
+    }
+    for (over, stamp) in &puts[..ghost.over.len()] {
+        add(*over);
+        add(*stamp);
+    }
+    for &(incarnation, seq, number) in &ghost.forwarded {
+        add(incarnation);
+        add(seq << 8 | put(usize::from(number)) as u64);
+    }
+    hash
+}
