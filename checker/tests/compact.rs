@@ -295,6 +295,22 @@ fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
     let retried = [again.clone(), again.completed(Kind::Ok).at(3)];
     assert_eq!(check(&ops(&[&failed[..], &seen].concat())), Some(Verdict::Invalid));
     assert_eq!(check(&ops(&[&failed[..], &retried, &seen].concat())), Some(Verdict::Valid));
+    // A write that is done wrote what it began with, whatever its completion says.
+    let nothing = [read.clone(), read.completed(Kind::Ok).value(Value::Null).at(5)];
+    for done in [write.completed(Kind::Ok), write.completed(Kind::Ok).value(Value::Null)] {
+        let done = [write.clone(), done.at(1)];
+        assert_eq!(check(&ops(&[&done[..], &seen].concat())), Some(Verdict::Valid));
+        assert_eq!(check(&ops(&[&done[..], &nothing].concat())), Some(Verdict::Invalid));
+    }
+    let mut unsaid = write.completed(Kind::Ok).at(1);
+    unsaid.value = None;
+    assert_eq!(
+        check(&ops(&[&[write.clone(), unsaid][..], &nothing].concat())),
+        Some(Verdict::Invalid)
+    );
+    // What ends by another name than it began by is for a closer look.
+    let renamed = [write.clone(), Op { f: "read".into(), ..write.completed(Kind::Ok).at(1) }];
+    assert_eq!(check(&ops(&renamed)), None);
     // Two invocations of one process, which no sound history has.
     assert_eq!(check(&ops(&[write.clone(), write.clone()])), None);
     let report = named("register").unwrap();
