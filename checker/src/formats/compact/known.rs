@@ -233,29 +233,17 @@ impl Known {
         let named = count.wrapping_sub(u32::from(back));
         let value = select_unpredictable(names, named, open.value);
         cursor.at += 2 + usize::from(names);
-        self.has_others |= shape.f != open.f;
+        if shape.f != open.f {
+            self.has_others = true;
+        }
         self.time = time;
         let index = self.index;
         self.index += 1;
         self.settle(slot, Kind::Ok, Open::NONE, time);
-        Some(Row {
-            index,
-            time,
-            kind: Kind::Ok,
-            f: shape.f,
-            is_client: true,
-            slot: slot as u32,
-            process: id,
-            key: open.key,
-            value,
-            context: None,
-            error: NO_VALUE,
-            node: NO_VALUE,
-            extra: NO_VALUE,
-            is_final: false,
-            invoke: open.invoke,
-            begun_value: open.value,
-        })
+        let (kind, f, slot) = (Kind::Ok, shape.f, slot as u32);
+        let row = Row { index, time, kind, f, is_client: true, slot, process: id, ..Row::NONE };
+        let Open { key, invoke, value: begun_value, .. } = open;
+        Some(Row { key, value, invoke, begun_value, ..row })
     }
 
     /// The shape of the next row.
@@ -323,37 +311,33 @@ impl Known {
         } else {
             (NEMESIS as usize, 0, Open::NONE)
         };
-        let delta = cursor.wide_varint()?;
-        let Some(time) = self.time.checked_add(delta) else {
-            return Err(Fault::damaged("a time past the end of 64 bits"));
+        let time = self.time(cursor)?;
+        let key = match flags.has(Flags::KEY_OPEN) {
+            true => open.key,
+            false if flags.has(Flags::KEY) => self.key(cursor, dictionary)?,
+            false => NO_VALUE,
         };
-        self.time = time;
-        let mut key = NO_VALUE;
-        if flags.has(Flags::KEY_OPEN) {
-            key = open.key;
-        } else {
-            if flags.has(Flags::KEY) {
-                key = self.key(cursor, dictionary)?;
-            }
-            self.has_others |= kind != Kind::Invoke && key != open.key;
-        }
-        self.has_others |= kind != Kind::Invoke && f != open.f;
-        let mut value = NO_VALUE;
-        if flags.has(Flags::VALUE_OPEN) {
-            if open.key != key {
+        let value = match flags.has(Flags::VALUE_OPEN) {
+            true if open.key != key => {
                 return Err(Fault::damaged("a value taken over from another key"));
             }
-            value = open.value;
-        } else if flags.has(Flags::VALUE) {
-            value = self.value(cursor, key, dictionary)?;
-        }
-        let mut context = None;
-        if flags.has(Flags::CONTEXT_OPEN) {
-            context = open.context;
-        } else if flags.has(Flags::CONTEXT) {
+            true => open.value,
+            false if flags.has(Flags::VALUE) => self.value(cursor, key, dictionary)?,
+            false => NO_VALUE,
+        };
+        let context = match flags.has(Flags::CONTEXT_OPEN) {
+            true => open.context,
             // One from the future, which is nonsense but may be recorded, wraps.
-            context = Some(self.index.wrapping_sub(cursor.wide_varint()?));
-            self.has_others |= kind != Kind::Invoke && context != open.context;
+            false if flags.has(Flags::CONTEXT) => {
+                Some(self.index.wrapping_sub(cursor.wide_varint()?))
+            }
+            false => None,
+        };
+        if is_client && kind != Kind::Invoke {
+            let other_context = flags.has(Flags::CONTEXT) && context != open.context;
+            if f != open.f || key != open.key || other_context {
+                self.has_others = true;
+            }
         }
         let mut rest = Rest::NONE;
         if !flags.is_plain() {
@@ -367,25 +351,19 @@ impl Known {
             self.settle(slot, kind, begun, time);
         }
         let (slot, invoke, begun_value) = (slot as u32, open.invoke, open.value);
+        let row = Row { index, time, kind, f, is_client, slot, process, key, value, ..Row::NONE };
         let is_final = flags.has(Flags::FINAL);
-        Ok(Row {
-            index,
-            time,
-            kind,
-            f,
-            is_client,
-            slot,
-            process,
-            key,
-            value,
-            context,
-            error,
-            node,
-            extra,
-            is_final,
-            invoke,
-            begun_value,
-        })
+        Ok(Row { context, error, node, extra, is_final, invoke, begun_value, ..row })
+    }
+
+    #[inline(always)]
+    fn time(&mut self, cursor: &mut Cursor<'_>) -> Result<u64, Fault> {
+        let delta = cursor.wide_varint()?;
+        let Some(time) = self.time.checked_add(delta) else {
+            return Err(Fault::damaged("a time past the end of 64 bits"));
+        };
+        self.time = time;
+        Ok(time)
     }
 
     /// Opens and frees a slot as a row says.
@@ -394,7 +372,9 @@ impl Known {
         let settled = &mut self.slots[slot];
         match kind {
             Kind::Invoke => {
-                self.has_ties |= settled.ended == time;
+                if settled.ended == time {
+                    self.has_ties = true;
+                }
                 settled.open = begun;
             }
             Kind::Ok | Kind::Fail | Kind::Info => {

@@ -45,6 +45,7 @@ mod writer;
 
 pub use ops::{Reader, read};
 pub(crate) use rows::{Dictionary, Listener, Literal, Mark, NEMESIS, NO_VALUE, Refused, Row, Rows};
+pub(crate) use writer::Room;
 pub use writer::Writer;
 
 /// The first bytes of a file: not text, and broken by whatever translates line ends.

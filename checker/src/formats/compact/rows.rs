@@ -41,6 +41,28 @@ pub(crate) struct Row {
     pub(crate) begun_value: u32,
 }
 
+impl Row {
+    /// With nothing in it.
+    pub(super) const NONE: Self = Self {
+        index: 0,
+        time: 0,
+        kind: Kind::Invoke,
+        f: 0,
+        is_client: false,
+        slot: NEMESIS,
+        process: 0,
+        key: NO_VALUE,
+        value: NO_VALUE,
+        context: None,
+        error: NO_VALUE,
+        node: NO_VALUE,
+        extra: NO_VALUE,
+        is_final: false,
+        invoke: None,
+        begun_value: NO_VALUE,
+    };
+}
+
 /// A value as it is introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Literal<'a> {

@@ -134,7 +134,9 @@ impl Seen<'_> {
         }
         let does = self.names.fs[row.f as usize];
         let taken = does.is_some_and(|does| Event::told(row, does, to));
-        self.beyond |= !taken;
+        if !taken {
+            self.beyond = true;
+        }
         taken
     }
 
