@@ -5,7 +5,7 @@
 //! instants are. A planted violation falsifies one result in a way that no order can explain.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use rand::prelude::*;
 use rand_chacha::ChaCha8Rng;
@@ -137,8 +137,10 @@ struct World<'a, E> {
 struct Client {
     process: u64,
     open: Option<Open>,
-    /// Given up; they take effect when their time comes.
-    late: Vec<Op>,
+    /// Given up, by their number; they take effect when their time comes.
+    late: BTreeMap<u32, Op>,
+    /// How many were given up.
+    given_up: u32,
 }
 
 pub(crate) struct Open {
@@ -164,7 +166,7 @@ impl<E: FnMut(&Op) -> std::io::Result<()>> World<'_, E> {
     fn run(&mut self) -> Result<(), GenerateError> {
         for client in 0..self.settings.processes {
             let process = u64::from(client);
-            self.clients.push(Client { process, open: None, late: Vec::new() });
+            self.clients.push(Client { process, open: None, late: BTreeMap::new(), given_up: 0 });
             let start = self.rng.random_range(0..1000);
             self.events.push(Reverse((start, client, Step::Begin)));
         }
@@ -175,8 +177,8 @@ impl<E: FnMut(&Op) -> std::io::Result<()>> World<'_, E> {
                 Step::Effect => self.effect(client),
                 Step::Return => self.finish(now, client)?,
                 Step::Late(at) => {
-                    let op = self.clients[client as usize].late[at as usize].clone();
-                    self.object.apply(&op);
+                    let op = self.clients[client as usize].late.remove(&at);
+                    self.object.apply(&op.expect("it takes effect once"));
                 }
             }
         }
@@ -225,9 +227,10 @@ impl<E: FnMut(&Op) -> std::io::Result<()>> World<'_, E> {
             self.next_process += 1;
         }
         if open.fate == Fate::Late {
-            let late = &mut self.clients[client as usize].late;
-            late.push(open.invoke.clone());
-            let step = Step::Late(late.len() as u32 - 1);
+            let given_up = &mut self.clients[client as usize];
+            let step = Step::Late(given_up.given_up);
+            given_up.late.insert(given_up.given_up, open.invoke.clone());
+            given_up.given_up += 1;
             let when = now + self.rng.random_range(1..20_000);
             self.events.push(Reverse((when, client, step)));
         }

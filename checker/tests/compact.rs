@@ -130,6 +130,24 @@ fn every_field_survives_a_round_trip() {
 }
 
 #[test]
+fn integers_in_any_order_are_told_apart() {
+    for seed in 0..300 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut next = 0;
+        let mut ops = Vec::new();
+        for time in 0..rng.random_range(1..200) {
+            // Onwards by one, ahead, back, and what was there before.
+            next += [1, 1, 1, 5, -7, -1][rng.random_range(0..6)];
+            let key = ["a", "b"][rng.random_range(0..2)];
+            let write = Op::invoke(time, "write").key(key).value(next).at(time);
+            ops.push(Op { index: time, ..write });
+        }
+        let history = unpacked(&packed(&ops)).unwrap();
+        assert_eq!(history.ops(), ops, "seed {seed}");
+    }
+}
+
+#[test]
 fn what_is_cut_short_is_read_as_far_as_it_goes() {
     let ops = generated(&Settings { ops: 30_000, ..Settings::default() });
     let bytes = packed(&ops);
@@ -295,6 +313,26 @@ fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
     let retried = [again.clone(), again.completed(Kind::Ok).at(3)];
     assert_eq!(check(&ops(&[&failed[..], &seen].concat())), Some(Verdict::Invalid));
     assert_eq!(check(&ops(&[&failed[..], &retried, &seen].concat())), Some(Verdict::Valid));
+    // A write that is done wrote what it began with, whatever its completion says.
+    let nothing = [read.clone(), read.completed(Kind::Ok).value(Value::Null).at(5)];
+    for done in [write.completed(Kind::Ok), write.completed(Kind::Ok).value(Value::Null)] {
+        let done = [write.clone(), done.at(1)];
+        assert_eq!(check(&ops(&[&done[..], &seen].concat())), Some(Verdict::Valid));
+        assert_eq!(check(&ops(&[&done[..], &nothing].concat())), Some(Verdict::Invalid));
+    }
+    let mut unsaid = write.completed(Kind::Ok).at(1);
+    unsaid.value = None;
+    assert_eq!(
+        check(&ops(&[&[write.clone(), unsaid][..], &nothing].concat())),
+        Some(Verdict::Invalid)
+    );
+    // What the nemesis does is nothing to a register.
+    let kill = Op::new(Process::Nemesis, Kind::Info, "kill").key("n1").at(3);
+    let retried_too = [&failed[..], &retried, std::slice::from_ref(&kill), &seen].concat();
+    assert_eq!(check(&ops(&retried_too)), Some(Verdict::Valid));
+    // What ends by another name than it began by is for a closer look.
+    let renamed = [write.clone(), Op { f: "read".into(), ..write.completed(Kind::Ok).at(1) }];
+    assert_eq!(check(&ops(&renamed)), None);
     // Two invocations of one process, which no sound history has.
     assert_eq!(check(&ops(&[write.clone(), write.clone()])), None);
     let report = named("register").unwrap();

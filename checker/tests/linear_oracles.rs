@@ -11,15 +11,18 @@ mod common;
 use std::collections::BTreeSet;
 
 use checker::budget::Budget;
+use checker::formats::compact::Writer;
 use checker::history::History;
 use checker::linearizable::sequential::Sequential;
+use checker::linearizable::stream::check_registers;
 use checker::linearizable::{Engine, Linearizable, named};
-use checker::op::{Op, Process};
+use checker::op::{Kind, Op, Process};
 use checker::spec::{Kv, Queue, Register, Spec};
 use checker::verdict::{CheckReport, Checker, Verdict};
 use common::fuzz::{agree, histories};
 use common::objects::{Object, dones, generate, has_order, in_program_order, in_real_time};
 use rand::prelude::*;
+use serde_json::Value;
 
 struct Named(Box<dyn Checker>);
 
@@ -50,6 +53,59 @@ fn check(spec: &'static str, unique: bool) {
 #[test]
 fn zones_of_unique_writes() {
     check("register", true);
+}
+
+/// Registers straight from the compact form, where that is enough.
+struct Streamed {
+    /// Other keys come before, so many that what registers are told is collected first.
+    many: bool,
+}
+
+impl Checker for Streamed {
+    fn name(&self) -> &str {
+        "streamed"
+    }
+
+    fn check(&self, history: &History, budget: &Budget) -> CheckReport {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        for other in 0..if self.many { 70 } else { 0 } {
+            let write = Op::invoke(1000 + other, "write").key(format!("other {other}")).value(1);
+            writer.append(&write).unwrap();
+            writer.append(&write.completed(Kind::Ok)).unwrap();
+        }
+        history.iter().for_each(|op| writer.append(op).unwrap());
+        let bytes = writer.finish().unwrap();
+        let streamed = check_registers(|| Ok(bytes.as_slice()), &mut budget.start()).unwrap();
+        streamed.unwrap_or_else(|| named("register").unwrap().check(history, budget))
+    }
+}
+
+/// A completion of a write may lack its value, or have another: what is written is what its
+/// invocation says.
+fn with_strange_completions(history: &History, rng: &mut StdRng) -> History {
+    let mut ops = history.ops().to_vec();
+    for op in ops.iter_mut().filter(|op| op.kind == Kind::Ok && op.f == "write") {
+        match rng.random_range(0..12) {
+            0 => op.value = None,
+            1 => op.value = Some(Value::Null),
+            2 => op.value = Some(rng.random_range(0..4).into()),
+            _ => {}
+        }
+    }
+    History::from_ops(ops).unwrap()
+}
+
+#[test]
+fn registers_from_the_stream() {
+    agree(
+        "streamed registers, unique writes",
+        |rng| Streamed { many: rng.random_bool(0.1) },
+        |rng| {
+            let history = generate(Object { spec: "register", unique: true }, rng);
+            with_strange_completions(&history, rng)
+        },
+        |_, history| is_linearizable("register", history),
+    );
 }
 
 #[test]

@@ -22,8 +22,9 @@ pub(super) fn check(
     meter: &mut Meter,
 ) -> Option<(Spec, CheckReport)> {
     let format = args.format.0.or_else(|| format_of(file))?;
-    let spec = args.spec.or_else(|| plain_registers(file, format))?;
-    let open = || open(file, format);
+    let spec = args.spec.or_else(|| plain_registers(file, format, meter))?;
+    let within = meter.clone();
+    let open = || open(file, format, &within);
     let checked = match spec.name() {
         "register" => check_registers(open, meter),
         "siblings" => siblings(open, &Siblings::default(), meter),
@@ -56,11 +57,11 @@ fn siblings(
     check_siblings(open()?, rules, meter)
 }
 
-fn open(file: &Path, format: Format) -> io::Result<Box<dyn Read>> {
+fn open(file: &Path, format: Format, meter: &Meter) -> io::Result<Box<dyn Read>> {
     let reader = BufReader::with_capacity(1 << 16, File::open(file)?);
     match format {
         Format::Compact => Ok(Box::new(reader)),
-        Format::Jsonl => Ok(Box::new(Packed::new(reader)?)),
+        Format::Jsonl => Ok(Box::new(Packed::new(reader, meter)?)),
         Format::Edn | Format::Json | Format::Etcd => {
             Err(io::Error::other("only our own forms are read as streams"))
         }
@@ -74,9 +75,9 @@ fn format_of(file: &Path) -> Option<Format> {
 }
 
 /// The register, if the first operations are plain reads and writes.
-fn plain_registers(file: &Path, format: Format) -> Option<Spec> {
+fn plain_registers(file: &Path, format: Format, meter: &Meter) -> Option<Spec> {
     const FIRST: usize = 1000;
-    let mut ops = compact::Reader::new(open(file, format).ok()?).ok()?;
+    let mut ops = compact::Reader::new(open(file, format, meter).ok()?).ok()?;
     let mut seen = false;
     for _ in 0..FIRST {
         let Some(op) = ops.next_op().ok()? else { break };

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, Read};
 
 use hashbrown::HashSet;
 
-use super::compact::Writer;
+use super::compact::{Room, Writer};
+use crate::budget::Meter;
 use crate::history::Lines;
 use crate::op::{Kind, Process};
 
@@ -20,17 +21,20 @@ pub(crate) struct Packed<R> {
     count: u64,
     /// The processes that no line may name any more.
     retired: HashSet<u64>,
+    room: Room,
 }
 
 impl<R: BufRead> Packed<R> {
-    pub(crate) fn new(reader: R) -> io::Result<Self> {
+    /// It takes no more memory than the meter has.
+    pub(crate) fn new(reader: R, meter: &Meter) -> io::Result<Self> {
         Ok(Self {
             lines: Lines::new(reader),
-            writer: Some(Writer::new(Vec::new())?),
+            writer: Some(Writer::new(Vec::new())?.within(Room::within(meter.clone()))),
             ready: Vec::new(),
             at: 0,
             count: 0,
             retired: HashSet::new(),
+            room: Room::within(meter.clone()),
         })
     }
 
@@ -53,10 +57,13 @@ impl<R: BufRead> Packed<R> {
             }
             self.count += 1;
             if let Process::Client(process) = op.process {
-                let retired = self.retired.contains(&process)
-                    || op.kind == Kind::Info && !self.retired.insert(process);
-                if retired {
+                if self.retired.contains(&process) {
                     return Err(io::Error::other("a process went on after `info`"));
+                }
+                if op.kind == Kind::Info {
+                    let (count, capacity) = (self.retired.len(), self.retired.capacity());
+                    self.room.for_one_more::<u64>(count, capacity)?;
+                    self.retired.insert(process);
                 }
             }
             writer.append(&op)?;
@@ -76,5 +83,34 @@ impl<R: BufRead> Read for Packed<R> {
         buffer[..length].copy_from_slice(&self.ready[self.at..self.at + length]);
         self.at += length;
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::Budget;
+
+    #[test]
+    fn what_is_kept_of_lines_stays_within_the_budget() {
+        let lines = |count: u64| {
+            let op = |index: u64, kind: &str| {
+                let process = index / 2;
+                let head = format!(r#"{{"index":{index},"time":{index},"process":{process}"#);
+                format!(r#"{head},"type":"{kind}","f":"write","value":{process}}}"#)
+            };
+            let both = |at: u64| [op(2 * at, "invoke"), op(2 * at + 1, "info")];
+            (0..count).flat_map(both).collect::<Vec<String>>().join("\n")
+        };
+        let read = |lines: &str, memory| {
+            let meter = Budget { time: None, memory }.start();
+            io::copy(&mut Packed::new(lines.as_bytes(), &meter).unwrap(), &mut io::sink())
+        };
+        // A small table is taken whatever the budget says; a large one is not.
+        assert!(read(&lines(1000), Some(1)).is_ok());
+        let many = lines(120_000);
+        let error = read(&many, Some(1)).unwrap_err().to_string();
+        assert!(error.contains("out of memory"), "{error}");
+        assert!(read(&many, None).is_ok());
     }
 }

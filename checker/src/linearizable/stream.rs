@@ -21,6 +21,7 @@ use crate::spec::{self, RegisterOp, Values};
 use crate::verdict::CheckReport;
 
 mod gather;
+mod groups;
 mod register;
 
 /// Judges the registers of a compact history, one a key, which hold `null` at first. `None` when
@@ -44,9 +45,9 @@ pub fn check_registers<R: Read>(
         // The calls of one process stand in turn even then: that is for a closer look.
         return Ok(None);
     }
-    // What ends on another key than it began on is for a closer look too. And calls are numbered in
+    // What ends as another than it began as is for a closer look too. And calls are numbered in
     // 32 bits here, of which the last number stands for none.
-    if rows.has_other_keys() || rows.count() >= u64::from(u32::MAX) {
+    if rows.has_others() || rows.count() >= u64::from(u32::MAX) {
         return Ok(None);
     }
     let report = if calls == 0 {

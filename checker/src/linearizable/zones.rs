@@ -13,6 +13,8 @@
 //! The initial value is a write before all time. A write that may have happened counts iff it was
 //! read. Equal times overlap, so all comparisons are strict.
 
+use std::hint::select_unpredictable;
+
 use super::calls::{Call, Event, events};
 use crate::spec::{RegisterOp, Values};
 
@@ -44,18 +46,19 @@ impl Cluster {
         early: false,
     };
 
+    #[inline(always)]
     fn begins(&mut self, call: u32, time: u64) {
-        if self.last_call == NO_CALL || time > self.last {
-            (self.last, self.last_call) = (time, call);
-        }
+        let later = time > self.last;
+        self.last = select_unpredictable(later, time, self.last);
+        self.last_call = select_unpredictable(later, call, self.last_call);
     }
 
     /// Is it the first to return?
+    #[inline(always)]
     fn returns(&mut self, call: u32, time: u64) -> bool {
         let first = self.first_call == NO_CALL;
-        if first || time < self.first {
-            (self.first, self.first_call) = (time, call);
-        }
+        self.first = select_unpredictable(first, time, self.first);
+        self.first_call = select_unpredictable(first, call, self.first_call);
         first
     }
 }
@@ -66,8 +69,10 @@ impl Cluster {
 pub struct Zones {
     /// Of each value; the initial one first.
     clusters: Vec<Cluster>,
-    /// The clusters by `first`, which is the order in which they first returned.
+    /// The clusters by `first`, which is the order in which they first returned. So many have; what
+    /// stands behind them is nothing.
     by_first: Vec<u32>,
+    returned: usize,
     repeated: Option<(u32, u32)>,
 }
 
@@ -108,7 +113,7 @@ impl Zones {
     /// A register that holds the value 0 ([`Values::FIRST`]) from before all time.
     pub fn new() -> Self {
         let initial = Cluster { first: BEFORE_ALL, ..Cluster::EMPTY };
-        Self { clusters: vec![initial], by_first: Vec::new(), repeated: None }
+        Self { clusters: vec![initial], by_first: vec![NO_CALL], returned: 0, repeated: None }
     }
 
     #[inline(always)]
@@ -124,8 +129,10 @@ impl Zones {
         // Values mostly come one by one.
         if value as usize == self.clusters.len() {
             self.clusters.push(Cluster::EMPTY);
+            self.by_first.push(NO_CALL);
         } else {
             self.clusters.resize(value as usize + 1, Cluster::EMPTY);
+            self.by_first.resize(value as usize + 1, NO_CALL);
         }
     }
 
@@ -171,10 +178,16 @@ impl Zones {
 
     #[inline(always)]
     fn returns(&mut self, value: u32, call: u32, time: u64) {
-        // The initial value was there before all else: nothing of it returns earlier.
-        if value != Values::FIRST && self.cluster(value).returns(call, time.saturating_add(1)) {
-            self.by_first.push(value);
+        let cluster = self.cluster(value);
+        if value == Values::FIRST {
+            // It was there before all else: nothing of it returns earlier.
+            return;
         }
+        let first = cluster.returns(call, time.saturating_add(1));
+        // Whether it is the first is as good as random: so it is no jump, but a step that is taken
+        // or not. There is always one place more, since the initial value takes none.
+        self.by_first[self.returned] = value;
+        self.returned += usize::from(first);
     }
 
     /// Two calls that write the same value, which makes the check inapplicable.
@@ -183,13 +196,36 @@ impl Zones {
     }
 
     /// A conflict, if there is one. Only to be asked when no value was written twice.
+    ///
+    /// First come reads of what was not written then, then forward zones that overlap, and then
+    /// backward ones within a forward one: of those there is only to be asked when all forward
+    /// zones are apart. Then only the last that starts before a backward zone can hold it, and it
+    /// is among those that came before, for a zone ends where the order has it.
     pub fn conflict(&self) -> Option<Conflict> {
         debug_assert!(self.repeated.is_none(), "the check needs unique writes");
-        let (forward, overlap) = match self.forward_zones() {
-            Ok(found) => found,
-            Err(strange_read) => return Some(strange_read),
-        };
-        overlap.or_else(|| self.within_another(&forward))
+        // The values of the forward zones so far.
+        let mut forward: Vec<u32> = Vec::new();
+        let (mut overlap, mut within) = (None, None);
+        for (value, zone) in self.zones() {
+            let Cluster { write, first_call: read, .. } = *zone;
+            if value != Values::FIRST && write == NO_CALL {
+                return Some(Conflict::NobodyWrote { value, read });
+            }
+            if zone.early {
+                return Some(Conflict::FromTheFuture { write, read });
+            }
+            let holds = |other: &u32| zone.first < self.clusters[*other as usize].last;
+            if zone.first < zone.last {
+                let other = forward.last().filter(|other| holds(other));
+                overlap = overlap.or(other.map(|other| [*other, value]));
+                forward.push(value);
+            } else {
+                let holder = self.last_before(&forward, zone.last).filter(holds);
+                within = within.or(holder.map(|holder| [holder, value]));
+            }
+        }
+        let [a, b] = overlap.or(within)?;
+        Some(self.overlap(a, b))
     }
 
     /// The clusters with a zone, by `first`: the initial value, if it was read, leads. (A write
@@ -198,58 +234,23 @@ impl Zones {
         let initial = (self.clusters[0].last_call != NO_CALL).then_some(Values::FIRST);
         initial
             .into_iter()
-            .chain(self.by_first.iter().copied())
+            .chain(self.by_first[..self.returned].iter().copied())
             .map(|value| (value, &self.clusters[value as usize]))
     }
 
-    /// The values of the forward zones, by their beginnings, and two that overlap; or a read of
-    /// what was not written then.
-    fn forward_zones(&self) -> Result<(Vec<u32>, Option<Conflict>), Conflict> {
-        let mut forward = Vec::new();
-        let mut overlap = None;
-        let mut end = BEFORE_ALL;
-        for (value, zone) in self.zones() {
-            let Cluster { write, first_call: read, .. } = *zone;
-            if value != Values::FIRST && write == NO_CALL {
-                return Err(Conflict::NobodyWrote { value, read });
+    /// The last forward zone that starts before a time. That is mostly among the last of all, and
+    /// found by bisection wherever it is.
+    fn last_before(&self, forward: &[u32], time: u64) -> Option<u32> {
+        let starts_before = |value: &u32| self.clusters[*value as usize].first < time;
+        let mut reach = 16;
+        let tail = loop {
+            let tail = &forward[forward.len().saturating_sub(reach)..];
+            if tail.len() == forward.len() || tail.first().is_some_and(starts_before) {
+                break tail;
             }
-            if zone.early {
-                return Err(Conflict::FromTheFuture { write, read });
-            }
-            if zone.first < zone.last {
-                if let (Some(&other), None) = (forward.last(), &overlap)
-                    && zone.first < end
-                {
-                    overlap = Some(self.overlap(other, value));
-                }
-                end = zone.last;
-                forward.push(value);
-            }
-        }
-        Ok((forward, overlap))
-    }
-
-    /// Is there a backward zone within a forward one? The forward ones are apart here, so only
-    /// the last that starts before a backward one can hold it.
-    fn within_another(&self, forward: &[u32]) -> Option<Conflict> {
-        let starts_before = |at: usize, time: u64| self.clusters[forward[at] as usize].first < time;
-        // Backward zones come in the order of their ends, and their starts in nearly the same:
-        // the place of the last one is next to that of this one.
-        let mut place = 0;
-        for (value, zone) in self.zones().filter(|(_, zone)| zone.first >= zone.last) {
-            while place < forward.len() && starts_before(place, zone.last) {
-                place += 1;
-            }
-            while place > 0 && !starts_before(place - 1, zone.last) {
-                place -= 1;
-            }
-            if let Some(holder) = place.checked_sub(1)
-                && zone.first < self.clusters[forward[holder] as usize].last
-            {
-                return Some(self.overlap(forward[holder], value));
-            }
-        }
-        None
+            reach *= 4;
+        };
+        tail[..tail.partition_point(starts_before)].last().copied()
     }
 
     fn overlap(&self, a: u32, b: u32) -> Conflict {

@@ -37,12 +37,15 @@ use crate::budget::Exhausted;
 use crate::history::HistoryError;
 use crate::op::Kind;
 
+mod cursor;
+mod known;
 mod ops;
 mod rows;
 mod writer;
 
 pub use ops::{Reader, read};
-pub(crate) use rows::{Dictionary, Literal, Mark, NEMESIS, NO_VALUE, Refused, Row, Rows};
+pub(crate) use rows::{Dictionary, Listener, Literal, Mark, NEMESIS, NO_VALUE, Refused, Row, Rows};
+pub(crate) use writer::Room;
 pub use writer::Writer;
 
 /// The first bytes of a file: not text, and broken by whatever translates line ends.
@@ -116,6 +119,10 @@ impl Flags {
     const FINAL: Self = Self(1 << 10);
     const EXTRA: Self = Self(1 << 11);
     const ALL: u16 = (1 << 12) - 1;
+
+    const fn and(self, flag: Self) -> Self {
+        Self(self.0 | flag.0)
+    }
 
     fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{BLOCK, Flags, KINDS, MAGIC, SMALL, VERSION, zigzag};
+use crate::budget::Meter;
 use crate::op::{Kind, Op, Process};
 
 /// Writes a history in the compact form, block by block. What was not [`finished`](Self::finish)
@@ -26,6 +27,31 @@ pub struct Writer<W> {
     errors: HashMap<Box<str>, u64>,
     nodes: HashMap<Arc<str>, u64>,
     extras: HashMap<String, u64>,
+    room: Room,
+}
+
+/// What memory may be taken. A table that doubles takes twice what it held and gives that back
+/// only then: to look afterwards would be too late.
+#[derive(Default)]
+pub(crate) struct Room {
+    meter: Option<Meter>,
+}
+
+impl Room {
+    pub(crate) fn within(meter: Meter) -> Self {
+        Self { meter: Some(meter) }
+    }
+
+    /// For one more entry, in a table of so many that has room for so many.
+    pub(crate) fn for_one_more<T>(&self, count: usize, capacity: usize) -> io::Result<()> {
+        match &self.meter {
+            Some(meter) if count == capacity => {
+                let bytes = 2 * capacity as u64 * (size_of::<T>() as u64 + 1);
+                meter.reserve(bytes).map_err(io::Error::other)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A process and its open invocation.
@@ -44,10 +70,60 @@ struct Open {
 /// The values of a key so far, numbered in order; nearly all are integers, and take little.
 #[derive(Default)]
 struct KeyValues {
+    /// Integers that came in ascending order.
+    ascending: Vec<Run>,
     integers: hashbrown::HashMap<i64, u32>,
     others: HashMap<Value, u32>,
     count: u32,
     last_integer: i64,
+}
+
+/// Integers one after the other, which came one after the other: a counter's values take no more
+/// memory than one does.
+struct Run {
+    first: i64,
+    number: u32,
+    count: u32,
+}
+
+impl Run {
+    fn end(&self) -> i64 {
+        self.first + i64::from(self.count)
+    }
+}
+
+impl KeyValues {
+    /// The number of an integer, which is given the next if it is new.
+    fn integer(&mut self, integer: i64, room: &Room) -> io::Result<u32> {
+        let next = self.count;
+        Ok(match self.ascending.last_mut() {
+            Some(last) if integer < last.end() => {
+                let after = self.ascending.partition_point(|run| run.first <= integer);
+                let run = after.checked_sub(1).map(|at| &self.ascending[at]);
+                match run.filter(|run| integer < run.end()) {
+                    Some(run) => run.number + (integer - run.first) as u32,
+                    None => self.unordered(integer, next, room)?,
+                }
+            }
+            Some(last) if integer == last.end() && next == last.number + last.count => {
+                last.count += 1;
+                next
+            }
+            _ => {
+                self.ascending.push(Run { first: integer, number: next, count: 1 });
+                next
+            }
+        })
+    }
+
+    fn unordered(&mut self, integer: i64, next: u32, room: &Room) -> io::Result<u32> {
+        if let Some(known) = self.integers.get(&integer) {
+            return Ok(*known);
+        }
+        room.for_one_more::<(i64, u32)>(self.integers.len(), self.integers.capacity())?;
+        self.integers.insert(integer, next);
+        Ok(next)
+    }
 }
 
 impl<W: Write> Writer<W> {
@@ -69,7 +145,13 @@ impl<W: Write> Writer<W> {
             errors: HashMap::new(),
             nodes: HashMap::new(),
             extras: HashMap::new(),
+            room: Room::default(),
         })
+    }
+
+    /// The same, but it takes no more memory than there is room for.
+    pub(crate) fn within(self, room: Room) -> Self {
+        Self { room, ..self }
     }
 
     /// Where the blocks that are full have gone.
@@ -88,7 +170,7 @@ impl<W: Write> Writer<W> {
         let flags = self.flags(op);
         self.shape(op, flags);
         if let Process::Client(process) = op.process {
-            self.process(process);
+            self.process(process)?;
         }
         varint(&mut self.block, delta);
         self.fields(op, flags)?;
@@ -160,10 +242,13 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    fn process(&mut self, process: u64) {
+    fn process(&mut self, process: u64) -> io::Result<()> {
         if let Some(slot) = self.processes.get(&process) {
-            return varint(&mut self.block, slot.number + 1);
+            varint(&mut self.block, slot.number + 1);
+            return Ok(());
         }
+        let (count, capacity) = (self.processes.len(), self.processes.capacity());
+        self.room.for_one_more::<(u64, Slot)>(count, capacity)?;
         let number = self.free.pop().unwrap_or_else(|| {
             self.slots += 1;
             self.slots - 1
@@ -171,6 +256,7 @@ impl<W: Write> Writer<W> {
         self.processes.insert(process, Slot { number, open: None });
         varint(&mut self.block, 0);
         varint(&mut self.block, process);
+        Ok(())
     }
 
     fn fields(&mut self, op: &Op, flags: Flags) -> io::Result<()> {
@@ -179,7 +265,15 @@ impl<W: Write> Writer<W> {
         let mut place = 0;
         if let Some(key) = &op.key {
             let next = self.keys.len() as u64;
-            let number = *self.keys.entry(Arc::clone(key)).or_insert(next);
+            let number = match self.keys.get(key) {
+                Some(number) => *number,
+                None => {
+                    let capacity = self.keys.capacity();
+                    self.room.for_one_more::<(Arc<str>, u64)>(self.keys.len(), capacity)?;
+                    self.keys.insert(Arc::clone(key), next);
+                    next
+                }
+            };
             place = number as usize + 1;
             if flags.has(Flags::KEY) {
                 varint(block, next - number);
@@ -192,7 +286,7 @@ impl<W: Write> Writer<W> {
             }
         }
         if let (Some(value), true) = (&op.value, flags.has(Flags::VALUE)) {
-            value_reference(block, &mut self.values[place], value)?;
+            value_reference(block, &mut self.values[place], value, &self.room)?;
         }
         if let (Some(context), true) = (op.context, flags.has(Flags::CONTEXT)) {
             // A context from the future is nonsense, but a history may hold it: it wraps.
@@ -228,11 +322,16 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn value_reference(block: &mut Vec<u8>, values: &mut KeyValues, value: &Value) -> io::Result<()> {
+fn value_reference(
+    block: &mut Vec<u8>,
+    values: &mut KeyValues,
+    value: &Value,
+    room: &Room,
+) -> io::Result<()> {
     let next = values.count;
     let small = value.as_i64().filter(|integer| SMALL.contains(integer));
     let known = match small {
-        Some(integer) => *values.integers.entry(integer).or_insert(next),
+        Some(integer) => values.integer(integer, room)?,
         None => match values.others.get(value) {
             Some(known) => *known,
             None => *values.others.entry(value.clone()).or_insert(next),

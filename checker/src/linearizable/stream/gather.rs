@@ -1,34 +1,25 @@
 //! From rows to registers.
 //!
-//! The first keys are told of each row as it is read. To do so with thousands of keys would touch
-//! the memory of another one at every row. So what the others are told is collected, for some of
-//! the keys together, and told to them a few thousand rows at a time: by another thread, while this
-//! one reads on.
+//! A few registers are told of each row as it is read. To do so with thousands of them would touch
+//! the memory of another one at every row: what they are told is collected, for some of them
+//! together, and told to them a few thousand rows at a time (see [`groups`](super::groups)).
 
 use std::io::Read;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
 
-use super::register::{Does, Event, Register};
+use super::groups::Groups;
+use super::register::{Does, Event, Register, Take};
 use crate::budget::Meter;
 use crate::formats::compact::{
-    CompactError, Dictionary, Literal, Mark, NEMESIS, Refused, Row, Rows,
+    CompactError, Dictionary, Listener, Literal, Mark, Refused, Row, Rows,
 };
 use crate::linearizable::zones::Conflict;
 
-/// So many places are told at once.
-const FIRST: usize = 64;
+/// So many registers are few.
+pub(super) const FEW: usize = 64;
 
-/// The other places are told in so many groups: those that are the same modulo this.
-const GROUPS: usize = 128;
-
-/// So many events are collected for a group: with ten thousand keys some 25 for each. All groups
-/// together hold 8 MB of them.
-const BATCH: usize = 2048;
-
-/// So many batches may wait for the other thread, 64 kB each: it need not wait for this one to read
-/// a block, nor hold more than is small.
-const WAITING: usize = 16;
+/// After so many rows at the latest the meter is asked: they take less than a millisecond, and
+/// what they introduce less than a megabyte.
+const ROWS: u32 = 8192;
 
 /// What is known of all registers at the end of a file.
 #[derive(Default)]
@@ -40,23 +31,6 @@ pub(super) struct Gathered {
     pub(super) conflicts: Vec<(u32, Conflict)>,
 }
 
-impl Gathered {
-    /// Of registers from the first place on.
-    fn of(registers: &[Register]) -> Self {
-        let mut gathered = Self::default();
-        for (place, register) in (0..).zip(registers) {
-            gathered.add(place, register);
-        }
-        gathered
-    }
-
-    fn add(&mut self, place: u32, register: &Register) {
-        self.calls += register.calls;
-        self.used += usize::from(register.calls > 0);
-        self.conflicts.extend(register.zones.conflict().map(|conflict| (place, conflict)));
-    }
-}
-
 /// Gathers a history, with marks from which parts of it can be read again. `None` when something
 /// was beyond the zone check.
 pub(super) fn gather<R: Read>(
@@ -65,109 +39,185 @@ pub(super) fn gather<R: Read>(
     names: &mut Names,
     meter: &mut Meter,
 ) -> Result<Option<Gathered>, CompactError> {
-    let mut reading = Reading { rows, marks, names, meter, fs: Vec::new() };
-    let mut first: Vec<Register> = std::iter::repeat_with(Register::default).take(FIRST).collect();
-    match reading.first(&mut first)? {
-        Told::All => Ok(Some(Gathered::of(&first))),
-        Told::Beyond => Ok(None),
-        Told::Until(row) => std::thread::scope(|scope| {
-            let mut registers = Registers { first, others: Others::new(scope) };
-            let all = reading.many(row, &mut registers)?;
-            Ok(all.then(|| registers.finish()).flatten())
-        }),
+    let mut reading = Reading { rows, marks, meter };
+    let mut few = Few {
+        seen: Seen { names, calls: 0, used: vec![false; FEW], beyond: false },
+        registers: std::iter::repeat_with(Register::default).take(FEW).collect(),
+        other: None,
+    };
+    reading.tell_few(&mut few)?;
+    let Few { seen, registers, other } = few;
+    if seen.beyond {
+        return Ok(None);
     }
-}
-
-/// How far the first registers could be told all.
-enum Told {
-    All,
-    /// Something was beyond the zone check.
-    Beyond,
-    /// Until this row, which is of another.
-    Until(Row),
+    let Some(other) = other else {
+        let conflicts = (0..).zip(&registers).filter_map(|(place, register)| {
+            register.zones.conflict().map(|conflict| (place, conflict))
+        });
+        return Ok(Some(seen.gathered(conflicts.collect())));
+    };
+    std::thread::scope(|scope| {
+        let mut many = Many { seen, groups: Groups::new(scope, registers) };
+        if many.row(other) {
+            reading.tell_many(&mut many)?;
+        }
+        let Many { seen, groups } = many;
+        let conflicts = if seen.beyond { None } else { groups.finish() };
+        Ok(conflicts.map(|conflicts| seen.gathered(conflicts)))
+    })
 }
 
 struct Reading<'a, R> {
     rows: &'a mut Rows<R>,
     marks: &'a mut Marks,
-    names: &'a mut Names,
     meter: &'a mut Meter,
-    /// What the `f` of a number does.
-    fs: Vec<Option<Does>>,
 }
 
+// Two functions, and neither a part of another: what is in a loop is the faster the less it is.
 impl<R: Read> Reading<'_, R> {
-    /// Tells the first registers. By itself, since it is the faster the less there is in it.
     #[inline(never)]
-    fn first(&mut self, registers: &mut [Register]) -> Result<Told, CompactError> {
-        let Self { rows, marks, names, meter, fs } = self;
-        let (rows, names) = (&mut **rows, &mut **names);
+    fn tell_few(&mut self, few: &mut Few<'_>) -> Result<(), CompactError> {
+        self.tell(few)
+    }
+
+    #[inline(never)]
+    fn tell_many(&mut self, many: &mut Many<'_, '_, '_>) -> Result<(), CompactError> {
+        self.tell(many)
+    }
+
+    /// Tells of rows until there are no more, or no more are wanted.
+    #[inline(always)]
+    fn tell(&mut self, listener: &mut impl Listener) -> Result<(), CompactError> {
+        let Self { rows, marks, meter } = self;
         loop {
             if rows.is_between_blocks() {
                 marks.pass(rows);
             }
-            let Some(row) = rows.next_row(names)? else { return Ok(Told::All) };
-            let ops = row.index;
-            meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-            let Some(register) = registers.get_mut(row.key.wrapping_add(1) as usize) else {
-                return Ok(Told::Until(row));
-            };
-            if names.is_null {
-                names.is_null = false;
-                register.take(&Event::is_null(&row));
-            }
-            if row.slot == NEMESIS {
-                continue;
-            }
-            let does = does(fs, rows, row.f);
-            if !does.is_some_and(|does| register.take(&Event::of(&row, does))) {
-                return Ok(Told::Beyond);
+            let ops = rows.count();
+            meter.look().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
+            if !rows.tell(listener, ROWS)? {
+                return Ok(());
             }
         }
     }
+}
 
-    /// Tells all registers, from a row on that has been read; `false` when something was beyond the
-    /// zone check.
-    #[inline(never)]
-    fn many(&mut self, row: Row, registers: &mut Registers<'_, '_>) -> Result<bool, CompactError> {
-        let Self { rows, marks, names, meter, fs } = self;
-        let (rows, names) = (&mut **rows, &mut **names);
-        let mut next = Some(row);
-        while let Some(row) = next {
-            let ops = row.index;
-            meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-            if names.is_null {
-                names.is_null = false;
-                registers.take(Event::is_null(&row));
-            }
-            if row.slot != NEMESIS {
-                let does = does(fs, rows, row.f);
-                if !does.is_some_and(|does| registers.take(Event::of(&row, does))) {
-                    return Ok(false);
-                }
-            }
-            if rows.is_between_blocks() {
-                marks.pass(rows);
-            }
-            next = rows.next_row(names)?;
+/// What is kept of rows beside the registers.
+struct Seen<'a> {
+    names: &'a mut Names,
+    calls: u64,
+    /// By place: did the register have a call?
+    used: Vec<bool>,
+    /// Was something beyond the zone check?
+    beyond: bool,
+}
+
+impl Seen<'_> {
+    /// Takes a row in, and tells what it tells its register; `false` when that is beyond the zone
+    /// check.
+    #[inline(always)]
+    fn tell(&mut self, row: &Row, to: &mut impl Take) -> bool {
+        if self.names.is_null {
+            self.names.is_null = false;
+            to.take(Event::is_null(row));
         }
-        Ok(true)
+        if !row.is_client {
+            return true;
+        }
+        if row.invoke.is_none() {
+            self.calls += 1;
+            let place = row.key.wrapping_add(1) as usize;
+            match self.used.get_mut(place) {
+                Some(used) => *used = true,
+                None => self.widen(place),
+            }
+        }
+        let does = self.names.fs[row.f as usize];
+        let taken = does.is_some_and(|does| Event::told(row, does, to));
+        if !taken {
+            self.beyond = true;
+        }
+        taken
+    }
+
+    #[cold]
+    fn widen(&mut self, place: usize) {
+        self.used.resize(place + 1, false);
+        self.used[place] = true;
+    }
+
+    fn gathered(self, conflicts: Vec<(u32, Conflict)>) -> Gathered {
+        let used = self.used.iter().filter(|used| **used).count();
+        Gathered { calls: self.calls, used, conflicts }
     }
 }
 
-/// What the `f` of a number does.
-#[inline(always)]
-fn does<R: Read>(fs: &mut Vec<Option<Does>>, rows: &Rows<R>, f: u32) -> Option<Does> {
-    while fs.len() <= f as usize {
-        fs.push(Does::named(rows.f(fs.len() as u32)));
-    }
-    fs[f as usize]
+/// Tells few registers, as long as there are no more.
+struct Few<'a> {
+    seen: Seen<'a>,
+    registers: Vec<Register>,
+    /// The first row of another.
+    other: Option<Row>,
 }
+
+impl Few<'_> {
+    #[cold]
+    fn other(&mut self, row: Row) -> bool {
+        self.other = Some(row);
+        false
+    }
+}
+
+impl Listener for Few<'_> {
+    #[inline(always)]
+    fn row(&mut self, row: Row) -> bool {
+        let Some(register) = self.registers.get_mut(row.key.wrapping_add(1) as usize) else {
+            return self.other(row);
+        };
+        self.seen.tell(&row, register)
+    }
+}
+
+/// Tells any number of registers.
+struct Many<'a, 'scope, 'env> {
+    seen: Seen<'a>,
+    groups: Groups<'scope, 'env>,
+}
+
+impl Listener for Many<'_, '_, '_> {
+    #[inline(always)]
+    fn row(&mut self, row: Row) -> bool {
+        self.seen.tell(&row, &mut self.groups)
+    }
+}
+
+macro_rules! with_names {
+    ($($listener:ty),*) => {$(
+        impl Dictionary for $listener {
+            #[inline(always)]
+            fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
+                self.seen.names.value(key, value)
+            }
+
+            fn key(&mut self, text: &[u8]) -> Result<(), Refused> {
+                self.seen.names.key(text)
+            }
+
+            fn f(&mut self, name: &str) {
+                self.seen.names.f(name);
+            }
+        }
+    )*};
+}
+
+with_names!(Few<'_>, Many<'_, '_, '_>);
 
 /// The names of keys. Of the values only this is kept: that the last one introduced is `null`.
 #[derive(Default)]
 pub(super) struct Names {
     is_null: bool,
+    /// What the `f` of a number does.
+    fs: Vec<Option<Does>>,
     texts: Vec<u8>,
     /// Of each key where its name ends.
     ends: Vec<usize>,
@@ -195,141 +245,9 @@ impl Dictionary for Names {
         self.ends.push(self.texts.len());
         Ok(())
     }
-}
 
-/// All registers.
-struct Registers<'scope, 'env> {
-    first: Vec<Register>,
-    others: Others<'scope, 'env>,
-}
-
-impl Registers<'_, '_> {
-    /// `false` when something was beyond the zone check.
-    #[inline(always)]
-    fn take(&mut self, event: Event) -> bool {
-        match self.first.get_mut(event.place as usize) {
-            Some(register) => register.take(&event),
-            None => self.others.take(event),
-        }
-    }
-
-    fn finish(self) -> Option<Gathered> {
-        let others = self.others.finish()?;
-        let mut gathered = Gathered::of(&self.first);
-        gathered.calls += others.calls;
-        gathered.used += others.used;
-        gathered.conflicts.extend(others.conflicts);
-        gathered.conflicts.sort_unstable_by_key(|(place, _)| *place);
-        Some(gathered)
-    }
-}
-
-type Batch = (usize, Vec<Event>);
-
-/// The registers past the first, and what they have not been told yet.
-struct Others<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
-    groups: Vec<Vec<Event>>,
-    teller: Option<Teller<'scope>>,
-}
-
-/// The thread that tells, batches on the way to it, and emptied ones on the way back.
-struct Teller<'scope> {
-    batches: SyncSender<Batch>,
-    emptied: Receiver<Vec<Event>>,
-    thread: ScopedJoinHandle<'scope, Option<Gathered>>,
-}
-
-impl<'scope, 'env> Others<'scope, 'env> {
-    fn new(scope: &'scope Scope<'scope, 'env>) -> Self {
-        Self { scope, groups: vec![Vec::new(); GROUPS], teller: None }
-    }
-
-    /// `false` when something before was beyond the zone check.
-    #[inline(always)]
-    fn take(&mut self, event: Event) -> bool {
-        let group = event.place as usize % GROUPS;
-        self.groups[group].push(event);
-        self.groups[group].len() < BATCH || self.hand_over(group)
-    }
-
-    #[inline(never)]
-    fn hand_over(&mut self, group: usize) -> bool {
-        let teller = self.teller.get_or_insert_with(|| {
-            let (batches, waiting) = sync_channel(WAITING);
-            let (back, emptied) = channel();
-            let thread = self.scope.spawn(move || tell(&waiting, &back));
-            Teller { batches, emptied, thread }
-        });
-        let empty = teller.emptied.try_recv().unwrap_or_default();
-        let batch = std::mem::replace(&mut self.groups[group], empty);
-        // It stops taking batches when something was beyond it.
-        teller.batches.send((group, batch)).is_ok()
-    }
-
-    /// What is known in the end; `None` when something was beyond the zone check.
-    fn finish(mut self) -> Option<Gathered> {
-        if self.teller.is_none() {
-            let mut told = ByGroup::default();
-            let all = self.groups.iter().enumerate().all(|(group, batch)| told.tell(group, batch));
-            return all.then(|| told.gathered());
-        }
-        for group in 0..GROUPS {
-            if !self.hand_over(group) {
-                return None;
-            }
-        }
-        let Teller { batches, thread, .. } = self.teller.take()?;
-        drop(batches);
-        thread.join().expect("what tells registers does not panic")
-    }
-}
-
-/// Tells batches until there are no more; `None` when something was beyond the zone check.
-fn tell(batches: &Receiver<Batch>, emptied: &Sender<Vec<Event>>) -> Option<Gathered> {
-    let mut told = ByGroup::default();
-    for (group, mut batch) in batches {
-        if !told.tell(group, &batch) {
-            return None;
-        }
-        batch.clear();
-        // Nobody takes it back when all has been read.
-        let _ = emptied.send(batch);
-    }
-    Some(told.gathered())
-}
-
-/// Registers by group.
-struct ByGroup {
-    groups: Vec<Vec<Register>>,
-}
-
-impl Default for ByGroup {
-    fn default() -> Self {
-        Self { groups: std::iter::repeat_with(Vec::new).take(GROUPS).collect() }
-    }
-}
-
-impl ByGroup {
-    fn tell(&mut self, group: usize, batch: &[Event]) -> bool {
-        let registers = &mut self.groups[group];
-        batch.iter().all(|event| {
-            let at = event.place as usize / GROUPS;
-            if at >= registers.len() {
-                registers.resize_with(at + 1, Register::default);
-            }
-            registers[at].take(event)
-        })
-    }
-
-    fn gathered(self) -> Gathered {
-        let mut gathered = Gathered::default();
-        for (group, registers) in self.groups.into_iter().enumerate() {
-            for (at, register) in registers.iter().enumerate() {
-                gathered.add((at * GROUPS + group) as u32, register);
-            }
-        }
-        gathered
+    fn f(&mut self, text: &str) {
+        self.fs.push(Does::named(text));
     }
 }
 

@@ -10,6 +10,8 @@ use crate::spec::Values;
 pub(super) enum Does {
     Read,
     Write,
+    /// It writes, and says so once more when it is done.
+    Put,
     Erase,
 }
 
@@ -17,7 +19,8 @@ impl Does {
     pub(super) fn named(f: &str) -> Option<Self> {
         match f {
             "read" => Some(Self::Read),
-            "write" | "put" => Some(Self::Write),
+            "write" => Some(Self::Write),
+            "put" => Some(Self::Put),
             "delete" => Some(Self::Erase),
             // A `get` returns siblings: a list is not the value.
             _ => None,
@@ -25,14 +28,22 @@ impl Does {
     }
 }
 
-/// What a row tells a register: as much of it as matters.
+/// What happens to a register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    WriteBegins,
+    WriteFails,
+    /// A read or a write. Which of the two is as good as random, and so nothing is made of it: of a
+    /// write its beginning is known, and to be told again changes nothing.
+    Returns,
+    /// The value is told of: it is `null`.
+    IsNull,
+}
+
+/// What a row tells a register: as much of it as matters. Half a cache line.
 #[derive(Clone, Copy)]
 pub(super) struct Event {
-    /// None where the value is told of: it is `null`.
-    kind: Option<Kind>,
-    does: Does,
-    /// It completes an invocation.
-    completes: bool,
+    deed: Deed,
     /// The register, by its place: that of rows without a key is the first.
     pub(super) place: u32,
     /// Among the values of its key.
@@ -44,88 +55,88 @@ pub(super) struct Event {
     begun: u64,
 }
 
+/// Who takes events in.
+pub(super) trait Take {
+    /// `false` when that is beyond the zone check.
+    fn take(&mut self, event: Event) -> bool;
+}
+
 impl Event {
-    /// What a row tells.
+    /// Tells `to` what a row tells, if anything; `false` when that is beyond the zone check.
+    ///
+    /// A deed is told of where it is known, and not made up first: so it is known to who takes it in, too.
     #[inline(always)]
-    pub(super) fn of(row: &Row, does: Does) -> Self {
-        let (call, begun) = row.invoke.unwrap_or((row.index, row.time));
-        Self {
-            kind: Some(row.kind),
-            does,
-            completes: row.invoke.is_some(),
-            place: row.key.wrapping_add(1),
-            value: row.value,
-            call: call as u32,
-            time: row.time,
-            begun,
+    pub(super) fn told(row: &Row, does: Does, to: &mut impl Take) -> bool {
+        // What begins and ends nothing is no sound history: whoever reads it in full says why. And
+        // what erases writes the initial value again.
+        if row.invoke.is_some() == (row.kind == Kind::Invoke) || does == Does::Erase {
+            return false;
+        }
+        match row.kind {
+            Kind::Invoke if does == Does::Read => true,
+            Kind::Invoke => to.take(Self::of(Deed::WriteBegins, row, row.value)),
+            Kind::Ok => {
+                // What was written is what the invocation said. A put says so twice.
+                let mut value = row.value;
+                if (does != Does::Read) & (row.value != row.begun_value) {
+                    if does == Does::Put {
+                        return false;
+                    }
+                    value = row.begun_value;
+                }
+                to.take(Self::of(Deed::Returns, row, value))
+            }
+            Kind::Fail if does == Does::Read => true,
+            Kind::Fail => to.take(Self::of(Deed::WriteFails, row, row.begun_value)),
+            Kind::Info => true,
         }
     }
 
+    #[inline(always)]
+    fn of(deed: Deed, row: &Row, value: u32) -> Self {
+        let (call, begun) = row.invoke.unwrap_or((row.index, row.time));
+        let place = row.key.wrapping_add(1);
+        Self { deed, place, value, call: call as u32, time: row.time, begun }
+    }
+
     /// A value of the register is `null`.
+    #[cold]
     pub(super) fn is_null(row: &Row) -> Self {
-        Self {
-            kind: None,
-            does: Does::Read,
-            completes: false,
-            place: row.key.wrapping_add(1),
-            value: row.value,
-            call: 0,
-            time: 0,
-            begun: 0,
-        }
+        Self::of(Deed::IsNull, row, row.value)
     }
 }
 
 /// A register in the making.
 pub(super) struct Register {
     pub(super) zones: Zones,
-    pub(super) calls: u64,
     /// The number that `null` has among its values, if it has one.
     null: u32,
 }
 
 impl Default for Register {
     fn default() -> Self {
-        Self { zones: Zones::new(), calls: 0, null: NO_VALUE }
+        Self { zones: Zones::new(), null: NO_VALUE }
     }
 }
 
-impl Register {
-    /// Takes an event in; `false` when that is beyond the zone check.
+impl Take for Register {
     #[inline(always)]
-    pub(super) fn take(&mut self, event: &Event) -> bool {
-        let Event { kind, does, completes, value, call, time, begun, .. } = *event;
-        // The register's own numbers: 0 for the initial null, then the key's values in order.
-        let number = match value {
-            NO_VALUE => Values::FIRST,
-            value if value == self.null => Values::FIRST,
-            value => value + 1,
-        };
+    fn take(&mut self, event: Event) -> bool {
+        let Event { deed, value, call, time, begun, .. } = event;
+        // The register's own numbers: 0 for the initial null, which is also that of no value, then
+        // the key's values in order.
+        const { assert!(NO_VALUE.wrapping_add(1) == Values::FIRST) };
+        let number = if value == self.null { Values::FIRST } else { value.wrapping_add(1) };
         let zones = &mut self.zones;
-        let Some(kind) = kind else {
-            self.null = value;
-            return true;
-        };
-        // What begins and ends nothing is no sound history: whoever reads it in full says why.
-        if completes == (kind == Kind::Invoke) {
-            return false;
-        }
-        match (does, kind) {
-            (Does::Read, Kind::Invoke) => self.calls += 1,
-            (Does::Read, Kind::Ok) => zones.read_returns(number, call, begun, time),
-            (Does::Write, Kind::Invoke) => {
-                self.calls += 1;
+        match deed {
+            Deed::Returns => zones.read_returns(number, call, begun, time),
+            Deed::WriteBegins => {
                 zones.write_begins(number, call, time);
                 return zones.repeated().is_none();
             }
-            (Does::Write, Kind::Ok) => zones.write_returns(number, call, time),
             // That a failed write did not happen takes its value out again.
-            (Does::Write, Kind::Fail) => {
-                return value != NO_VALUE && zones.write_fails(number, call);
-            }
-            (Does::Read, Kind::Fail) | (Does::Read | Does::Write, Kind::Info) => {}
-            // What erases writes the initial value again.
-            (Does::Erase, _) => return false,
+            Deed::WriteFails => return zones.write_fails(number, call),
+            Deed::IsNull => self.null = value,
         }
         true
     }
