@@ -340,6 +340,10 @@ impl Tables {
             return effect.clone();
         }
         let stepped = self.hosts.get(host).step(setup, self.inputs.get(input));
+        self.keep(setup, host, input, stepped)
+    }
+
+    fn keep(&mut self, setup: &Setup, host: u32, input: u32, stepped: Stepped) -> Arc<Effect> {
         let is_mint = |output: &Output| matches!(output, Output::Event(Event::Minted { .. }));
         let mints = if stepped.outputs.iter().any(is_mint) {
             let before = self.hosts.get(host).store.clone();
@@ -396,8 +400,9 @@ impl Tables {
             return None;
         }
         let before = self.hosts.get(host);
-        if before.step(setup, self.inputs.get(input)).host == *before {
-            return Some(self.effect(setup, host, input));
+        let stepped = before.step(setup, self.inputs.get(input));
+        if stepped.host == *before {
+            return Some(self.keep(setup, host, input, stepped));
         }
         self.changing.insert((host, input));
         None
