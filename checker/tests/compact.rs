@@ -5,7 +5,7 @@
 mod common;
 
 use checker::budget::Budget;
-use checker::formats::compact::{self, CompactError, Writer};
+use checker::formats::compact::{self, CompactError, Layout, Writer};
 use checker::generate::{SPECS, Settings, generate};
 use checker::history::History;
 use checker::linearizable::stream::check_registers;
@@ -21,9 +21,38 @@ use rand::prelude::*;
 use serde_json::{Value, json};
 
 fn packed(ops: &[Op]) -> Vec<u8> {
-    let mut writer = Writer::new(Vec::new()).unwrap();
+    packed_as(Layout::default(), ops)
+}
+
+fn packed_as(layout: Layout, ops: &[Op]) -> Vec<u8> {
+    let mut writer = Writer::with_layout(Vec::new(), layout).unwrap();
     ops.iter().for_each(|op| writer.append(op).unwrap());
     writer.finish().unwrap()
+}
+
+/// A state after every few rows.
+const IN_PIECES: Layout = Layout { block: 40, apart: 60, share: 0 };
+
+/// Where the payloads of the blocks of a file are, and whether they are states.
+fn blocks(bytes: &[u8]) -> Vec<(std::ops::Range<usize>, bool)> {
+    let mut blocks = Vec::new();
+    let mut at = 9;
+    loop {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        if length == 0 {
+            break blocks;
+        }
+        let payload = at + 8..at + 8 + (length & !(1 << 31)) as usize;
+        at = payload.end;
+        blocks.push((payload, length >> 31 == 1));
+    }
+}
+
+/// The same bytes with another payload in a block, and its checksum.
+fn with_sum(mut bytes: Vec<u8>, block: std::ops::Range<usize>) -> Vec<u8> {
+    let sum = crc32c::crc32c(&bytes[block.clone()]);
+    bytes[block.start - 4..block.start].copy_from_slice(&sum.to_le_bytes());
+    bytes
 }
 
 fn unpacked(bytes: &[u8]) -> Result<History, CompactError> {
@@ -124,8 +153,11 @@ fn value(rng: &mut StdRng) -> Value {
 fn every_field_survives_a_round_trip() {
     for seed in 0..3000 {
         let ops = anything(&mut StdRng::seed_from_u64(seed));
-        let history = unpacked(&packed(&ops)).unwrap_or_else(|error| panic!("{seed}: {error}"));
-        assert_eq!(history.ops(), ops, "seed {seed}");
+        for layout in [Layout::default(), IN_PIECES] {
+            let bytes = packed_as(layout, &ops);
+            let history = unpacked(&bytes).unwrap_or_else(|error| panic!("{seed}: {error}"));
+            assert_eq!(history.ops(), ops, "seed {seed}");
+        }
     }
 }
 
@@ -203,6 +235,76 @@ fn nonsense_ends_in_an_error() {
 }
 
 #[test]
+fn a_state_that_is_not_what_the_rows_lead_to_is_seen() {
+    let settings = Settings { ops: 60, keys: 3, indeterminate: 0.2, ..Settings::default() };
+    let bytes = packed_as(IN_PIECES, &generated(&settings));
+    let states: Vec<_> = blocks(&bytes).into_iter().filter(|(_, is_state)| *is_state).collect();
+    assert!(states.len() > 3, "{}", states.len());
+    for (state, _) in states {
+        for at in state.clone() {
+            for change in [1, 2, 0x80] {
+                let mut other = bytes.clone();
+                other[at] ^= change;
+                let other = with_sum(other, state.clone());
+                let error = unpacked(&other).unwrap_err();
+                assert!(matches!(error, CompactError::Damaged { .. }), "byte {at}: {error}");
+                // Whoever begins there may be led beyond the check before the lie is found out.
+                let mut meter = Budget::UNLIMITED.start();
+                match check_registers(|| Ok(other.as_slice()), &mut meter) {
+                    Err(CompactError::Damaged { .. }) | Ok(None) => {}
+                    told => panic!("byte {at}: {told:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pieces_that_are_cut_short_or_nonsense_are_left_to_the_ordinary_way() {
+    let settings = Settings { ops: 60, keys: 3, indeterminate: 0.2, ..Settings::default() };
+    let bytes = packed_as(IN_PIECES, &generated(&settings));
+    let check = |bytes: &[u8]| check_registers(|| Ok(bytes), &mut Budget::UNLIMITED.start());
+    assert_eq!(check(&bytes).unwrap().unwrap().verdict, Verdict::Valid);
+    for cut in 9..bytes.len() {
+        assert!(check(&bytes[..cut]).unwrap().is_none(), "{cut}");
+    }
+    for (rows, _) in blocks(&bytes).into_iter().filter(|(_, is_state)| !is_state) {
+        for at in rows.clone() {
+            let mut other = bytes.clone();
+            other[at] ^= 0x15;
+            // It is another history then, or none.
+            let other = with_sum(other, rows.clone());
+            if let (Ok(Some(report)), Ok(history)) = (check(&other), unpacked(&other)) {
+                let whole = Linearizable::new(Register::default());
+                let whole = whole.check(&history, &Budget::UNLIMITED);
+                assert_eq!(report.verdict, whole.verdict, "byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_file_without_states_is_read_piece_by_piece_too() {
+    let mut ops = Vec::new();
+    for time in 0..100 {
+        let value = format!("{time}{}", "x".repeat(100_000));
+        let write = Op::invoke(time % 7, "write").value(value).at(2 * time);
+        ops.push(write.clone());
+        ops.push(write.completed(Kind::Ok).at(2 * time + 1));
+    }
+    let stale = Op::invoke(3, "read").at(300);
+    let value = ops[0].value.clone().unwrap();
+    ops.extend([stale.clone(), stale.completed(Kind::Ok).value(value).at(301)]);
+    let never = Layout { apart: usize::MAX, ..Layout::default() };
+    for layout in [never, Layout::default()] {
+        let bytes = packed_as(layout, &ops);
+        let checked = check_registers(|| Ok(bytes.as_slice()), &mut Budget::UNLIMITED.start());
+        let report = checked.unwrap().unwrap();
+        assert_eq!((report.verdict, report.witness().len()), (Verdict::Invalid, 3), "{layout:?}");
+    }
+}
+
+#[test]
 fn another_version_and_another_file_are_named() {
     let mut bytes = packed(&[]);
     assert!(compact::is_compact(&bytes));
@@ -243,7 +345,7 @@ fn registers_are_judged_from_the_stream_as_from_the_history() {
             ..Settings::default()
         };
         let ops = generated(&settings);
-        let bytes = packed(&ops);
+        let bytes = packed_as([Layout::default(), IN_PIECES][seed as usize / 8 % 2], &ops);
         let streamed =
             check_registers(|| Ok(bytes.as_slice()), &mut Budget::UNLIMITED.start()).unwrap();
         let Some(streamed) = streamed else {
@@ -269,7 +371,7 @@ fn registers_are_judged_from_the_stream_as_from_the_history() {
 }
 
 #[test]
-fn many_registers_are_judged_beside_the_reading_and_witnesses_read_from_the_middle() {
+fn registers_are_judged_piece_by_piece_and_witnesses_read_from_the_middle() {
     let (mut valid, mut invalid) = (0, 0);
     for seed in 0..8 {
         let settings = Settings {

@@ -11,7 +11,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use checker::budget::Budget;
-use checker::formats::compact::Writer;
+use checker::formats::compact::{Layout, Writer};
 use checker::history::History;
 use checker::linearizable::sequential::Sequential;
 use checker::linearizable::stream::check_registers;
@@ -57,8 +57,10 @@ fn zones_of_unique_writes() {
 
 /// Registers straight from the compact form, where that is enough.
 struct Streamed {
-    /// Other keys come before, so many that what registers are told is collected first.
-    many: bool,
+    /// Of small pieces several workers read each a few.
+    layout: Layout,
+    /// So many other keys come before.
+    others: u64,
 }
 
 impl Checker for Streamed {
@@ -67,8 +69,8 @@ impl Checker for Streamed {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
-        let mut writer = Writer::new(Vec::new()).unwrap();
-        for other in 0..if self.many { 70 } else { 0 } {
+        let mut writer = Writer::with_layout(Vec::new(), self.layout).unwrap();
+        for other in 0..self.others {
             let write = Op::invoke(1000 + other, "write").key(format!("other {other}")).value(1);
             writer.append(&write).unwrap();
             writer.append(&write.completed(Kind::Ok)).unwrap();
@@ -78,6 +80,14 @@ impl Checker for Streamed {
         let streamed = check_registers(|| Ok(bytes.as_slice()), &mut budget.start()).unwrap();
         streamed.unwrap_or_else(|| named("register").unwrap().check(history, budget))
     }
+}
+
+fn layout(rng: &mut StdRng) -> Layout {
+    if rng.random_bool(0.6) {
+        return Layout::default();
+    }
+    let [block, apart] = [rng.random_range(1..60), rng.random_range(0..90)];
+    Layout { block, apart, share: rng.random_range(0..2) }
 }
 
 /// A completion of a write may lack its value, or have another: what is written is what its
@@ -99,7 +109,10 @@ fn with_strange_completions(history: &History, rng: &mut StdRng) -> History {
 fn registers_from_the_stream() {
     agree(
         "streamed registers, unique writes",
-        |rng| Streamed { many: rng.random_bool(0.1) },
+        |rng| Streamed {
+            layout: layout(rng),
+            others: if rng.random_bool(0.1) { rng.random_range(0..70) } else { 0 },
+        },
         |rng| {
             let history = generate(Object { spec: "register", unique: true }, rng);
             with_strange_completions(&history, rng)

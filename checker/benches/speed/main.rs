@@ -89,7 +89,6 @@ const ROWS: &[Row] = &[
         run: || from_file(&Settings { indeterminate: 0.1, ..million() }, Verdict::Valid),
     },
     Row {
-        // One core reads, another tells the registers.
         name: "zones-decode-check-1M-10k-keys",
         bar: Bar::wall_ms(60.0).mb(100),
         run: || from_file(&Settings { keys: 10_000, ..million() }, Verdict::Valid),
@@ -319,34 +318,38 @@ fn from_file(settings: &Settings, expected: Verdict) -> Measured {
 
 #[derive(Clone, Copy)]
 enum Event {
-    Writes { value: u32, call: u32, time: u64 },
-    Wrote { value: u32, call: u32, time: u64 },
-    Read { value: u32, call: u32, begun: u64, time: u64 },
+    Writes { value: u32, call: u32, instant: u32 },
+    Wrote { value: u32, call: u32, instant: u32 },
+    Read { value: u32, call: u32, begun: u32, instant: u32 },
 }
 
 /// The zone check alone, over events in memory.
 fn zones_only(settings: &Settings) -> Measured {
     let mut events = Vec::new();
     let mut open = std::collections::HashMap::new();
+    let (mut instant, mut time) = (0, 0);
     generate(settings, |op| {
         let Process::Client(process) = op.process else { return Ok(()) };
         let number = |op: &Op| {
             let value = op.value.as_ref().and_then(serde_json::Value::as_u64);
             value.unwrap_or(0) as u32
         };
-        let (call, time) = (op.index as u32, op.time);
+        let call = op.index as u32;
+        if op.time > time {
+            (instant, time) = (call, op.time);
+        }
         match (op.kind, &*op.f) {
             (Kind::Invoke, "write") => {
-                open.insert(process, (call, time));
-                events.push(Event::Writes { value: number(op), call, time });
+                open.insert(process, (call, instant));
+                events.push(Event::Writes { value: number(op), call, instant });
             }
-            (Kind::Invoke, _) => drop(open.insert(process, (call, time))),
+            (Kind::Invoke, _) => drop(open.insert(process, (call, instant))),
             (Kind::Ok, "write") => {
-                events.push(Event::Wrote { value: number(op), call: open[&process].0, time });
+                events.push(Event::Wrote { value: number(op), call: open[&process].0, instant });
             }
             (Kind::Ok, _) => {
                 let (call, begun) = open[&process];
-                events.push(Event::Read { value: number(op), call, begun, time });
+                events.push(Event::Read { value: number(op), call, begun, instant });
             }
             _ => {}
         }
@@ -367,10 +370,10 @@ fn zones_of(events: &[Event]) -> Zones {
     let mut zones = Zones::new();
     for event in events {
         match *event {
-            Event::Writes { value, call, time } => zones.write_begins(value, call, time),
-            Event::Wrote { value, call, time } => zones.write_returns(value, call, time),
-            Event::Read { value, call, begun, time } => {
-                zones.read_returns(value, call, begun, time);
+            Event::Writes { value, call, instant } => zones.write_begins(value, call, instant),
+            Event::Wrote { value, call, instant } => zones.write_returns(value, call, instant),
+            Event::Read { value, call, begun, instant } => {
+                zones.read_returns(value, call, begun, instant);
             }
         }
     }

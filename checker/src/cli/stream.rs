@@ -50,14 +50,14 @@ pub(super) fn check(
 }
 
 fn siblings(
-    open: impl FnOnce() -> io::Result<Box<dyn Read>>,
+    open: impl FnOnce() -> io::Result<Box<dyn Read + Send>>,
     rules: &Siblings,
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     check_siblings(open()?, rules, meter)
 }
 
-fn open(file: &Path, format: Format, meter: &Meter) -> io::Result<Box<dyn Read>> {
+fn open(file: &Path, format: Format, meter: &Meter) -> io::Result<Box<dyn Read + Send>> {
     let reader = BufReader::with_capacity(1 << 16, File::open(file)?);
     match format {
         Format::Compact => Ok(Box::new(reader)),

@@ -1,27 +1,29 @@
 //! The zone check straight from a compact file: nothing is held but the values' zones.
 //!
-//! It reads the file once to judge, and once more the parts of it with the few calls of a witness.
+//! It reads the file once to judge, on all cores, and once more the parts of it with the few calls
+//! of a witness.
 
 use std::io::Read;
 
 use hashbrown::HashMap;
 use serde_json::Value;
 
-use self::gather::{Gathered, Marks, Names, gather};
+use self::gather::{Gathered, gather};
+use self::names::Names;
 use self::register::Does;
 use super::calls::{Call, Object};
 use super::zones::Conflict;
 use super::{Judgement, Linearizable};
 use crate::budget::Meter;
 use crate::formats::compact::{
-    CompactError, Dictionary, Literal, Mark, NO_VALUE, Refused, Row, Rows,
+    CompactError, Dictionary, Literal, NO_VALUE, Place, Refused, Row, Rows,
 };
 use crate::op::Kind;
 use crate::spec::{self, RegisterOp, Values};
 use crate::verdict::CheckReport;
 
 mod gather;
-mod groups;
+mod names;
 mod register;
 
 /// Judges the registers of a compact history, one a key, which hold `null` at first. `None` when
@@ -29,25 +31,14 @@ mod register;
 /// then the history has to be [read](crate::formats::compact::read) and searched.
 ///
 /// `open` gives the file from its beginning; it is asked again when there is a witness to show.
-pub fn check_registers<R: Read>(
+pub fn check_registers<R: Read + Send>(
     mut open: impl FnMut() -> std::io::Result<R>,
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
-    let mut rows = Rows::new(open()?)?;
-    let (mut marks, mut names) = (Marks::default(), Names::default());
-    let gathered = gather(&mut rows, &mut marks, &mut names, meter)?;
-    let Some(Gathered { calls, used, conflicts }) = gathered else { return Ok(None) };
-    if rows.torn().is_some() {
-        // A run that was cut short is for the ordinary way, which reports that.
-        return Ok(None);
-    }
-    if rows.has_ties() {
-        // The calls of one process stand in turn even then: that is for a closer look.
-        return Ok(None);
-    }
-    // What ends as another than it began as is for a closer look too. And calls are numbered in
-    // 32 bits here, of which the last number stands for none.
-    if rows.has_others() || rows.count() >= u64::from(u32::MAX) {
+    let Some(gathered) = gather(open()?, meter)? else { return Ok(None) };
+    let Gathered { lines, calls, used, conflicts, names, places } = gathered;
+    // Calls are numbered in 32 bits here, of which the last number stands for none.
+    if lines >= u64::from(u32::MAX) {
         return Ok(None);
     }
     let report = if calls == 0 {
@@ -55,10 +46,10 @@ pub fn check_registers<R: Read>(
     } else if conflicts.is_empty() {
         CheckReport::valid()
     } else {
-        let mut fetched = fetch(&mut open, &conflicts, &marks, &names, meter)?;
+        let mut fetched = fetch(&mut open, &conflicts, &places, &names, meter)?;
         if fetched.is_none() {
             // A value was introduced somewhere else: then from the beginning.
-            fetched = fetch(&mut open, &conflicts, &Marks::default(), &names, meter)?;
+            fetched = fetch(&mut open, &conflicts, &[], &names, meter)?;
         }
         let Some(objects) = fetched else { return Ok(None) };
         let checker = Linearizable::new(spec::Register::default());
@@ -74,7 +65,7 @@ pub fn check_registers<R: Read>(
         report
             .with("keys", used)
             .with("calls", calls)
-            .with("lines", rows.count())
+            .with("lines", lines)
             .with("engines", ["zones"])
             .with("widest", 1),
     ))
@@ -94,12 +85,12 @@ impl Fetched {
     }
 }
 
-/// Reads the calls of conflicts, and the values they speak of: only what lies between marks. `None`
-/// if a value was not introduced there.
+/// Reads the calls of conflicts, and the values they speak of: only from the places before them.
+/// `None` if a value was introduced elsewhere.
 fn fetch<R: Read>(
-    mut open: impl FnMut() -> std::io::Result<R>,
+    open: impl FnOnce() -> std::io::Result<R>,
     conflicts: &[(u32, Conflict)],
-    marks: &Marks,
+    places: &[Place],
     names: &Names,
     meter: &mut Meter,
 ) -> Result<Option<Vec<Fetched>>, CompactError> {
@@ -115,7 +106,8 @@ fn fetch<R: Read>(
         fetched.push(Fetched { object, begun: Vec::new() });
     }
     wanted.sort_unstable();
-    let calls = fetch_rows(&mut open, &wanted, marks, &mut texts, meter)?;
+    let rows = Rows::new(open()?)?;
+    let calls = fetch_rows(rows, &wanted, places, &mut texts, meter)?;
     for ((begun, to), (invoke, is_write, completion)) in wanted.iter().zip(&calls) {
         let to = &mut fetched[*to];
         let ended = completion.filter(|row| row.kind == Kind::Ok);
@@ -142,21 +134,22 @@ type Rowed = (Row, bool, Option<Row>);
 
 /// The rows of calls, which are in the order of their beginnings.
 fn fetch_rows<R: Read>(
-    open: &mut impl FnMut() -> std::io::Result<R>,
+    mut rows: Rows<R>,
     wanted: &[(u64, usize)],
-    marks: &Marks,
+    places: &[Place],
     texts: &mut Texts,
     meter: &mut Meter,
 ) -> Result<Vec<Rowed>, CompactError> {
-    let mut rows = Rows::new(open()?)?;
     let mut calls: Vec<Rowed> = Vec::new();
     let mut under_way: Vec<(u64, usize)> = Vec::new();
     loop {
         if under_way.is_empty() {
             let Some((next, _)) = wanted.get(calls.len()) else { break };
-            if let Some(mark) = marks.before(*next).filter(|mark| mark.index() > rows.count()) {
-                texts.skip_to(mark);
-                rows = Rows::from_mark(open()?, mark)?;
+            let before = places.partition_point(|place| place.index <= *next);
+            let place = places[..before].last().filter(|place| place.index > rows.count());
+            if let Some(place) = place {
+                rows.skip_to(*place)?;
+                texts.skip_to(&rows);
             }
         }
         let Some(row) = rows.next_row(texts)? else { break };
@@ -197,9 +190,9 @@ impl Texts {
         }
     }
 
-    fn skip_to(&mut self, mark: &Mark) {
+    fn skip_to<R: Read>(&mut self, rows: &Rows<R>) {
         for (place, count) in &mut self.counts {
-            *count = mark.values(*place);
+            *count = rows.values(*place);
         }
     }
 }

@@ -12,6 +12,9 @@
 //!
 //! The initial value is a write before all time. A write that may have happened counts iff it was
 //! read. Equal times overlap, so all comparisons are strict.
+//!
+//! Times matter by their order alone, so they are told as *instants*: numbers in that order, and
+//! equal where the times are. Half the memory of times is half the time of a large history.
 
 use std::hint::select_unpredictable;
 
@@ -21,58 +24,70 @@ use crate::spec::{RegisterOp, Values};
 /// No call.
 const NO_CALL: u32 = u32::MAX;
 
-/// One value: what is known of the calls that write and read it. Half a cache line.
+/// One value: what is known of the calls that write and read it.
 #[derive(Clone, Copy, Debug)]
 struct Cluster {
-    first: u64,
-    last: u64,
+    first: u32,
+    last: u32,
     first_call: u32,
     last_call: u32,
     write: u32,
-    /// It was read before its write began.
-    early: bool,
+    /// When the write began.
+    written: u32,
+    /// Nothing of this value: the value that was the n-th of all to return, this being the n-th
+    /// cluster. The order has as many places as there are clusters, and with thousands of registers
+    /// most of the time would go to letting lists grow.
+    nth: u32,
 }
 
-/// Before every time of a history; those are moved up by one.
-const BEFORE_ALL: u64 = 0;
+/// Before every instant of a history; those are moved up by one.
+const BEFORE_ALL: u32 = 0;
 
 impl Cluster {
     const EMPTY: Self = Self {
-        first: u64::MAX,
+        first: u32::MAX,
         last: BEFORE_ALL,
         first_call: NO_CALL,
         last_call: NO_CALL,
         write: NO_CALL,
-        early: false,
+        written: BEFORE_ALL,
+        nth: NO_CALL,
     };
 
     #[inline(always)]
-    fn begins(&mut self, call: u32, time: u64) {
-        let later = time > self.last;
-        self.last = select_unpredictable(later, time, self.last);
+    fn begins(&mut self, call: u32, instant: u32) {
+        let later = instant > self.last;
+        self.last = select_unpredictable(later, instant, self.last);
         self.last_call = select_unpredictable(later, call, self.last_call);
     }
 
     /// Is it the first to return?
     #[inline(always)]
-    fn returns(&mut self, call: u32, time: u64) -> bool {
+    fn returns(&mut self, call: u32, instant: u32) -> bool {
         let first = self.first_call == NO_CALL;
-        self.first = select_unpredictable(first, time, self.first);
+        self.first = select_unpredictable(first, instant, self.first);
         self.first_call = select_unpredictable(first, call, self.first_call);
         first
+    }
+
+    /// Was it read before its write began?
+    fn is_early(&self) -> bool {
+        self.first < self.written
     }
 }
 
 /// The check of one register. Calls are told in the order of their beginnings and returns, so a
-/// history can stream through; memory is that of the values.
+/// history can stream through; memory is that of the values, 28 bytes each.
+///
+/// Calls and instants are numbers below `u32::MAX`: the index of the line with which a call begins
+/// will do for the one, and the index of the first line of the same time for the other.
 #[derive(Clone, Debug)]
 pub struct Zones {
     /// Of each value; the initial one first.
     clusters: Vec<Cluster>,
-    /// The clusters by `first`, which is the order in which they first returned. So many have; what
-    /// stands behind them is nothing.
-    by_first: Vec<u32>,
-    returned: usize,
+    /// So many values have returned; in the order in which they first have they are the `nth` of
+    /// the first so many clusters.
+    returned: u32,
     repeated: Option<(u32, u32)>,
 }
 
@@ -113,7 +128,7 @@ impl Zones {
     /// A register that holds the value 0 ([`Values::FIRST`]) from before all time.
     pub fn new() -> Self {
         let initial = Cluster { first: BEFORE_ALL, ..Cluster::EMPTY };
-        Self { clusters: vec![initial], by_first: vec![NO_CALL], returned: 0, repeated: None }
+        Self { clusters: vec![initial], returned: 0, repeated: None }
     }
 
     #[inline(always)]
@@ -126,25 +141,28 @@ impl Zones {
 
     #[inline(never)]
     fn grow(&mut self, value: u32) {
+        // Of thousands of registers few are so small that it matters.
+        const FIRST: usize = 16;
+        if self.clusters.len() == self.clusters.capacity() && self.clusters.len() < FIRST {
+            self.clusters.reserve(FIRST);
+        }
         // Values mostly come one by one.
         if value as usize == self.clusters.len() {
             self.clusters.push(Cluster::EMPTY);
-            self.by_first.push(NO_CALL);
         } else {
             self.clusters.resize(value as usize + 1, Cluster::EMPTY);
-            self.by_first.resize(value as usize + 1, NO_CALL);
         }
     }
 
     /// A write begins.
     #[inline(always)]
-    pub fn write_begins(&mut self, value: u32, call: u32, time: u64) {
-        let time = time.saturating_add(1);
+    pub fn write_begins(&mut self, value: u32, call: u32, instant: u32) {
+        let instant = instant.saturating_add(1);
         let cluster = self.cluster(value);
         let before = cluster.write;
         cluster.write = call;
-        cluster.early = cluster.first < time;
-        cluster.begins(call, time);
+        cluster.written = instant;
+        cluster.begins(call, instant);
         // The initial value has been written before.
         if before != NO_CALL || value == Values::FIRST {
             let before = if before == NO_CALL { call } else { before };
@@ -158,36 +176,36 @@ impl Zones {
         let cluster = self.cluster(value);
         let known = cluster.write == call;
         if known {
-            (cluster.write, cluster.early) = (NO_CALL, false);
+            (cluster.write, cluster.written) = (NO_CALL, BEFORE_ALL);
         }
         known
     }
 
     /// A write has surely happened.
     #[inline(always)]
-    pub fn write_returns(&mut self, value: u32, call: u32, time: u64) {
-        self.returns(value, call, time);
+    pub fn write_returns(&mut self, value: u32, call: u32, instant: u32) {
+        self.returns(value, call, instant);
     }
 
     /// A read that began at `begun` has returned the value.
     #[inline(always)]
-    pub fn read_returns(&mut self, value: u32, call: u32, begun: u64, time: u64) {
+    pub fn read_returns(&mut self, value: u32, call: u32, begun: u32, instant: u32) {
         self.cluster(value).begins(call, begun.saturating_add(1));
-        self.returns(value, call, time);
+        self.returns(value, call, instant);
     }
 
     #[inline(always)]
-    fn returns(&mut self, value: u32, call: u32, time: u64) {
+    fn returns(&mut self, value: u32, call: u32, instant: u32) {
         let cluster = self.cluster(value);
         if value == Values::FIRST {
             // It was there before all else: nothing of it returns earlier.
             return;
         }
-        let first = cluster.returns(call, time.saturating_add(1));
+        let first = cluster.returns(call, instant.saturating_add(1));
         // Whether it is the first is as good as random: so it is no jump, but a step that is taken
         // or not. There is always one place more, since the initial value takes none.
-        self.by_first[self.returned] = value;
-        self.returned += usize::from(first);
+        self.clusters[self.returned as usize].nth = value;
+        self.returned += u32::from(first);
     }
 
     /// Two calls that write the same value, which makes the check inapplicable.
@@ -211,7 +229,7 @@ impl Zones {
             if value != Values::FIRST && write == NO_CALL {
                 return Some(Conflict::NobodyWrote { value, read });
             }
-            if zone.early {
+            if zone.is_early() {
                 return Some(Conflict::FromTheFuture { write, read });
             }
             let holds = |other: &u32| zone.first < self.clusters[*other as usize].last;
@@ -234,13 +252,13 @@ impl Zones {
         let initial = (self.clusters[0].last_call != NO_CALL).then_some(Values::FIRST);
         initial
             .into_iter()
-            .chain(self.by_first[..self.returned].iter().copied())
+            .chain(self.clusters[..self.returned as usize].iter().map(|cluster| cluster.nth))
             .map(|value| (value, &self.clusters[value as usize]))
     }
 
     /// The last forward zone that starts before a time. That is mostly among the last of all, and
     /// found by bisection wherever it is.
-    fn last_before(&self, forward: &[u32], time: u64) -> Option<u32> {
+    fn last_before(&self, forward: &[u32], time: u32) -> Option<u32> {
         let starts_before = |value: &u32| self.clusters[*value as usize].first < time;
         let mut reach = 16;
         let tail = loop {
@@ -263,7 +281,7 @@ impl Zones {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.clusters.capacity() * size_of::<Cluster>() + self.by_first.capacity() * 4
+        self.clusters.capacity() * size_of::<Cluster>()
     }
 }
 
@@ -304,20 +322,25 @@ pub fn check<O>(
     register: impl Fn(&O) -> Option<RegisterOp>,
 ) -> Result<Option<Conflict>, NotApplicable> {
     let mut zones = Zones::new();
+    let mut begun = vec![0; calls.len()];
+    let (mut instant, mut now) = (0, 0);
     for event in events(calls) {
         let (Event::Begin(at) | Event::Return(at)) = event;
         let call = &calls[at as usize];
+        let time = match event {
+            Event::Begin(_) => call.invoked,
+            Event::Return(_) => call.returned.unwrap_or(u64::MAX),
+        };
+        if time > now {
+            (instant, now) = (instant + 1, time);
+        }
         match (register(&call.op).ok_or(NotApplicable)?, event) {
-            (RegisterOp::Write(value), Event::Begin(_)) => {
-                zones.write_begins(value, at, call.invoked);
-            }
+            (RegisterOp::Write(value), Event::Begin(_)) => zones.write_begins(value, at, instant),
             // A read that never returned says nothing.
-            (RegisterOp::Read(_), Event::Begin(_)) => {}
-            (RegisterOp::Write(value), Event::Return(_)) => {
-                zones.write_returns(value, at, call.returned.unwrap_or(u64::MAX));
-            }
+            (RegisterOp::Read(_), Event::Begin(_)) => begun[at as usize] = instant,
+            (RegisterOp::Write(value), Event::Return(_)) => zones.write_returns(value, at, instant),
             (RegisterOp::Read(value), Event::Return(_)) => {
-                zones.read_returns(value, at, call.invoked, call.returned.unwrap_or(u64::MAX));
+                zones.read_returns(value, at, begun[at as usize], instant);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the rows so far have introduced, and the next row read by it.
 
+mod state;
+
 use std::hint::select_unpredictable;
 
 use super::cursor::{Cursor, Fault};
@@ -67,6 +69,7 @@ const NO_TIME: u64 = u64::MAX;
 #[derive(Clone, Copy)]
 struct Open {
     invoke: Option<(u64, u64)>,
+    begun: u64,
     context: Option<u64>,
     f: u32,
     key: u32,
@@ -77,6 +80,7 @@ struct Open {
 impl Open {
     const NONE: Self = Self {
         invoke: None,
+        begun: 0,
         context: None,
         f: NO_VALUE,
         key: NO_VALUE,
@@ -102,6 +106,8 @@ impl Rest {
 pub(super) struct Known {
     pub(super) index: u64,
     time: u64,
+    /// The index of the first row of this time.
+    instant: u64,
     shapes: Vec<Shape>,
     pub(super) fs: Vec<String>,
     slots: Vec<Slot>,
@@ -123,6 +129,7 @@ impl Known {
         Self {
             index: 0,
             time: 0,
+            instant: 0,
             shapes: Vec::new(),
             fs: Vec::new(),
             slots: Vec::new(),
@@ -135,15 +142,6 @@ impl Known {
             has_ties: false,
             has_others: false,
         }
-    }
-
-    /// How much of it there is, about.
-    pub(super) fn bytes(&self) -> usize {
-        let Self { shapes, slots, free, values, .. } = self;
-        size_of_val(&shapes[..])
-            + size_of_val(&slots[..])
-            + size_of_val(&free[..])
-            + size_of_val(&values[..])
     }
 
     /// How many values a place has had.
@@ -166,7 +164,7 @@ impl Known {
     /// each of the commonest shapes: one jump by the shape takes the place of many by what it says,
     /// of which a processor can foresee none.
     #[inline(always)]
-    pub(super) fn tell(
+    fn tell(
         &mut self,
         cursor: &mut Cursor<'_>,
         listener: &mut impl Listener,
@@ -183,12 +181,33 @@ impl Known {
                 let row = self.row(cursor, shape, listener)?;
                 Ok(listener.row(row))
             }
-            Common::Done => match self.done(cursor, shape) {
-                Some(row) => Ok(listener.row(row)),
+            Common::Done => match self.tell_done(cursor, shape, listener) {
+                Some(more) => Ok(more),
                 None => self.tell_other(cursor, shape, listener),
             },
             Common::No => self.tell_other(cursor, shape, listener),
         }
+    }
+
+    /// Tells of so many rows, from a place in a block: gives whether more are wanted, and the place
+    /// after them.
+    #[inline(always)]
+    pub(super) fn tell_some(
+        &mut self,
+        block: &[u8],
+        at: usize,
+        listener: &mut impl Listener,
+        most: u32,
+    ) -> (Result<bool, Fault>, usize) {
+        let mut cursor = Cursor { bytes: block, at };
+        let mut told = Ok(true);
+        for _ in 0..most {
+            told = self.tell(&mut cursor, listener);
+            if !matches!(told, Ok(true)) || cursor.at == block.len() {
+                break;
+            }
+        }
+        (told, cursor.at)
     }
 
     #[inline(always)]
@@ -214,36 +233,52 @@ impl Known {
         Ok((listener.row(row), cursor.at))
     }
 
-    /// The row after its shape, [`Common::Done`], if it has the usual lengths. Whether it names a
-    /// value is as good as random: so that is no jump, but both values are got and one is taken.
+    /// Tells of the row after its shape, [`Common::Done`], if it has the usual lengths. Whether it
+    /// names a value is as good as random: so that is no jump, but both values are got and one is
+    /// taken. The row is told here, and field by field: handed back, it would go through memory.
     #[inline(always)]
-    fn done(&mut self, cursor: &mut Cursor<'_>, shape: Shape) -> Option<Row> {
+    fn tell_done(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        shape: Shape,
+        listener: &mut impl Listener,
+    ) -> Option<bool> {
         let &[process, delta, back, ..] = cursor.bytes.get(cursor.at..)? else { return None };
-        let slot = usize::from(process).wrapping_sub(1);
-        let Slot { process: id, open, free: false, .. } = *self.slots.get(slot)? else {
-            return None;
-        };
-        let count = self.values[open.key.wrapping_add(1) as usize].count;
+        let number = usize::from(process).wrapping_sub(1);
+        let slot = self.slots.get_mut(number).filter(|slot| !slot.free)?;
+        let key = slot.open.key;
+        let count = self.values[key.wrapping_add(1) as usize].count;
         let names = shape.flags.has(Flags::VALUE);
         let is_known = back > 0 && back < 0x80 && u32::from(back) <= count;
         if process >= 0x80 || delta >= 0x80 || names & !is_known {
             return None;
         }
-        let time = self.time.checked_add(u64::from(delta))?;
-        let named = count.wrapping_sub(u32::from(back));
-        let value = select_unpredictable(names, named, open.value);
+        let (index, time) = (self.index, self.time.checked_add(u64::from(delta))?);
+        let instant = select_unpredictable(delta > 0, index, self.instant);
+        (self.index, self.time, self.instant) = (index + 1, time, instant);
         cursor.at += 2 + usize::from(names);
-        if shape.f != open.f {
+        if shape.f != slot.open.f {
             self.has_others = true;
         }
-        self.time = time;
-        let index = self.index;
-        self.index += 1;
-        self.settle(slot, Kind::Ok, Open::NONE, time);
-        let (kind, f, slot) = (Kind::Ok, shape.f, slot as u32);
-        let row = Row { index, time, kind, f, is_client: true, slot, process: id, ..Row::NONE };
-        let Open { key, invoke, value: begun_value, .. } = open;
-        Some(Row { key, value, invoke, begun_value, ..row })
+        slot.ended = time;
+        let named = count.wrapping_sub(u32::from(back));
+        let row = Row {
+            index,
+            time,
+            instant,
+            kind: Kind::Ok,
+            f: shape.f,
+            is_client: true,
+            slot: number as u32,
+            process: slot.process,
+            key,
+            value: select_unpredictable(names, named, slot.open.value),
+            invoke: slot.open.invoke.take(),
+            begun: slot.open.begun,
+            begun_value: slot.open.value,
+            ..Row::NONE
+        };
+        Some(listener.row(row))
     }
 
     /// The shape of the next row.
@@ -347,13 +382,15 @@ impl Known {
         let index = self.index;
         self.index += 1;
         if is_client {
-            let begun = Open { invoke: Some((index, time)), context, f, key, value, node };
+            let invoke = Some((index, time));
+            let begun = Open { invoke, begun: self.instant, context, f, key, value, node };
             self.settle(slot, kind, begun, time);
         }
-        let (slot, invoke, begun_value) = (slot as u32, open.invoke, open.value);
-        let row = Row { index, time, kind, f, is_client, slot, process, key, value, ..Row::NONE };
-        let is_final = flags.has(Flags::FINAL);
-        Ok(Row { context, error, node, extra, is_final, invoke, begun_value, ..row })
+        let (slot, instant, is_final) = (slot as u32, self.instant, flags.has(Flags::FINAL));
+        let row = Row { index, time, instant, kind, f, is_client, slot, process, ..Row::NONE };
+        let Open { invoke, begun, value: begun_value, .. } = open;
+        let row = Row { key, value, context, error, node, extra, is_final, ..row };
+        Ok(Row { invoke, begun, begun_value, ..row })
     }
 
     #[inline(always)]
@@ -362,6 +399,7 @@ impl Known {
         let Some(time) = self.time.checked_add(delta) else {
             return Err(Fault::damaged("a time past the end of 64 bits"));
         };
+        self.instant = select_unpredictable(delta > 0, self.index, self.instant);
         self.time = time;
         Ok(time)
     }

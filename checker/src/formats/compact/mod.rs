@@ -5,8 +5,9 @@
 //! the fixed ones of the frame.
 //!
 //! ```text
-//! file   = magic[8] version[1] block* end
+//! file   = magic[8] version[1] (block | state)* end
 //! block  = length[4, LE, > 0] crc32c-of-payload[4, LE] payload
+//! state  = 2^31 + length[4, LE] crc32c-of-payload[4, LE] payload
 //! end    = 0[4] crc32c-of-count[4, LE] count-of-lines[8, LE]
 //! payload = row*                          a row never crosses blocks
 //! row    = shape [process] time-delta [key] [value] [context] [error] [node] [extra]
@@ -25,6 +26,11 @@
 //! was mostly written lately: 0 introduces one, and then 0 `length JSON-text`, or 1 + the zigzag of
 //! an integer's difference to the key's last new integer.
 //!
+//! A **state** repeats all that rows are read by: processes, counts of dictionaries, time. Whoever
+//! reads on need not read it, and whoever begins there need not read what comes before: so a large
+//! file is read on all cores, and the few rows of a witness are read again without the others. There
+//! is none where it would take more than a sixteenth of the file.
+//!
 //! A **context** is given as the distance back from the row's own index.
 //!
 //! What is cut short is read as far as whole blocks go, as a torn JSON line is. What is damaged
@@ -37,16 +43,21 @@ use crate::budget::Exhausted;
 use crate::history::HistoryError;
 use crate::op::Kind;
 
+mod blocks;
 mod cursor;
 mod known;
 mod ops;
+mod pieces;
 mod rows;
 mod writer;
 
 pub use ops::{Reader, read};
-pub(crate) use rows::{Dictionary, Listener, Literal, Mark, NEMESIS, NO_VALUE, Refused, Row, Rows};
+pub(crate) use pieces::{Piece, Pieces, Told};
+pub(crate) use rows::{
+    Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Place, Refused, Row, Rows,
+};
 pub(crate) use writer::Room;
-pub use writer::Writer;
+pub use writer::{Layout, Writer};
 
 /// The first bytes of a file: not text, and broken by whatever translates line ends.
 pub const MAGIC: [u8; 8] = *b"\x89DYNH\r\n\x1a";
@@ -56,6 +67,19 @@ pub const VERSION: u8 = 1;
 
 /// A block is closed when it is so long: small enough for the nearest cache.
 const BLOCK: usize = 64 << 10;
+
+/// This bit of a block's length says that it is no rows but a state.
+const STATE: u32 = 1 << 31;
+
+/// States are so far apart at least: the rows between them are read by one core, and what they tell
+/// is still in its cache when that is looked at.
+const BETWEEN_STATES: usize = 128 << 10;
+
+/// A state takes one part in so many of the file.
+const STATE_SHARE: usize = 16;
+
+/// No state is longer: it is in memory beside the rows up to it.
+const LONGEST_STATE: usize = 256 << 10;
 
 /// No string or value is longer: the same bound as for a JSON line.
 const LONGEST: usize = 16 << 20;

@@ -2,9 +2,10 @@
 
 use std::io::Read;
 
-use super::cursor::{Cursor, Fault};
+use super::CompactError;
+use super::blocks::{Block, Blocks};
+use super::cursor::Cursor;
 use super::known::Known;
-use super::{CompactError, LONGEST_BLOCK, MAGIC, VERSION};
 use crate::budget::Exhausted;
 use crate::history::Torn;
 use crate::op::Kind;
@@ -20,6 +21,8 @@ pub(crate) const NO_VALUE: u32 = u32::MAX;
 pub(crate) struct Row {
     pub(crate) index: u64,
     pub(crate) time: u64,
+    /// The index of the first row of the same time: numbers in the order of times, and as equal.
+    pub(crate) instant: u64,
     pub(crate) kind: Kind,
     /// Its `f`, among those of [`Rows::f`].
     pub(crate) f: u32,
@@ -37,6 +40,8 @@ pub(crate) struct Row {
     pub(crate) is_final: bool,
     /// The invocation that it completes: its index and time.
     pub(crate) invoke: Option<(u64, u64)>,
+    /// The instant of that.
+    pub(crate) begun: u64,
     /// The value with which that began; without one there is nothing to be learnt from it.
     pub(crate) begun_value: u32,
 }
@@ -46,6 +51,7 @@ impl Row {
     pub(super) const NONE: Self = Self {
         index: 0,
         time: 0,
+        instant: 0,
         kind: Kind::Invoke,
         f: 0,
         is_client: false,
@@ -59,6 +65,7 @@ impl Row {
         extra: NO_VALUE,
         is_final: false,
         invoke: None,
+        begun: 0,
         begun_value: NO_VALUE,
     };
 }
@@ -100,72 +107,62 @@ pub(crate) enum Refused {
     Exhausted(Exhausted),
 }
 
+impl Refused {
+    /// At about this byte of the file, after so many rows.
+    #[cold]
+    pub(super) fn at(self, at: u64, ops: u64) -> CompactError {
+        match self {
+            Self::Damaged(what) => CompactError::Damaged { at, what },
+            Self::Exhausted(exhausted) => CompactError::Budget { exhausted, ops },
+        }
+    }
+}
+
 /// Reads rows from blocks.
 pub(crate) struct Rows<R> {
-    reader: R,
+    blocks: Blocks<R>,
     block: Vec<u8>,
     at: usize,
-    /// Where the block begins in the file.
-    offset: u64,
     known: Known,
     torn: Option<Torn>,
     ended: bool,
 }
 
-/// A place between two blocks from which a file can be read again.
-#[derive(Clone)]
-pub(crate) struct Mark {
-    offset: u64,
-    known: Known,
-}
-
-impl Mark {
+/// A place between two rows from which a file can be read: what is known there is written down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
     /// The index of the row that comes next.
-    pub(crate) fn index(&self) -> u64 {
-        self.known.index
-    }
-
-    /// How many values of a key there were before, by its place: that of rows without a key is the
-    /// first.
-    pub(crate) fn values(&self, place: u32) -> u32 {
-        self.known.values(place)
-    }
+    pub(crate) index: u64,
+    pub(super) offset: u64,
 }
 
 impl<R: Read> Rows<R> {
     /// Reads the head.
-    pub(crate) fn new(mut reader: R) -> Result<Self, CompactError> {
-        let mut head = [0; MAGIC.len() + 1];
-        let read = fill(&mut reader, &mut head)?;
-        if read < head.len() || head[..MAGIC.len()] != MAGIC {
-            return Err(CompactError::Other);
-        }
-        if head[MAGIC.len()] != VERSION {
-            return Err(CompactError::Version(head[MAGIC.len()]));
-        }
-        Ok(Self::at(reader, head.len() as u64, Known::nothing()))
+    pub(crate) fn new(reader: R) -> Result<Self, CompactError> {
+        let blocks = Blocks::new(reader)?;
+        let known = Known::nothing();
+        Ok(Self { blocks, block: Vec::new(), at: 0, known, torn: None, ended: false })
     }
 
-    fn at(reader: R, offset: u64, known: Known) -> Self {
-        Self { reader, block: Vec::new(), at: 0, offset, known, torn: None, ended: false }
-    }
-
-    /// Goes on from a mark of the same file, which `reader` gives from its beginning.
-    pub(crate) fn from_mark(mut reader: R, mark: &Mark) -> Result<Self, CompactError> {
-        let before = std::io::copy(&mut reader.by_ref().take(mark.offset), &mut std::io::sink())?;
-        if before < mark.offset {
-            return Err(CompactError::Other);
+    /// Goes on at a place of the same file, which must not be before this one.
+    pub(crate) fn skip_to(&mut self, place: Place) -> Result<(), CompactError> {
+        self.block.clear();
+        self.at = 0;
+        self.blocks.skip_to(place.offset)?;
+        let mut state = Vec::new();
+        match self.blocks.next(&mut state)? {
+            Block::State => {
+                let known = Known::read(&state);
+                self.known = known.map_err(|fault| fault.0.at(place.offset, place.index))?;
+                Ok(())
+            }
+            _ => Err(self.damaged("the file has become another")),
         }
-        Ok(Self::at(reader, mark.offset, mark.known.clone()))
     }
 
-    /// A mark, if the next row begins a block and what is known takes no more than so many bytes.
-    pub(crate) fn mark(&self, most: usize) -> Option<Mark> {
-        let between = self.is_between_blocks() && self.known.bytes() <= most;
-        between.then(|| Mark {
-            offset: self.offset + self.block.len() as u64,
-            known: self.known.clone(),
-        })
+    /// How many values a key has had, by its place: that of rows without a key is the first.
+    pub(crate) fn values(&self, place: u32) -> u32 {
+        self.known.values(place)
     }
 
     /// The `f` of a number.
@@ -183,22 +180,6 @@ impl<R: Read> Rows<R> {
         self.known.index
     }
 
-    /// Did a process begin something at the instant at which it ended what it did before?
-    pub(crate) fn has_ties(&self) -> bool {
-        self.known.has_ties
-    }
-
-    /// Did an operation end as another than it began as: by its name, its key or its context?
-    pub(crate) fn has_others(&self) -> bool {
-        self.known.has_others
-    }
-
-    /// Is the next row in another block than the last?
-    #[inline(always)]
-    pub(crate) fn is_between_blocks(&self) -> bool {
-        self.at == self.block.len()
-    }
-
     /// The next row. Inlined, so that what a checker does not look at is not even put together.
     #[inline(always)]
     pub(crate) fn next_row(
@@ -211,30 +192,12 @@ impl<R: Read> Rows<R> {
         let mut cursor = Cursor { bytes: &self.block, at: self.at };
         let row = self.known.next(&mut cursor, dictionary);
         self.at = cursor.at;
-        row.map(Some).map_err(|fault| self.faulty(fault))
+        row.map(Some).map_err(|fault| fault.0.at(self.place(), self.known.index))
     }
 
-    /// Tells of rows until so many have been told of or a block ends; `false` when there are no more
-    /// or the listener wants no more.
-    #[inline(always)]
-    pub(crate) fn tell(
-        &mut self,
-        listener: &mut impl Listener,
-        most: u32,
-    ) -> Result<bool, CompactError> {
-        if self.is_between_blocks() && !self.has_more()? {
-            return Ok(false);
-        }
-        let mut cursor = Cursor { bytes: &self.block, at: self.at };
-        let mut told = Ok(true);
-        for _ in 0..most {
-            told = self.known.tell(&mut cursor, listener);
-            if !matches!(told, Ok(true)) || cursor.at == cursor.bytes.len() {
-                break;
-            }
-        }
-        self.at = cursor.at;
-        told.map_err(|fault| self.faulty(fault))
+    /// About where the row at hand stands in the file.
+    fn place(&self) -> u64 {
+        self.blocks.offset - (self.block.len() - self.at) as u64
     }
 
     #[cold]
@@ -249,84 +212,33 @@ impl<R: Read> Rows<R> {
     }
 
     fn next_block(&mut self) -> Result<bool, CompactError> {
-        self.offset += self.block.len() as u64;
         self.block.clear();
         self.at = 0;
-        let mut head = [0; 8];
-        let read = fill(&mut self.reader, &mut head)?;
-        if read < head.len() {
-            return Ok(self.cut_short(read));
-        }
-        let [a, b, c, d, e, f, g, h] = head;
-        let (length, sum) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
-        if length == 0 {
-            return self.end(sum).map(|()| false);
-        }
-        if length as usize > LONGEST_BLOCK {
-            return Err(self.damaged("a block longer than any that is written"));
-        }
-        // Only what is there is taken: a length that lies costs nothing.
-        let mut limited = self.reader.by_ref().take(u64::from(length));
-        limited.read_to_end(&mut self.block)?;
-        if self.block.len() < length as usize {
-            let read = read + self.block.len();
-            self.block.clear();
-            return Ok(self.cut_short(read));
-        }
-        self.offset += head.len() as u64;
-        if crc32c::crc32c(&self.block) != sum {
-            return Err(self.damaged("the checksum of a block is not that of its bytes"));
-        }
-        Ok(true)
-    }
-
-    fn cut_short(&mut self, bytes: usize) -> bool {
-        self.torn = Some(Torn { line: self.known.index + 1, bytes: bytes as u64 });
-        false
-    }
-
-    fn end(&mut self, sum: u32) -> Result<(), CompactError> {
-        let mut count = [0; 8];
-        let read = fill(&mut self.reader, &mut count)?;
-        if read < count.len() {
-            self.cut_short(read + 8);
-            return Ok(());
-        }
-        if crc32c::crc32c(&count) != sum || u64::from_le_bytes(count) != self.known.index {
-            return Err(self.damaged("the count at the end is not that of the lines"));
-        }
-        if fill(&mut self.reader, &mut [0])? > 0 {
-            return Err(self.damaged("something stands after the end"));
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn faulty(&self, Fault(fault): Fault) -> CompactError {
-        match *fault {
-            Refused::Damaged(what) => self.damaged(what),
-            Refused::Exhausted(exhausted) => {
-                CompactError::Budget { exhausted, ops: self.known.index }
+        match self.blocks.next(&mut self.block)? {
+            Block::Rows => return Ok(true),
+            Block::State => {
+                let as_written = self.known.is(&self.block);
+                self.block.clear();
+                if !as_written {
+                    return Err(self.damaged(OTHER_STATE));
+                }
+                return Ok(true);
             }
+            Block::End(count) => {
+                if count != self.known.index {
+                    return Err(self.damaged(OTHER_COUNT));
+                }
+            }
+            Block::Torn(bytes) => self.torn = Some(Torn { line: self.known.index + 1, bytes }),
         }
+        Ok(false)
     }
 
     #[cold]
     fn damaged(&self, what: &'static str) -> CompactError {
-        CompactError::Damaged { at: self.offset + self.at as u64, what }
+        CompactError::Damaged { at: self.place(), what }
     }
 }
 
-/// Reads until the buffer is full or the stream ends; gives how much there was.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> Result<usize, CompactError> {
-    let mut read = 0;
-    while read < buffer.len() {
-        match reader.read(&mut buffer[read..]) {
-            Ok(0) => break,
-            Ok(more) => read += more,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(read)
-}
+pub(super) const OTHER_STATE: &str = "what the rows lead to is not the state written there";
+pub(super) const OTHER_COUNT: &str = "the count at the end is not that of the lines";

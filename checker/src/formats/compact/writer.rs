@@ -7,7 +7,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{BLOCK, Flags, KINDS, MAGIC, SMALL, VERSION, zigzag};
+use super::cursor::Cursor;
+use super::known::Known;
+use super::rows::{Dictionary, Literal, Refused};
+use super::{
+    BETWEEN_STATES, BLOCK, Flags, KINDS, LONGEST_STATE, MAGIC, SMALL, STATE, STATE_SHARE, VERSION,
+    zigzag,
+};
 use crate::budget::Meter;
 use crate::op::{Kind, Op, Process};
 
@@ -15,7 +21,13 @@ use crate::op::{Kind, Op, Process};
 /// reads back as torn.
 pub struct Writer<W> {
     out: W,
+    layout: Layout,
     block: Vec<u8>,
+    /// What readers know after the blocks so far.
+    known: Known,
+    /// Bytes since the last state, and how many there must be before the next.
+    since: usize,
+    apart: usize,
     count: u64,
     time: u64,
     shapes: HashMap<(Kind, Cow<'static, str>, Flags), u64>,
@@ -28,6 +40,23 @@ pub struct Writer<W> {
     nodes: HashMap<Arc<str>, u64>,
     extras: HashMap<String, u64>,
     room: Room,
+}
+
+/// How a file is laid out. The usual one is good for files of all sizes; another is for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// A block is closed when it is so many bytes long.
+    pub block: usize,
+    /// So many bytes of blocks are at least between two states.
+    pub apart: usize,
+    /// And so many times the bytes of a state.
+    pub share: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { block: BLOCK, apart: BETWEEN_STATES, share: STATE_SHARE }
+    }
 }
 
 /// What memory may be taken. A table that doubles takes twice what it held and gives that back
@@ -128,12 +157,21 @@ impl KeyValues {
 
 impl<W: Write> Writer<W> {
     /// Writes the head.
-    pub fn new(mut out: W) -> io::Result<Self> {
+    pub fn new(out: W) -> io::Result<Self> {
+        Self::with_layout(out, Layout::default())
+    }
+
+    /// Writes the head of a file of this layout.
+    pub fn with_layout(mut out: W, layout: Layout) -> io::Result<Self> {
         out.write_all(&MAGIC)?;
         out.write_all(&[VERSION])?;
         Ok(Self {
             out,
-            block: Vec::with_capacity(BLOCK + BLOCK / 4),
+            layout,
+            block: Vec::with_capacity(layout.block + layout.block / 4),
+            known: Known::nothing(),
+            since: 0,
+            apart: layout.apart,
             count: 0,
             time: 0,
             shapes: HashMap::new(),
@@ -176,7 +214,7 @@ impl<W: Write> Writer<W> {
         self.fields(op, flags)?;
         self.settle(op);
         self.count += 1;
-        if self.block.len() >= BLOCK { self.flush_block() } else { Ok(()) }
+        if self.block.len() >= self.layout.block { self.flush_block() } else { Ok(()) }
     }
 
     /// Writes what is left and the end.
@@ -194,12 +232,31 @@ impl<W: Write> Writer<W> {
         if self.block.is_empty() {
             return Ok(());
         }
-        let length = u32::try_from(self.block.len());
-        let length = length.map_err(|_| io::Error::other("a line of more than 4 GiB"))?;
-        self.out.write_all(&length.to_le_bytes())?;
-        self.out.write_all(&crc32c::crc32c(&self.block).to_le_bytes())?;
-        self.out.write_all(&self.block)?;
+        self.flush_state()?;
+        frame(&mut self.out, &self.block, 0)?;
+        self.since += self.block.len();
+        let mut cursor = Cursor { bytes: &self.block, at: 0 };
+        while cursor.at < self.block.len() {
+            let row = self.known.next(&mut cursor, &mut Unkept);
+            row.map_err(|fault| io::Error::other(fault.0.at(cursor.at as u64, self.count)))?;
+        }
         self.block.clear();
+        Ok(())
+    }
+
+    /// Writes what is known, if it is time.
+    fn flush_state(&mut self) -> io::Result<()> {
+        if self.since < self.apart {
+            return Ok(());
+        }
+        let mut state = Vec::new();
+        self.known.write(&mut state);
+        let Layout { apart, share, .. } = self.layout;
+        self.apart = apart.max(share * state.len());
+        if self.since >= self.apart && state.len() <= LONGEST_STATE {
+            frame(&mut self.out, &state, STATE)?;
+            self.since = 0;
+        }
         Ok(())
     }
 
@@ -282,6 +339,8 @@ impl<W: Write> Writer<W> {
                 }
             }
             if number == next {
+                let (count, capacity) = (self.values.len(), self.values.capacity());
+                self.room.for_one_more::<KeyValues>(count, capacity)?;
                 self.values.push(KeyValues::default());
             }
         }
@@ -372,12 +431,33 @@ fn reference<T: Eq + std::hash::Hash>(
     known.insert(entry, next);
 }
 
-fn text(block: &mut Vec<u8>, bytes: &[u8]) {
+fn frame(out: &mut impl Write, payload: &[u8], kind: u32) -> io::Result<()> {
+    let length = u32::try_from(payload.len()).ok().filter(|length| *length < STATE);
+    let length = length.ok_or_else(|| io::Error::other("a line of more than 2 GiB"))?;
+    out.write_all(&(length | kind).to_le_bytes())?;
+    out.write_all(&crc32c::crc32c(payload).to_le_bytes())?;
+    out.write_all(payload)
+}
+
+/// Reads without keeping any text.
+struct Unkept;
+
+impl Dictionary for Unkept {
+    fn value(&mut self, _: u32, _: Literal<'_>) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn key(&mut self, _: &[u8]) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+pub(super) fn text(block: &mut Vec<u8>, bytes: &[u8]) {
     varint(block, bytes.len() as u64);
     block.extend_from_slice(bytes);
 }
 
-fn varint(block: &mut Vec<u8>, mut number: u64) {
+pub(super) fn varint(block: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         block.push(number as u8 | 0x80);
         number >>= 7;

@@ -1,21 +1,25 @@
-//! From rows to registers.
+//! From the pieces of a file to registers, on all cores.
 //!
-//! A few registers are told of each row as it is read. To do so with thousands of them would touch
-//! the memory of another one at every row: what they are told is collected, for some of them
-//! together, and told to them a few thousand rows at a time (see [`groups`](super::groups)).
+//! A piece is read by whoever has nothing better to do, into what it tells the registers: a batch of
+//! events for each group of them. Of each register one worker is told, of piece after piece in
+//! their order. To tell registers as rows are read would touch the memory of another one at every
+//! row; in a batch there are a few for each.
 
+use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::groups::Groups;
-use super::register::{Does, Event, Register, Take};
+use super::names::Names;
+use super::register::{Does, Event, Register};
 use crate::budget::Meter;
 use crate::formats::compact::{
-    CompactError, Dictionary, Listener, Literal, Mark, Refused, Row, Rows,
+    CompactError, Dictionary, Listener, Literal, Piece, Pieces, Place, Refused, Row, Told,
 };
 use crate::linearizable::zones::Conflict;
 
-/// So many registers are few.
-pub(super) const FEW: usize = 64;
+/// Registers are told in so many groups: those whose places are the same modulo this. With ten
+/// thousand keys a group's registers, as far as they are looked at, fit into a near cache.
+const GROUPS: usize = 64;
 
 /// After so many rows at the latest the meter is asked: they take less than a millisecond, and
 /// what they introduce less than a megabyte.
@@ -24,215 +28,444 @@ const ROWS: u32 = 8192;
 /// What is known of all registers at the end of a file.
 #[derive(Default)]
 pub(super) struct Gathered {
+    pub(super) lines: u64,
     pub(super) calls: u64,
     /// Registers that had a call.
     pub(super) used: usize,
     /// By place.
     pub(super) conflicts: Vec<(u32, Conflict)>,
+    pub(super) names: Names,
+    /// From where parts of the file can be read again.
+    pub(super) places: Vec<Place>,
 }
 
-/// Gathers a history, with marks from which parts of it can be read again. `None` when something
-/// was beyond the zone check.
-pub(super) fn gather<R: Read>(
-    rows: &mut Rows<R>,
-    marks: &mut Marks,
-    names: &mut Names,
-    meter: &mut Meter,
+/// Gathers a history. `None` when something was beyond the zone check.
+pub(super) fn gather<R: Read + Send>(
+    reader: R,
+    meter: &Meter,
 ) -> Result<Option<Gathered>, CompactError> {
-    let mut reading = Reading { rows, marks, meter };
-    let mut few = Few {
-        seen: Seen { names, calls: 0, used: vec![false; FEW], beyond: false },
-        registers: std::iter::repeat_with(Register::default).take(FEW).collect(),
-        other: None,
+    let mut others = Pieces::new(reader)?;
+    let first = Some(others.next(Vec::new())?);
+    // What is one piece is done before another thread has started.
+    let workers = match others.has_ended() {
+        true => 1,
+        false => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    reading.tell_few(&mut few)?;
-    let Few { seen, registers, other } = few;
-    if seen.beyond {
-        return Ok(None);
-    }
-    let Some(other) = other else {
-        let conflicts = (0..).zip(&registers).filter_map(|(place, register)| {
-            register.zones.conflict().map(|conflict| (place, conflict))
-        });
-        return Ok(Some(seen.gathered(conflicts.collect())));
-    };
-    std::thread::scope(|scope| {
-        let mut many = Many { seen, groups: Groups::new(scope, registers) };
-        if many.row(other) {
-            reading.tell_many(&mut many)?;
-        }
-        let Many { seen, groups } = many;
-        let conflicts = if seen.beyond { None } else { groups.finish() };
-        Ok(conflicts.map(|conflicts| seen.gathered(conflicts)))
-    })
+    let desk = Desk::new(Source { first, others }, workers);
+    let done: Vec<Done> = std::thread::scope(|scope| {
+        let desk = &desk;
+        let others: Vec<_> = (1..workers)
+            .map(|number| scope.spawn(move || Worker::new(number, workers).work(desk, meter)))
+            .collect();
+        let mut done = vec![Worker::new(0, workers).work(desk, meter)];
+        let others = others.into_iter().map(|other| other.join().expect("no worker panics"));
+        done.extend(others);
+        done
+    });
+    desk.end(done)
 }
 
-struct Reading<'a, R> {
-    rows: &'a mut Rows<R>,
-    marks: &'a mut Marks,
-    meter: &'a mut Meter,
+/// What a piece tells.
+struct Batch {
+    /// By group.
+    events: Vec<Vec<Event>>,
+    /// Of the keys that it introduces.
+    names: Names,
 }
 
-// Two functions, and neither a part of another: what is in a loop is the faster the less it is.
-impl<R: Read> Reading<'_, R> {
-    #[inline(never)]
-    fn tell_few(&mut self, few: &mut Few<'_>) -> Result<(), CompactError> {
-        self.tell(few)
+impl Batch {
+    fn new() -> Self {
+        Self { events: vec![Vec::new(); GROUPS], names: Names::default() }
     }
 
-    #[inline(never)]
-    fn tell_many(&mut self, many: &mut Many<'_, '_, '_>) -> Result<(), CompactError> {
-        self.tell(many)
+    /// Empties it, and keeps the memory.
+    fn clear(&mut self) {
+        self.events.iter_mut().for_each(Vec::clear);
+        self.names.clear();
+    }
+}
+
+/// Why no more is read.
+enum Stopped {
+    Beyond,
+    Failed(CompactError),
+    /// A worker has panicked: its thread tells.
+    Lost,
+}
+
+/// Where workers meet.
+struct Desk<R> {
+    state: Mutex<State<R>>,
+    changed: Condvar,
+}
+
+struct State<R> {
+    /// None while a worker takes a piece from it.
+    source: Option<Source<R>>,
+    /// How many pieces have been taken.
+    taken: u32,
+    /// Of each worker how many batches it has told its registers of.
+    told: Vec<u32>,
+    /// How many all have.
+    past: u32,
+    /// The batches after those, as far as they are there.
+    batches: VecDeque<Option<Arc<Batch>>>,
+    /// What is empty again.
+    spare: Vec<Batch>,
+    buffers: Vec<Vec<u8>>,
+    stopped: Option<Stopped>,
+}
+
+/// Where pieces come from.
+struct Source<R> {
+    /// Taken to see whether there are others.
+    first: Option<Piece>,
+    others: Pieces<R>,
+}
+
+impl<R: Read> Source<R> {
+    fn has_ended(&self) -> bool {
+        self.first.is_none() && self.others.has_ended()
     }
 
-    /// Tells of rows until there are no more, or no more are wanted.
-    #[inline(always)]
-    fn tell(&mut self, listener: &mut impl Listener) -> Result<(), CompactError> {
-        let Self { rows, marks, meter } = self;
+    fn next(&mut self, buffer: Vec<u8>) -> Result<Piece, CompactError> {
+        self.first.take().map_or_else(|| self.others.next(buffer), Ok)
+    }
+}
+
+/// What a worker does next.
+enum Job<R> {
+    /// Take the next piece, and read it into a batch.
+    Read(Source<R>),
+    Tell(Arc<Batch>),
+    /// All has been told.
+    End,
+    Stop,
+}
+
+impl<R: Read> Desk<R> {
+    fn new(source: Source<R>, workers: usize) -> Self {
+        let state = State {
+            source: Some(source),
+            taken: 0,
+            told: vec![0; workers],
+            past: 0,
+            batches: VecDeque::new(),
+            spare: Vec::new(),
+            buffers: Vec::new(),
+            stopped: None,
+        };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().expect("no one panics with the lock held")
+    }
+
+    /// Waits until there is something to do for a worker. To tell comes first: it frees memory.
+    fn job(&self, worker: usize) -> Job<R> {
+        let mut state = self.state();
         loop {
-            if rows.is_between_blocks() {
-                marks.pass(rows);
+            if state.stopped.is_some() {
+                return Job::Stop;
             }
-            let ops = rows.count();
-            meter.look().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
-            if !rows.tell(listener, ROWS)? {
-                return Ok(());
+            let next = state.told[worker];
+            if let Some(Some(batch)) = state.batches.get((next - state.past) as usize) {
+                return Job::Tell(Arc::clone(batch));
             }
+            // Two for each: while some are told of one, others are read. More are only memory.
+            let has_room = state.batches.len() < 2 * state.told.len();
+            match &state.source {
+                Some(source) if source.has_ended() && next == state.taken => return Job::End,
+                Some(source) if !source.has_ended() && has_room => {
+                    if let Some(source) = state.source.take() {
+                        state.taken += 1;
+                        state.batches.push_back(None);
+                        return Job::Read(source);
+                    }
+                }
+                _ => {}
+            }
+            state = self.changed.wait(state).expect("no one panics with the lock held");
         }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State<R>)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
+
+    /// No more is read. What stopped it first counts.
+    fn stop(&self, why: Stopped) {
+        self.change(|state| {
+            state.stopped.get_or_insert(why);
+        });
+    }
+
+    /// The batch of a piece is there.
+    fn put(&self, piece: u32, batch: Batch, buffer: Vec<u8>) {
+        self.change(|state| {
+            let at = (piece - state.past) as usize;
+            state.batches[at] = Some(Arc::new(batch));
+            state.buffers.push(buffer);
+        });
+    }
+
+    /// A worker has told its registers of one more batch, and holds it no more.
+    fn told(&self, worker: usize) {
+        self.change(|state| {
+            state.told[worker] += 1;
+            while state.told.iter().all(|told| *told > state.past) {
+                state.past += 1;
+                let batch = state.batches.pop_front().flatten().and_then(Arc::into_inner);
+                state.spare.extend(batch.map(|mut batch| {
+                    batch.clear();
+                    batch
+                }));
+            }
+        });
+    }
+
+    /// What all workers have found out.
+    fn end(self, workers: Vec<Done>) -> Result<Option<Gathered>, CompactError> {
+        let state = self.state.into_inner().expect("no one panics with the lock held");
+        match state.stopped {
+            Some(Stopped::Failed(error)) => return Err(error),
+            Some(Stopped::Beyond | Stopped::Lost) => return Ok(None),
+            None => {}
+        }
+        let Some(Source { others, .. }) = state.source else { return Ok(None) };
+        let (places, torn) = others.into_places();
+        // A run that was cut short is for the ordinary way, which reports that.
+        if torn.is_some() {
+            return Ok(None);
+        }
+        let mut gathered = Gathered { places, ..Gathered::default() };
+        let mut used: Vec<bool> = Vec::new();
+        for done in workers {
+            gathered.lines = gathered.lines.max(done.lines);
+            gathered.calls += done.calls;
+            gathered.conflicts.extend(done.conflicts);
+            gathered.names.extend(&done.names);
+            if done.used.len() > used.len() {
+                used.resize(done.used.len(), false);
+            }
+            used.iter_mut().zip(&done.used).for_each(|(used, also)| *used |= also);
+        }
+        gathered.used = used.iter().filter(|used| **used).count();
+        gathered.conflicts.sort_unstable_by_key(|(place, _)| *place);
+        Ok(Some(gathered))
     }
 }
 
-/// What is kept of rows beside the registers.
-struct Seen<'a> {
-    names: &'a mut Names,
+/// One of those who read pieces and tell registers.
+struct Worker {
+    number: usize,
+    workers: usize,
+    /// By group; its own are those whose numbers are the same as its own modulo the workers.
+    groups: Vec<Vec<Register>>,
+    done: Done,
+}
+
+/// What a worker has found out.
+#[derive(Default)]
+struct Done {
+    /// In the pieces that it has read.
     calls: u64,
+    lines: u64,
     /// By place: did the register have a call?
     used: Vec<bool>,
-    /// Was something beyond the zone check?
-    beyond: bool,
+    /// Of all pieces; only the first worker keeps them.
+    names: Names,
+    /// Of its own registers, by place.
+    conflicts: Vec<(u32, Conflict)>,
 }
 
-impl Seen<'_> {
-    /// Takes a row in, and tells what it tells its register; `false` when that is beyond the zone
-    /// check.
-    #[inline(always)]
-    fn tell(&mut self, row: &Row, to: &mut impl Take) -> bool {
-        if self.names.is_null {
-            self.names.is_null = false;
-            to.take(Event::is_null(row));
+impl Worker {
+    fn new(number: usize, workers: usize) -> Self {
+        Self {
+            number,
+            workers,
+            groups: std::iter::repeat_with(Vec::new).take(GROUPS).collect(),
+            done: Done::default(),
         }
-        if !row.is_client {
-            return true;
-        }
-        if row.invoke.is_none() {
-            self.calls += 1;
-            let place = row.key.wrapping_add(1) as usize;
-            match self.used.get_mut(place) {
-                Some(used) => *used = true,
-                None => self.widen(place),
-            }
-        }
-        let does = self.names.fs[row.f as usize];
-        let taken = does.is_some_and(|does| Event::told(row, does, to));
-        if !taken {
-            self.beyond = true;
-        }
-        taken
     }
 
+    fn work<R: Read>(mut self, desk: &Desk<R>, meter: &Meter) -> Done {
+        let _watch = Watch(desk);
+        loop {
+            match desk.job(self.number) {
+                Job::Tell(batch) => {
+                    let within = self.tell(&batch);
+                    drop(batch);
+                    if !within {
+                        desk.stop(Stopped::Beyond);
+                    }
+                    desk.told(self.number);
+                }
+                Job::Read(source) => {
+                    if let Err(why) = self.read(source, desk, meter) {
+                        desk.stop(why);
+                    }
+                }
+                Job::End => return self.done(),
+                Job::Stop => return Done::default(),
+            }
+        }
+    }
+
+    fn read<R: Read>(
+        &mut self,
+        mut source: Source<R>,
+        desk: &Desk<R>,
+        meter: &Meter,
+    ) -> Result<(), Stopped> {
+        let buffer = desk.state().buffers.pop().unwrap_or_default();
+        let piece = source.next(buffer).map_err(Stopped::Failed)?;
+        if piece.leads() {
+            let mut told = self.read_piece(piece, desk, meter)?;
+            source.others.go_on(&mut told);
+            desk.change(|state| state.source = Some(source));
+        } else {
+            desk.change(|state| state.source = Some(source));
+            self.read_piece(piece, desk, meter)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a piece into a batch.
+    fn read_piece<R: Read>(
+        &mut self,
+        piece: Piece,
+        desk: &Desk<R>,
+        meter: &Meter,
+    ) -> Result<Told, Stopped> {
+        let number = piece.number;
+        let spare = desk.state().spare.pop();
+        let mut reading = Reading {
+            batch: spare.unwrap_or_else(Batch::new),
+            fs: piece.fs().iter().map(|f| Does::named(f)).collect(),
+            is_null: false,
+            calls: 0,
+            used: std::mem::take(&mut self.done.used),
+        };
+        let told = piece.tell(&mut reading, ROWS, |ops| {
+            meter.look().map_err(|exhausted| CompactError::Budget { exhausted, ops })
+        });
+        let Reading { batch, calls, used, .. } = reading;
+        self.done.calls += calls;
+        self.done.used = used;
+        let mut told = told.map_err(Stopped::Failed)?;
+        // The calls of one process stand in turn even when they are of one instant: that is for a
+        // closer look. So is what ends as another than it began as.
+        if told.has_ties || told.has_others || !told.wanted {
+            return Err(Stopped::Beyond);
+        }
+        self.done.lines = self.done.lines.max(told.count());
+        desk.put(number, batch, std::mem::take(&mut told.bytes));
+        Ok(told)
+    }
+
+    /// Tells its registers of a batch; `false` when something was beyond the zone check.
+    fn tell(&mut self, batch: &Batch) -> bool {
+        if self.number == 0 {
+            self.done.names.extend(&batch.names);
+        }
+        let groups = self.groups.iter_mut().zip(&batch.events);
+        let mut own = groups.skip(self.number).step_by(self.workers);
+        own.all(|(registers, events)| {
+            events.iter().all(|event| {
+                let at = event.register();
+                if at >= registers.len() {
+                    registers.resize_with(at + 1, Register::default);
+                }
+                registers[at].take(*event)
+            })
+        })
+    }
+
+    /// Looks at its registers, and gives back their memory.
+    fn done(mut self) -> Done {
+        for (group, registers) in (0..).zip(self.groups) {
+            for (at, register) in (0..).zip(registers) {
+                let place = at * GROUPS as u32 + group;
+                let conflict = register.zones.conflict();
+                self.done.conflicts.extend(conflict.map(|conflict| (place, conflict)));
+            }
+        }
+        self.done
+    }
+}
+
+/// Sees to it that no worker waits for one that has panicked.
+struct Watch<'a, R>(&'a Desk<R>);
+
+impl<R> Drop for Watch<'_, R> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = self.0.state.lock();
+            state.unwrap_or_else(PoisonError::into_inner).stopped = Some(Stopped::Lost);
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+#[cold]
+fn tied(events: &mut Vec<Event>, tie: Event) {
+    events.push(tie);
+}
+
+/// Reads rows into a batch.
+struct Reading {
+    batch: Batch,
+    /// What the `f` of a number does.
+    fs: Vec<Option<Does>>,
+    /// The row at hand introduces `null`.
+    is_null: bool,
+    calls: u64,
+    used: Vec<bool>,
+}
+
+impl Reading {
     #[cold]
     fn widen(&mut self, place: usize) {
         self.used.resize(place + 1, false);
         self.used[place] = true;
     }
-
-    fn gathered(self, conflicts: Vec<(u32, Conflict)>) -> Gathered {
-        let used = self.used.iter().filter(|used| **used).count();
-        Gathered { calls: self.calls, used, conflicts }
-    }
 }
 
-/// Tells few registers, as long as there are no more.
-struct Few<'a> {
-    seen: Seen<'a>,
-    registers: Vec<Register>,
-    /// The first row of another.
-    other: Option<Row>,
-}
-
-impl Few<'_> {
-    #[cold]
-    fn other(&mut self, row: Row) -> bool {
-        self.other = Some(row);
-        false
-    }
-}
-
-impl Listener for Few<'_> {
+impl Listener for Reading {
     #[inline(always)]
     fn row(&mut self, row: Row) -> bool {
-        let Some(register) = self.registers.get_mut(row.key.wrapping_add(1) as usize) else {
-            return self.other(row);
-        };
-        self.seen.tell(&row, register)
-    }
-}
-
-/// Tells any number of registers.
-struct Many<'a, 'scope, 'env> {
-    seen: Seen<'a>,
-    groups: Groups<'scope, 'env>,
-}
-
-impl Listener for Many<'_, '_, '_> {
-    #[inline(always)]
-    fn row(&mut self, row: Row) -> bool {
-        self.seen.tell(&row, &mut self.groups)
-    }
-}
-
-macro_rules! with_names {
-    ($($listener:ty),*) => {$(
-        impl Dictionary for $listener {
-            #[inline(always)]
-            fn value(&mut self, key: u32, value: Literal<'_>) -> Result<(), Refused> {
-                self.seen.names.value(key, value)
+        let place = row.key.wrapping_add(1) as usize;
+        let events = &mut self.batch.events[place % GROUPS];
+        let register = (place / GROUPS) as u32;
+        if self.is_null {
+            self.is_null = false;
+            events.push(Event::is_null(register, row.value));
+        }
+        if !row.is_client {
+            return true;
+        }
+        let Some(does) = self.fs[row.f as usize] else { return false };
+        let told = Event::told(register, &row, does, |event, tie| {
+            if let Some(tie) = tie {
+                tied(events, tie);
             }
-
-            fn key(&mut self, text: &[u8]) -> Result<(), Refused> {
-                self.seen.names.key(text)
-            }
-
-            fn f(&mut self, name: &str) {
-                self.seen.names.f(name);
+            events.push(event);
+        });
+        if row.invoke.is_none() {
+            self.calls += 1;
+            match self.used.get_mut(place) {
+                Some(used) => *used = true,
+                None => self.widen(place),
             }
         }
-    )*};
-}
-
-with_names!(Few<'_>, Many<'_, '_, '_>);
-
-/// The names of keys. Of the values only this is kept: that the last one introduced is `null`.
-#[derive(Default)]
-pub(super) struct Names {
-    is_null: bool,
-    /// What the `f` of a number does.
-    fs: Vec<Option<Does>>,
-    texts: Vec<u8>,
-    /// Of each key where its name ends.
-    ends: Vec<usize>,
-}
-
-impl Names {
-    /// The name of the key of a place.
-    pub(super) fn at(&self, place: u32) -> Option<std::borrow::Cow<'_, str>> {
-        let key = place.checked_sub(1)? as usize;
-        let begin = key.checked_sub(1).map_or(0, |before| self.ends[before]);
-        Some(String::from_utf8_lossy(&self.texts[begin..self.ends[key]]))
+        told
     }
 }
 
-impl Dictionary for Names {
+impl Dictionary for Reading {
     #[inline(always)]
     fn value(&mut self, _: u32, value: Literal<'_>) -> Result<(), Refused> {
         // The text is that of the writer's JSON: null has one spelling.
@@ -241,54 +474,11 @@ impl Dictionary for Names {
     }
 
     fn key(&mut self, text: &[u8]) -> Result<(), Refused> {
-        self.texts.extend_from_slice(text);
-        self.ends.push(self.texts.len());
+        self.batch.names.push(text);
         Ok(())
     }
 
     fn f(&mut self, text: &str) {
         self.fs.push(Does::named(text));
-    }
-}
-
-/// Marks all over a file, so that any part of it can be read again without what comes before.
-#[derive(Default)]
-pub(super) struct Marks {
-    marks: Vec<Mark>,
-    /// Blocks passed since the last mark.
-    passed: usize,
-    /// A mark is made after so many blocks.
-    every: usize,
-}
-
-impl Marks {
-    /// No more marks than this are kept, each of so many bytes at most: 2 MB in all, and nothing of
-    /// what reading takes.
-    const MOST: usize = 32;
-    const LONGEST: usize = 64 << 10;
-
-    #[inline(never)]
-    fn pass<R: Read>(&mut self, rows: &Rows<R>) {
-        self.passed += 1;
-        if self.passed <= self.every {
-            return;
-        }
-        self.passed = 0;
-        self.marks.extend(rows.mark(Self::LONGEST));
-        if self.marks.len() > Self::MOST {
-            // Every other one goes, and from now on they are made as far apart.
-            self.every = 2 * self.every + 1;
-            let mut keep = false;
-            self.marks.retain(|_| {
-                keep = !keep;
-                keep
-            });
-        }
-    }
-
-    /// The last mark before a row.
-    pub(super) fn before(&self, row: u64) -> Option<&Mark> {
-        let after = self.marks.partition_point(|mark| mark.index() <= row);
-        self.marks[..after].last()
     }
 }
