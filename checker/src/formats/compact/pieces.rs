@@ -100,7 +100,7 @@ impl<R: Read> Pieces<R> {
     /// before must have been [told](Piece::tell) if it [leads](Piece::leads) to this.
     pub(crate) fn next(&mut self, mut bytes: Vec<u8>) -> Result<Piece, CompactError> {
         bytes.clear();
-        let known = self.known.take().ok_or(CompactError::Other)?;
+        let known = self.known.take().expect("a piece that leads here has been told");
         let (number, offset) = (self.taken, self.blocks.offset);
         self.taken += 1;
         let mut ends = Vec::new();

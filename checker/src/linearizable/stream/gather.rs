@@ -101,7 +101,7 @@ struct Desk<R> {
 
 struct State<R> {
     /// None while a worker takes a piece from it.
-    source: Option<Source<R>>,
+    source: Option<Box<Source<R>>>,
     /// How many pieces have been taken.
     taken: u32,
     /// Of each worker how many batches it has told its registers of.
@@ -136,7 +136,7 @@ impl<R: Read> Source<R> {
 /// What a worker does next.
 enum Job<R> {
     /// Take the next piece, and read it into a batch.
-    Read(Source<R>),
+    Read(Box<Source<R>>),
     Tell(Arc<Batch>),
     /// All has been told.
     End,
@@ -146,7 +146,7 @@ enum Job<R> {
 impl<R: Read> Desk<R> {
     fn new(source: Source<R>, workers: usize) -> Self {
         let state = State {
-            source: Some(source),
+            source: Some(Box::new(source)),
             taken: 0,
             told: vec![0; workers],
             past: 0,
@@ -234,8 +234,8 @@ impl<R: Read> Desk<R> {
             Some(Stopped::Beyond | Stopped::Lost) => return Ok(None),
             None => {}
         }
-        let Some(Source { others, .. }) = state.source else { return Ok(None) };
-        let (places, torn) = others.into_places();
+        let Some(source) = state.source else { return Ok(None) };
+        let (places, torn) = source.others.into_places();
         // A run that was cut short is for the ordinary way, which reports that.
         if torn.is_some() {
             return Ok(None);
@@ -316,7 +316,7 @@ impl Worker {
 
     fn read<R: Read>(
         &mut self,
-        mut source: Source<R>,
+        mut source: Box<Source<R>>,
         desk: &Desk<R>,
         meter: &Meter,
     ) -> Result<(), Stopped> {

@@ -139,7 +139,7 @@ impl Known {
         let index = back(self.index, cursor.varint()?)?;
         slot.open.invoke = Some((index, back(self.time, cursor.varint()?)?));
         slot.open.begun = back(index, cursor.varint()?)?;
-        let mut number = || cursor.varint().and_then(|number| small(number)).map(less_one);
+        let mut number = || cursor.varint().and_then(small).map(less_one);
         let [f, key, value, node] = [number()?, number()?, number()?, number()?];
         let values = self.values.get(key.wrapping_add(1) as usize).ok_or_else(wrong)?;
         let is_of = |number: u32, count: u32| number == NO_VALUE || number < count;
