@@ -141,10 +141,11 @@ impl Zones {
 
     #[inline(never)]
     fn grow(&mut self, value: u32) {
-        // Of thousands of registers few are so small that it matters.
-        const FIRST: usize = 16;
-        if self.clusters.len() == self.clusters.capacity() && self.clusters.len() < FIRST {
-            self.clusters.reserve(FIRST);
+        // Of thousands of registers each grows from nothing, and to grow takes longer than to check.
+        const FEW: usize = 256;
+        let capacity = self.clusters.capacity();
+        if self.clusters.len() == capacity && capacity < FEW {
+            self.clusters.reserve_exact((3 * capacity).max(15));
         }
         // Values mostly come one by one.
         if value as usize == self.clusters.len() {
@@ -217,29 +218,30 @@ impl Zones {
     ///
     /// First come reads of what was not written then, then forward zones that overlap, and then
     /// backward ones within a forward one: of those there is only to be asked when all forward
-    /// zones are apart. Then only the last that starts before a backward zone can hold it, and it
-    /// is among those that came before, for a zone ends where the order has it.
+    /// zones are apart. Then only the last that came before can hold a backward zone: those before
+    /// that one end before it starts, and it starts before the backward zone ends.
     pub fn conflict(&self) -> Option<Conflict> {
         debug_assert!(self.repeated.is_none(), "the check needs unique writes");
-        // The values of the forward zones so far.
-        let mut forward: Vec<u32> = Vec::new();
+        // The last forward zone so far: its value, where it starts and where it ends.
+        let mut forward = (Values::FIRST, u32::MAX, BEFORE_ALL);
         let (mut overlap, mut within) = (None, None);
         for (value, zone) in self.zones() {
-            let Cluster { write, first_call: read, .. } = *zone;
+            let Cluster { first, last, write, first_call: read, .. } = *zone;
             if value != Values::FIRST && write == NO_CALL {
                 return Some(Conflict::NobodyWrote { value, read });
             }
             if zone.is_early() {
                 return Some(Conflict::FromTheFuture { write, read });
             }
-            let holds = |other: &u32| zone.first < self.clusters[*other as usize].last;
-            if zone.first < zone.last {
-                let other = forward.last().filter(|other| holds(other));
-                overlap = overlap.or(other.map(|other| [*other, value]));
-                forward.push(value);
-            } else {
-                let holder = self.last_before(&forward, zone.last).filter(holds);
-                within = within.or(holder.map(|holder| [holder, value]));
+            let (other, start, end) = forward;
+            let ends_within = first < end;
+            if first < last {
+                if ends_within {
+                    overlap = overlap.or(Some([other, value]));
+                }
+                forward = (value, first, last);
+            } else if ends_within && start < last {
+                within = within.or(Some([other, value]));
             }
         }
         let [a, b] = overlap.or(within)?;
@@ -254,21 +256,6 @@ impl Zones {
             .into_iter()
             .chain(self.clusters[..self.returned as usize].iter().map(|cluster| cluster.nth))
             .map(|value| (value, &self.clusters[value as usize]))
-    }
-
-    /// The last forward zone that starts before a time. That is mostly among the last of all, and
-    /// found by bisection wherever it is.
-    fn last_before(&self, forward: &[u32], time: u32) -> Option<u32> {
-        let starts_before = |value: &u32| self.clusters[*value as usize].first < time;
-        let mut reach = 16;
-        let tail = loop {
-            let tail = &forward[forward.len().saturating_sub(reach)..];
-            if tail.len() == forward.len() || tail.first().is_some_and(starts_before) {
-                break tail;
-            }
-            reach *= 4;
-        };
-        tail[..tail.partition_point(starts_before)].last().copied()
     }
 
     fn overlap(&self, a: u32, b: u32) -> Conflict {

@@ -41,17 +41,20 @@ impl<'a> Cursor<'a> {
         let Some(&[a, b, c, d, ..]) = self.bytes.get(self.at..) else {
             return self.long_varint();
         };
-        let word = u32::from_le_bytes([a, b, c, d]);
-        let ends = !word & 0x8080_8080;
-        if ends == 0 {
-            return self.long_varint();
+        match short_varint(u32::from_le_bytes([a, b, c, d])) {
+            Some((number, length)) => {
+                self.at += length;
+                Ok(u64::from(number))
+            }
+            None => self.long_varint(),
         }
-        self.at += ends.trailing_zeros() as usize / 8 + 1;
-        // The bytes up to the last of it, and of those all bits but the highest.
-        let word = word & (ends ^ (ends - 1));
-        let low = word & 0x7f | (word & 0x7f00) >> 1;
-        let high = (word & 0x7f_0000) >> 2 | (word & 0x7f00_0000) >> 3;
-        Ok(u64::from(low | high))
+    }
+
+    /// The eight bytes after so many, if they are in the block.
+    #[inline(always)]
+    pub(super) fn word(&self, after: usize) -> Option<u64> {
+        let bytes = self.bytes.get(self.at + after..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
     }
 
     #[inline(always)]
@@ -89,6 +92,21 @@ impl<'a> Cursor<'a> {
         self.at += length;
         Ok(&self.bytes[from..self.at])
     }
+}
+
+/// The number in the first bytes of these, and how many they are; `None` when it is longer.
+#[inline(always)]
+pub(super) fn short_varint(bytes: u32) -> Option<(u32, usize)> {
+    let ends = !bytes & 0x8080_8080;
+    if ends == 0 {
+        return None;
+    }
+    let length = ends.trailing_zeros() as usize / 8 + 1;
+    // The bytes up to the last of it, and of those all bits but the highest.
+    let bytes = bytes & (ends ^ (ends - 1));
+    let low = bytes & 0x7f | (bytes & 0x7f00) >> 1;
+    let high = (bytes & 0x7f_0000) >> 2 | (bytes & 0x7f00_0000) >> 3;
+    Some((low | high, length))
 }
 
 #[inline(never)]

@@ -4,7 +4,7 @@ mod state;
 
 use std::hint::select_unpredictable;
 
-use super::cursor::{Cursor, Fault};
+use super::cursor::{Cursor, Fault, short_varint};
 use super::rows::{Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Refused, Row};
 use super::{Flags, KINDS, SMALL, unzigzag};
 use crate::op::Kind;
@@ -160,33 +160,19 @@ impl Known {
         self.row(cursor, shape, dictionary)
     }
 
-    /// Tells of the next row; `false` when the listener wants no more. That is compiled once for
-    /// each of the commonest shapes: one jump by the shape takes the place of many by what it says,
-    /// of which a processor can foresee none.
+    /// Tells of the next row; `false` when the listener wants no more.
     #[inline(always)]
     fn tell(
         &mut self,
         cursor: &mut Cursor<'_>,
         listener: &mut impl Listener,
     ) -> Result<bool, Fault> {
-        let shape = self.shape(cursor, listener)?;
-        let of = |kind, flags| Shape { kind, flags, ..shape };
-        match shape.common {
-            Common::Begins => {
-                let row = self.row(cursor, of(Kind::Invoke, Common::BEGINS), listener)?;
-                Ok(listener.row(row))
-            }
-            Common::BeginsWithValue => {
-                let shape = of(Kind::Invoke, Common::BEGINS_WITH_VALUE);
-                let row = self.row(cursor, shape, listener)?;
-                Ok(listener.row(row))
-            }
-            Common::Done => match self.tell_done(cursor, shape, listener) {
-                Some(more) => Ok(more),
-                None => self.tell_other(cursor, shape, listener),
-            },
-            Common::No => self.tell_other(cursor, shape, listener),
-        }
+        let (more, at) = match self.tell_usual(*cursor, listener) {
+            Some(told) => told?,
+            None => self.tell_seldom(*cursor, listener)?,
+        };
+        cursor.at = at;
+        Ok(more)
     }
 
     /// Tells of so many rows, from a place in a block: gives whether more are wanted, and the place
@@ -210,75 +196,104 @@ impl Known {
         (told, cursor.at)
     }
 
-    #[inline(always)]
-    fn tell_other(
-        &mut self,
-        cursor: &mut Cursor<'_>,
-        shape: Shape,
-        listener: &mut impl Listener,
-    ) -> Result<bool, Fault> {
-        let (more, at) = self.tell_seldom(*cursor, shape, listener)?;
-        cursor.at = at;
-        Ok(more)
-    }
-
     #[inline(never)]
     fn tell_seldom(
         &mut self,
         mut cursor: Cursor<'_>,
-        shape: Shape,
         listener: &mut impl Listener,
     ) -> Result<(bool, usize), Fault> {
-        let row = self.row(&mut cursor, shape, listener)?;
+        let row = self.next(&mut cursor, listener)?;
         Ok((listener.row(row), cursor.at))
     }
 
-    /// Tells of the row after its shape, [`Common::Done`], if it has the usual lengths. Whether it
-    /// names a value is as good as random: so that is no jump, but both values are got and one is
-    /// taken. The row is told here, and field by field: handed back, it would go through memory.
+    /// Tells of a row of one of the commonest shapes, if it is not near the end of the block, its
+    /// numbers have the usual lengths and nothing about it is wrong; else nothing has happened. One
+    /// jump by the shape takes the place of many by what it says, of which a processor can foresee
+    /// none. The row is told here: handed back, it would go through memory.
     #[inline(always)]
-    fn tell_done(
+    fn tell_usual(
         &mut self,
-        cursor: &mut Cursor<'_>,
-        shape: Shape,
+        cursor: Cursor<'_>,
         listener: &mut impl Listener,
-    ) -> Option<bool> {
-        let &[process, delta, back, ..] = cursor.bytes.get(cursor.at..)? else { return None };
-        let number = usize::from(process).wrapping_sub(1);
-        let slot = self.slots.get_mut(number).filter(|slot| !slot.free)?;
-        let key = slot.open.key;
-        let count = self.values[key.wrapping_add(1) as usize].count;
-        let names = shape.flags.has(Flags::VALUE);
-        let is_known = back > 0 && back < 0x80 && u32::from(back) <= count;
-        if process >= 0x80 || delta >= 0x80 || names & !is_known {
+    ) -> Option<Result<(bool, usize), Fault>> {
+        let head = cursor.word(0)?;
+        let [number, slot_code] = [head as u8, (head >> 8) as u8].map(usize::from);
+        let shape = *self.shapes.get(number)?;
+        let slot_number = slot_code.wrapping_sub(1);
+        let slot = self.slots.get_mut(slot_number).filter(|slot| !slot.free)?;
+        let (delta, length) = short_varint((head >> 16) as u32)?;
+        if (number | slot_code) >= 0x80 {
             return None;
         }
+        let used = 2 + length;
         let (index, time) = (self.index, self.time.checked_add(u64::from(delta))?);
         let instant = select_unpredictable(delta > 0, index, self.instant);
-        (self.index, self.time, self.instant) = (index + 1, time, instant);
-        cursor.at += 2 + usize::from(names);
-        if shape.f != slot.open.f {
-            self.has_others = true;
-        }
-        slot.ended = time;
-        let named = count.wrapping_sub(u32::from(back));
         let row = Row {
             index,
             time,
             instant,
-            kind: Kind::Ok,
             f: shape.f,
             is_client: true,
-            slot: number as u32,
+            slot: slot_number as u32,
             process: slot.process,
-            key,
-            value: select_unpredictable(names, named, slot.open.value),
-            invoke: slot.open.invoke.take(),
+            invoke: slot.open.invoke,
             begun: slot.open.begun,
             begun_value: slot.open.value,
             ..Row::NONE
         };
-        Some(listener.row(row))
+        if let Common::Done = shape.common {
+            // Whether it names a value is as good as random: so that is no jump, but both values are
+            // got and one is taken.
+            let names = shape.flags.has(Flags::VALUE);
+            let back = u32::from((head >> (8 * used)) as u8);
+            let key = slot.open.key;
+            let count = self.values[key.wrapping_add(1) as usize].count;
+            let is_known = back > 0 && back < 0x80 && back <= count;
+            if names & !is_known {
+                return None;
+            }
+            if shape.f != slot.open.f {
+                self.has_others = true;
+            }
+            let value = select_unpredictable(names, count.wrapping_sub(back), slot.open.value);
+            slot.ended = time;
+            slot.open.invoke = None;
+            (self.index, self.time, self.instant) = (index + 1, time, instant);
+            let at = cursor.at + used + usize::from(names);
+            return Some(Ok((listener.row(Row { kind: Kind::Ok, key, value, ..row }), at)));
+        }
+        if let Common::No = shape.common {
+            return None;
+        }
+        let rest = cursor.word(used)?;
+        let (back, length) = short_varint(rest as u32)?;
+        let key = self.keys.checked_sub(back).filter(|_| back > 0)?;
+        let (mut value, mut used) = (NO_VALUE, used + length);
+        if let Common::BeginsWithValue = shape.common {
+            // A new integer: of eight bytes there are four for it if the key took no more than three.
+            let rest = rest >> (8 * length);
+            let (difference, more) = short_varint((rest >> 8) as u32)?;
+            if rest as u8 != 0 || length > 3 || difference == 0 {
+                return None;
+            }
+            let values = &mut self.values[key as usize + 1];
+            let integer = values.last_integer + unzigzag(u64::from(difference) - 1);
+            let count = values.count.checked_add(1).filter(|_| SMALL.contains(&integer))?;
+            if let Err(refused) = kept(listener.value(key, Literal::Integer(integer))) {
+                return Some(Err(refused));
+            }
+            value = values.count;
+            *values = KeyValues { count, last_integer: integer };
+            used += 1 + more;
+        }
+        if slot.ended == time {
+            self.has_ties = true;
+        }
+        let invoke = Some((index, time));
+        slot.open = Open { invoke, begun: instant, f: shape.f, key, value, ..Open::NONE };
+        (self.index, self.time, self.instant) = (index + 1, time, instant);
+        let more = listener.row(Row { kind: Kind::Invoke, key, value, ..row });
+        Some(Ok((more, cursor.at + used)))
     }
 
     /// The shape of the next row.
