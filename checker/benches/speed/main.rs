@@ -75,17 +75,17 @@ const ROWS: &[Row] = &[
     Row { name: "zones-check-1M", bar: Bar::ms(25.0), run: || zones_only(&million()) },
     Row {
         name: "zones-decode-check-1M",
-        bar: Bar::ms(60.0).mb(48),
+        bar: Bar::wall_ms(60.0).mb(48),
         run: || from_file(&million(), Verdict::Valid),
     },
     Row {
         name: "zones-decode-check-1M-stale",
-        bar: Bar::ms(60.0).mb(48),
+        bar: Bar::wall_ms(60.0).mb(48),
         run: || from_file(&Settings { violations: 1, ..million() }, Verdict::Invalid),
     },
     Row {
         name: "zones-decode-check-1M-indeterminate",
-        bar: Bar::ms(60.0).mb(48),
+        bar: Bar::wall_ms(60.0).mb(48),
         run: || from_file(&Settings { indeterminate: 0.1, ..million() }, Verdict::Valid),
     },
     Row {
@@ -149,12 +149,12 @@ const LONG: &[Row] = &[
     Row {
         // A hundred times the row of 1M.
         name: "zones-decode-check-100M",
-        bar: Bar::ms(6_000.0).mb(4800),
+        bar: Bar::wall_ms(6_000.0).mb(4800),
         run: || from_file(&Settings { ops: 100_000_000, ..million() }, Verdict::Valid),
     },
     Row {
         name: "zones-decode-check-100M-10k-keys",
-        bar: Bar::ms(6_000.0).mb(10_000),
+        bar: Bar::wall_ms(6_000.0).mb(10_000),
         run: || {
             from_file(&Settings { ops: 100_000_000, keys: 10_000, ..million() }, Verdict::Valid)
         },
