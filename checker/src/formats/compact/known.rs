@@ -69,6 +69,7 @@ const NO_TIME: u64 = u64::MAX;
 #[derive(Clone, Copy)]
 struct Open {
     invoke: Option<(u64, u64)>,
+    /// The instant of that.
     begun: u64,
     context: Option<u64>,
     f: u32,

@@ -21,6 +21,10 @@ use crate::linearizable::zones::Conflict;
 /// thousand keys a group's registers, as far as they are looked at, fit into a near cache.
 const GROUPS: usize = 64;
 
+/// No more workers than this: one at a time takes its piece from the file, and each has two batches
+/// under way, of half a megabyte and, with ten thousand keys, of two.
+const WORKERS: usize = 8;
+
 /// After so many rows at the latest the meter is asked: they take less than a millisecond, and
 /// what they introduce less than a megabyte.
 const ROWS: u32 = 8192;
@@ -49,7 +53,7 @@ pub(super) fn gather<R: Read + Send>(
     // What is one piece is done before another thread has started.
     let workers = match others.has_ended() {
         true => 1,
-        false => std::thread::available_parallelism().map_or(1, usize::from),
+        false => std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS),
     };
     let desk = Desk::new(Source { first, others }, workers);
     let done: Vec<Done> = std::thread::scope(|scope| {
