@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dynamo_protocol::{Config, Key, NodeId};
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Life};
 use crate::generator::{Action, Read, Reads};
 use crate::interpreter::Interpreter;
 
@@ -83,34 +83,40 @@ async fn read<K: Client>(interpreter: &mut Interpreter<K>, mut reads: Reads) -> 
 }
 
 /// Waits until every node says, twice in a row, that it holds no hint and does nothing.
+///
+/// Nobody starts a node in this phase: one that has ended is not waited for.
 async fn rest(cluster: &impl Cluster) -> Result<()> {
     let deadline = Instant::now() + REST_PATIENCE;
     let mut calm = 0;
     while calm < 2 {
         let busy = busy(cluster).await;
+        let gone = busy.iter().find(|(node, _)| cluster.life(*node) == Life::Gone);
+        if let Some((node, _)) = gone {
+            bail!("{node} is down");
+        }
         calm = if busy.is_empty() { calm + 1 } else { 0 };
-        ensure!(
-            calm > 0 || Instant::now() < deadline,
-            "the cluster is not at rest after {REST_PATIENCE:?}: {}",
-            busy.join(", ")
-        );
+        if calm == 0 && Instant::now() >= deadline {
+            let what: Vec<_> = busy.into_iter().map(|(_, what)| what).collect();
+            bail!("the cluster is not at rest after {REST_PATIENCE:?}: {}", what.join(", "));
+        }
         sleep(LOOK_AGAIN).await;
     }
     Ok(())
 }
 
 /// What nodes still have to do.
-async fn busy(cluster: &impl Cluster) -> Vec<String> {
+async fn busy(cluster: &impl Cluster) -> Vec<(NodeId, String)> {
     let ask = cluster.nodes().iter().map(async |node| {
-        match timeout(STATUS_PATIENCE, cluster.status(*node)).await {
-            Ok(Ok(status)) if status.hints_held == 0 && status.open_operations == 0 => None,
-            Ok(Ok(status)) => Some(format!(
+        let what = match timeout(STATUS_PATIENCE, cluster.status(*node)).await {
+            Ok(Ok(status)) if status.hints_held == 0 && status.open_operations == 0 => return None,
+            Ok(Ok(status)) => format!(
                 "{node} holds {} hints and has {} operations open",
                 status.hints_held, status.open_operations
-            )),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("{node} does not say how it is")),
-        }
+            ),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("{node} does not say how it is"),
+        };
+        Some((*node, what))
     });
     join_all(ask).await.into_iter().flatten().collect()
 }
@@ -165,6 +171,13 @@ mod tests {
     async fn a_cluster_that_does_not_say_how_it_is_is_not_at_rest() {
         let cluster = FakeCluster::new(3, false);
         cluster.pause(NodeId(2)).await.unwrap();
-        assert_eq!(busy(&cluster).await, ["n2: it does not answer"]);
+        assert_eq!(busy(&cluster).await, [(NodeId(2), "n2: it does not answer".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_has_ended_is_not_waited_for() {
+        let cluster = FakeCluster::new(3, false);
+        cluster.kill(NodeId(2)).await.unwrap();
+        assert_eq!(rest(&cluster).await.unwrap_err().to_string(), "n2 is down");
     }
 }
