@@ -62,6 +62,37 @@ struct Slot {
     free: bool,
 }
 
+impl Slot {
+    /// A row of this process, as far as its head says.
+    #[inline(always)]
+    fn row(&self, head: &Head, index: u64) -> Row {
+        Row {
+            index,
+            time: head.time,
+            instant: head.instant,
+            f: head.f,
+            is_client: true,
+            slot: head.slot as u32,
+            process: self.process,
+            invoke: self.open.invoke,
+            begun: self.open.begun,
+            begun_value: self.open.value,
+            ..Row::NONE
+        }
+    }
+}
+
+/// What a row of one of the commonest shapes begins with.
+struct Head {
+    /// Its first eight bytes, of which so many are used.
+    word: u64,
+    used: usize,
+    f: u32,
+    slot: usize,
+    time: u64,
+    instant: u64,
+}
+
 /// No time of a history.
 const NO_TIME: u64 = u64::MAX;
 
@@ -217,61 +248,73 @@ impl Known {
         cursor: Cursor<'_>,
         listener: &mut impl Listener,
     ) -> Option<Result<(bool, usize), Fault>> {
-        let head = cursor.word(0)?;
-        let [number, slot_code] = [head as u8, (head >> 8) as u8].map(usize::from);
+        let word = cursor.word(0)?;
+        let [number, slot_code] = [word as u8, (word >> 8) as u8].map(usize::from);
         let shape = *self.shapes.get(number)?;
-        let slot_number = slot_code.wrapping_sub(1);
-        let slot = self.slots.get_mut(slot_number).filter(|slot| !slot.free)?;
-        let (delta, length) = short_varint((head >> 16) as u32)?;
-        if (number | slot_code) >= 0x80 {
+        let slot = slot_code.wrapping_sub(1);
+        if (number | slot_code) >= 0x80 || self.slots.get(slot)?.free {
             return None;
         }
-        let used = 2 + length;
-        let (index, time) = (self.index, self.time.checked_add(u64::from(delta))?);
-        let instant = select_unpredictable(delta > 0, index, self.instant);
-        let row = Row {
-            index,
-            time,
-            instant,
-            f: shape.f,
-            is_client: true,
-            slot: slot_number as u32,
-            process: slot.process,
-            invoke: slot.open.invoke,
-            begun: slot.open.begun,
-            begun_value: slot.open.value,
-            ..Row::NONE
-        };
-        if let Common::Done = shape.common {
-            // Whether it names a value is as good as random: so that is no jump, but both values are
-            // got and one is taken.
-            let names = shape.flags.has(Flags::VALUE);
-            let back = u32::from((head >> (8 * used)) as u8);
-            let key = slot.open.key;
-            let count = self.values[key.wrapping_add(1) as usize].count;
-            let is_known = back > 0 && back < 0x80 && back <= count;
-            if names & !is_known {
-                return None;
+        let (delta, length) = short_varint((word >> 16) as u32)?;
+        let time = self.time.checked_add(u64::from(delta))?;
+        let instant = select_unpredictable(delta > 0, self.index, self.instant);
+        let head = Head { word, used: 2 + length, f: shape.f, slot, time, instant };
+        match shape.common {
+            Common::Begins => self.tell_begins(cursor, &head, false, listener),
+            Common::BeginsWithValue => self.tell_begins(cursor, &head, true, listener),
+            Common::Done => {
+                let names = shape.flags.has(Flags::VALUE);
+                self.tell_done(&head, names, listener)
+                    .map(|(more, used)| Ok((more, cursor.at + used)))
             }
-            if shape.f != slot.open.f {
-                self.has_others = true;
-            }
-            let value = select_unpredictable(names, count.wrapping_sub(back), slot.open.value);
-            slot.ended = time;
-            slot.open.invoke = None;
-            (self.index, self.time, self.instant) = (index + 1, time, instant);
-            let at = cursor.at + used + usize::from(names);
-            return Some(Ok((listener.row(Row { kind: Kind::Ok, key, value, ..row }), at)));
+            Common::No => None,
         }
-        if let Common::No = shape.common {
+    }
+
+    /// Tells of a [`Common::Done`], and gives its length. Whether it names a value is as good as
+    /// random: so that is no jump, but both values are got and one is taken.
+    #[inline(always)]
+    fn tell_done(
+        &mut self,
+        head: &Head,
+        names: bool,
+        listener: &mut impl Listener,
+    ) -> Option<(bool, usize)> {
+        let slot = &mut self.slots[head.slot];
+        let back = u32::from((head.word >> (8 * head.used)) as u8);
+        let key = slot.open.key;
+        let count = self.values[key.wrapping_add(1) as usize].count;
+        let is_known = back > 0 && back < 0x80 && back <= count;
+        if names & !is_known {
             return None;
         }
-        let rest = cursor.word(used)?;
+        if head.f != slot.open.f {
+            self.has_others = true;
+        }
+        let value = select_unpredictable(names, count.wrapping_sub(back), slot.open.value);
+        let row = Row { kind: Kind::Ok, key, value, ..slot.row(head, self.index) };
+        slot.ended = head.time;
+        slot.open.invoke = None;
+        self.pass(head);
+        Some((listener.row(row), head.used + usize::from(names)))
+    }
+
+    /// Tells of a [`Common::Begins`], or of a [`Common::BeginsWithValue`] if the value is an integer
+    /// and new.
+    #[inline(always)]
+    fn tell_begins(
+        &mut self,
+        cursor: Cursor<'_>,
+        head: &Head,
+        with_value: bool,
+        listener: &mut impl Listener,
+    ) -> Option<Result<(bool, usize), Fault>> {
+        let rest = cursor.word(head.used)?;
         let (back, length) = short_varint(rest as u32)?;
         let key = self.keys.checked_sub(back).filter(|_| back > 0)?;
-        let (mut value, mut used) = (NO_VALUE, used + length);
-        if let Common::BeginsWithValue = shape.common {
-            // A new integer: of eight bytes there are four for it if the key took no more than three.
+        let (mut value, mut used) = (NO_VALUE, head.used + length);
+        if with_value {
+            // Of eight bytes there are four for the integer if the key took no more than three.
             let rest = rest >> (8 * length);
             let (difference, more) = short_varint((rest >> 8) as u32)?;
             if rest as u8 != 0 || length > 3 || difference == 0 {
@@ -287,14 +330,20 @@ impl Known {
             *values = KeyValues { count, last_integer: integer };
             used += 1 + more;
         }
-        if slot.ended == time {
+        let slot = &mut self.slots[head.slot];
+        let row = Row { kind: Kind::Invoke, key, value, ..slot.row(head, self.index) };
+        if slot.ended == head.time {
             self.has_ties = true;
         }
-        let invoke = Some((index, time));
-        slot.open = Open { invoke, begun: instant, f: shape.f, key, value, ..Open::NONE };
-        (self.index, self.time, self.instant) = (index + 1, time, instant);
-        let more = listener.row(Row { kind: Kind::Invoke, key, value, ..row });
-        Some(Ok((more, cursor.at + used)))
+        let invoke = Some((self.index, head.time));
+        slot.open = Open { invoke, begun: head.instant, f: head.f, key, value, ..Open::NONE };
+        self.pass(head);
+        Some(Ok((listener.row(row), cursor.at + used)))
+    }
+
+    #[inline(always)]
+    fn pass(&mut self, head: &Head) {
+        (self.index, self.time, self.instant) = (self.index + 1, head.time, head.instant);
     }
 
     /// The shape of the next row.
