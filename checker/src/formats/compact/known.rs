@@ -20,25 +20,22 @@ struct Shape {
 /// The shapes that nearly all rows have.
 #[derive(Clone, Copy)]
 enum Common {
-    /// It begins without a value.
+    /// It begins, with a value or without.
     Begins,
-    BeginsWithValue,
     /// It is done, with a value of its own or that with which it began.
     Done,
     No,
 }
 
 impl Common {
-    const BEGINS: Flags = Flags::KEY;
-    const BEGINS_WITH_VALUE: Flags = Flags::KEY.and(Flags::VALUE);
+    const BEGINS: [Flags; 2] = [Flags::KEY, Flags::KEY.and(Flags::VALUE)];
     const DONE: [Flags; 2] =
         [Flags::KEY_OPEN.and(Flags::VALUE), Flags::KEY_OPEN.and(Flags::VALUE_OPEN)];
 
     fn of(kind: Kind, flags: Flags) -> Self {
-        match (kind, flags) {
-            (Kind::Invoke, Self::BEGINS) => Self::Begins,
-            (Kind::Invoke, Self::BEGINS_WITH_VALUE) => Self::BeginsWithValue,
-            (Kind::Ok, flags) if Self::DONE.contains(&flags) => Self::Done,
+        match kind {
+            Kind::Invoke if Self::BEGINS.contains(&flags) => Self::Begins,
+            Kind::Ok if Self::DONE.contains(&flags) => Self::Done,
             _ => Self::No,
         }
     }
@@ -259,14 +256,12 @@ impl Known {
         let time = self.time.checked_add(u64::from(delta))?;
         let instant = select_unpredictable(delta > 0, self.index, self.instant);
         let head = Head { word, used: 2 + length, f: shape.f, slot, time, instant };
+        let names = shape.flags.has(Flags::VALUE);
         match shape.common {
-            Common::Begins => self.tell_begins(cursor, &head, false, listener),
-            Common::BeginsWithValue => self.tell_begins(cursor, &head, true, listener),
-            Common::Done => {
-                let names = shape.flags.has(Flags::VALUE);
-                self.tell_done(&head, names, listener)
-                    .map(|(more, used)| Ok((more, cursor.at + used)))
-            }
+            Common::Begins => self.tell_begins(cursor, &head, names, listener),
+            Common::Done => self
+                .tell_done(&head, names, listener)
+                .map(|(more, used)| Ok((more, cursor.at + used))),
             Common::No => None,
         }
     }
@@ -299,21 +294,20 @@ impl Known {
         Some((listener.row(row), head.used + usize::from(names)))
     }
 
-    /// Tells of a [`Common::Begins`], or of a [`Common::BeginsWithValue`] if the value is an integer
-    /// and new.
+    /// Tells of a [`Common::Begins`], if a value that it names is an integer and new.
     #[inline(always)]
     fn tell_begins(
         &mut self,
         cursor: Cursor<'_>,
         head: &Head,
-        with_value: bool,
+        names: bool,
         listener: &mut impl Listener,
     ) -> Option<Result<(bool, usize), Fault>> {
         let rest = cursor.word(head.used)?;
         let (back, length) = short_varint(rest as u32)?;
         let key = self.keys.checked_sub(back).filter(|_| back > 0)?;
         let (mut value, mut used) = (NO_VALUE, head.used + length);
-        if with_value {
+        if names {
             // Of eight bytes there are four for the integer if the key took no more than three.
             let rest = rest >> (8 * length);
             let (difference, more) = short_varint((rest >> 8) as u32)?;
