@@ -42,7 +42,7 @@ pub(super) fn check(
         }
         Err(CompactError::Budget { exhausted, ops }) => {
             let reason = format!("{exhausted} while reading: {ops} ops were read");
-            Some((spec, CheckReport::unknown(reason)))
+            Some((spec, CheckReport::unknown(reason).with("lines", ops)))
         }
         // The ordinary reader says what it is and where.
         Err(_) => None,
