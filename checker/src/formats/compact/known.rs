@@ -131,7 +131,6 @@ impl Rest {
 }
 
 /// What the rows so far have introduced: what the next one is read by.
-#[derive(Clone)]
 pub(super) struct Known {
     pub(super) index: u64,
     time: u64,
@@ -368,12 +367,7 @@ impl Known {
         if number != self.shapes.len() {
             return Err(Fault::damaged("a shape that was not introduced"));
         }
-        let kind = cursor.varint()? as usize;
-        let flags = cursor.varint()?;
-        let Some(&kind) = KINDS.get(kind) else { return Err(Fault::damaged("a kind of no line")) };
-        if flags > u64::from(Flags::ALL) {
-            return Err(Fault::damaged("fields that are not known"));
-        }
+        let (kind, flags) = kind_and_flags(&mut cursor)?;
         let Ok(name) = std::str::from_utf8(cursor.text()?) else {
             return Err(Fault::damaged("an f that is no text"));
         };
@@ -382,7 +376,6 @@ impl Known {
             dictionary.f(name);
             self.fs.push(name.to_owned());
         }
-        let flags = Flags(flags as u16);
         let shape = Shape { kind, f: f as u32, flags, common: Common::of(kind, flags) };
         self.shapes.push(shape);
         Ok((shape, cursor.at))
@@ -602,6 +595,17 @@ impl Known {
         }
         Ok(value)
     }
+}
+
+/// What a shape says before its name.
+fn kind_and_flags(cursor: &mut Cursor<'_>) -> Result<(Kind, Flags), Fault> {
+    let kind = cursor.varint()? as usize;
+    let flags = cursor.varint()?;
+    let Some(&kind) = KINDS.get(kind) else { return Err(Fault::damaged("a kind of no line")) };
+    if flags > u64::from(Flags::ALL) {
+        return Err(Fault::damaged("fields that are not known"));
+    }
+    Ok((kind, Flags(flags as u16)))
 }
 
 /// Counts one more entry of a dictionary. The highest number is that of nothing.

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::blocks::{Block, Blocks};
 use super::known::Known;
-use super::rows::{Listener, OTHER_COUNT, OTHER_STATE, Place};
+use super::rows::{Listener, Place};
 use super::{BETWEEN_STATES, CompactError, LONGEST_STATE, STATE_SHARE};
 
 /// A piece is no longer than this, and one block: where no state comes so soon, none is waited for.
@@ -23,8 +23,8 @@ pub(crate) struct Pieces<R> {
     ended: bool,
     /// Where states are.
     places: Vec<Place>,
-    /// Bytes at the end that are no whole block.
-    torn: Option<u64>,
+    /// The file was cut short.
+    is_torn: bool,
 }
 
 /// A part of a file.
@@ -82,7 +82,7 @@ impl<R: Read> Pieces<R> {
             longest: LONGEST,
             ended: false,
             places: Vec::new(),
-            torn: None,
+            is_torn: false,
         })
     }
 
@@ -91,9 +91,9 @@ impl<R: Read> Pieces<R> {
         self.ended
     }
 
-    /// Where what is known is written down, and what was cut short of the file.
-    pub(crate) fn into_places(self) -> (Vec<Place>, Option<u64>) {
-        (self.places, self.torn)
+    /// Where what is known is written down, and whether the file was cut short.
+    pub(crate) fn into_places(self) -> (Vec<Place>, bool) {
+        (self.places, self.is_torn)
     }
 
     /// The next piece: in a buffer, which it takes the memory of. There must be one, and the one
@@ -121,8 +121,8 @@ impl<R: Read> Pieces<R> {
                     break After::State(state);
                 }
                 Block::End(count) => break After::End(count),
-                Block::Torn(bytes) => {
-                    self.torn = Some(bytes);
+                Block::Torn(_) => {
+                    self.is_torn = true;
                     break After::Nothing;
                 }
             }
@@ -172,21 +172,12 @@ impl Piece {
                 }
             }
         }
-        let damaged = |what| CompactError::Damaged { at: offset + at as u64, what };
-        match after {
-            _ if !wanted => {}
-            After::State(state) => {
-                if !known.is(&state) {
-                    return Err(damaged(OTHER_STATE));
-                }
-            }
-            After::End(count) => {
-                if count != known.index {
-                    return Err(damaged(OTHER_COUNT));
-                }
-            }
-            After::More | After::Nothing => {}
-        }
+        let ends = match after {
+            After::State(state) if wanted => known.is(&state),
+            After::End(count) if wanted => known.counts(count),
+            _ => Ok(()),
+        };
+        ends.map_err(|fault| fault.0.at(offset + at as u64, known.index))?;
         let (has_ties, has_others) = (known.has_ties, known.has_others);
         Ok(Told { wanted, has_ties, has_others, known, bytes })
     }

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::CompactError;
 use super::blocks::{Block, Blocks};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Fault};
 use super::known::Known;
 use crate::budget::Exhausted;
 use crate::history::Torn;
@@ -156,7 +156,7 @@ impl<R: Read> Rows<R> {
                 self.known = known.map_err(|fault| fault.0.at(place.offset, place.index))?;
                 Ok(())
             }
-            _ => Err(self.damaged("the file has become another")),
+            _ => Err(self.faulty(Fault::damaged("the file has become another"))),
         }
     }
 
@@ -192,7 +192,7 @@ impl<R: Read> Rows<R> {
         let mut cursor = Cursor { bytes: &self.block, at: self.at };
         let row = self.known.next(&mut cursor, dictionary);
         self.at = cursor.at;
-        row.map(Some).map_err(|fault| fault.0.at(self.place(), self.known.index))
+        row.map(Some).map_err(|fault| self.faulty(fault))
     }
 
     /// About where the row at hand stands in the file.
@@ -219,15 +219,11 @@ impl<R: Read> Rows<R> {
             Block::State => {
                 let as_written = self.known.is(&self.block);
                 self.block.clear();
-                if !as_written {
-                    return Err(self.damaged(OTHER_STATE));
-                }
+                as_written.map_err(|fault| self.faulty(fault))?;
                 return Ok(true);
             }
             Block::End(count) => {
-                if count != self.known.index {
-                    return Err(self.damaged(OTHER_COUNT));
-                }
+                self.known.counts(count).map_err(|fault| self.faulty(fault))?;
             }
             Block::Torn(bytes) => self.torn = Some(Torn { line: self.known.index + 1, bytes }),
         }
@@ -235,10 +231,7 @@ impl<R: Read> Rows<R> {
     }
 
     #[cold]
-    fn damaged(&self, what: &'static str) -> CompactError {
-        CompactError::Damaged { at: self.place(), what }
+    fn faulty(&self, fault: Fault) -> CompactError {
+        fault.0.at(self.place(), self.known.index)
     }
 }
-
-pub(super) const OTHER_STATE: &str = "what the rows lead to is not the state written there";
-pub(super) const OTHER_COUNT: &str = "the count at the end is not that of the lines";

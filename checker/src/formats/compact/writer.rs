@@ -292,9 +292,7 @@ impl<W: Write> Writer<W> {
         let shape = *self.shapes.entry((op.kind, op.f.clone(), flags)).or_insert(next);
         varint(&mut self.block, shape);
         if shape == next {
-            let kind = KINDS.iter().position(|kind| *kind == op.kind).unwrap_or(0);
-            varint(&mut self.block, kind as u64);
-            varint(&mut self.block, u64::from(flags.0));
+            kind_and_flags(&mut self.block, op.kind, flags);
             text(&mut self.block, op.f.as_bytes());
         }
     }
@@ -450,6 +448,13 @@ impl Dictionary for Unkept {
     fn key(&mut self, _: &[u8]) -> Result<(), Refused> {
         Ok(())
     }
+}
+
+/// What a shape says before its name.
+pub(super) fn kind_and_flags(block: &mut Vec<u8>, kind: Kind, flags: Flags) {
+    let kind = KINDS.iter().position(|known| *known == kind).unwrap_or(0);
+    varint(block, kind as u64);
+    varint(block, u64::from(flags.0));
 }
 
 pub(super) fn text(block: &mut Vec<u8>, bytes: &[u8]) {

@@ -106,13 +106,11 @@ struct Desk<R> {
 struct State<R> {
     /// None while a worker takes a piece from it.
     source: Option<Box<Source<R>>>,
-    /// How many pieces have been taken.
-    taken: u32,
     /// Of each worker how many batches it has told its registers of.
     told: Vec<u32>,
     /// How many all have.
     past: u32,
-    /// The batches after those, as far as they are there.
+    /// The batches of the pieces taken after those, as far as they are there.
     batches: VecDeque<Option<Arc<Batch>>>,
     /// What is empty again.
     spare: Vec<Batch>,
@@ -151,7 +149,6 @@ impl<R: Read> Desk<R> {
     fn new(source: Source<R>, workers: usize) -> Self {
         let state = State {
             source: Some(Box::new(source)),
-            taken: 0,
             told: vec![0; workers],
             past: 0,
             batches: VecDeque::new(),
@@ -173,17 +170,18 @@ impl<R: Read> Desk<R> {
             if state.stopped.is_some() {
                 return Job::Stop;
             }
-            let next = state.told[worker];
-            if let Some(Some(batch)) = state.batches.get((next - state.past) as usize) {
+            let next = (state.told[worker] - state.past) as usize;
+            if let Some(Some(batch)) = state.batches.get(next) {
                 return Job::Tell(Arc::clone(batch));
             }
             // Two for each: while some are told of one, others are read. More are only memory.
             let has_room = state.batches.len() < 2 * state.told.len();
             match &state.source {
-                Some(source) if source.has_ended() && next == state.taken => return Job::End,
+                Some(source) if source.has_ended() && next == state.batches.len() => {
+                    return Job::End;
+                }
                 Some(source) if !source.has_ended() && has_room => {
                     if let Some(source) = state.source.take() {
-                        state.taken += 1;
                         state.batches.push_back(None);
                         return Job::Read(source);
                     }
@@ -239,9 +237,9 @@ impl<R: Read> Desk<R> {
             None => {}
         }
         let Some(source) = state.source else { return Ok(None) };
-        let (places, torn) = source.others.into_places();
+        let (places, is_torn) = source.others.into_places();
         // A run that was cut short is for the ordinary way, which reports that.
-        if torn.is_some() {
+        if is_torn {
             return Ok(None);
         }
         let mut gathered = Gathered { places, ..Gathered::default() };

@@ -4,8 +4,8 @@
 
 use super::super::cursor::{Cursor, Fault};
 use super::super::rows::NO_VALUE;
-use super::super::writer::{text, varint};
-use super::super::{Flags, KINDS, SMALL, unzigzag, zigzag};
+use super::super::writer::{kind_and_flags, text, varint};
+use super::super::{SMALL, unzigzag, zigzag};
 use super::{Common, KeyValues, Known, NO_TIME, Open, Shape, Slot};
 
 /// What a process is doing.
@@ -28,9 +28,7 @@ impl Known {
         }
         varint(out, self.shapes.len() as u64);
         for shape in &self.shapes {
-            let kind = KINDS.iter().position(|kind| *kind == shape.kind).unwrap_or(0);
-            varint(out, kind as u64);
-            varint(out, u64::from(shape.flags.0));
+            kind_and_flags(out, shape.kind, shape.flags);
             varint(out, u64::from(shape.f));
         }
         varint(out, u64::from(self.keys));
@@ -67,11 +65,22 @@ impl Known {
         }
     }
 
-    /// Is this it, written down?
-    pub(in super::super) fn is(&self, state: &[u8]) -> bool {
+    /// Sees to it that this is it, written down.
+    pub(in super::super) fn is(&self, state: &[u8]) -> Result<(), Fault> {
         let mut own = Vec::with_capacity(state.len());
         self.write(&mut own);
-        own == state
+        match own == state {
+            true => Ok(()),
+            false => Err(Fault::damaged("what the rows lead to is not the state written there")),
+        }
+    }
+
+    /// Sees to it that there were so many rows.
+    pub(in super::super) fn counts(&self, rows: u64) -> Result<(), Fault> {
+        match self.index == rows {
+            true => Ok(()),
+            false => Err(Fault::damaged("the count at the end is not that of the lines")),
+        }
     }
 
     /// Reads it again. What could not be so is refused, whether or not it is.
@@ -111,13 +120,11 @@ impl Known {
     }
 
     fn read_shape(&self, cursor: &mut Cursor<'_>) -> Result<Shape, Fault> {
-        let kind = *KINDS.get(cursor.varint()? as usize).ok_or_else(wrong)?;
-        let flags = cursor.varint()?;
+        let (kind, flags) = super::kind_and_flags(cursor)?;
         let f = small(cursor.varint()?)?;
-        if flags > u64::from(Flags::ALL) || f as usize >= self.fs.len() {
+        if f as usize >= self.fs.len() {
             return Err(wrong());
         }
-        let flags = Flags(flags as u16);
         Ok(Shape { kind, f, flags, common: Common::of(kind, flags) })
     }
 
