@@ -90,8 +90,7 @@ async fn rest(cluster: &impl Cluster) -> Result<()> {
     let mut calm = 0;
     while calm < 2 {
         let busy = busy(cluster).await;
-        let gone = busy.iter().find(|(node, _)| cluster.life(*node) == Life::Gone);
-        if let Some((node, _)) = gone {
+        if let Some((node, _)) = busy.iter().find(|(node, _)| cluster.life(*node) == Life::Gone) {
             bail!("{node} is down");
         }
         calm = if busy.is_empty() { calm + 1 } else { 0 };

@@ -117,12 +117,11 @@ impl Run {
     /// Its exit status, and why the harness is not valid.
     pub(crate) fn finish(&mut self) -> (Option<i32>, String) {
         let mut status = None;
-        let started = Instant::now();
-        while status.is_none() {
-            assert!(started.elapsed() < SOON, "the run does not end: {}", self.said());
-            std::thread::sleep(Duration::from_millis(20));
+        let ends = soon(|| {
             status = self.child.try_wait().unwrap();
-        }
+            status.is_some()
+        });
+        assert!(ends, "the run does not end: {}", self.said());
         let reasons = verdict(&self.out)["reasons"]["harness"].clone();
         let reasons: Vec<_> = reasons.as_array().unwrap().iter().map(Value::to_string).collect();
         (status.unwrap().code(), reasons.join("\n"))
@@ -136,12 +135,19 @@ impl Drop for Run {
     }
 }
 
-pub(crate) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, done: impl FnMut() -> bool) {
+    assert!(soon(done), "not in time: {what}");
+}
+
+fn soon(mut done: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !done() {
-        assert!(started.elapsed() < SOON, "not in time: {what}");
+        if started.elapsed() >= SOON {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 pub(crate) fn is_alive(pid: u64) -> bool {
