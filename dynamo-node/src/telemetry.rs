@@ -17,6 +17,8 @@ pub(crate) struct LinkCounters {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) malformed: AtomicU64,
+    /// Links that were found dead: neither up nor dialling while messages wait.
+    pub(crate) dead: AtomicU64,
 }
 
 /// Adds to a counter that orders nothing.
@@ -41,6 +43,7 @@ impl Telemetry {
             messages_sent: read(&self.links.sent),
             messages_received: read(&self.links.received),
             messages_malformed: read(&self.links.malformed),
+            links_dead: read(&self.links.dead),
             ..self.counters
         }
     }

@@ -21,7 +21,7 @@ use crate::proto;
 use crate::proto::kv_client::KvClient;
 use crate::proto::outcome::Outcome;
 use crate::proto::request::Op;
-use crate::queue::Queue;
+use crate::queue::{Queue, Reader};
 use crate::server::CLIENT_MESSAGE;
 use crate::transport::describe;
 
@@ -127,21 +127,23 @@ impl Asked {
 
 /// Opens sessions, one after the other, whenever there is something to ask.
 async fn keep(address: String, queue: Arc<Queue<Waiting>>) {
-    while queue.wait().await {
+    let mut waiting = queue.reader();
+    while waiting.wait().await {
         let sent = Arc::new(Sent::default());
         let why = match converse(&address, &queue, &sent).await {
             Ok(()) => format!("{address} ended the session"),
             Err(error) => format!("{address}: {error}"),
         };
         // First no more are taken from the queue, then those that were taken are answered.
+        waiting = queue.reader();
         for (_, caller) in sent.end() {
             drop(caller.send(Answered::Broken(why.clone())));
         }
         if !sent.opened.load(Ordering::Acquire) {
             // Nothing was sent: what waits is told now, and need not wait for its deadline.
-            for waiting in queue.take_all() {
-                if !waiting.claim.swap(true, Ordering::AcqRel) {
-                    drop(waiting.answer.send(Answered::NotSent(why.clone())));
+            for unsent in waiting.take_all() {
+                if !unsent.claim.swap(true, Ordering::AcqRel) {
+                    drop(unsent.answer.send(Answered::NotSent(why.clone())));
                 }
             }
         }
@@ -160,7 +162,7 @@ async fn converse(
     let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     let (open, opened) = oneshot::channel();
     let requests =
-        Requests { opened: Some(opened), queue: Arc::clone(queue), sent: Arc::clone(sent) };
+        Requests { opened: Some(opened), waiting: queue.reader(), sent: Arc::clone(sent) };
     let session = tokio::time::timeout(DIAL, client.session(requests)).await;
     let session = session.map_err(|_| format!("no session within {DIAL:?}"))?;
     let mut outcomes = session.map_err(|status| describe(&status))?.into_inner();
@@ -211,7 +213,7 @@ impl Sent {
 /// What goes out: nothing before the node has opened the session, then whatever waits.
 struct Requests {
     opened: Option<oneshot::Receiver<()>>,
-    queue: Arc<Queue<Waiting>>,
+    waiting: Reader<Waiting>,
     sent: Arc<Sent>,
 }
 
@@ -226,12 +228,13 @@ impl Stream for Requests {
                 Poll::Ready(Ok(())) => self.opened = None,
             }
         }
-        // Held while the queue is read: a session that has ended takes nothing from its successor.
-        let mut callers = self.sent.callers();
+        // Held while the queue is read: what is taken has its caller noted before the session ends.
+        let Self { waiting, sent, .. } = &mut *self;
+        let mut callers = sent.callers();
         if callers.ended {
             return Poll::Ready(None);
         }
-        self.queue.poll_take(context, BATCH_BYTES).map(|waiting| {
+        waiting.poll_take(context, BATCH_BYTES).map(|waiting| {
             let requests = waiting?.into_iter().filter_map(|waiting| claim(waiting, &mut callers));
             Some(proto::Requests { requests: requests.collect() })
         })

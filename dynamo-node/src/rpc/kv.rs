@@ -13,6 +13,7 @@ use crate::driver::{Arrival, Asked};
 use crate::proto;
 use crate::proto::request::Op;
 use crate::proto::{RefusalKind, kv_server};
+use crate::queue::Reader;
 use crate::replies::{Answer, Answers, ReplyTo};
 use crate::wire;
 
@@ -62,7 +63,8 @@ impl kv_server::Kv for KvService {
             permits: Arc::clone(&permits),
         };
         tokio::spawn(session.run(request.into_inner()));
-        Ok(Response::new(Box::pin(Outcomes { answers, permits })))
+        let outcomes = Outcomes { waiting: answers.reader(), answers, permits };
+        Ok(Response::new(Box::pin(outcomes)))
     }
 }
 
@@ -141,6 +143,7 @@ impl Session {
 
 /// The writing half of a session: whatever is answered, whenever the client can take it.
 struct Outcomes {
+    waiting: Reader<(u64, Answer)>,
     answers: Arc<Answers>,
     permits: Arc<Semaphore>,
 }
@@ -148,8 +151,8 @@ struct Outcomes {
 impl Stream for Outcomes {
     type Item = Result<proto::Outcomes, Status>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.answers.poll_take(context, OUTCOMES_BYTES).map(|answers| {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.waiting.poll_take(context, OUTCOMES_BYTES).map(|answers| {
             let answers = answers?;
             self.permits.add_permits(answers.len());
             let outcomes = answers.into_iter().map(|(id, answer)| outcome(id, answer)).collect();

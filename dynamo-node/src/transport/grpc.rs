@@ -6,21 +6,22 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dynamo_protocol::{Envelope, NodeId};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
 use tonic::transport::Endpoint;
 
+use super::link::{Ended, LOOK, Link, Watch, Way};
 use super::{Transport, describe};
 use crate::driver::Arrival;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
 use crate::proto::{Delivery, Hello};
-use crate::queue::Queue;
+use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
 use crate::wire;
 
@@ -33,13 +34,10 @@ const QUEUE_BYTES: usize = 16 << 20;
 const DELIVERY_BYTES: usize = 256 << 10;
 /// Until a peer's host has to answer the dial.
 const DIAL: Duration = Duration::from_secs(1);
-/// Between two dials, doubling. The protocol asks a peer that is down every `ping`, which must not
-/// find the link waiting for long.
-const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(160)];
 
 /// See the [module](self).
 pub(crate) struct GrpcTransport {
-    links: BTreeMap<NodeId, Arc<Queue<Envelope>>>,
+    links: BTreeMap<NodeId, Arc<Link<Envelope>>>,
     counters: Arc<LinkCounters>,
 }
 
@@ -56,18 +54,32 @@ impl GrpcTransport {
     /// Starts a task for each peer of the address book. They end when the transport is dropped.
     pub(crate) fn start(peers: &BTreeMap<NodeId, String>, links: &Links) -> Self {
         let start = |(&peer, address): (&NodeId, &String)| {
-            let queue = Arc::new(Queue::new(QUEUE_BYTES));
-            let link = Link {
-                peer,
-                address: address.clone(),
-                queue: Arc::clone(&queue),
-                links: links.clone(),
-            };
-            tokio::spawn(link.run());
-            (peer, queue)
+            let link = Arc::new(Link::new(QUEUE_BYTES));
+            let way = Grpc { peer, address: address.clone(), links: links.clone() };
+            let running = Arc::clone(&link);
+            tokio::spawn(async move { running.run(&way).await });
+            (peer, link)
         };
         let counters = Arc::clone(&links.counters);
-        Self { links: peers.iter().map(start).collect(), counters }
+        let links: BTreeMap<_, _> = peers.iter().map(start).collect();
+        tokio::spawn(watch(links.clone(), Arc::clone(&counters)));
+        Self { links, counters }
+    }
+}
+
+/// Tells of links that are dead, until the transport is dropped.
+async fn watch(links: BTreeMap<NodeId, Arc<Link<Envelope>>>, counters: Arc<LinkCounters>) {
+    let mut watches: BTreeMap<_, _> = links.keys().map(|peer| (*peer, Watch::default())).collect();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !links.values().all(|link| link.queue.is_closed()) {
+        looks.tick().await;
+        for (peer, watch) in &mut watches {
+            if let Some(why) = watch.look(&links[peer]) {
+                add(&counters.dead, 1);
+                tracing::error!(%peer, why, "link dead: this is a bug; only a restart mends it");
+            }
+        }
     }
 }
 
@@ -77,7 +89,7 @@ impl Transport for GrpcTransport {
             return add(&self.counters.unreachable, 1);
         };
         let weight = wire::weight(&envelope);
-        match link.push(envelope, weight) {
+        match link.queue.push(envelope, weight) {
             0 => {}
             dropped => add(&self.counters.overflow, dropped),
         }
@@ -86,63 +98,53 @@ impl Transport for GrpcTransport {
 
 impl Drop for GrpcTransport {
     fn drop(&mut self) {
-        self.links.values().for_each(|link| link.close());
+        self.links.values().for_each(|link| link.queue.close());
     }
 }
 
-struct Link {
+/// The way to one peer.
+struct Grpc {
     peer: NodeId,
     address: String,
-    queue: Arc<Queue<Envelope>>,
     links: Links,
 }
 
-impl Link {
-    /// Dials when there is something to say, and again when the link breaks.
-    async fn run(self) {
-        let [first, longest] = BACKOFF;
-        let mut backoff = first;
-        while self.queue.wait().await {
-            let (greeted, why) = self.connection().await;
-            if self.queue.is_closed() {
-                return;
-            }
-            // What has waited for a link that could not be made is as good as lost on it.
-            add(&self.links.counters.unreachable, self.queue.take_all().len());
-            tracing::info!(peer = %self.peer, address = %self.address, why, "link down");
-            if self.links.arrivals.send(Arrival::Unreachable(self.peer)).await.is_err() {
-                return;
-            }
-            backoff = if greeted { first } else { (backoff * 2).min(longest) };
-            tokio::time::sleep(backoff).await;
-        }
-    }
-
-    /// One connection from dial to end: whether the peer took it, and why it ended.
-    async fn connection(&self) -> (bool, String) {
+impl Way<Envelope> for Grpc {
+    async fn converse(&self, waiting: Reader<Envelope>) -> Ended {
         let mut greeted = false;
-        let why = match self.converse(&mut greeted).await {
+        let why = match self.connection(waiting, &mut greeted).await {
             Ok(()) => "closed by the peer".to_owned(),
             Err(error) => error,
         };
-        (greeted, why)
+        Ended { greeted, why }
     }
 
-    async fn converse(&self, greeted: &mut bool) -> Result<(), String> {
+    async fn broken(&self, ended: &Ended, lost: usize) -> bool {
+        add(&self.links.counters.unreachable, lost);
+        tracing::info!(peer = %self.peer, address = %self.address, why = ended.why, "link down");
+        self.links.arrivals.send(Arrival::Unreachable(self.peer)).await.is_ok()
+    }
+
+    async fn rest(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+impl Grpc {
+    async fn connection(
+        &self,
+        waiting: Reader<Envelope>,
+        greeted: &mut bool,
+    ) -> Result<(), String> {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
         let endpoint = endpoint.map_err(|error| describe(&error))?;
         let channel = http2::tune(endpoint).connect_timeout(DIAL).connect().await;
         let channel = channel.map_err(|error| describe(&error))?;
         let mut client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
-        let current = Current::default();
         // Envelopes follow the hello without waiting for the greeting: while the way back is cut the
         // way there still works.
-        let deliveries = Deliveries {
-            hello: Some(self.hello()),
-            queue: Arc::clone(&self.queue),
-            counters: Arc::clone(&self.links.counters),
-            current: Arc::clone(&current.0),
-        };
+        let counters = Arc::clone(&self.links.counters);
+        let deliveries = Deliveries { hello: Some(self.hello()), waiting, counters };
         let greetings = client.link(deliveries).await.map_err(|status| said(&status))?;
         let mut greetings = greetings.into_inner();
         while let Some(_greeting) = greetings.message().await.map_err(|status| said(&status))? {
@@ -161,46 +163,26 @@ impl Link {
     }
 }
 
-/// True while a connection is the link's own. When it is given up, whatever is left of it must not
-/// take messages from the queue any more.
-struct Current(Arc<AtomicBool>);
-
-impl Default for Current {
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-}
-
-impl Drop for Current {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 /// What goes out on one connection: whatever waits, whenever the connection can take it.
 struct Deliveries {
     hello: Option<Hello>,
-    queue: Arc<Queue<Envelope>>,
+    waiting: Reader<Envelope>,
     counters: Arc<LinkCounters>,
-    current: Arc<AtomicBool>,
 }
 
 impl Stream for Deliveries {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        if !self.current.load(Ordering::Acquire) {
-            return Poll::Ready(None);
-        }
         if let Some(hello) = self.hello.take() {
             return Poll::Ready(Some(Delivery { hello: Some(hello), envelopes: Vec::new() }));
         }
-        self.queue.poll_take(context, DELIVERY_BYTES).map(|waiting| {
-            waiting.map(|waiting| {
-                add(&self.counters.sent, waiting.len());
-                let envelopes = waiting.into_iter().map(wire::envelope_to_proto).collect();
-                Delivery { hello: None, envelopes }
-            })
+        let Self { waiting, counters, .. } = &mut *self;
+        waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
+            let taken = taken?;
+            add(&counters.sent, taken.len());
+            let envelopes = taken.into_iter().map(wire::envelope_to_proto).collect();
+            Some(Delivery { hello: None, envelopes })
         })
     }
 }

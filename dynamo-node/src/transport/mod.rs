@@ -1,6 +1,7 @@
 //! How envelopes leave a node.
 
 mod grpc;
+mod link;
 
 use dynamo_protocol::Envelope;
 
