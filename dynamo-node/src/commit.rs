@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-use crate::storage::{Batch, Engine, EngineError};
+use crate::storage::{Batch, Directory, EngineError};
 
 /// Makes batches durable, in order.
 pub(crate) struct Committer {
@@ -20,20 +20,20 @@ pub(crate) struct Committer {
 
 enum Way {
     /// Nothing would be waited for.
-    AtOnce { engine: Arc<dyn Engine>, done: watch::Sender<Result<u64, EngineError>> },
+    AtOnce { directory: Arc<Directory>, done: watch::Sender<Result<u64, EngineError>> },
     /// The bound on what waits is the driver's, see [`crate::driver`].
     Thread { batches: Option<mpsc::Sender<Batch>>, thread: Option<JoinHandle<()>> },
 }
 
 impl Committer {
-    /// Starts the thread, if `engine` needs one. It ends when the committer is dropped.
-    pub(crate) fn start(engine: Arc<dyn Engine>) -> std::io::Result<Self> {
-        let (done, durable) = watch::channel(Ok(0));
-        if engine.is_volatile() {
-            return Ok(Self { way: Way::AtOnce { engine, done }, durable });
+    /// Starts the thread, if the directory's engine needs one. It ends when the committer is dropped.
+    pub(crate) fn start(directory: Arc<Directory>) -> std::io::Result<Self> {
+        let (done, durable) = watch::channel(Ok(directory.state().position));
+        if directory.engine.is_volatile() {
+            return Ok(Self { way: Way::AtOnce { directory, done }, durable });
         }
         let (batches, waiting) = mpsc::channel();
-        let run = move || commit_all(&*engine, &waiting, &done);
+        let run = move || commit_all(&directory, &waiting, &done);
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         let way = Way::Thread { batches: Some(batches), thread: Some(thread) };
         Ok(Self { way, durable })
@@ -42,9 +42,9 @@ impl Committer {
     /// Makes `batch` durable, now or soon.
     pub(crate) fn submit(&self, batch: Batch) {
         match &self.way {
-            Way::AtOnce { engine, done } => {
+            Way::AtOnce { directory, done } => {
                 let number = batch.number;
-                let _ = done.send_replace(engine.commit(batch.writes).map(|()| number));
+                let _ = done.send_replace(directory.commit(batch).map(|()| number));
             }
             Way::Thread { batches, .. } => {
                 let batches = batches.as_ref().expect("taken only when this is dropped");
@@ -79,16 +79,17 @@ impl Drop for Committer {
 }
 
 fn commit_all(
-    engine: &dyn Engine,
+    directory: &Directory,
     waiting: &mpsc::Receiver<Batch>,
     done: &watch::Sender<Result<u64, EngineError>>,
 ) {
-    while let Ok(Batch { mut number, mut writes }) = waiting.recv() {
+    while let Ok(mut batch) = waiting.recv() {
         for next in waiting.try_iter() {
-            number = next.number;
-            writes.extend(next.writes);
+            (batch.number, batch.state) = (next.number, next.state);
+            batch.writes.extend(next.writes);
         }
-        let result = engine.commit(writes).map(|()| number);
+        let number = batch.number;
+        let result = directory.commit(batch).map(|()| number);
         let failed = result.is_err();
         let _ = done.send_replace(result);
         if failed {

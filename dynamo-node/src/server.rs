@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Identity, Node};
+use dynamo_protocol::{Change, Identity, Node, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +24,7 @@ use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
 use crate::storage::{
-    Directory, DirectoryError, Engine, EngineError, Origin, Owner, Records, Space, Write,
+    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, place_of,
 };
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links};
@@ -106,6 +105,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     });
     let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
     let (directory, store, recorder) = opened;
+    let meta = directory.meta;
 
     let telemetry = Telemetry::default();
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
@@ -128,13 +128,13 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         counters: Arc::clone(&telemetry.links),
         closing,
     };
-    let node = Node::new(config, directory.meta, incarnation);
+    let node = Node::new(config, meta, incarnation);
     let sources = Sources { arrivals, commands };
     let driving = if options.stepped.is_some() {
-        let hand = Hand::new(node, (Arc::clone(&directory.engine), store), recorder);
+        let hand = Hand::new(node, (directory, store), recorder);
         tokio::spawn(hand.run(sources))
     } else {
-        let committer = Committer::start(Arc::clone(&directory.engine));
+        let committer = Committer::start(directory);
         let committer = committer.map_err(system("start the committer"))?;
         let transport = GrpcTransport::start(&options.peers, &links);
         let about = About { incarnation, settings };
@@ -143,10 +143,10 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     };
     let serving = tokio::spawn(serve(shared, listener));
     let task = tokio::spawn(oversee(driving, serving, close));
-    let identity = directory.meta.identity;
+    let identity = meta.identity;
     tracing::info!(
         node = %options.config.me, %address, %identity, incarnation,
-        amnesiac = directory.meta.amnesiac, "started"
+        amnesiac = meta.amnesiac, "started"
     );
     Ok(Running { address, identity, incarnation, commands: command, task })
 }
@@ -164,7 +164,7 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-type Opened = (Directory, Records, Option<Recorder>);
+type Opened = (Arc<Directory>, Records, Option<Recorder>);
 
 fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let versioning = options.config.versioning;
@@ -178,10 +178,10 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
             Directory::open(path, &owner, origin)?
         }
     };
+    let mut store = Records::open(&directory, versioning);
     if mutated(Mutant::HintsVolatile) {
-        forget_hints(&*directory.engine)?;
+        forget_hints(&directory, &mut store)?;
     }
-    let store = Records::open(Arc::clone(&directory.engine), versioning)?;
     let mut recorder = None;
     if let Some(folder) = &options.record {
         let system = |error| StartError::System { what: "begin the record", error };
@@ -189,18 +189,24 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
         let recording = recorder.insert(recording.map_err(system)?);
         store.visit(|place, record| recording.stored(place, record))?;
     }
-    Ok((directory, store, recorder))
+    Ok((Arc::new(directory), store, recorder))
 }
 
 /// A seeded bug: hints do not outlive the process.
-fn forget_hints(engine: &dyn Engine) -> Result<(), EngineError> {
-    let mut writes = Vec::new();
-    engine.scan(Space::Hints, &[], &mut |key, _| {
-        let key = Bytes::copy_from_slice(key);
-        writes.push(Write { space: Space::Hints, key, value: None });
+fn forget_hints(directory: &Directory, store: &mut Records) -> Result<(), EngineError> {
+    let mut hints = Vec::new();
+    directory.engine.scan(Space::Hints, &[], &mut |key, _| {
+        hints.extend(place_of(Space::Hints, key).map(Change::Remove));
         true
     })?;
-    engine.commit(writes)
+    // Nothing of it can fail: it lies in memory.
+    let _ = store.apply(hints);
+    if let Some(batch) = store.take_batch() {
+        let number = batch.number;
+        directory.commit(batch)?;
+        store.committed(number);
+    }
+    Ok(())
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

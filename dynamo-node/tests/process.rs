@@ -257,3 +257,63 @@ async fn a_put_to_a_killed_node_is_never_called_refused_once_it_was_sent() {
         }
     }
 }
+
+/// Every key the protocol takes, and the first it refuses: kept by nodes with a disk, as home and as hint.
+#[tokio::test]
+async fn keys_and_values_of_every_length_and_byte_survive_a_restart() {
+    const LIMITS: [usize; 2] = [1 << 10, 1 << 20];
+    let folder = TempDir::new().unwrap();
+    let (_sockets, addresses) = three_addresses();
+    let mut nodes = Vec::new();
+    for id in 1..=3 {
+        nodes.push(serve(id, &addresses, folder.path(), &["--genesis"]).await);
+    }
+    for at in &addresses {
+        let put = output(&["put", "--at", at, "", "by hand"]).await;
+        assert_eq!(put.0, Some(0), "the empty key at {at}: {}", put.2);
+    }
+    // One home is down: what it should have is kept as hints.
+    nodes[2].process.start_kill().unwrap();
+    end(nodes.pop().unwrap().process).await;
+    let client = Client::new(addresses[0].as_str());
+    let mut keys: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    keys.extend([vec![0; 2], vec![0xff; 3], b"k".repeat(LIMITS[0]), vec![0xff; LIMITS[0]]]);
+    let values = [vec![], vec![0], (0..=255).collect(), vec![0xff; LIMITS[1]]];
+    let kept: Vec<_> = keys.iter().zip(values.iter().cycle()).collect();
+    for (key, value) in kept.iter().take(4).chain(&kept[255..]) {
+        eventually("a put", async || client.put(key.to_vec(), "", value.to_vec()).await.is_ok())
+            .await;
+    }
+    for (key, value) in &kept[4..255] {
+        client.put(key.to_vec(), "", b"small".as_slice()).await.unwrap();
+        assert!(value.len() <= LIMITS[1]);
+    }
+    for (key, value) in [(LIMITS[0] + 1, 1), (1, LIMITS[1] + 1)] {
+        let refused = client.put(vec![b'x'; key], "", vec![7; value]).await;
+        assert!(matches!(refused, Err(ClientError::Refused(_))), "{refused:?}");
+    }
+    for mut node in nodes {
+        node.process.start_kill().unwrap();
+        end(node.process).await;
+    }
+    let mut nodes = Vec::new();
+    for id in 1..=3 {
+        nodes.push(serve(id, &addresses, folder.path(), &[]).await);
+    }
+    eventually("a quorum answers", async || client.get("probe").await.is_ok()).await;
+    for (at, (key, value)) in kept.iter().enumerate() {
+        let values = client.get(key.to_vec()).await.unwrap().values;
+        let small = (4..255).contains(&at);
+        assert!(
+            values.iter().all(|got| if small { got == "small" } else { got == *value }),
+            "{key:?}"
+        );
+        assert!(!values.is_empty(), "{key:?}");
+    }
+    assert_eq!(client.get("").await.unwrap().values.len(), 3);
+    let third = Admin::new(addresses[0].as_str());
+    eventually("hints are delivered", async || {
+        third.status().await.is_ok_and(|status| status.hints_held == 0)
+    })
+    .await;
+}

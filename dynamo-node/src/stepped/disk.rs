@@ -11,13 +11,16 @@ use dynamo_protocol::{
 
 use super::DiskFault;
 use crate::storage::{
-    Batch, Directory, Engine, EngineError, Records, Space, Write, address_of as address,
+    Batch, Directory, EngineError, Records, Space, State, Write, address_of as address,
 };
 
 /// See the [module](self).
 pub(crate) struct Disk {
-    engine: Arc<dyn Engine>,
+    directory: Arc<Directory>,
     records: Records,
+    /// Whether records were damaged or forgotten: a fault of single records, of which the
+    /// directory's own census is to say nothing.
+    falsified: bool,
     /// As a reader finds it, durable or not.
     meta: Meta,
     /// What was applied and is not durable, call by call; none where a call changed nothing.
@@ -32,17 +35,17 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Of a directory that is open.
-    pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Result<Self, EngineError> {
-        let engine = Arc::clone(&directory.engine);
-        let records = Records::open(Arc::clone(&engine), versioning)?;
-        Ok(Self::new(engine, records, directory.meta))
+    pub(crate) fn open(directory: Directory, versioning: Versioning) -> Self {
+        let records = Records::open(&directory, versioning);
+        Self::new(Arc::new(directory), records)
     }
 
-    pub(crate) fn new(engine: Arc<dyn Engine>, records: Records, meta: Meta) -> Self {
+    pub(crate) fn new(directory: Arc<Directory>, records: Records) -> Self {
         Self {
-            engine,
+            meta: directory.meta,
+            falsified: false,
+            directory,
             records,
-            meta,
             waiting: VecDeque::new(),
             synced: 0,
             damaged: BTreeSet::new(),
@@ -70,11 +73,21 @@ impl Disk {
         let mut last = None;
         for batch in self.waiting.drain(..count).flatten() {
             writes.extend(batch.writes);
-            last = Some(batch.number);
+            last = Some((batch.number, batch.state));
         }
-        let Some(last) = last else { return Ok(()) };
-        self.engine.commit(writes)?;
-        self.records.committed(last);
+        let Some((number, state)) = last else { return Ok(()) };
+        self.commit(writes, state)?;
+        self.records.committed(number);
+        Ok(())
+    }
+
+    fn commit(&self, writes: Vec<Write>, state: State) -> Result<(), EngineError> {
+        let number = state.position;
+        self.directory.commit(Batch { number, writes, state })?;
+        if self.falsified {
+            let state = state.counted(&*self.directory.engine)?;
+            self.directory.commit(Batch { number, writes: Vec::new(), state })?;
+        }
         Ok(())
     }
 
@@ -101,6 +114,7 @@ impl Disk {
 
     /// Flips a bit of what lies at `place`, or of what is on its way there.
     fn damage(&mut self, place: &Place) -> Result<(), EngineError> {
+        self.falsified = true;
         let (space, key) = address(place);
         let waiting = self.waiting.iter_mut().flatten().flat_map(|batch| &mut batch.writes);
         let newest = waiting.filter(|write| write.space == space && write.key == key).last();
@@ -111,7 +125,7 @@ impl Disk {
                 Ok(())
             }
             Some(Write { value: None, .. }) => Ok(()),
-            None => match self.engine.get(space, &key)? {
+            None => match self.directory.engine.get(space, &key)? {
                 Some(value) => self.lay(space, key, Some(flipped(&value))),
                 None => Ok(()),
             },
@@ -120,6 +134,7 @@ impl Disk {
 
     /// What lies at `place`, and what is on its way there, is no more.
     fn forget(&mut self, place: &Place) -> Result<(), EngineError> {
+        self.falsified = true;
         let (space, key) = address(place);
         for batch in self.waiting.iter_mut().flatten() {
             batch.writes.retain(|write| write.space != space || write.key != key);
@@ -130,7 +145,7 @@ impl Disk {
     }
 
     fn lay(&self, space: Space, key: Bytes, value: Option<Bytes>) -> Result<(), EngineError> {
-        self.engine.commit(vec![Write { space, key, value }])
+        self.commit(vec![Write { space, key, value }], self.directory.state())
     }
 
     fn reads_fail(&self) -> bool {
@@ -207,7 +222,7 @@ mod tests {
 
     fn disk() -> Disk {
         let origin = Origin { genesis: true, identity: Some(Identity(1)) };
-        Disk::open(&Directory::in_memory(origin), Versioning::Dotted).unwrap()
+        Disk::open(Directory::in_memory(origin), Versioning::Dotted)
     }
 
     fn place(key: &str) -> Place {
@@ -229,8 +244,8 @@ mod tests {
         assert_eq!((disk.synced(), disk.applied()), (1, 2));
         assert_eq!(disk.hints(NodeId(2), None, 9), Ok(vec![Key::from("a"), Key::from("b")]));
         assert_ne!(disk.digest(None).unwrap(), one);
-        let records = Records::open(Arc::clone(&disk.engine), Versioning::Dotted).unwrap();
-        let after_a_crash = Disk::new(disk.engine, records, disk.meta);
+        let records = Records::open(&disk.directory, Versioning::Dotted);
+        let after_a_crash = Disk::new(disk.directory, records);
         assert_eq!(after_a_crash.digest(None).unwrap(), one);
     }
 

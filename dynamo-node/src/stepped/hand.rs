@@ -10,7 +10,7 @@ use super::{Step, Stepped};
 use crate::driver::{Arrival, Command, Fatal, Sources};
 use crate::record::Recorder;
 use crate::replies::Answer;
-use crate::storage::{Engine, EngineError, Records};
+use crate::storage::{Directory, EngineError, Records};
 
 /// See the [module](self).
 pub(crate) struct Hand {
@@ -22,13 +22,13 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// On the records of an engine.
+    /// On the records of a directory.
     pub(crate) fn new(
         node: Node,
-        (engine, records): (Arc<dyn Engine>, Records),
+        (directory, records): (Arc<Directory>, Records),
         recorder: Option<Recorder>,
     ) -> Self {
-        let disk = Disk::new(engine, records, *node.meta());
+        let disk = Disk::new(directory, records);
         Self { node, disk, recorder, held: VecDeque::new() }
     }
 

@@ -30,7 +30,8 @@ pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T,
     }
 }
 
-fn sum(key: &[u8], body: &[u8]) -> u32 {
+/// The checksum of `body` under `key`.
+pub(super) fn sum(key: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(key), body)
 }
 

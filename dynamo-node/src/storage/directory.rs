@@ -1,9 +1,19 @@
-//! A node's data directory: who it is, and that one process has it alone.
+//! A node's data directory: who it is, that one process has it alone, and that it holds what it held.
+//!
+//! ```text
+//! mark      how far it had come, see `mark`; its lock is the directory's
+//! engine/   the engine's files
+//! ```
+//!
+//! Whenever it is opened, all of it is read: what the engine says of itself has to agree with the mark and
+//! with the census of its records. If it does not, something was lost, altered or put back from a copy,
+//! and the directory goes on under a new identity, amnesiac: it keeps what it has and mints no dot that it
+//! may have minted before, but has no vote.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dynamo_protocol::{Identity, Meta, NodeId, StoreError, Versioning};
@@ -11,11 +21,16 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::codec::{seal, unseal};
-use super::records::{META, meta_write};
-use super::{Engine, EngineError, FjallEngine, MemoryEngine, Space, Write};
+use super::mark::{Found, Mark, Marked};
+use super::state::{Census, State};
+use super::{Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write};
 
 /// The key of the directory's [`Owner`].
 const OWNER: &[u8] = b"owner";
+/// The file of the mark.
+const MARK: &str = "mark";
+/// The folder of the engine.
+const ENGINE: &str = "engine";
 
 /// Which engine keeps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +68,15 @@ pub struct Directory {
     pub meta: Meta,
     /// What it holds.
     pub engine: Arc<dyn Engine>,
+    last: Mutex<Last>,
+}
+
+/// How far a directory has come.
+struct Last {
+    /// What it last said of itself, durably.
+    state: State,
+    /// None in memory.
+    mark: Option<Mark>,
 }
 
 /// Why a directory was not opened.
@@ -98,8 +122,14 @@ pub enum DirectoryError {
         /// What is wrong.
         error: String,
     },
-    /// The engine failed.
-    #[error("{path}: {error}")]
+    /// It was made before directories had a mark.
+    #[error(
+        "{0}: made by an older version, which this one does not read: give this node a new directory; it \
+         comes back amnesiac, under a new identity"
+    )]
+    Older(PathBuf),
+    /// The system failed under the engine.
+    #[error("{path}: {error}: mend the disk and start the node again")]
     Engine {
         /// The directory.
         path: PathBuf,
@@ -110,77 +140,200 @@ pub enum DirectoryError {
 
 impl Directory {
     /// Opens `owner`'s directory, or makes one: under a new identity, which is amnesiac unless this is
-    /// the genesis of the cluster.
+    /// the genesis of the cluster. Reads all records, once.
     ///
     /// # Errors
     /// If it is in use, another's, damaged, or cannot be written; or if it is not empty although
     /// this is a genesis.
     pub fn open(path: &Path, owner: &Owner, origin: Origin) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path).map_err(io("make the directory", path))?;
-        // The engine holds a lock of the system's on it: gone however the process ends.
-        let engine = FjallEngine::open(path).map_err(engine_error(path))?;
-        let meta = identify(&engine, path, owner, origin)?;
-        Ok(Self { meta, engine: Arc::new(engine) })
+        if path.join("keyspaces").exists() {
+            return Err(DirectoryError::Older(path.to_owned()));
+        }
+        let file = path.join(MARK);
+        let (mark, found) = Mark::open(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => DirectoryError::Locked(path.to_owned()),
+            _ => io("open the mark", &file)(error),
+        })?;
+        let is_made = found.marked.map_or(path.join(ENGINE).exists(), |marked| marked.made);
+        if is_made {
+            Opening { path, owner }.existing(mark, &found, origin)
+        } else {
+            Opening { path, owner }.make(mark, origin)
+        }
     }
 
     /// A new directory in memory.
     #[must_use]
     pub fn in_memory(origin: Origin) -> Self {
-        Self { meta: origin.meta(), engine: Arc::new(MemoryEngine::default()) }
+        let meta = origin.meta();
+        let engine = Arc::new(MemoryEngine::default());
+        Self { meta, engine, last: Mutex::new(Last { state: State::new(meta), mark: None }) }
+    }
+
+    /// What it last said of itself, durably.
+    pub(crate) fn state(&self) -> State {
+        self.last().state
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes `batch` durable, with the state of the directory after it in the same commit.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`]; a panic of the engine is an error that names the keys.
+    pub(crate) fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        let Batch { mut writes, state, .. } = batch;
+        writes.push(state.write());
+        commit_caught(&*self.engine, writes)?;
+        let mut last = self.last();
+        last.state = state;
+        let Some(mark) = &mut last.mark else { return Ok(()) };
+        let advanced = mark.advance(Marked::of(&state, true));
+        advanced.map_err(|error| EngineError::Io(format!("writing the mark: {error}")))
     }
 }
 
-fn identify(
-    engine: &dyn Engine,
-    path: &Path,
-    owner: &Owner,
-    origin: Origin,
-) -> Result<Meta, DirectoryError> {
-    let found = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
-    let Some(found) = found else {
-        return create(engine, path, owner, origin);
+fn commit_caught(engine: &dyn Engine, writes: Vec<Write>) -> Result<(), EngineError> {
+    const NAMED: usize = 4;
+    let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum::<usize>());
+    let first: Vec<_> =
+        writes.iter().take(NAMED).map(|write| (write.space, write.key.clone())).collect();
+    let at = || {
+        let named: Vec<_> =
+            first.iter().map(|(space, key)| format!("{} {key:?}", space.name())).collect();
+        let more = if count > NAMED { " and others" } else { "" };
+        format!("committing {count} changes of {bytes} bytes, of {}{more}", named.join(", "))
     };
-    let damaged = |error: StoreError| DirectoryError::Damaged {
-        path: path.to_owned(),
-        error: format!("who the directory is: {error}"),
-    };
-    let found: Owner = unseal(OWNER, &found).map_err(damaged)?;
-    if found != *owner {
-        let (path, expected) = (path.to_owned(), owner.clone());
-        return Err(DirectoryError::Foreign { path, found, expected });
-    }
-    if origin.genesis {
-        return Err(DirectoryError::NotEmpty(path.to_owned()));
-    }
-    // Owner and meta were written in one commit.
-    let meta = engine.get(Space::Meta, META).map_err(engine_error(path))?;
-    let meta = meta.ok_or_else(|| damaged(StoreError::Corrupt))?;
-    unseal(META, &meta).map_err(damaged)
+    EngineError::caught(at, || engine.commit(writes))
 }
 
-fn create(
-    engine: &dyn Engine,
-    path: &Path,
-    owner: &Owner,
-    origin: Origin,
-) -> Result<Meta, DirectoryError> {
-    for space in Space::ALL {
-        let mut empty = true;
-        let found = engine.scan(space, &[], &mut |_, _| {
-            empty = false;
-            false
-        });
-        found.map_err(engine_error(path))?;
-        if !empty {
-            let error = "there are records, but nothing says whose".to_owned();
-            return Err(DirectoryError::Damaged { path: path.to_owned(), error });
+/// A directory that is being opened.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    path: &'a Path,
+    owner: &'a Owner,
+}
+
+impl Opening<'_> {
+    /// Makes the directory. Until the mark says that it is made, nothing was kept in it, and what an
+    /// earlier try left is in the way.
+    fn make(self, mut mark: Mark, origin: Origin) -> Result<Directory, DirectoryError> {
+        let (path, folder) = (self.path, self.path.join(ENGINE));
+        let state = State::new(origin.meta());
+        let settled = mark.settle(Marked::of(&state, false));
+        let synced = settled.and_then(|()| fs::File::open(path)?.sync_all());
+        synced.map_err(io("write the mark in", path))?;
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(io("empty", &folder))?;
         }
+        let engine = FjallEngine::open(&folder).map_err(engine_error(path))?;
+        let value = Some(seal(OWNER, self.owner));
+        let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
+        let commit = commit_caught(&engine, vec![owned, state.write()]);
+        commit.map_err(engine_error(path))?;
+        self.opened(mark, Arc::new(engine), state)
     }
-    let meta = origin.meta();
-    let value = Some(seal(OWNER, owner));
-    let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
-    engine.commit(vec![owned, meta_write(&meta)]).map_err(engine_error(path))?;
-    Ok(meta)
+
+    fn existing(
+        self,
+        mark: Mark,
+        found: &Found,
+        origin: Origin,
+    ) -> Result<Directory, DirectoryError> {
+        let (path, folder) = (self.path, self.path.join(ENGINE));
+        let engine = FjallEngine::open(&folder).map_err(engine_error(path))?;
+        let kept = self.identify(&engine)?;
+        if origin.genesis {
+            return Err(DirectoryError::NotEmpty(path.to_owned()));
+        }
+        let counted = kept.counted(&engine).map_err(engine_error(path))?;
+        let mut state = kept;
+        if let Some(doubt) = doubt(found, &kept, &counted) {
+            state = renewed(found.marked, &counted);
+            tracing::warn!(
+                path = %path.display(), mark = %path.join(MARK).display(), engine = %folder.display(),
+                before = %kept.meta.identity, identity = %state.meta.identity,
+                "{doubt}: the directory is not what it was. It goes on under a new identity and \
+                 amnesiac: it keeps what it holds and takes puts, but its answers to gets do not count. \
+                 Check the disk; if the directory was put back from a copy, this is as it should be"
+            );
+            commit_caught(&engine, vec![state.write()]).map_err(engine_error(path))?;
+        } else if found.damaged > 0 {
+            tracing::warn!(
+                mark = %path.join(MARK).display(),
+                "one of the mark's two slots is damaged, the other agrees with the engine: mended"
+            );
+        }
+        self.opened(mark, Arc::new(engine), state)
+    }
+
+    /// Nothing is kept before the mark says durably for whom.
+    fn opened(
+        self,
+        mut mark: Mark,
+        engine: Arc<dyn Engine>,
+        state: State,
+    ) -> Result<Directory, DirectoryError> {
+        let settled = mark.settle(Marked::of(&state, true));
+        settled.map_err(io("write the mark in", self.path))?;
+        let last = Mutex::new(Last { state, mark: Some(mark) });
+        Ok(Directory { meta: state.meta, engine, last })
+    }
+
+    /// What the directory says of itself, if it is the owner's.
+    fn identify(self, engine: &dyn Engine) -> Result<State, DirectoryError> {
+        let path = self.path;
+        let damaged = |error| {
+            let error = format!("who the directory is: {error}");
+            DirectoryError::Damaged { path: path.to_owned(), error }
+        };
+        let found = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
+        // Owner and state were written in one commit, before the mark said that there was one.
+        let found = found.ok_or_else(|| damaged(StoreError::Corrupt))?;
+        let found: Owner = unseal(OWNER, &found).map_err(damaged)?;
+        if found != *self.owner {
+            let (path, expected) = (path.to_owned(), self.owner.clone());
+            return Err(DirectoryError::Foreign { path, found, expected });
+        }
+        let state = State::read(engine).map_err(engine_error(path))?;
+        state.unwrap_or(Err(StoreError::Corrupt)).map_err(damaged)
+    }
+}
+
+/// Why the directory cannot be what it was when it was last used, if it cannot.
+fn doubt(found: &Found, kept: &State, counted: &State) -> Option<String> {
+    let Some(marked) = found.marked else {
+        let what = if found.damaged > 0 { "cannot be read" } else { "is missing" };
+        return Some(format!("the mark {what}"));
+    };
+    if marked.identity != kept.meta.identity {
+        let (mark, engine) = (marked.identity, kept.meta.identity);
+        return Some(format!("the mark is of identity {mark}, the engine's files are of {engine}"));
+    }
+    if kept.position < marked.position || kept.meta.births < marked.births {
+        let (has, had) = (kept.position, marked.position);
+        return Some(format!("the engine has the batches up to {has}, and had those up to {had}"));
+    }
+    let differs = |before: Census, now: Census, what| match (before.records, now.records) {
+        _ if before == now => None,
+        (before, now) if before == now => {
+            Some(format!("of {now} {what} some are not what they were"))
+        }
+        (before, now) => Some(format!("there are {now} {what}, and there were {before}")),
+    };
+    differs(kept.home, counted.home, "records")
+        .or_else(|| differs(kept.hints, counted.hints, "hints"))
+}
+
+/// The state of a directory that has lost something: nothing it may have given out is given out again.
+fn renewed(marked: Option<Marked>, counted: &State) -> State {
+    let births = counted.meta.births.max(marked.map_or(0, |marked| marked.births));
+    let position = counted.position.max(marked.map_or(0, |marked| marked.position));
+    let meta = Meta { births, ..Meta::renewed(Identity(rand::random())) };
+    State { meta, position: position + 1, ..*counted }
 }
 
 impl Origin {
@@ -198,7 +351,10 @@ impl Origin {
 fn engine_error(path: &Path) -> impl FnOnce(EngineError) -> DirectoryError {
     move |error| match error {
         EngineError::Locked => DirectoryError::Locked(path.to_owned()),
-        error => DirectoryError::Engine { path: path.to_owned(), error },
+        error if error.is_damage() => {
+            DirectoryError::Damaged { path: path.join(ENGINE), error: error.to_string() }
+        }
+        error => DirectoryError::Engine { path: path.join(ENGINE), error },
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Engine, EngineError, Space, Visit, Write};
+use super::{Engine, EngineError, Space, Visit, Write, check_key, check_keys};
 
 /// See the [module](self).
 pub struct FjallEngine {
@@ -21,6 +21,11 @@ impl FjallEngine {
     /// # Errors
     /// If it is damaged, open elsewhere, or cannot be written.
     pub fn open(folder: &Path) -> Result<Self, EngineError> {
+        EngineError::caught(|| "opening".to_owned(), || Self::open_or_panic(folder))
+    }
+
+    /// Of damaged files fjall asserts more than it checks.
+    fn open_or_panic(folder: &Path) -> Result<Self, EngineError> {
         // Every commit syncs the journal itself.
         let database = Database::builder(folder).manual_journal_persist(true).open()?;
         let open = |space: Space| database.keyspace(space.name(), KeyspaceCreateOptions::default);
@@ -35,20 +40,28 @@ impl FjallEngine {
 
 impl Engine for FjallEngine {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.space(space).get(key)?.map(Bytes::from))
+        if check_key(key).is_err() {
+            return Ok(None);
+        }
+        let at = || format!("reading {} {:?}", space.name(), Bytes::copy_from_slice(key));
+        EngineError::caught(at, || Ok(self.space(space).get(key)?.map(Bytes::from)))
     }
 
     fn scan(&self, space: Space, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
-        for entry in self.space(space).range(from..) {
-            let (key, value) = entry.into_inner()?;
-            if !visit(&key, &value) {
-                break;
+        let at = || format!("listing {}", space.name());
+        EngineError::caught(at, || {
+            for entry in self.space(space).range(from..) {
+                let (key, value) = entry.into_inner()?;
+                if !visit(&key, &value) {
+                    break;
+                }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        check_keys(&writes)?;
         // With a durability of its own the batch is synced *before* it enters the memtables. A sync
         // afterwards would leave a gap in which a full memtable may be written out, durable, while the
         // journal that holds the rest of the batch is not: half a batch would survive a crash.

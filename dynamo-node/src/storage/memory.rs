@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::{Engine, EngineError, Space, Visit, Write};
+use super::{Engine, EngineError, Space, Visit, Write, check_keys};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ impl Engine for MemoryEngine {
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        check_keys(&writes)?;
         let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
         for Write { space, key, value } in writes {
             let entries = spaces.entry(space).or_default();

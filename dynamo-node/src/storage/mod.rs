@@ -2,12 +2,18 @@
 //! adaptor that makes of it the protocol's own [`Store`](dynamo_protocol::Store).
 
 mod codec;
+#[cfg(test)]
+mod damage;
 mod directory;
 mod fjall;
+mod mark;
 mod memory;
 mod records;
+mod state;
 #[cfg(test)]
 mod suite;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -15,7 +21,8 @@ use thiserror::Error;
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
 pub use fjall::FjallEngine;
 pub use memory::MemoryEngine;
-pub(crate) use records::{Batch, Records, address_of};
+pub(crate) use records::{Batch, Records, address_of, place_of};
+pub(crate) use state::State;
 
 /// Kinds of things an engine keeps apart, each with keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +50,9 @@ impl Space {
     }
 }
 
+/// Longest key of an engine, in bytes; the shortest has one.
+pub const LONGEST: usize = u16::MAX as usize;
+
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -52,6 +62,13 @@ pub struct Write {
     pub key: Bytes,
     /// What; `None` removes.
     pub value: Option<Bytes>,
+}
+
+impl Write {
+    /// About how many bytes it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// What an engine could not do.
@@ -66,12 +83,48 @@ pub enum EngineError {
     /// Another process has it open.
     #[error("the storage is in use by another process")]
     Locked,
+    /// No engine takes a key of so many bytes; nothing was changed.
+    #[error("a key of {0} bytes in the storage, which takes 1 to {LONGEST}")]
+    Key(usize),
+    /// It broke an invariant of its own.
+    #[error("the storage engine panicked ({panic}) at {at}")]
+    Panicked {
+        /// What it said.
+        panic: String,
+        /// What it was doing.
+        at: String,
+    },
+}
+
+impl EngineError {
+    /// Whether what the engine holds is at fault, not the system under it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Panicked { .. })
+    }
+
+    /// Runs `work` on an engine; a panic in it is an error that says what was done.
+    fn caught<T>(
+        at: impl FnOnce() -> String,
+        work: impl FnOnce() -> Result<T, Self>,
+    ) -> Result<T, Self> {
+        // What a panic leaves half done is the engine's own, which is not used again.
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+            let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Self::Panicked {
+                panic: said.unwrap_or_else(|| "it did not say why".to_owned()),
+                at: at(),
+            })
+        })
+    }
 }
 
 /// What is done with an entry a scan meets; false ends the scan.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
 
-/// An ordered key-value engine. Bytes in, bytes out: it knows nothing of what they mean.
+/// An ordered key-value engine. Bytes in, bytes out: it knows nothing of what they mean. Any bytes are
+/// a key, 1 to [`LONGEST`] of them.
 pub trait Engine: Send + Sync {
     /// What lies under `key`. `None` only if surely nothing does.
     ///
@@ -89,7 +142,7 @@ pub trait Engine: Send + Sync {
     /// crash before that there are all of them or none, and none without those of earlier commits.
     ///
     /// # Errors
-    /// If it failed. What the disk then holds is not known, and a second try proves nothing (the
+    /// If a key is too short or too long, with nothing changed; or if it failed. What the disk then holds is not known, and a second try proves nothing (the
     /// system may have dropped what it could not write and forgotten that it did): the process has
     /// to end.
     fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError>;
@@ -99,4 +152,13 @@ pub trait Engine: Send + Sync {
     fn is_volatile(&self) -> bool {
         false
     }
+}
+
+/// Refuses a key that no engine takes.
+fn check_key(key: &[u8]) -> Result<(), EngineError> {
+    if (1..=LONGEST).contains(&key.len()) { Ok(()) } else { Err(EngineError::Key(key.len())) }
+}
+
+fn check_keys(writes: &[Write]) -> Result<(), EngineError> {
+    writes.iter().try_for_each(|write| check_key(&write.key))
 }

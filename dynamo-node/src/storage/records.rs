@@ -7,15 +7,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dynamo_protocol::{
-    Change, Key, Meta, NodeId, Place, Record, Role, Store, StoreError, Versioning,
-};
+use dynamo_protocol::{Change, Key, NodeId, Place, Record, Role, Store, StoreError, Versioning};
 
 use super::codec::{seal, unseal};
-use super::{Engine, EngineError, Space, Write};
+use super::state::{Counted, State};
+use super::{Directory, Engine, EngineError, Space, Write};
 
-/// The key of the directory's [`Meta`].
-pub(super) const META: &[u8] = b"meta";
+/// What the engine's keys of homes begin with: it takes no empty key, the protocol does.
+const HOME: u8 = b'k';
 
 /// See the [module](self).
 pub(crate) struct Records {
@@ -25,79 +24,86 @@ pub(crate) struct Records {
     overlay: BTreeMap<(Space, Bytes), Newer>,
     /// The changes of the batch that is being filled.
     filling: Vec<Write>,
-    /// The number of that batch.
-    number: u64,
+    /// The directory after it; its position is the number of the batch last taken.
+    state: State,
+    /// Whether the state is another than that of the batch last taken.
+    changed: bool,
     /// The batches under way to the engine: number, and what to drop from the overlay after it.
     under_way: VecDeque<(u64, Vec<(Space, Bytes)>)>,
-    /// How many hints there are, those in the overlay included.
-    hints: u64,
 }
 
 /// The newest state of a place that is in a batch.
 struct Newer {
     record: Option<Record>,
+    /// What stands for it in the census.
+    counted: Option<Counted>,
     /// The batch that brought it.
     batch: u64,
+}
+
+/// What a place holds.
+enum Held {
+    Nothing,
+    Something(Counted),
+    /// It cannot be read: the census will not come out right, and the next start finds it.
+    Unknown,
 }
 
 /// What one or more steps applied: committed together.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Batches are numbered from 1, in order.
+    /// The directory's position once it is durable. Batches are numbered from 1, in order, across restarts.
     pub(crate) number: u64,
     /// In the order in which they were applied.
     pub(crate) writes: Vec<Write>,
+    /// The directory after it; committed with the writes, see [`Directory::commit`].
+    pub(crate) state: State,
 }
 
 impl Batch {
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let size = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
-        self.writes.iter().map(size).sum()
+        self.writes.iter().map(Write::bytes).sum()
     }
 }
 
 impl Records {
-    /// The store on `engine`. Counts the hints, once.
-    ///
-    /// # Errors
-    /// If the hints cannot be listed.
-    pub(crate) fn open(
-        engine: Arc<dyn Engine>,
-        versioning: Versioning,
-    ) -> Result<Self, EngineError> {
-        let mut hints = 0;
-        engine.scan(Space::Hints, &[], &mut |_, _| {
-            hints += 1;
-            true
-        })?;
-        Ok(Self {
-            engine,
+    /// The store on an open directory.
+    pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Self {
+        Self {
+            engine: Arc::clone(&directory.engine),
             versioning,
             overlay: BTreeMap::new(),
             filling: Vec::new(),
-            number: 1,
+            state: directory.state(),
+            changed: false,
             under_way: VecDeque::new(),
-            hints,
-        })
+        }
     }
 
     /// How many hints it holds.
     pub(crate) fn hints_held(&self) -> u64 {
-        self.hints
+        self.state.hints.records
+    }
+
+    /// The number of the batch that brings what was applied last: the position of the directory once all
+    /// that was applied is durable.
+    pub(crate) fn position(&self) -> u64 {
+        self.state.position + u64::from(self.changed)
     }
 
     /// What was applied since the last call, if anything was.
     pub(crate) fn take_batch(&mut self) -> Option<Batch> {
-        if self.filling.is_empty() {
+        if !self.changed {
             return None;
         }
+        self.state.position = self.position();
+        self.changed = false;
+        let (number, state) = (self.state.position, self.state);
         let writes = std::mem::take(&mut self.filling);
-        let number = self.number;
-        self.number += 1;
         let places = writes.iter().map(|write| (write.space, write.key.clone())).collect();
         self.under_way.push_back((number, places));
-        Some(Batch { number, writes })
+        Some(Batch { number, writes, state })
     }
 
     /// Batch `number` and those before it are in the engine.
@@ -121,7 +127,7 @@ impl Records {
     pub(crate) fn visit(&self, mut visit: impl FnMut(Place, Record)) -> Result<(), EngineError> {
         for space in [Space::Home, Space::Hints] {
             self.engine.scan(space, &[], &mut |bytes, value| {
-                if let (Some(place), Ok(record)) = (place(space, bytes), unseal(bytes, value)) {
+                if let (Some(place), Ok(record)) = (place_of(space, bytes), unseal(bytes, value)) {
                     visit(place, record);
                 }
                 true
@@ -138,7 +144,7 @@ impl Records {
         let mut present = BTreeMap::new();
         self.visit(|place, record| drop(present.insert(place, record)))?;
         for ((space, key), newer) in &self.overlay {
-            let Some(place) = place(*space, key) else { continue };
+            let Some(place) = place_of(*space, key) else { continue };
             match &newer.record {
                 Some(record) => drop(present.insert(place, record.clone())),
                 None => drop(present.remove(&place)),
@@ -153,28 +159,36 @@ impl Records {
     }
 
     fn write(&mut self, place: &Place, record: Option<Record>) {
-        let (space, key) = address_of(place);
-        // A key may be a slice of a whole network buffer, which it would keep alive for as long as the
-        // engine keeps the key.
-        let key = Bytes::copy_from_slice(&key);
-        if space == Space::Hints {
-            self.count_hint(&(space, key.clone()), record.is_some());
-        }
+        let address = address_of(place);
+        let before = self.held(&address);
+        let (space, key) = address;
         let value = record.as_ref().map(|record| seal(&key, record));
+        let counted = value.as_ref().map(|value| Counted::of(&key, value));
+        if let Some(census) = self.state.census(space) {
+            match (before, counted) {
+                // Still there, and still not to be read.
+                (Held::Unknown, _) => {}
+                (Held::Nothing, counted) => counted.into_iter().for_each(|it| census.add(it)),
+                (Held::Something(old), counted) => {
+                    census.remove(old);
+                    counted.into_iter().for_each(|it| census.add(it));
+                }
+            }
+        }
         self.filling.push(Write { space, key: key.clone(), value });
-        self.overlay.insert((space, key), Newer { record, batch: self.number });
+        self.changed = true;
+        let batch = self.position();
+        self.overlay.insert((space, key), Newer { record, counted, batch });
     }
 
-    fn count_hint(&mut self, place: &(Space, Bytes), present: bool) {
-        let before = match self.overlay.get(place) {
-            Some(newer) => newer.record.is_some(),
-            // Only a count hangs on it: a hint that cannot be read is there.
-            None => self.engine.get(place.0, &place.1).map_or(true, |value| value.is_some()),
-        };
-        match (before, present) {
-            (false, true) => self.hints += 1,
-            (true, false) => self.hints = self.hints.saturating_sub(1),
-            (false, false) | (true, true) => {}
+    fn held(&self, address: &(Space, Bytes)) -> Held {
+        let held = |counted: Option<_>| counted.map_or(Held::Nothing, Held::Something);
+        match self.overlay.get(address) {
+            Some(newer) => held(newer.counted),
+            None => match self.engine.get(address.0, &address.1) {
+                Ok(value) => held(value.map(|value| Counted::of(&address.1, &value))),
+                Err(_) => Held::Unknown,
+            },
         }
     }
 
@@ -242,38 +256,42 @@ impl Store for Records {
             match change {
                 Change::Put(place, record) => self.write(&place, Some(record)),
                 Change::Remove(place) => self.write(&place, None),
-                Change::Meta(meta) => self.filling.push(meta_write(&meta)),
+                Change::Meta(meta) => {
+                    self.state.meta = meta;
+                    self.changed = true;
+                }
             }
         }
         Ok(())
     }
 }
 
-/// The write that makes `meta` the directory's.
-pub(super) fn meta_write(meta: &Meta) -> Write {
-    let value = Some(seal(META, meta));
-    Write { space: Space::Meta, key: Bytes::from_static(META), value }
-}
-
 /// Where it lies in an engine.
 pub(crate) fn address_of(place: &Place) -> (Space, Bytes) {
     match place.role {
-        Role::Home => (Space::Home, place.key.0.clone()),
+        Role::Home => (Space::Home, home_key(&place.key)),
         Role::Hint(target) => (Space::Hints, hint_key(target, &place.key)),
     }
 }
 
 /// The other way round.
-fn place(space: Space, bytes: &[u8]) -> Option<Place> {
+pub(crate) fn place_of(space: Space, bytes: &[u8]) -> Option<Place> {
     let (role, key) = match space {
         Space::Meta => return None,
-        Space::Home => (Role::Home, bytes),
+        Space::Home => (Role::Home, bytes.strip_prefix(&[HOME])?),
         Space::Hints => {
             let (target, key) = bytes.split_first_chunk::<2>()?;
             (Role::Hint(NodeId(u16::from_be_bytes(*target))), key)
         }
     };
     Some(Place { role, key: Key(Bytes::copy_from_slice(key)) })
+}
+
+fn home_key(key: &Key) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(1 + key.as_bytes().len());
+    bytes.put_u8(HOME);
+    bytes.put_slice(key.as_bytes());
+    bytes.freeze()
 }
 
 fn hint_key(target: NodeId, key: &Key) -> Bytes {
@@ -287,7 +305,7 @@ fn hint_key(target: NodeId, key: &Key) -> Bytes {
 fn failed(error: &EngineError) -> StoreError {
     tracing::error!(%error, "reading");
     match error {
-        EngineError::Corrupt(_) => StoreError::Corrupt,
-        EngineError::Io(_) | EngineError::Locked => StoreError::Unreadable,
+        EngineError::Corrupt(_) | EngineError::Panicked { .. } => StoreError::Corrupt,
+        EngineError::Io(_) | EngineError::Locked | EngineError::Key(_) => StoreError::Unreadable,
     }
 }

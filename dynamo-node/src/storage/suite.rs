@@ -12,10 +12,13 @@ use dynamo_protocol::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::records::{META, Records};
+use super::records::{Records, address_of};
+use super::state::STATE;
 use super::{
-    Directory, DirectoryError, Engine, FjallEngine, MemoryEngine, Origin, Owner, Space, Write,
+    Directory, DirectoryError, Engine, EngineError, FjallEngine, LONGEST, MemoryEngine, Origin,
+    Owner, Space, Write,
 };
+use crate::wire::LONGEST_KEY;
 
 /// Runs `test` over every engine.
 fn over_all(test: impl Fn(Arc<dyn Engine>)) {
@@ -103,7 +106,7 @@ fn a_scan_visits_keys_in_order_from_its_start_until_told_to_stop() {
 #[test]
 fn a_value_of_a_mebibyte_and_a_key_of_the_longest_come_back() {
     over_all(|engine| {
-        let key = Bytes::from(vec![7; crate::wire::LONGEST_KEY + 2]);
+        let key = Bytes::from(vec![7; LONGEST]);
         let value = Bytes::from(vec![9; 1 << 20]);
         let write = Write { space: Space::Hints, key: key.clone(), value: Some(value.clone()) };
         engine.commit(vec![write]).unwrap();
@@ -173,16 +176,162 @@ fn a_torn_journal_keeps_the_commits_before_it_and_nothing_of_the_torn_one() {
     }
 }
 
-// ---- The store on top
-
-fn store(engine: Arc<dyn Engine>) -> Records {
-    Records::open(engine, Versioning::Dotted).unwrap()
+/// Keys that are short, long, prefixes of each other, or next to each other in any order.
+fn edge_keys(longest: usize) -> Vec<Vec<u8>> {
+    let mut keys: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+    keys.extend((2..5).flat_map(|length| [vec![0; length], vec![0xff; length]]));
+    keys.extend([b"a\0".to_vec(), b"a\0\0".to_vec(), b"ab".to_vec(), "\u{1f600}".into()]);
+    keys.extend([0, 7, 0xff].map(|byte| vec![byte; longest]));
+    keys.push(vec![0xff; longest - 1]);
+    keys.sort();
+    keys
 }
 
-fn commit(store: &mut Records, engine: &dyn Engine) {
+#[test]
+fn edge_keys_and_values_come_back_in_order_and_after_a_restart() {
+    let values: Vec<Vec<u8>> =
+        vec![vec![], vec![0], vec![0xff], (0..=255).collect(), vec![0; 1 << 20], vec![7; 4097]];
+    let check = |engine: &dyn Engine, kept: &[(Vec<u8>, Vec<u8>)]| {
+        for space in Space::ALL {
+            let mut met = Vec::new();
+            let mut visit = |key: &[u8], value: &[u8]| {
+                met.push((key.to_vec(), value.to_vec()));
+                true
+            };
+            engine.scan(space, b"", &mut visit).unwrap();
+            assert!(met == kept, "{} of {}", met.len(), kept.len());
+            for (key, value) in kept {
+                assert_eq!(engine.get(space, key).unwrap().unwrap(), value[..], "{key:?}");
+            }
+        }
+    };
+    let keys = edge_keys(LONGEST).into_iter();
+    let kept: Vec<_> = keys.zip(values.into_iter().cycle()).collect();
+    let writes = |space| {
+        kept.iter().map(move |(key, value)| Write {
+            space,
+            key: Bytes::copy_from_slice(key),
+            value: Some(Bytes::copy_from_slice(value)),
+        })
+    };
+    over_all(|engine| {
+        engine.commit(Space::ALL.into_iter().flat_map(writes).collect()).unwrap();
+        check(&*engine, &kept);
+    });
+    let folder = TempDir::new().unwrap();
+    let engine = FjallEngine::open(folder.path()).unwrap();
+    engine.commit(Space::ALL.into_iter().flat_map(writes).collect()).unwrap();
+    drop(engine);
+    check(&FjallEngine::open(folder.path()).unwrap(), &kept);
+}
+
+#[test]
+fn a_key_that_no_engine_takes_is_refused_with_nothing_changed() {
+    over_all(|engine| {
+        for length in [0, LONGEST + 1, LONGEST + 2, 2 * LONGEST + 2] {
+            let key = Bytes::from(vec![7; length]);
+            assert_eq!(engine.get(Space::Home, &key).unwrap(), None);
+            for value in [None, Some(Bytes::from_static(b"v"))] {
+                let bad = Write { space: Space::Home, key: key.clone(), value };
+                let error = engine.commit(vec![put(Space::Home, "a", "1"), bad]).unwrap_err();
+                assert!(matches!(error, EngineError::Key(bytes) if bytes == length), "{error}");
+                assert_eq!(engine.get(Space::Home, b"a").unwrap(), None);
+            }
+        }
+        engine.commit(vec![put(Space::Home, "a", "1")]).unwrap();
+    });
+}
+
+// ---- The store on top
+
+/// A store on a directory of each kind, and what reads it again after a restart, if anything can.
+fn over_all_directories(test: impl Fn(Directory, &dyn Fn() -> Option<Directory>)) {
+    test(Directory::in_memory(Origin::GENESIS), &|| None);
+    let folder = TempDir::new().unwrap();
+    let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
+    let again = || Some(Directory::open(folder.path(), &owner(), Origin::LATER).unwrap());
+    test(directory, &again);
+}
+
+fn store(directory: &Directory) -> Records {
+    Records::open(directory, Versioning::Dotted)
+}
+
+fn commit(store: &mut Records, directory: &Directory) {
     let batch = store.take_batch().unwrap();
-    engine.commit(batch.writes).unwrap();
-    store.committed(batch.number);
+    let number = batch.number;
+    directory.commit(batch).unwrap();
+    store.committed(number);
+}
+
+#[test]
+fn every_key_of_the_protocol_is_kept_at_home_and_as_a_hint() {
+    let mut keys = edge_keys(LONGEST_KEY);
+    keys.insert(0, Vec::new());
+    let places = || {
+        let keys = keys.iter().map(|key| Key(Bytes::copy_from_slice(key)));
+        keys.flat_map(|key| {
+            let roles = [Role::Home, Role::Hint(NodeId(0)), Role::Hint(NodeId(u16::MAX))];
+            roles.map(|role| Place { role, key: key.clone() })
+        })
+    };
+    let value = |place: &Place| record(&format!("{:?} {}", place.role, place.key.as_bytes().len()));
+    let check = |directory: &Directory| {
+        let store = store(directory);
+        assert!(places().all(|place| store.record(&place) == Ok(Some(value(&place)))));
+        let all: Vec<_> = keys.iter().map(|key| Key(Bytes::copy_from_slice(key))).collect();
+        for target in [0, u16::MAX] {
+            assert_eq!(store.hints(NodeId(target), None, usize::MAX), Ok(all.clone()));
+            for (at, after) in all.iter().enumerate() {
+                let next = store.hints(NodeId(target), Some(after), 2).unwrap();
+                assert!(next == all[(at + 1).min(all.len())..(at + 3).min(all.len())], "{at}");
+            }
+        }
+        assert_eq!(store.present().unwrap().len(), places().count());
+        assert_eq!(store.hints_held(), 2 * keys.len() as u64);
+    };
+    over_all_directories(|directory, again| {
+        let mut store = store(&directory);
+        let puts = places().map(|place| Change::Put(place.clone(), value(&place)));
+        store.apply(puts.collect()).unwrap();
+        commit(&mut store, &directory);
+        drop(store);
+        check(&directory);
+        let identity = directory.meta.identity;
+        drop(directory);
+        if let Some(directory) = again() {
+            assert_eq!(directory.meta.identity, identity, "nothing is in doubt");
+            check(&directory);
+        }
+    });
+}
+
+/// An engine that panics when it commits.
+struct Panicking;
+
+impl Engine for Panicking {
+    fn get(&self, _: Space, _: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: Space, _: &[u8], _: super::Visit<'_>) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn commit(&self, _: Vec<Write>) -> Result<(), EngineError> {
+        panic!("no {} today", 7)
+    }
+}
+
+#[test]
+fn a_panic_of_the_engine_is_an_error_that_names_the_key() {
+    let mut directory = Directory::in_memory(Origin::GENESIS);
+    directory.engine = Arc::new(Panicking);
+    let mut store = store(&directory);
+    store.apply(vec![Change::Put(place(Role::Home, "cart-7"), record("1"))]).unwrap();
+    let error = directory.commit(store.take_batch().unwrap()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("no 7 today") && said.contains("cart-7") && error.is_damage(), "{said}");
 }
 
 fn record(value: &str) -> Record {
@@ -203,86 +352,92 @@ fn hint(target: u16, key: &str) -> Place {
 
 #[test]
 fn a_step_reads_what_an_earlier_one_applied_before_and_after_the_commit() {
-    over_all(|engine| {
-        let mut store = store(Arc::clone(&engine));
+    over_all_directories(|directory, _| {
+        let mut store = store(&directory);
         let home = place(Role::Home, "k");
         store.apply(vec![Change::Put(home.clone(), record("1"))]).unwrap();
         assert_eq!(store.record(&home), Ok(Some(record("1"))));
-        assert_eq!(engine.get(Space::Home, b"k").unwrap(), None, "nothing is committed yet");
-        commit(&mut store, &*engine);
+        let (space, key) = address_of(&home);
+        assert_eq!(directory.engine.get(space, &key).unwrap(), None, "nothing is committed yet");
+        commit(&mut store, &directory);
         assert_eq!(store.record(&home), Ok(Some(record("1"))));
         store.apply(vec![Change::Remove(home.clone())]).unwrap();
         assert_eq!(store.record(&home), Ok(None));
-        commit(&mut store, &*engine);
+        commit(&mut store, &directory);
         assert_eq!(store.record(&home), Ok(None));
     });
 }
 
 #[test]
 fn a_change_applied_while_an_older_one_is_committed_stays_visible() {
-    over_all(|engine| {
-        let mut store = store(Arc::clone(&engine));
+    over_all_directories(|directory, _| {
+        let mut store = store(&directory);
         let home = place(Role::Home, "k");
         store.apply(vec![Change::Put(home.clone(), record("1"))]).unwrap();
         let first = store.take_batch().unwrap();
         store.apply(vec![Change::Put(home.clone(), record("2"))]).unwrap();
-        engine.commit(first.writes).unwrap();
-        store.committed(first.number);
+        let number = first.number;
+        directory.commit(first).unwrap();
+        store.committed(number);
         assert_eq!(store.record(&home), Ok(Some(record("2"))));
-        commit(&mut store, &*engine);
+        commit(&mut store, &directory);
         assert_eq!(store.record(&home), Ok(Some(record("2"))));
     });
 }
 
 #[test]
 fn damaged_bytes_are_corrupt_and_never_absent() {
-    over_all(|engine| {
-        let mut store = store(Arc::clone(&engine));
+    over_all_directories(|directory, _| {
+        let mut store = store(&directory);
         let home = place(Role::Home, "k");
         store.apply(vec![Change::Put(home.clone(), record("1"))]).unwrap();
-        commit(&mut store, &*engine);
-        let sealed = engine.get(Space::Home, b"k").unwrap().unwrap();
+        commit(&mut store, &directory);
+        let (space, key) = address_of(&home);
+        let sealed = directory.engine.get(space, &key).unwrap().unwrap();
+        let lay = |value| {
+            let write = Write { space, key: key.clone(), value: Some(value) };
+            directory.engine.commit(vec![write]).unwrap();
+        };
         for at in 0..sealed.len() {
             let mut bytes = sealed.to_vec();
             bytes[at] ^= 0x10;
-            let value = Some(Bytes::from(bytes));
-            let key = Bytes::from_static(b"k");
-            engine.commit(vec![Write { space: Space::Home, key, value }]).unwrap();
+            lay(Bytes::from(bytes));
             assert_eq!(store.record(&home), Err(StoreError::Corrupt), "byte {at}");
         }
-        engine.commit(vec![put(Space::Home, "k", "")]).unwrap();
+        lay(Bytes::new());
         assert_eq!(store.record(&home), Err(StoreError::Corrupt), "empty");
     });
 }
 
 #[test]
 fn a_record_of_another_versioning_is_corrupt() {
-    over_all(|engine| {
-        let mut store = store(Arc::clone(&engine));
+    over_all_directories(|directory, _| {
+        let mut store = store(&directory);
         let home = place(Role::Home, "k");
         store.apply(vec![Change::Put(home.clone(), record("1"))]).unwrap();
-        commit(&mut store, &*engine);
-        let paper = Records::open(engine, Versioning::Paper).unwrap();
+        commit(&mut store, &directory);
+        let paper = Records::open(&directory, Versioning::Paper);
         assert_eq!(paper.record(&home), Err(StoreError::Corrupt));
     });
 }
 
 #[test]
 fn hints_are_counted_as_they_come_and_go_and_after_a_restart() {
-    over_all(|engine| {
-        let mut store = store(Arc::clone(&engine));
+    over_all_directories(|directory, again| {
+        let mut store = store(&directory);
         let [one, two, home] = [hint(2, "a"), hint(3, "a"), place(Role::Home, "a")];
         let puts = [&one, &two, &home, &one].map(|p| Change::Put(p.clone(), record("1")));
         store.apply(puts.to_vec()).unwrap();
         assert_eq!(store.hints_held(), 2);
-        commit(&mut store, &*engine);
+        commit(&mut store, &directory);
         store.apply(vec![Change::Put(one.clone(), record("2"))]).unwrap();
         assert_eq!(store.hints_held(), 2);
         let removed = [&one, &one, &hint(9, "never")].map(|p| Change::Remove(p.clone()));
         store.apply(removed.to_vec()).unwrap();
         assert_eq!(store.hints_held(), 1);
-        commit(&mut store, &*engine);
-        assert_eq!(Records::open(engine, Versioning::Dotted).unwrap().hints_held(), 1);
+        commit(&mut store, &directory);
+        drop((store, directory));
+        assert!(again().is_none_or(|directory| self::store(&directory).hints_held() == 1));
     });
 }
 
@@ -332,8 +487,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn the_store_agrees_with_the_protocols_own(deeds in prop::collection::vec(deed(), 0..40)) {
-        let engine = Arc::new(MemoryEngine::default());
-        let mut store = store(Arc::clone(&engine) as _);
+        let directory = Directory::in_memory(Origin::GENESIS);
+        let mut store = store(&directory);
+        let mut position = 0;
         let mut model = MemoryStore::new(Meta::genesis(Identity(1)));
         let mut under_way = std::collections::VecDeque::new();
         for deed in deeds {
@@ -343,14 +499,21 @@ proptest! {
                 }
                 Deed::Remove(role, key) => Change::Remove(any_place(role, key)),
                 Deed::Take => {
-                    under_way.extend(store.take_batch());
+                    let next = store.position();
+                    let batch = store.take_batch();
+                    assert_eq!(next, position + u64::from(batch.is_some()));
+                    position = next;
+                    under_way.extend(batch);
                     continue;
                 }
                 Deed::Commit => {
                     if let Some(batch) = under_way.pop_front() {
-                        engine.commit(batch.writes).unwrap();
-                        store.committed(batch.number);
+                        let (number, state) = (batch.number, batch.state);
+                        directory.commit(batch).unwrap();
+                        store.committed(number);
                         same(&store, &model);
+                        let counted = state.counted(&*directory.engine).unwrap();
+                        assert_eq!(counted, state, "the census is that of the records");
                     }
                     continue;
                 }
@@ -374,10 +537,10 @@ fn a_directory_keeps_its_identity_and_its_births() {
     let meta = {
         let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
         assert!(!directory.meta.amnesiac);
-        let mut store = store(Arc::clone(&directory.engine));
+        let mut store = store(&directory);
         let meta = Meta { births: 5, ..directory.meta };
         store.apply(vec![Change::Meta(meta)]).unwrap();
-        commit(&mut store, &*directory.engine);
+        commit(&mut store, &directory);
         meta
     };
     assert_eq!(Directory::open(folder.path(), &owner(), Origin::LATER).unwrap().meta, meta);
@@ -429,8 +592,8 @@ fn another_nodes_directory_is_refused() {
 fn a_directory_that_does_not_know_who_it_is_is_refused_and_not_taken_for_an_empty_one() {
     for damage in [
         put(Space::Meta, "owner", "garbage"),
-        put(Space::Meta, "meta", "garbage"),
-        remove(Space::Meta, "meta"),
+        put(Space::Meta, "state", "garbage"),
+        remove(Space::Meta, "state"),
         remove(Space::Meta, "owner"),
     ] {
         let folder = TempDir::new().unwrap();
@@ -440,5 +603,5 @@ fn a_directory_that_does_not_know_who_it_is_is_refused_and_not_taken_for_an_empt
         let error = Directory::open(folder.path(), &owner(), Origin::LATER).unwrap_err();
         assert!(matches!(error, DirectoryError::Damaged { .. }), "{damage:?}: {error}");
     }
-    assert_eq!(META, b"meta");
+    assert_eq!(STATE, b"state");
 }

@@ -1,0 +1,226 @@
+//! What becomes of a directory whose files are not what they were.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use dynamo_protocol::{Actor, Change, Dot, DottedSet, Siblings, Version, VersionVector};
+use dynamo_protocol::{Identity, Key, Meta, NodeId, Place, Record, Role, Store, Versioning};
+use tempfile::TempDir;
+
+use super::records::Records;
+use super::{Directory, DirectoryError, Origin, Owner};
+
+fn owner() -> Owner {
+    Owner { node: NodeId(1), cluster: "c".to_owned(), versioning: Versioning::Dotted }
+}
+
+fn open(path: &Path) -> Result<Directory, DirectoryError> {
+    Directory::open(path, &owner(), Origin::LATER)
+}
+
+fn record(value: u64) -> Record {
+    let dot = Dot { actor: Actor { identity: Identity(7), birth: value }, counter: 1 };
+    let mut set = DottedSet::default();
+    let value = Some(Bytes::from(format!("the value of {value}")));
+    set.write(&VersionVector::default(), Version { dot, stamp: 0, value });
+    Record { set: Siblings::Dotted(set), minter: None, amnesiac: false }
+}
+
+fn place(n: u64) -> Place {
+    let key = Key::from(format!("key-{n}").as_str());
+    let role = if n.is_multiple_of(4) { Role::Hint(NodeId(2)) } else { Role::Home };
+    Place { role, key }
+}
+
+fn commit(directory: &Directory, changes: Vec<Change>) {
+    let mut store = Records::open(directory, Versioning::Dotted);
+    store.apply(changes).unwrap();
+    directory.commit(store.take_batch().unwrap()).unwrap();
+}
+
+/// A directory with `batches` batches in it, one record and one birth each.
+fn made(batches: u64) -> (TempDir, Meta) {
+    let folder = TempDir::new().unwrap();
+    let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
+    for n in 1..=batches {
+        let meta = Meta { births: n, ..directory.meta };
+        commit(&directory, vec![Change::Put(place(n), record(n)), Change::Meta(meta)]);
+    }
+    let meta = directory.meta;
+    (folder, meta)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::write(&target, contents(&entry.path())).unwrap();
+            let length = entry.metadata().unwrap().len();
+            fs::File::options().write(true).open(&target).unwrap().set_len(length).unwrap();
+        }
+    }
+}
+
+/// What was written to a file: a journal is mostly a hole, which nobody wants to read.
+fn contents(path: &Path) -> Vec<u8> {
+    const CHUNK: u64 = 64 << 10;
+    let mut file = fs::File::open(path).unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let before = bytes.len();
+        file.by_ref().take(CHUNK).read_to_end(&mut bytes).unwrap();
+        if bytes[before..].iter().all(|byte| *byte == 0) {
+            let end = bytes.iter().rposition(|byte| *byte != 0);
+            bytes.truncate(end.map_or(0, |at| at + 1));
+            return bytes;
+        }
+    }
+}
+
+fn journal(folder: &Path) -> PathBuf {
+    let mut files = fs::read_dir(folder.join("engine")).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.extension().is_some_and(|kind| kind == "jnl")).unwrap()
+}
+
+fn written(path: &Path) -> u64 {
+    contents(path).len() as u64
+}
+
+/// The directory is amnesiac under a new identity, and gives out no birth again.
+fn is_renewed(directory: &Directory, before: Meta, births: u64) -> bool {
+    let meta = directory.meta;
+    meta.amnesiac && meta.identity != before.identity && meta.births >= births
+}
+
+#[test]
+fn a_journal_that_lost_its_end_renews_the_directory_wherever_it_is_cut() {
+    const BATCHES: u64 = 40;
+    let (folder, before) = made(BATCHES);
+    let end = written(&journal(folder.path()));
+    let mut identities = BTreeSet::from([before.identity]);
+    let mut refused = 0;
+    for cut in (0..end).step_by(97).chain([end - 1]) {
+        let left = TempDir::new().unwrap();
+        copy(folder.path(), left.path());
+        let file = fs::File::options().write(true).open(journal(left.path())).unwrap();
+        file.set_len(cut).unwrap();
+        let directory = match open(left.path()) {
+            Ok(directory) => directory,
+            // So early that nobody knows whose it was.
+            Err(error @ DirectoryError::Damaged { .. }) => {
+                assert!(error.to_string().contains("wipe the directory"), "{error}");
+                refused += 1;
+                continue;
+            }
+            Err(error) => panic!("cut at {cut} of {end}: {error}"),
+        };
+        assert!(is_renewed(&directory, before, BATCHES), "cut at {cut} of {end}");
+        assert!(identities.insert(directory.meta.identity));
+        let state = directory.state();
+        assert!(state.position > BATCHES);
+        // It is durable before anybody hears of it, and the next start has no doubt.
+        commit(&directory, vec![Change::Put(place(1), record(77))]);
+        drop(directory);
+        let again = open(left.path()).unwrap();
+        assert_eq!((again.meta, again.state().position), (state.meta, state.position + 1));
+    }
+    assert!(refused < 10 && identities.len() > 20, "{refused} {}", identities.len());
+    assert_eq!(open(folder.path()).unwrap().meta.identity, before.identity, "undamaged");
+}
+
+#[test]
+fn a_mark_that_is_gone_or_of_another_time_renews_the_directory() {
+    type Damage = fn(&Path, &Path);
+    let damages: [(&str, Damage); 5] = [
+        ("gone", |now, _| fs::remove_file(now.join("mark")).unwrap()),
+        ("empty", |now, _| fs::write(now.join("mark"), b"").unwrap()),
+        ("garbage", |now, _| fs::write(now.join("mark"), vec![7; 8192]).unwrap()),
+        ("of a later engine", |now, old| {
+            fs::remove_dir_all(now.join("engine")).unwrap();
+            copy(&old.join("engine"), &now.join("engine"));
+        }),
+        ("of another directory", |now, _| {
+            let (other, _) = made(90);
+            fs::copy(other.path().join("mark"), now.join("mark")).unwrap();
+        }),
+    ];
+    for (what, damage) in damages {
+        let (folder, before) = made(5);
+        let old = TempDir::new().unwrap();
+        copy(folder.path(), old.path());
+        let directory = open(folder.path()).unwrap();
+        commit(&directory, vec![Change::Put(place(9), record(9))]);
+        drop(directory);
+        damage(folder.path(), old.path());
+        let directory = open(folder.path()).unwrap();
+        assert!(is_renewed(&directory, before, 5), "{what}");
+    }
+}
+
+#[test]
+fn a_mark_that_lags_is_no_reason_to_doubt() {
+    let (folder, before) = made(5);
+    let mark = fs::read(folder.path().join("mark")).unwrap();
+    let directory = open(folder.path()).unwrap();
+    commit(&directory, vec![Change::Put(place(9), record(9))]);
+    drop(directory);
+    fs::write(folder.path().join("mark"), mark).unwrap();
+    assert_eq!(open(folder.path()).unwrap().meta.identity, before.identity);
+}
+
+#[test]
+fn a_record_that_is_lost_altered_or_brought_back_renews_the_directory() {
+    let (folder, before) = made(9);
+    let address = super::address_of(&place(3));
+    for value in [None, Some(Bytes::from_static(b"other"))] {
+        let left = TempDir::new().unwrap();
+        copy(folder.path(), left.path());
+        let directory = open(left.path()).unwrap();
+        let (space, key) = address.clone();
+        directory.engine.commit(vec![super::Write { space, key, value }]).unwrap();
+        drop(directory);
+        assert!(is_renewed(&open(left.path()).unwrap(), before, 9));
+    }
+}
+
+#[test]
+fn an_engine_that_is_gone_is_no_empty_directory() {
+    for whole in [true, false] {
+        let (folder, _) = made(3);
+        let engine = folder.path().join("engine");
+        fs::remove_dir_all(&engine).unwrap();
+        if !whole {
+            fs::create_dir(&engine).unwrap();
+        }
+        for origin in [Origin::LATER, Origin::GENESIS] {
+            let error = Directory::open(folder.path(), &owner(), origin).unwrap_err();
+            assert!(matches!(error, DirectoryError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains("wipe the directory"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_was_half_made_is_made_anew() {
+    let (folder, _) = made(0);
+    let marked = super::mark::Marked { identity: Identity(1), births: 0, position: 0, made: false };
+    let (mut mark, _) = super::mark::Mark::open(&folder.path().join("mark")).unwrap();
+    mark.settle(marked).unwrap();
+    drop(mark);
+    assert!(!Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap().meta.amnesiac);
+}
+
+#[test]
+fn a_directory_of_an_older_version_is_refused() {
+    let folder = TempDir::new().unwrap();
+    drop(super::FjallEngine::open(folder.path()).unwrap());
+    let error = open(folder.path()).unwrap_err();
+    assert!(matches!(error, DirectoryError::Older(_)), "{error}");
+}
