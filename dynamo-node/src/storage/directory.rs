@@ -30,7 +30,7 @@ const OWNER: &[u8] = b"owner";
 /// The file of the mark.
 const MARK: &str = "mark";
 /// The folder of the engine.
-const ENGINE: &str = "engine";
+pub(super) const ENGINE: &str = "engine";
 
 /// Which engine keeps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -244,7 +244,7 @@ impl Opening<'_> {
         origin: Origin,
     ) -> Result<Directory, DirectoryError> {
         let (path, folder) = (self.path, self.path.join(ENGINE));
-        let engine = FjallEngine::open(&folder).map_err(engine_error(path))?;
+        let engine = FjallEngine::open_made(&folder).map_err(engine_error(path))?;
         let kept = self.identify(&engine)?;
         if origin.genesis {
             return Err(DirectoryError::NotEmpty(path.to_owned()));
@@ -352,7 +352,11 @@ fn engine_error(path: &Path) -> impl FnOnce(EngineError) -> DirectoryError {
     move |error| match error {
         EngineError::Locked => DirectoryError::Locked(path.to_owned()),
         error if error.is_damage() => {
-            DirectoryError::Damaged { path: path.join(ENGINE), error: error.to_string() }
+            // Whole directories are wiped: with the mark left behind, an engine that is gone is damage too.
+            let folder = path.join(ENGINE).display().to_string();
+            let said = error.to_string();
+            let error = if said.contains(&folder) { said } else { format!("{folder}: {said}") };
+            DirectoryError::Damaged { path: path.to_owned(), error }
         }
         error => DirectoryError::Engine { path: path.join(ENGINE), error },
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Engine, EngineError, Space, Visit, Write, check_key, check_keys};
+use super::{Engine, EngineError, Space, Visit, Write, check_key, check_keys, inspect};
 
 /// See the [module](self).
 pub struct FjallEngine {
@@ -24,6 +24,16 @@ impl FjallEngine {
         EngineError::caught(|| "opening".to_owned(), || Self::open_or_panic(folder))
     }
 
+    /// Opens a database that was made before: all its files are there, and are what they were. Reads
+    /// all of it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; what is damaged is named.
+    pub fn open_made(folder: &Path) -> Result<Self, EngineError> {
+        inspect::check(folder)?;
+        Self::open(folder)
+    }
+
     /// Of damaged files fjall asserts more than it checks.
     fn open_or_panic(folder: &Path) -> Result<Self, EngineError> {
         // Every commit syncs the journal itself.
@@ -31,6 +41,12 @@ impl FjallEngine {
         let open = |space: Space| database.keyspace(space.name(), KeyspaceCreateOptions::default);
         let [meta, home, hints] = Space::ALL.map(open);
         Ok(Self { spaces: [meta?, home?, hints?], database })
+    }
+
+    /// Writes what is in memory out to tables.
+    #[cfg(test)]
+    pub(super) fn flush(&self) {
+        self.spaces.iter().for_each(|space| space.rotate_memtable_and_wait().unwrap());
     }
 
     fn space(&self, space: Space) -> &Keyspace {
@@ -91,6 +107,7 @@ impl From<fjall::Error> for EngineError {
             Error::Io(error) | Error::Storage(LsmError::Io(error)) => Self::Io(error.to_string()),
             Error::Poisoned => Self::Io("an earlier write failed".to_owned()),
             Error::Locked => Self::Locked,
+            Error::JournalRecovery(error) => Self::Corrupt(format!("a journal (*.jnl): {error:?}")),
             other => Self::Corrupt(other.to_string()),
         }
     }

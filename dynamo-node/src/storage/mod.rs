@@ -6,6 +6,7 @@ mod codec;
 mod damage;
 mod directory;
 mod fjall;
+mod inspect;
 mod mark;
 mod memory;
 mod records;
