@@ -76,12 +76,13 @@ impl Options {
         let members: Vec<_> = members.map(|m| format!("{}x{}", m.id.0, m.tokens)).collect();
         format!(
             "cluster={} n={n} r={r} w={w} quorum={quorum} versioning={versioning} read={read} \
-             limits={}/{}/{}/{} members={}",
+             limits={}/{}/{}/{}/{} members={}",
             self.cluster,
             limits.key_bytes,
             limits.value_bytes,
             limits.siblings,
             limits.actors,
+            limits.set_bytes,
             members.join(",")
         )
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::{
-    ClientOp, Envelope, Input, Key, Node, NodeId, Outbox, Output, Place, Record, RequestId, Store,
-    StoreError, Time,
+    ClientOp, Envelope, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record, RequestId,
+    Store, StoreError, Time,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Status(oneshot::Sender<StatusReport>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     SetClock(Skew, oneshot::Sender<()>),
+    /// How many entries were forgotten; nothing if storage failed.
+    Prune(Key, oneshot::Sender<Option<usize>>),
     /// Of a node that is stepped by hand, and of no other.
     Step(Step, oneshot::Sender<Stepped>),
     Stop,
@@ -124,6 +126,7 @@ pub(crate) struct About {
 struct Effects {
     outbox: Outbox,
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
+    pruned: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
 }
 
 struct Held {
@@ -242,6 +245,16 @@ impl<T: Transport> Driver<T> {
                 let read = self.store.record(&Place::home(key));
                 self.effects.replicas.push((asker, read));
             }
+            Command::Prune(key, asker) => {
+                let before = self.effects.outbox.outputs.len();
+                self.step(self.clock.now(), Input::Prune(key));
+                let pruned =
+                    self.effects.outbox.outputs[before..].iter().find_map(|output| match output {
+                        Output::Event(Event::Pruned(entries)) => Some(*entries),
+                        _ => None,
+                    });
+                self.effects.pruned.push((asker, pruned));
+            }
             Command::SetClock(skew, asker) => {
                 self.clock.set(skew);
                 let _ = asker.send(());
@@ -287,9 +300,12 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas } = held.effects;
+            let Effects { outbox, replicas, pruned } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
+            for (asker, pruned) in pruned {
+                let _ = asker.send(pruned);
+            }
         }
         Ok(())
     }

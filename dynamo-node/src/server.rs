@@ -11,11 +11,12 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
-use tonic::transport::server::TcpIncoming;
 
 use crate::commit::Committer;
 use crate::config::{Options, Storage};
+use crate::door::{Door, Unfinished};
 use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
+use crate::guests::{Guests, Guise};
 use crate::http2;
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
@@ -27,13 +28,13 @@ use crate::storage::{
     Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, place_of,
 };
 use crate::telemetry::Telemetry;
-use crate::transport::{GrpcTransport, Links};
+use crate::transport::{GrpcTransport, Links, largest_message};
 
 /// Operators are few.
 const COMMANDS: usize = 16;
 /// Largest message of a client: many requests together, or one whose value the protocol has yet to
-/// refuse as too long.
-pub(crate) const CLIENT_MESSAGE: usize = 16 << 20;
+/// refuse as too long. Four of the largest values there can be.
+pub(crate) const CLIENT_MESSAGE: usize = 4 << 20;
 /// How long open connections get to end by themselves when the node has ended.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -126,8 +127,10 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         arrivals: arrive,
         commands: command.clone(),
         counters: Arc::clone(&telemetry.links),
+        links: Arc::default(),
         closing,
     };
+    let largest = largest_message(&config);
     let node = Node::new(config, meta, incarnation);
     let sources = Sources { arrivals, commands };
     let driving = if options.stepped.is_some() {
@@ -141,7 +144,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };
-    let serving = tokio::spawn(serve(shared, listener));
+    let serving = tokio::spawn(serve(shared, listener, largest));
     let task = tokio::spawn(oversee(driving, serving, close));
     let identity = meta.identity;
     tracing::info!(
@@ -215,15 +218,22 @@ fn nonce() -> u64 {
     rand::random::<u64>() >> 11
 }
 
-async fn serve(shared: Shared, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+async fn serve(
+    shared: Shared,
+    listener: TcpListener,
+    largest: usize,
+) -> Result<(), tonic::transport::Error> {
+    let unfinished = Unfinished::new();
     let kv = KvServer::new(KvService(shared.clone()))
         .max_decoding_message_size(CLIENT_MESSAGE)
         .max_encoding_message_size(usize::MAX);
-    // What was accepted once has to be carried: the limits are those of puts.
-    let peer = PeerServer::new(PeerService(shared.clone())).max_decoding_message_size(usize::MAX);
+    let kv = Door::new(kv, Guise::Client, &unfinished);
+    // A peer is admitted before any of its messages is read.
+    let peer = PeerServer::new(PeerService(shared.clone())).max_decoding_message_size(largest);
     let admin =
         AdminServer::new(AdminService(shared.clone())).max_encoding_message_size(usize::MAX);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let admin = Door::new(admin, Guise::Operator, &unfinished);
+    let incoming = Guests::new().incoming(listener, Arc::clone(&shared.counters));
     http2::server()
         .add_service(kv)
         .add_service(peer)

@@ -19,6 +19,8 @@ pub(crate) struct LinkCounters {
     pub(crate) malformed: AtomicU64,
     /// Links that were found dead: neither up nor dialling while messages wait.
     pub(crate) dead: AtomicU64,
+    /// Connections for which there was no room.
+    pub(crate) turned_away: AtomicU64,
 }
 
 /// Adds to a counter that orders nothing.
@@ -44,6 +46,7 @@ impl Telemetry {
             messages_received: read(&self.links.received),
             messages_malformed: read(&self.links.malformed),
             links_dead: read(&self.links.dead),
+            connections_turned_away: read(&self.links.turned_away),
             ..self.counters
         }
     }
@@ -87,6 +90,7 @@ impl Telemetry {
                 }
                 tracing::debug!(%from, ?why, "message discarded");
             }
+            Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::StoreFailed(role, error) => {
                 match error {
                     StoreError::Corrupt => counters.store_corrupt += 1,

@@ -199,7 +199,7 @@ pub(crate) fn clock(setup: &Setup, input: &Input) -> Time {
             Message::Forward { request, .. } => Some(request),
             _ => None,
         },
-        Input::Started | Input::Timer(_) | Input::Unreachable(_) => None,
+        Input::Started | Input::Timer(_) | Input::Unreachable(_) | Input::Prune(_) => None,
     };
     match op {
         Some(ClientOp::Put { value: Some(value), .. }) => {

@@ -288,6 +288,7 @@ impl<'a> Walk<'a> {
             Input::Timer(timer) => Taken::Timer { node, timer },
             Input::Unreachable(peer) => Taken::Unreachable { node, peer },
             Input::Started => return Err(PathError::NoWord("a start without a process")),
+            Input::Prune(_) => return Err(PathError::NoWord("an operator")),
         };
         self.take(step)
     }

@@ -43,6 +43,10 @@ pub struct Limits {
     pub siblings: usize,
     /// Most actors a key's context may name.
     pub actors: usize,
+    /// Most bytes of all live values of one key together, the new one included. Merges may exceed it, by
+    /// what nodes took in that did not hear of each other.
+    #[serde(default = "set_bytes")]
+    pub set_bytes: usize,
 }
 
 /// How long the node waits for others.
@@ -175,10 +179,18 @@ impl Config {
 }
 
 impl Default for Limits {
-    /// Key 1 KiB, value 1 MiB, 256 siblings, 256 actors.
+    /// Key 1 KiB, value 1 MiB, 256 siblings, 256 actors, 16 MiB for a key's values together.
     fn default() -> Self {
-        Self { key_bytes: 1 << 10, value_bytes: 1 << 20, siblings: 256, actors: 256 }
+        let set_bytes = set_bytes();
+        Self { key_bytes: 1 << 10, value_bytes: 1 << 20, siblings: 256, actors: 256, set_bytes }
     }
+}
+
+/// Sixteen of the largest values. A get carries a key's whole set from R homes to its client within one
+/// deadline, a put carries it to all of them: at three times as much, gets that came together were answered
+/// too late, and the puts of other keys refused.
+const fn set_bytes() -> usize {
+    16 << 20
 }
 
 impl Default for Timing {

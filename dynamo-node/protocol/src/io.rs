@@ -29,6 +29,9 @@ pub enum Input {
     Timer(Timer),
     /// The link to a peer broke or cannot be made: a hint, it may be wrong or late.
     Unreachable(NodeId),
+    /// An operator asks that what a key's context does not need be forgotten here: told of by
+    /// [`Event::Pruned`], or by [`Event::StoreFailed`] if nothing was.
+    Prune(Key),
 }
 
 /// A client's request.
@@ -101,6 +104,17 @@ pub enum Refusal {
     TooManySiblings {
         /// How many there are.
         siblings: usize,
+    },
+    /// The live values would be too long together: read, reconcile, and put with the context of that get.
+    #[error(
+        "the key's values would have {bytes} bytes together; the limit is {limit}: get it and put with \
+         the get's context"
+    )]
+    TooManyBytes {
+        /// How many they would have, the new one included.
+        bytes: usize,
+        /// How many they may have.
+        limit: usize,
     },
     /// Too many actors in the key's context.
     #[error("the key's context names {actors} actors, the limit")]
@@ -189,6 +203,8 @@ pub enum Event {
     Discarded(NodeId, Discard),
     /// A record could not be used.
     StoreFailed(Role, StoreError),
+    /// So many entries of a key's contexts were forgotten.
+    Pruned(usize),
 }
 
 /// Why a peer's message was thrown away.

@@ -32,6 +32,7 @@ mod message;
 pub mod mutant;
 mod names;
 mod node;
+mod prune;
 mod replica;
 mod ring;
 mod storage;
@@ -46,6 +47,6 @@ pub use node::{Node, Outbox, Time};
 pub use ring::{Member, Ring, Token};
 pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
 pub use version::{
-    Actor, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary, Version,
-    VersionVector, Versioning,
+    Actor, COUNTER_LIMIT, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary,
+    Version, VersionVector, Versioning,
 };

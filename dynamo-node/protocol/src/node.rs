@@ -89,6 +89,7 @@ impl Node {
             Input::Timer(Timer::Ping(peer)) => self.ping(step, peer),
             Input::Timer(Timer::Handoff(target)) => self.handoff_due(step, target),
             Input::Unreachable(peer) => self.lost(step, peer),
+            Input::Prune(key) => self.prune(step, &key),
         }
     }
 

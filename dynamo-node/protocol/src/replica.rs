@@ -1,5 +1,7 @@
 //! What a node does with its own records: take versions in, say what it holds, mint.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::id::{Identity, Key};
@@ -10,9 +12,11 @@ use crate::node::{Node, Step};
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
 use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector};
 
-/// No context names more events of one actor: counters count single puts, and must not overflow
-/// because a client made its context up.
-const COUNTER_LIMIT: u64 = 1 << 60;
+/// A claim to have read more events of an actor than this counts for so many, unless the record knows of
+/// more. Counters count single puts and never come here by themselves. Under plain clocks a coordinator
+/// counts on from what its client read: so a context that was made up takes a counter to this point at
+/// most, from where it counts single puts again, and whatever a node hands out it takes back.
+const CLAIM_LIMIT: u64 = 1 << 60;
 
 impl Node {
     /// Merges `set` into the record at `role` and `key`. Never refused for a limit: what was
@@ -120,7 +124,7 @@ impl Node {
         Ok(all)
     }
 
-    fn load<S: Store>(
+    pub(crate) fn load<S: Store>(
         &self,
         step: &mut Step<'_, S>,
         role: Role,
@@ -142,18 +146,19 @@ impl Node {
         value: Option<Bytes>,
     ) -> Result<(Option<Dot>, Siblings), Refusal> {
         let mut record = self.load_or_new(step, place).map_err(Refusal::Storage)?;
-        self.check_caps(&record.set, &context.0)?;
+        let read = &*believed(&context.0, &record.set);
+        self.check_caps(&record.set, read, value.as_ref())?;
         let (role, is_new) = (place.role, record.set.is_empty());
         let mut meta = self.meta;
         let dot = match &mut record.set {
             Siblings::Plain(set) => {
                 let identity = Identity(u64::from(self.config.me.0));
-                set.write(&context.0, Actor { identity, birth: 0 }, value);
+                set.write(read, Actor { identity, birth: 0 }, value);
                 None
             }
             Siblings::Dotted(_) => {
                 let stamp = if self.config.versioning.last_writer_wins() { step.now.0 } else { 0 };
-                Some(record.write(&mut meta, &context.0, stamp, value))
+                Some(record.write(&mut meta, read, stamp, value))
             }
         };
         let set = record.set.clone();
@@ -167,14 +172,24 @@ impl Node {
         Ok((dot, set))
     }
 
-    fn check_caps(&self, set: &Siblings, read: &VersionVector) -> Result<(), Refusal> {
-        if !read.is_canonical() || read.iter().any(|(_, counter)| counter > COUNTER_LIMIT) {
+    fn check_caps(
+        &self,
+        set: &Siblings,
+        read: &VersionVector,
+        value: Option<&Bytes>,
+    ) -> Result<(), Refusal> {
+        if !read.is_canonical() {
             return Err(Refusal::BadContext);
         }
         let limits = &self.config.limits;
         let siblings = set.len_without(read);
         if siblings >= limits.siblings {
             return Err(Refusal::TooManySiblings { siblings });
+        }
+        // A tombstone adds nothing, and a key that is over the limit has to be deletable.
+        let bytes = value.map_or(0, |value| set.bytes_without(read) + value.len());
+        if bytes > limits.set_bytes {
+            return Err(Refusal::TooManyBytes { bytes, limit: limits.set_bytes });
         }
         let mut context = set.context().0;
         context.join(read);
@@ -183,6 +198,16 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What a client has read, as far as it is believed.
+fn believed<'a>(read: &'a VersionVector, set: &Siblings) -> Cow<'a, VersionVector> {
+    if read.iter().all(|(_, counter)| counter <= CLAIM_LIMIT) || !read.is_canonical() {
+        return Cow::Borrowed(read);
+    }
+    let known = set.context().0;
+    let most = |actor| CLAIM_LIMIT.max(known.get(&actor));
+    Cow::Owned(read.iter().map(|(actor, counter)| (actor, counter.min(most(actor)))).collect())
 }
 
 impl Record {

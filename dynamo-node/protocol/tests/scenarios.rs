@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    ClientOp, Config, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore, Message,
-    Meta, Node, NodeId, Outbox, Output, Place, Quorum, ReadMode, Record, Reply, RequestId, Role,
-    Siblings, Store, StoreError, Time, Timer, Versioning,
+    Actor, ClientOp, Config, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore,
+    Message, Meta, Node, NodeId, Outbox, Output, Place, Quorum, ReadMode, Record, Reply, RequestId,
+    Role, Siblings, Store, StoreError, Time, Timer, Versioning,
 };
 
 /// A memory store some of whose records are corrupt.
@@ -114,6 +114,12 @@ impl World {
                 Some("lww") => Versioning::Lww,
                 _ => Versioning::Dotted,
             };
+            if let Some(limit) = option("actors") {
+                config.limits.actors = limit.parse().unwrap();
+            }
+            if let Some(limit) = option("set_bytes") {
+                config.limits.set_bytes = limit.parse().unwrap();
+            }
             if let Some(limit) = option("siblings") {
                 config.limits.siblings = limit.parse().unwrap();
             }
@@ -204,6 +210,7 @@ impl World {
             Event::Up(peer) => format!("holds {} up", self.letter(*peer)),
             Event::ForwardedTo(home) => format!("forwards to {}", self.letter(*home)),
             Event::Discarded(from, why) => format!("discards {why:?} of {}", self.letter(*from)),
+            Event::Pruned(entries) => format!("forgets {entries} entries"),
             Event::StoreFailed(_, error) => format!("storage: {error}"),
             Event::Acknowledged { holders, .. } => {
                 let holders: String = holders.iter().map(|holder| self.letter(*holder)).collect();
@@ -239,7 +246,12 @@ impl World {
 
     fn put(&mut self, words: &[&str], value: Option<&str>) {
         let read = words.iter().find_map(|word| word.strip_prefix("read=#"));
-        let context = read.map(|n| self.contexts[&n.parse().unwrap()].clone()).unwrap_or_default();
+        let mut context =
+            read.map(|n| self.contexts[&n.parse().unwrap()].clone()).unwrap_or_default();
+        let forged = words.iter().find_map(|word| word.strip_prefix("forged="));
+        for stranger in 0..forged.map_or(0, |n| n.parse().unwrap()) {
+            context.0.raise(Actor { identity: Identity(900 + stranger), birth: 0 }, 1);
+        }
         let value = value.map(|text| Bytes::copy_from_slice(text.as_bytes()));
         self.request(self.host(words[0]), ClientOp::Put { key: key(), context, value });
     }
@@ -393,6 +405,7 @@ impl World {
                     corrupt.remove(&place)
                 };
             }
+            "prune" => self.step(self.host(rest[0]), Input::Prune(key())),
             "flight" => self.show_flight(),
             "show" => self.show(),
             other => panic!("no such verb: {other}"),

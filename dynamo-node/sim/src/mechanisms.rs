@@ -32,7 +32,8 @@ impl Mechanisms {
             | Event::Minted { .. }
             | Event::Acknowledged { .. }
             | Event::Down(_)
-            | Event::Up(_) => {}
+            | Event::Up(_)
+            | Event::Pruned(_) => {}
         }
     }
 }

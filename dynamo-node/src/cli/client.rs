@@ -58,6 +58,28 @@ pub struct DeleteArgs {
     key: String,
 }
 
+/// Arguments of `prune`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "When a key's context names too many actors, its puts are refused. Name every node \
+    of the cluster: a record that is left out brings back what the others forgot. A value that was \
+    overwritten may come back as a sibling, if some node missed that; no value is lost. Clocks of \
+    `--versioning paper` are left as they are."
+)]
+pub struct PruneArgs {
+    /// The nodes' addresses, HOST:PORT: repeated, or separated by commas.
+    #[arg(long, value_delimiter = ',', required = true)]
+    at: Vec<String>,
+    /// How long to wait for each answer, in milliseconds.
+    #[arg(long, default_value_t = 5000)]
+    timeout_ms: u64,
+    /// Print one line of JSON.
+    #[arg(long)]
+    json: bool,
+    /// The key.
+    key: String,
+}
+
 /// Arguments of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
@@ -105,6 +127,30 @@ impl DeleteArgs {
         let context = unhex(&self.context)?;
         self.ask.client().delete(self.key, context).await.map_err(failed)?;
         done(&self.ask)
+    }
+}
+
+/// How often all nodes are asked: a repair or a handoff that was under way may bring some back once.
+const PRUNE_PASSES: usize = 3;
+
+impl PruneArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let deadline = Duration::from_millis(self.timeout_ms);
+        let mut all = 0;
+        for pass in 1..=PRUNE_PASSES {
+            let mut entries = 0;
+            for at in &self.at {
+                let admin = Admin::new(at.as_str()).with_deadline(deadline);
+                let pruned = admin.prune(self.key.clone()).await;
+                entries += pruned.map_err(|error| Failure::failed(format!("{at}: {error}")))?;
+            }
+            all += entries;
+            if entries == 0 || pass == PRUNE_PASSES {
+                break;
+            }
+        }
+        let text = format!("{all} entries forgotten");
+        print(if self.json { json!({ "forgotten": all }).to_string() } else { text }.as_str())
     }
 }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-pub use client::{AskArgs, DeleteArgs, GetArgs, PutArgs, StatusArgs};
+pub use client::{AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
 pub use serve::ServeArgs;
 
 /// The command did what it was asked to.
@@ -35,6 +35,8 @@ pub enum NodeCommand {
     Put(PutArgs),
     /// Delete what a context was read with.
     Delete(DeleteArgs),
+    /// Make a key writable again whose context names too many actors.
+    Prune(PruneArgs),
     /// Print how a node does.
     Status(StatusArgs),
 }
@@ -114,6 +116,7 @@ async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
         NodeCommand::Get(args) => args.run().await,
         NodeCommand::Put(args) => args.run().await,
         NodeCommand::Delete(args) => args.run().await,
+        NodeCommand::Prune(args) => args.run().await,
         NodeCommand::Status(args) => args.run().await,
     }
 }

@@ -63,6 +63,17 @@ impl Admin {
         replica.state.ok_or_else(unclear)
     }
 
+    /// Forgets, in its records of a key, the actors of the key's context of which no live version is left;
+    /// returns how many. An overwritten value may come back as a sibling; none is lost.
+    ///
+    /// # Errors
+    /// If it does not say, or its storage failed.
+    pub async fn prune(&self, key: impl Into<Bytes>) -> Result<u64, ClientError> {
+        let request = proto::PruneRequest { key: key.into() };
+        let report = self.ask(async |mut node| node.prune(request).await).await?;
+        Ok(report.entries)
+    }
+
     /// Sets its wall clock wrong, from now on.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Operators and test drivers.
 
+use bytes::Bytes;
 use dynamo_protocol::Key;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
@@ -27,12 +28,20 @@ impl admin_server::Admin for AdminService {
         &self,
         request: Request<proto::ReplicaRequest>,
     ) -> Result<Response<proto::Replica>, Status> {
-        let key = Key(request.into_inner().key);
-        if key.as_bytes().len() > wire::LONGEST_KEY {
-            return Err(Status::invalid_argument("the key is longer than storage can hold"));
-        }
+        let key = storable(request.into_inner().key)?;
         let read = self.command(|asker| Command::ReadReplica(key, asker)).await?;
         Ok(Response::new(wire::replica(read)))
+    }
+
+    async fn prune(
+        &self,
+        request: Request<proto::PruneRequest>,
+    ) -> Result<Response<proto::PruneReport>, Status> {
+        let key = storable(request.into_inner().key)?;
+        let pruned = self.command(|asker| Command::Prune(key, asker)).await?;
+        let unread = || Status::internal("a record of the key could not be read or written");
+        let entries = pruned.ok_or_else(unread)? as u64;
+        Ok(Response::new(proto::PruneReport { entries }))
     }
 
     async fn set_clock(
@@ -72,6 +81,13 @@ impl admin_server::Admin for AdminService {
         self.0.commands.send(Command::Stop).await.map_err(|_| gone())?;
         Ok(Response::new(proto::StopReport {}))
     }
+}
+
+fn storable(key: Bytes) -> Result<Key, Status> {
+    if key.len() > wire::LONGEST_KEY {
+        return Err(Status::invalid_argument("the key is longer than storage can hold"));
+    }
+    Ok(Key(key))
 }
 
 impl AdminService {

@@ -15,7 +15,7 @@ use tonic::Status;
 
 pub(crate) use admin::AdminService;
 pub(crate) use kv::KvService;
-pub(crate) use peer::PeerService;
+pub(crate) use peer::{Incoming, PeerService};
 
 use crate::driver::{Arrival, Command};
 use crate::telemetry::LinkCounters;
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Arc<LinkCounters>,
+    pub(crate) links: Arc<Incoming>,
     /// True when the driver has ended: streams end too.
     pub(crate) closing: watch::Receiver<bool>,
 }

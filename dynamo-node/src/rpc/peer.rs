@@ -1,14 +1,22 @@
 //! Peers: the receiving end of the links they dial.
 
-use tokio::sync::mpsc;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+
+use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answering, Shared, gone};
 use crate::driver::Arrival;
+use crate::guests::{Guest, Guise};
 use crate::proto;
 use crate::proto::peer_server;
 use crate::telemetry::add;
+use crate::transport::HELLO;
 use crate::wire;
 
 /// See the [module](self).
@@ -22,25 +30,50 @@ impl peer_server::Peer for PeerService {
         &self,
         request: Request<Streaming<proto::Delivery>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
-        let mut deliveries = request.into_inner();
-        let first = deliveries.message().await?;
-        let hello = first.and_then(|delivery| delivery.hello);
-        let hello = hello.ok_or_else(|| Status::invalid_argument("the hello is missing"))?;
+        // Nothing of the body is read before this: whoever is no peer sends for nothing.
+        let hello = hello(request.metadata())?;
         self.admit(&hello)?;
+        if let Some(guest) = request.extensions().get::<Guest>() {
+            guest.shows(Guise::Peer)?;
+        }
+        let mut deliveries = request.into_inner();
         // One greeting, then nothing until the end.
         let (greetings, greeted) = mpsc::channel(1);
         let greeting = proto::Greeting { settings: self.0.settings.to_string() };
         greetings.try_send(Ok(greeting)).map_err(|_| gone())?;
         let shared = self.0.clone();
+        let replaced = shared.links.begin(hello.from);
         tokio::spawn(async move {
             tokio::select! {
                 () = receive(&shared, hello.from, &mut deliveries) => {}
+                () = replaced => {}
                 () = shared.closed() => {}
             }
             drop(greetings);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(greeted))))
     }
+}
+
+/// The links that peers have dialled: one each. A peer that dials again has given the last one up, and
+/// what is left of that must not hold memory until it is noticed.
+#[derive(Debug, Default)]
+pub(crate) struct Incoming(Mutex<BTreeMap<u32, oneshot::Sender<()>>>);
+
+impl Incoming {
+    /// A link of `from` begins; the answer ends when the next one does.
+    fn begin(&self, from: u32) -> impl Future<Output = ()> + use<> {
+        let (present, replaced) = oneshot::channel();
+        // The one before is dropped, which tells its task.
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(from, present));
+        async move { drop(replaced.await) }
+    }
+}
+
+fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
+    let hello = metadata.get_bin(HELLO).and_then(|hello| hello.to_bytes().ok());
+    let hello = hello.and_then(|hello| proto::Hello::decode(hello).ok());
+    hello.ok_or_else(|| Status::invalid_argument("the hello is missing"))
 }
 
 impl PeerService {

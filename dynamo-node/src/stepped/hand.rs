@@ -40,7 +40,12 @@ impl Hand {
                     Some(Command::Step(step, asker)) => drop(asker.send(self.take(step)?)),
                     Some(Command::Stop) | None => return Ok(()),
                     // The services ask nothing else of a node that is stepped.
-                    Some(Command::Status(_) | Command::ReadReplica(..) | Command::SetClock(..)) => {}
+                    Some(
+                        Command::Status(_)
+                        | Command::ReadReplica(..)
+                        | Command::Prune(..)
+                        | Command::SetClock(..),
+                    ) => {}
                 },
                 Some(arrival) = sources.arrivals.recv() => refuse(arrival),
             }

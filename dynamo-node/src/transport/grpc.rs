@@ -10,13 +10,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dynamo_protocol::{Envelope, NodeId};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 
 use super::link::{Ended, LOOK, Link, Watch, Way};
-use super::{Transport, describe};
+use super::{HELLO, Transport, describe};
 use crate::driver::Arrival;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
@@ -144,8 +147,10 @@ impl Grpc {
         // Envelopes follow the hello without waiting for the greeting: while the way back is cut the
         // way there still works.
         let counters = Arc::clone(&self.links.counters);
-        let deliveries = Deliveries { hello: Some(self.hello()), waiting, counters };
-        let greetings = client.link(deliveries).await.map_err(|status| said(&status))?;
+        let mut request = Request::new(Deliveries { waiting, counters });
+        let hello = MetadataValue::from_bytes(&self.hello().encode_to_vec());
+        request.metadata_mut().insert_bin(HELLO, hello);
+        let greetings = client.link(request).await.map_err(|status| said(&status))?;
         let mut greetings = greetings.into_inner();
         while let Some(_greeting) = greetings.message().await.map_err(|status| said(&status))? {
             *greeted = true;
@@ -165,7 +170,6 @@ impl Grpc {
 
 /// What goes out on one connection: whatever waits, whenever the connection can take it.
 struct Deliveries {
-    hello: Option<Hello>,
     waiting: Reader<Envelope>,
     counters: Arc<LinkCounters>,
 }
@@ -174,15 +178,12 @@ impl Stream for Deliveries {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        if let Some(hello) = self.hello.take() {
-            return Poll::Ready(Some(Delivery { hello: Some(hello), envelopes: Vec::new() }));
-        }
         let Self { waiting, counters, .. } = &mut *self;
         waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
             let taken = taken?;
             add(&counters.sent, taken.len());
             let envelopes = taken.into_iter().map(wire::envelope_to_proto).collect();
-            Some(Delivery { hello: None, envelopes })
+            Some(Delivery { envelopes })
         })
     }
 }

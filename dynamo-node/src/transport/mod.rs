@@ -3,9 +3,28 @@
 mod grpc;
 mod link;
 
-use dynamo_protocol::Envelope;
+use dynamo_protocol::{Config, Envelope, Limits};
 
 pub(crate) use grpc::{GrpcTransport, Links};
+
+/// The name under which a link's metadata say who dials.
+pub(crate) const HELLO: &str = "hello-bin";
+
+/// The most bytes a message of a peer can have, so that whatever was accepted once can be carried.
+///
+/// A record takes a put only if its live values are within the limit then. The sets that can meet in a
+/// message are those of the records that mint: one of each member at a time, each within the limit, and
+/// twice that for records that were lost and born again. gRPC itself ends at 4 GiB.
+pub(crate) fn largest_message(config: &Config) -> usize {
+    const ENVELOPE: usize = 64 << 10;
+    const VERSION: usize = 64;
+    const ACTOR: usize = 32;
+    let Limits { siblings, actors, set_bytes, .. } = config.limits;
+    let version = actors.saturating_mul(ACTOR) + VERSION;
+    let set = siblings.saturating_mul(version).saturating_add(set_bytes);
+    let all = set.saturating_mul(2 * config.members().len()).saturating_add(ENVELOPE);
+    all.min(u32::MAX as usize)
+}
 
 /// A way to the peers.
 pub(crate) trait Transport: Send {

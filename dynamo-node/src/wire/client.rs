@@ -69,6 +69,9 @@ fn refusal_to_proto(refusal: &Refusal) -> proto::Refused {
         Refusal::TooManySiblings { siblings } => {
             (RefusalKind::TooManySiblings, number(siblings), 0)
         }
+        Refusal::TooManyBytes { bytes, limit } => {
+            (RefusalKind::TooManyBytes, number(bytes), number(limit))
+        }
         Refusal::TooManyActors { actors } => (RefusalKind::TooManyActors, number(actors), 0),
         Refusal::BadContext => (RefusalKind::BadContext, 0, 0),
         Refusal::NotHome(NodeId(node)) => (RefusalKind::NotHome, u64::from(node), 0),
@@ -88,6 +91,7 @@ fn refusal_from_proto(refused: &proto::Refused) -> Result<Refusal, Malformed> {
         RefusalKind::KeyTooLong => Refusal::KeyTooLong { bytes: asked, limit },
         RefusalKind::ValueTooLong => Refusal::ValueTooLong { bytes: asked, limit },
         RefusalKind::TooManySiblings => Refusal::TooManySiblings { siblings: asked },
+        RefusalKind::TooManyBytes => Refusal::TooManyBytes { bytes: asked, limit },
         RefusalKind::TooManyActors => Refusal::TooManyActors { actors: asked },
         RefusalKind::BadContext => Refusal::BadContext,
         RefusalKind::NotHome => {

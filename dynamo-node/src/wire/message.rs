@@ -155,7 +155,8 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
                     values.iter().map(|value| value.len() + 8).sum::<usize>()
                         + context.0.actors() * 24
                 }
-                _ => 0,
+                dynamo_protocol::Reply::Refused(refusal) => refusal.to_string().len(),
+                dynamo_protocol::Reply::Done | dynamo_protocol::Reply::TimedOut => 0,
             },
             Message::Store { key, set, .. } => key.as_bytes().len() + set_weight(set),
             Message::Fetched { answer: Answer::Known { set, .. }, .. } => set_weight(set),

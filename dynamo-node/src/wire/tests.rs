@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Answer, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Identity, Key, Message,
-    NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version, VersionVector,
+    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Identity,
+    Key, Message, NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version, VersionVector,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn actor() -> impl Strategy<Value = Actor> {
 }
 
 fn vector() -> impl Strategy<Value = VersionVector> {
-    btree_map(actor(), 1..u64::MAX, 0..5).prop_map(|entries| entries.into_iter().collect())
+    btree_map(actor(), 1..=COUNTER_LIMIT, 0..5).prop_map(|entries| entries.into_iter().collect())
 }
 
 fn dotted() -> impl Strategy<Value = Siblings> {
@@ -71,7 +71,8 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     prop_oneof![
         two.clone().prop_map(|(needed, reachable)| Refusal::Unavailable { needed, reachable }),
         two.clone().prop_map(|(bytes, limit)| Refusal::KeyTooLong { bytes, limit }),
-        two.prop_map(|(bytes, limit)| Refusal::ValueTooLong { bytes, limit }),
+        two.clone().prop_map(|(bytes, limit)| Refusal::ValueTooLong { bytes, limit }),
+        two.prop_map(|(bytes, limit)| Refusal::TooManyBytes { bytes, limit }),
         number.clone().prop_map(|siblings| Refusal::TooManySiblings { siblings }),
         number.prop_map(|actors| Refusal::TooManyActors { actors }),
         Just(Refusal::BadContext),

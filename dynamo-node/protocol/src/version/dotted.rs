@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::vector::{Dot, VersionVector};
+use super::vector::{Actor, Dot, VersionVector};
 use crate::mutant::{Mutant, mutated};
 
 /// One live version: the event that wrote it, and what it wrote.
@@ -148,6 +148,22 @@ impl DottedSet {
         }
         context.join(other.context());
         true
+    }
+
+    /// Forgets the actors of which no version is live, but for `kept`; returns how many.
+    ///
+    /// This set then drops less than it did: what an actor wrote may come back, if a copy is left.
+    pub fn forget_idle(&mut self, kept: Option<Actor>) -> usize {
+        let is_needed = |actor: &Actor| {
+            kept == Some(*actor) || self.versions().iter().any(|v| v.dot.actor == *actor)
+        };
+        let needed: VersionVector =
+            self.context().iter().filter(|(actor, _)| is_needed(actor)).collect();
+        let forgotten = self.context().actors() - needed.actors();
+        if forgotten > 0 {
+            self.parts_mut().context = needed;
+        }
+        forgotten
     }
 
     fn holds(&self, dot: &Dot) -> bool {

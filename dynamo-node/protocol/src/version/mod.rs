@@ -16,7 +16,7 @@ use crate::mutant::{Mutant, mutated};
 
 pub use dotted::{DottedSet, Version};
 pub use plain::{ClockSet, ClockedVersion};
-pub use vector::{Actor, Dot, VersionVector};
+pub use vector::{Actor, COUNTER_LIMIT, Dot, VersionVector};
 
 /// How versions are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,6 +144,22 @@ impl Siblings {
         match self {
             Self::Dotted(set) => set.versions().iter().filter(|v| !read.contains(&v.dot)).count(),
             Self::Plain(set) => set.versions().iter().filter(|v| !read.covers(&v.clock)).count(),
+        }
+    }
+
+    /// How many bytes the values of those versions have together.
+    #[must_use]
+    pub fn bytes_without(&self, read: &VersionVector) -> usize {
+        let len = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+        match self {
+            Self::Dotted(set) => {
+                let kept = set.versions().iter().filter(|v| !read.contains(&v.dot));
+                kept.map(|version| len(&version.value)).sum()
+            }
+            Self::Plain(set) => {
+                let kept = set.versions().iter().filter(|v| !read.covers(&v.clock));
+                kept.map(|version| len(&version.value)).sum()
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::vector::{Actor, VersionVector};
+use super::vector::{Actor, COUNTER_LIMIT, VersionVector};
 
 /// One version under its own clock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,7 +46,10 @@ impl ClockSet {
     /// Two puts with one old context through one coordinator get `[(A,2)]` and `[(A,3)]`: the
     /// second covers the first, which is lost although nobody overwrote it.
     pub fn write(&mut self, read: &VersionVector, coordinator: Actor, value: Option<Bytes>) {
-        let counter = self.context().get(&coordinator).max(read.get(&coordinator)) + 1;
+        // A clock that is at its end stays there: the put is then concurrent to what it should follow, and
+        // overflow never makes it the past of what is held.
+        let last = self.context().get(&coordinator).max(read.get(&coordinator));
+        let counter = (last + 1).min(COUNTER_LIMIT);
         let mut clock = read.clone();
         clock.raise(coordinator, counter);
         self.take_in(&ClockedVersion { clock, value });

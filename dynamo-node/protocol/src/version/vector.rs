@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Identity;
 
+/// The most events of one actor that a vector may name. Nobody comes here by counting: what names more is
+/// damaged or made up, and the room above keeps sums from overflowing.
+pub const COUNTER_LIMIT: u64 = 1 << 62;
+
 /// Who mints dots: one birth of one record under one identity.
 ///
 /// Not a node: a record that is lost and made anew is another actor, because it has not seen
@@ -91,11 +95,12 @@ impl VersionVector {
         self.0.iter().copied()
     }
 
-    /// Whether the entries are in order, once each, and not zero: what a vector from outside has
-    /// to be checked for.
+    /// Whether the entries are in order, once each, not zero and within [`COUNTER_LIMIT`]: what a vector
+    /// from outside has to be checked for.
     #[must_use]
     pub fn is_canonical(&self) -> bool {
-        self.0.iter().all(|entry| entry.1 > 0) && self.0.is_sorted_by(|a, b| a.0 < b.0)
+        self.0.iter().all(|entry| (1..=COUNTER_LIMIT).contains(&entry.1))
+            && self.0.is_sorted_by(|a, b| a.0 < b.0)
     }
 }
 
