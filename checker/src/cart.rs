@@ -14,6 +14,10 @@
 //! covers. Where no put of a key says what it builds on, time has to serve: then any remove of the
 //! item that may have happened, and did not end before the add began, excuses it.
 //!
+//! Where the homes were read themselves, *lost* is what none of them holds. An add that a final read
+//! lacks and a home holds is *unreadable*; one that may be on a home that was not read is neither, and
+//! the verdict is unknown.
+//!
 //! The numbers beside the verdict (stale, never read, time to stable) follow Jepsen's set-full.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +29,7 @@ use serde_json::Value;
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::finding::{Findings, counted};
 use crate::history::History;
+use crate::siblings::Homes;
 use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::versions::{Key, Read, VersionId, keys};
 
@@ -53,10 +58,37 @@ struct Lost {
     item: Value,
     /// The op that added it.
     add: u64,
+    /// The put that stands where it should, without having seen it: the first of those that the first of
+    /// the reads shows, as far as that can be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overwritten_by: Option<u64>,
     /// The reads that should have shown it.
     reads: Vec<u64>,
     /// Final reads that did show it: then it is not gone everywhere.
     seen: Vec<u64>,
+}
+
+impl Lost {
+    /// The add, what overwrote it, and the reads that lack it.
+    fn witness(&self) -> Vec<u64> {
+        [Some(self.add), self.overwritten_by]
+            .into_iter()
+            .flatten()
+            .chain(self.reads.clone())
+            .collect()
+    }
+
+    fn in_words(&self) -> String {
+        let by = self.overwritten_by.map(|by| format!(", is overwritten by op {by}"));
+        format!(
+            "{} was added to {:?} by op {}{} and is not in read {}",
+            self.item,
+            self.key,
+            self.add,
+            by.unwrap_or_default(),
+            self.reads[0]
+        )
+    }
 }
 
 /// An acknowledged add on fewer homes than promised.
@@ -102,8 +134,11 @@ impl Cart {
         carts.integrity(tally);
         let mut missing = Missing::new();
         carts.final_reads(&mut missing, tally, meter)?;
+        carts.unreadable(&mut missing, tally);
         carts.homes(self, &mut missing, tally, meter)?;
-        carts.report_lost(missing, tally);
+        let room = MOST_LISTED.saturating_sub(tally.lost.len());
+        tally.lost_count += missing.len();
+        tally.lost.extend(carts.listed(missing, room));
         elements::measure(&carts, tally, meter)
     }
 }
@@ -114,6 +149,10 @@ struct Tally {
     final_reads: usize,
     lost: Vec<Lost>,
     lost_count: usize,
+    unreadable: Vec<Lost>,
+    unreadable_count: usize,
+    /// Adds that may be on a home that was not read.
+    undecided: usize,
     under_replicated: Vec<UnderReplicated>,
     under_replicated_count: usize,
     resurfaced: usize,
@@ -131,17 +170,18 @@ struct Tally {
 impl Tally {
     fn report(mut self, rules: &Cart) -> CheckReport {
         let mut report = self.findings.report();
-        if self.lost_count > 0 {
-            let first = &self.lost[0];
+        if let Some(first) = self.lost.first() {
             let items = counted(self.lost_count, "acknowledged add");
-            let reason = format!(
-                "{items} lost: {} was added to {:?} by op {} and is not in read {}",
-                first.item, first.key, first.add, first.reads[0]
-            );
-            let witness: Vec<u64> = std::iter::once(first.add).chain(first.reads.clone()).collect();
             report.verdict = Verdict::Invalid;
-            report.reason = Some(reason);
-            report = report.with("witness", witness);
+            report.reason = Some(format!("{items} lost: {}", first.in_words()));
+            report = report.with("witness", first.witness());
+        } else if let Some(first) = self.unreadable.first() {
+            let items = counted(self.unreadable_count, "acknowledged add");
+            let first_in_words = first.in_words();
+            report.verdict = Verdict::Invalid;
+            report.reason =
+                Some(format!("{items} unreadable: {first_in_words}, though a home holds it"));
+            report = report.with("witness", first.witness());
         } else if self.under_replicated_count > 0 && rules.enforce_copies {
             let first = &self.under_replicated[0];
             let reason = format!(
@@ -167,6 +207,9 @@ impl Tally {
             .with("final_reads", self.final_reads)
             .with("lost", &self.lost)
             .with("lost_count", self.lost_count)
+            .with("lost_truncated", self.lost.len() < self.lost_count)
+            .with("unreadable", &self.unreadable)
+            .with("unreadable_count", self.unreadable_count)
             .with("under_replicated", &self.under_replicated)
             .with("under_replicated_count", self.under_replicated_count)
             .with("resurfaced", self.resurfaced)
@@ -186,6 +229,12 @@ impl Tally {
         }
         if self.final_reads == 0 {
             return Some("no final read was answered: what was kept is not known".to_owned());
+        }
+        if self.undecided > 0 {
+            let adds = counted(self.undecided, "acknowledged add");
+            return Some(format!(
+                "{adds} not in final reads, to carts of which a home was not read: they may be there"
+            ));
         }
         if self.unverified > 0 {
             let adds = counted(self.unverified, "acknowledged add");
@@ -384,18 +433,57 @@ impl<'a, 'h> Carts<'a, 'h> {
         Ok(())
     }
 
-    fn report_lost(&self, missing: Missing, tally: &mut Tally) {
-        tally.lost_count += missing.len();
-        let room = MOST_LISTED.saturating_sub(tally.lost.len());
-        tally.lost.extend(missing.into_iter().take(room).map(|((item, add), (reads, seen))| {
-            Lost {
-                key: self.name.to_owned(),
-                item: self.items[item as usize].clone(),
-                add: self.name_of(add),
-                reads,
-                seen,
+    /// Takes out of what final reads lack that which homes account for.
+    fn unreadable(&self, missing: &mut Missing, tally: &mut Tally) {
+        if missing.is_empty() {
+            return;
+        }
+        let held = match Homes::of(self.key) {
+            Homes::Unasked => return,
+            Homes::Silent => {
+                tally.undecided += std::mem::take(missing).len();
+                return;
             }
-        }));
+            Homes::Hold(held) => held,
+        };
+        let is_held = |item: u32, add| {
+            let shown = held.iter().any(|&id| self.contents[id as usize].contains(&item));
+            shown || self.taken_out(item, add, &held)
+        };
+        let (unreadable, lost) =
+            std::mem::take(missing).into_iter().partition(|((item, add), _)| is_held(*item, *add));
+        *missing = lost;
+        let unreadable: Missing = unreadable;
+        let room = MOST_LISTED.saturating_sub(tally.unreadable.len());
+        tally.unreadable_count += unreadable.len();
+        tally.unreadable.extend(self.listed(unreadable, room));
+    }
+
+    fn listed(&self, missing: Missing, room: usize) -> impl Iterator<Item = Lost> {
+        missing.into_iter().take(room).map(|((item, add), (reads, seen))| Lost {
+            key: self.name.to_owned(),
+            item: self.items[item as usize].clone(),
+            add: self.name_of(add),
+            overwritten_by: self.overwriting(item, add, reads[0]).map(|by| self.name_of(by)),
+            reads,
+            seen,
+        })
+    }
+
+    /// The put that took the place of an add: of those that a read shows or covers, and that neither hold
+    /// the item nor come before the add, the first.
+    fn overwriting(&self, item: u32, add: VersionId, read: u64) -> Option<VersionId> {
+        let versions = &self.key.versions;
+        let read = self.key.reads.iter().find(|other| other.op.name == read)?;
+        let below = self.key.below(&read.returned);
+        let ended = |id: VersionId| versions[id as usize].op.acknowledged_at().unwrap_or(u64::MAX);
+        let took_its_place = |&id: &VersionId| {
+            below[id as usize]
+                && id != add
+                && !self.contents[id as usize].contains(&item)
+                && ended(id) > versions[add as usize].op.begun
+        };
+        (0..versions.len() as VersionId).filter(took_its_place).min_by_key(|&id| ended(id))
     }
 
     /// Was this add of the item taken out, as far as a read that returned `returned` can show?
@@ -484,5 +572,53 @@ impl<'a, 'h> Carts<'a, 'h> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::op::{Kind, Op};
+
+    fn cart(id: u64, items: &[&str], add: &str) -> Value {
+        json!({ "id": id, "items": items, "add": add })
+    }
+
+    /// Two adds at a time, of which one replaced the other; then a third on top of that one.
+    fn overwritten() -> History {
+        let (milk, eggs) = (cart(1, &["milk"], "milk"), cart(2, &["eggs"], "eggs"));
+        let both = cart(3, &["eggs", "tea"], "tea");
+        let put = |process, value: &Value| Op::invoke(process, "put").key("c").value(value.clone());
+        let get = |process| Op::invoke(process, "get").key("c");
+        let shows = |get: &Op, value: &Value| get.completed(Kind::Ok).value(json!([value]));
+        let (first, second, last) = (put(0, &milk), put(1, &eggs), get(2).finally());
+        let mut third = put(0, &both);
+        third.context = Some(5);
+        let lines = vec![
+            first.clone(),
+            second.clone(),
+            first.completed(Kind::Ok),
+            second.completed(Kind::Ok),
+            get(0),
+            shows(&get(0), &eggs),
+            third.clone(),
+            third.completed(Kind::Ok),
+            last.clone(),
+            shows(&last, &both),
+        ];
+        let lines = lines.into_iter().zip(0..).map(|(op, time)| op.at(time)).collect();
+        History::numbered(lines).unwrap()
+    }
+
+    #[test]
+    fn the_witness_of_a_loss_names_the_add_what_took_its_place_and_the_read() {
+        let report = Cart::default().check(&overwritten(), &Budget::default());
+        assert_eq!(report.verdict, Verdict::Invalid);
+        assert_eq!(report.witness(), [2, 3, 9]);
+        let reason = report.reason.unwrap();
+        assert!(reason.contains("is overwritten by op 3 and is not in read 9"), "{reason}");
+        assert_eq!(report.details["lost_truncated"], false);
     }
 }

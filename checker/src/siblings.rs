@@ -6,7 +6,9 @@
 //! - **V0** integrity: every value was written by a put that had begun and had not failed; none twice.
 //! - **V1** antichain: no value of `S` covers another.
 //! - **V2** no lost update: every acknowledged put required of the get is in `S`, covered from it,
-//!   or deleted by a delete that can have happened.
+//!   or deleted by a delete that can have happened. Where the homes were read themselves, a put that a
+//!   final get lacks and a home accounts for is not lost but **unreadable**; and where a home was not to
+//!   be read, it may be there, and is neither.
 //! - **V3** convergence: final gets of one key, through whatever node, return equal sets.
 //! - **V4** sessions: a get accounts for its session's own acknowledged writes and for what the
 //!   session saw before.
@@ -147,6 +149,8 @@ struct Tally {
     unsettled: usize,
     /// Acknowledged writes on keys that no final get answered for.
     unverified: usize,
+    /// Acknowledged writes that may be on a home that was not read.
+    undecided: usize,
     widest: usize,
     /// Gets that did not account for what was acknowledged before they began.
     stale_gets: usize,
@@ -164,6 +168,7 @@ impl Tally {
         self.final_gets += other.final_gets;
         self.unsettled += other.unsettled;
         self.unverified += other.unverified;
+        self.undecided += other.undecided;
         self.widest = self.widest.max(other.widest);
         self.stale_gets += other.stale_gets;
         self.session_violations += other.session_violations;
@@ -175,6 +180,11 @@ impl Tally {
             self.findings.report()
         } else if self.acknowledged == 0 {
             CheckReport::unknown("no put or delete was acknowledged: there is nothing to judge")
+        } else if self.undecided > 0 {
+            let writes = counted(self.undecided, "acknowledged write");
+            CheckReport::unknown(format!(
+                "{writes} that final gets lack, on keys of which a home was not read"
+            ))
         } else if rules.strict && self.gets > 0 {
             // Every get was judged for what it promised: that is proof without final reads.
             CheckReport::valid()
@@ -290,13 +300,35 @@ impl KeyJudge<'_, '_> {
                 }
             }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let homes = Homes::of(self.key);
         for (id, reads) in missing {
-            let what = self.lost_in_words(id, &reads);
+            let rule = match &homes {
+                Homes::Unasked => "V2",
+                Homes::Hold(held) if !self.accounts_for(held, id) => "V2",
+                Homes::Hold(_) => "unreadable",
+                Homes::Silent => {
+                    self.tally.undecided += 1;
+                    continue;
+                }
+            };
+            let mut what = self.lost_in_words(id, &reads);
+            if rule == "unreadable" {
+                what += "; it is not lost: its homes account for it";
+            }
             let mut ops = vec![self.name_of(id)];
             ops.extend(reads.iter().map(|read| read.op.name));
-            self.tally.findings.add("V2", self.name, ops, what);
+            self.tally.findings.add(rule, self.name, ops, what);
         }
         Ok(())
+    }
+
+    /// Is a version in a set, covered from it, or deleted?
+    fn accounts_for(&self, held: &[VersionId], id: VersionId) -> bool {
+        self.key.is_below(id, held)
+            || self.deletes.iter().any(|delete| self.key.covers(*delete, id))
     }
 
     /// The deletes that can have happened by a get: those acknowledged before it, and of the others
@@ -476,11 +508,43 @@ fn first_seen(key: &Key<'_>) -> Vec<u64> {
 /// The last final read of each home; none if there were none, or one home never answered: then
 /// what the homes hold together is not known.
 pub(crate) fn last_home_reads<'a>(key: &'a Key<'_>) -> Option<Vec<&'a Read>> {
-    let finals = key.reads.iter().filter(|read| read.is_home() && read.op.is_final);
-    let last: BTreeMap<u32, &Read> = finals.map(|read| (read.op.node, read)).collect();
+    last_of_each_home(key, |read| read.op.is_final)
+}
+
+fn last_of_each_home<'a>(key: &'a Key<'_>, which: impl Fn(&Read) -> bool) -> Option<Vec<&'a Read>> {
+    let reads = key.reads.iter().filter(|read| read.is_home() && which(read));
+    let last: BTreeMap<u32, &Read> = reads.map(|read| (read.op.node, read)).collect();
     let silent = |op: &Deed| op.does == Does::Home && op.is_final && !last.contains_key(&op.node);
     let silent = key.unanswered.iter().any(silent);
     (!last.is_empty() && !silent).then(|| last.into_values().collect())
+}
+
+/// What is known of what the homes of a key hold themselves.
+#[derive(Debug)]
+pub(crate) enum Homes {
+    /// No home was ever read: gets are all there is.
+    Unasked,
+    /// Some home did not answer: what is on no other may be there.
+    Silent,
+    /// All that they hold together, by the last read of each.
+    Hold(Vec<VersionId>),
+}
+
+impl Homes {
+    pub(crate) fn of(key: &Key<'_>) -> Self {
+        let asked = |op: &Deed| op.does == Does::Home && op.is_final;
+        let asked = key.unanswered.iter().any(asked)
+            || key.reads.iter().any(|read| read.is_home() && read.op.is_final);
+        match last_of_each_home(key, |_| true) {
+            _ if !asked => Self::Unasked,
+            None => Self::Silent,
+            Some(reads) => {
+                let held: BTreeSet<VersionId> =
+                    reads.iter().flat_map(|read| read.returned.iter().copied()).collect();
+                Self::Hold(held.into_iter().collect())
+            }
+        }
+    }
 }
 
 /// V0: the ops and the sentence.

@@ -155,6 +155,13 @@ where
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let CommandLine { log, command } = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
+        Err(error) if is_missing_mutants(&error) => {
+            return refuse(&PlanError(
+                "mutants: this build has no seeded bugs; make one that has, in a folder of its own: \
+                 cargo build --release --features mutants --target-dir target-mutants"
+                    .to_owned(),
+            ));
+        }
         Err(error) => {
             // To clap help is an error too, one for standard output. Its own usage status is 2,
             // which here means "unknown".
@@ -189,6 +196,13 @@ where
     }
 }
 
+/// Was `dyno mutants` asked of a build without it?
+fn is_missing_mutants(error: &clap::Error) -> bool {
+    let asked = error.get(clap::error::ContextKind::InvalidSubcommand);
+    cfg!(not(feature = "mutants"))
+        && matches!(asked, Some(clap::error::ContextValue::String(asked)) if asked == "mutants")
+}
+
 fn generate(args: &GenerateArgs) -> u8 {
     match checker::cli_generate::run(args, &mut std::io::stderr()) {
         Ok(_) => VALID,
@@ -213,7 +227,7 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
         }
     };
     let seed = plan.seed.unwrap_or_default();
-    let command = again(given, args.seed.is_none().then_some(seed));
+    let command = again(given, args.seed.is_none().then_some(seed), within_lab().as_deref());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -262,10 +276,16 @@ fn refuse(error: &PlanError) -> u8 {
     REFUSED
 }
 
+/// The folder of the lab that `dyno lab exec` runs this in, if it does.
+fn within_lab() -> Option<String> {
+    Some(std::env::var_os(lab::cli::WITHIN)?.to_string_lossy().into_owned())
+}
+
 /// The command line that does this run again; `seed` if it did not name one.
-fn again(given: &[OsString], seed: Option<u64>) -> String {
+fn again(given: &[OsString], seed: Option<u64>, lab: Option<&str>) -> String {
+    let lab = lab.map(|dir| format!("dyno lab exec --dir {} --", quoted(dir)));
     let words = given.iter().map(|word| quoted(&word.to_string_lossy()));
-    let words = ["dyno".to_owned()].into_iter().chain(words);
+    let words = lab.into_iter().chain(["dyno".to_owned()]).chain(words);
     let words = words.chain(seed.into_iter().flat_map(|seed| ["--seed".into(), seed.to_string()]));
     words.collect::<Vec<_>>().join(" ")
 }
@@ -400,7 +420,9 @@ mod tests {
     #[test]
     fn the_command_to_run_again_has_the_seed_and_can_be_pasted() {
         let given = ["test", "--out", "my results"].map(OsString::from);
-        assert_eq!(again(&given, Some(4)), "dyno test --out 'my results' --seed 4");
-        assert_eq!(again(&given[..1], None), "dyno test");
+        assert_eq!(again(&given, Some(4), None), "dyno test --out 'my results' --seed 4");
+        assert_eq!(again(&given[..1], None, None), "dyno test");
+        let within = "dyno lab exec --dir 'a lab' -- dyno test";
+        assert_eq!(again(&given[..1], None, Some("a lab")), within);
     }
 }

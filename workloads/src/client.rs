@@ -15,6 +15,14 @@ pub enum Completion {
         /// What a get gave to be handed back with a put.
         context: Option<Bytes>,
     },
+    /// A final read while nodes held each other down: perhaps not by those who keep the key. It is made
+    /// again.
+    Uncounted {
+        /// What it showed, if it was answered.
+        values: Option<Vec<Value>>,
+        /// Why it does not count.
+        why: String,
+    },
     /// It surely did not happen, nor will.
     Fail(String),
     /// Nobody knows.

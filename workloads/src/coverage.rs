@@ -94,6 +94,7 @@ pub fn judge(
     }
     reasons.extend(work_done(history));
     reasons.extend(fired(config, home_unreachable, mechanisms));
+    reasons.extend(homes.never_caught_up(history, &windows(history, FaultName::Kill)));
     let verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Unknown };
     Coverage { verdict, reasons, faults }
 }
@@ -234,6 +235,40 @@ impl Window {
 }
 
 impl Homes<'_> {
+    /// Nodes may say of their hints and repairs what they like: this is what the driver itself sees of them.
+    /// What was put and acknowledged while the process of a home was gone, and is still there at the end, is
+    /// on that home too, read by itself, for it was brought there.
+    fn never_caught_up(&self, history: &History, kills: &[Window]) -> Option<String> {
+        let shows = |pair: &Pair<'_>, value: &Value| {
+            let values = pair.result().and_then(Value::as_array);
+            values.is_some_and(|values| values.contains(value))
+        };
+        let is_of = |pair: &Pair<'_>, home: NodeId| pair.node() == Some(home.to_string().as_str());
+        let reads = history.pairs().filter(|pair| pair.f() == "home" && pair.is_final());
+        let mut read: BTreeMap<&str, Vec<Pair<'_>>> = BTreeMap::new();
+        for pair in reads.filter(|pair| pair.acknowledged_at().is_some()) {
+            read.entry(pair.key().unwrap_or_default()).or_default().push(pair);
+        }
+        let mut missed = 0;
+        for put in history.pairs().filter(|pair| pair.f() == "put") {
+            let (Some(key), Some(value)) = (put.key(), put.invoke.value.as_ref()) else { continue };
+            let reads = read.get(key).map_or(&[][..], Vec::as_slice);
+            let kept = reads.iter().any(|read| shows(read, value));
+            for window in kills.iter().filter(|window| kept && window.spans(&put)) {
+                let away = self.of(key).iter().filter(|home| window.nodes.contains(home));
+                for home in away {
+                    if reads.iter().any(|read| is_of(read, *home) && shows(read, value)) {
+                        return None;
+                    }
+                    missed += 1;
+                }
+            }
+        }
+        (missed > 0).then(|| {
+            format!("no home that was down holds any of the {missed} values that it missed and others keep")
+        })
+    }
+
     fn of(&self, key: &str) -> &[NodeId] {
         self.config.preference_list(&Key::from(key)).0
     }
@@ -343,6 +378,30 @@ mod tests {
         ops[1] = nemesis_op(100, Kind::Info, "kill", "inject", json!({ "nodes": ["n1"] }));
         let reasons = judged(ops, &[]).reasons;
         assert!(reasons.iter().any(|r| r.contains("1 of 1 were not proven")), "{reasons:?}");
+    }
+
+    /// A put while n1 was down, and what n1 and n2 hold at the end.
+    fn missed(held: Value) -> Vec<Op> {
+        let mut ops = killed();
+        ops.extend(client_op(0, 110, 120, "get", "k"));
+        let [put, ok] = client_op(0, 130, 140, "put", "k");
+        ops.extend([put.value(json!(1)), ok]);
+        for (node, held) in [("n1", held), ("n2", json!([1]))] {
+            let home = Op::invoke(7, "home").key("k").node(node).finally().at(500);
+            ops.extend([home.clone(), home.completed(Kind::Ok).value(held).at(510)]);
+        }
+        ops
+    }
+
+    #[test]
+    fn a_home_that_never_gets_what_it_missed_is_not_covered_whatever_nodes_say_of_themselves() {
+        let counts = [("read_repairs", 1), ("hints_stored", 9), ("hints_delivered", 9)];
+        assert_eq!(judged(missed(json!([1])), &counts).reasons, Vec::<String>::new());
+        let reasons = judged(missed(json!([])), &counts).reasons;
+        assert!(
+            reasons[0].starts_with("no home that was down holds any of the 1 values"),
+            "{reasons:?}"
+        );
     }
 
     #[test]

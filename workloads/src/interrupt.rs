@@ -10,11 +10,6 @@ use crate::verdict::BROKEN;
 #[derive(Clone, Debug)]
 pub struct Interrupt(watch::Receiver<bool>);
 
-/// What a run that was interrupted says of itself.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted at {0:.1} s")]
-pub struct Interrupted(pub f64);
-
 impl Interrupt {
     /// Nobody asks.
     #[must_use]
@@ -31,7 +26,10 @@ impl Interrupt {
         let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
         tokio::spawn(async move {
             either(&mut signals).await;
-            eprintln!("asked to end: healing and judging what there is; once more to end at once");
+            eprintln!(
+                "asked to end: healing, reading what was kept and judging what there is; once more to end at \
+                 once"
+            );
             ask.send_replace(true);
             either(&mut signals).await;
             eprintln!("error: interrupted twice");

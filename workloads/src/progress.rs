@@ -1,6 +1,8 @@
 //! What a person sees while a run goes: one live panel, or plain lines where there is no terminal.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,7 +41,8 @@ impl Progress {
             Some(u64::try_from(total.as_millis()).unwrap_or(u64::MAX)),
             ProgressDrawTarget::stderr(),
         );
-        let style = ProgressStyle::with_template("{bar:30} {msg}");
+        // Two lines that fit on a narrow terminal; what does not fit on the second is cut, never wrapped.
+        let style = ProgressStyle::with_template("{bar:20} {prefix}\n{wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let live = !bar.is_hidden();
         Self { bar, live, journal, tally, mechanisms, nodes, total }
@@ -65,14 +68,16 @@ impl Progress {
         let (counts, state) = (self.tally.counts(), self.mechanisms.now());
         let quiet = ["none".to_owned()];
         let in_force = if in_force.is_empty() { &quiet } else { in_force };
-        let line = format!(
-            "{:.1}/{:.0} s  {} ok ({rate:.0}/s)  {} failed  {} unknown  p99 {:.1} ms  up {}/{}  \
-             hints {}  in force: {}",
+        let done = format!(
+            "{:.1}/{:.0} s  {} ok ({rate:.0}/s)  {} failed  {} unknown",
             now.as_secs_f64(),
             self.total.as_secs_f64(),
             counts.ok,
             counts.fail,
             counts.info,
+        );
+        let state = format!(
+            "p99 {:.1} ms  up {}/{}  hints {}  in force: {}",
             self.tally.quantile(0.99).as_secs_f64() * 1e3,
             state.up,
             self.nodes,
@@ -81,9 +86,10 @@ impl Progress {
         );
         if self.live {
             self.bar.set_position(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-            self.bar.set_message(line);
+            self.bar.set_prefix(done);
+            self.bar.set_message(state);
         } else {
-            eprintln!("{line}");
+            eprintln!("{done}  {state}");
         }
     }
 
@@ -100,4 +106,27 @@ impl Progress {
     pub fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Shows how far a simulated run is, while it goes: `now` has its virtual time in microseconds.
+pub(crate) fn simulated<T>(total: Duration, now: &AtomicU64, work: impl FnOnce() -> T) -> T {
+    let every = if std::io::stderr().is_terminal() { PANEL_EVERY } else { LINE_EVERY };
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            // Until the other end is dropped.
+            while end.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                let now = Duration::from_micros(now.load(Ordering::Relaxed)).as_secs_f64();
+                let total = total.as_secs_f64();
+                let what = if now > total { ", healed, reading what was kept" } else { "" };
+                let line = format!("{now:.1}/{total:.0} s simulated{what}");
+                if bar.is_hidden() { eprintln!("{line}") } else { bar.set_message(line) }
+            }
+            bar.finish_and_clear();
+        });
+        let done = work();
+        drop(ended);
+        done
+    })
 }

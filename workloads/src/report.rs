@@ -94,9 +94,13 @@ fn work(text: &mut String, document: &Document) {
         let detail =
             |name: &str| cart.details.get(name).and_then(Value::as_u64).unwrap_or_default();
         let carts = format!(
-            "{} adds acknowledged, {} lost, {} stale for a while, {} removals resurfaced",
+            "{} adds acknowledged, {} lost,{} {} stale for a while, {} removals resurfaced",
             detail("acknowledged"),
             detail("lost_count"),
+            match detail("unreadable_count") {
+                0 => String::new(),
+                count => format!(" {count} unreadable,"),
+            },
             detail("stale"),
             detail("resurfaced")
         );
@@ -104,25 +108,37 @@ fn work(text: &mut String, document: &Document) {
     }
 }
 
+/// The items no home holds, and those that a home holds and a final read lacks.
 fn lost(text: &mut String, document: &Document) {
+    missing(text, document, "lost");
+    missing(text, document, "unreadable");
+}
+
+fn missing(text: &mut String, document: &Document, name: &str) {
     let cart = document.checks.get("cart");
-    let lost = cart.and_then(|cart| cart.details.get("lost")).and_then(Value::as_array);
+    let lost = cart.and_then(|cart| cart.details.get(name)).and_then(Value::as_array);
     let lost = lost.map_or(&[][..], Vec::as_slice);
     for item in lost.iter().take(MOST_SHOWN) {
         let reads = item["reads"].as_array().map_or(&[][..], Vec::as_slice);
         let shown: Vec<_> = reads.iter().take(5).map(|read| format!("#{read}")).collect();
         let more = if reads.len() > 5 { ", ..." } else { "" };
+        let by = item["overwritten_by"].as_u64();
+        let by = by.map(|by| format!(" overwritten by op #{by};")).unwrap_or_default();
         let what = format!(
-            "{} of {}: added by op #{}; missing from reads {}{more}",
+            "{} of {}: added by op #{};{by} missing from reads {}{more}",
             item["item"].as_str().unwrap_or("?"),
             item["key"].as_str().unwrap_or("?"),
             item["add"],
             shown.join(", ")
         );
-        line(text, "lost", &what);
+        line(text, name, &what);
     }
-    if lost.len() > MOST_SHOWN {
-        line(text, "", &format!("and {} more, in verdict.json", lost.len() - MOST_SHOWN));
+    let count = cart.and_then(|cart| cart.details.get(&format!("{name}_count"))?.as_u64());
+    let count = count.unwrap_or_default().max(lost.len() as u64);
+    if count > MOST_SHOWN as u64 {
+        let first = if count > lost.len() as u64 { "the first of them " } else { "" };
+        let more = count - MOST_SHOWN as u64;
+        line(text, "", &format!("and {more} more, {first}in verdict.json"));
     }
 }
 
@@ -136,8 +152,8 @@ mod tests {
     use super::*;
     use crate::coverage::FaultCoverage;
     use crate::interpreter::Counts;
-    use crate::plan::FaultName;
-    use crate::verdict::{Latency, Reasons};
+    use crate::plan::{FaultName, Plan};
+    use crate::verdict::{Latency, Reasons, Setup};
 
     fn document() -> Document {
         let lost = json!([{ "key": "cart-1", "item": "item-7", "add": 12, "reads": [90, 91] }]);
@@ -160,6 +176,7 @@ mod tests {
             plan: "cart".to_owned(),
             seed: 4,
             command: "dyno test --seed 4".to_owned(),
+            setup: Setup::of(&Plan::default()),
             seconds: 31.0,
             ops: Counts { ok: 100, fail: 2, info: 1 },
             latency_ms: Latency { p50: 1.0, p99: 9.5, p999: 20.0 },

@@ -1,21 +1,23 @@
 //! A run, from the plan to the verdict. Read this first.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use checker::history::History;
 use checker::verdict::{CheckReport, Verdict};
 use dynamo_protocol::{Config, NodeId};
 
 use crate::analysis;
-use crate::cluster::{Cluster, ClusterError, Deployed, LocalCluster, NodeClients, SshCluster};
+use crate::cluster::{ClusterError, Deployed, LocalCluster, Mishap, NodeClients, SshCluster};
 use crate::coverage;
-use crate::finish::finish;
+use crate::finish::counted::Counted;
+use crate::finish::{Closing, Phase, finish};
 use crate::generator::TimeLimit;
 use crate::interpreter::{Counts, Interpreter, Tally};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::journal::Journal;
 use crate::log;
 use crate::mechanisms::Mechanisms;
@@ -26,7 +28,7 @@ use crate::progress::Progress;
 use crate::replay::records;
 use crate::sim::single;
 use crate::store::Store;
-use crate::verdict::{Document, Latency, Reasons, summary};
+use crate::verdict::{Document, Latency, Reasons, Setup, summary};
 use crate::workload::Workload;
 use crate::workload::cart::{self, Carts};
 
@@ -115,22 +117,20 @@ impl Run<'_> {
         let started = tokio::select! {
             started = starting => started,
             () = order.interrupt.asked() => {
-                return document.interrupted("interrupted before the nodes served".to_owned());
+                return document.doubt("interrupted before the nodes served".to_owned());
             }
         };
         let cluster = match started {
             Ok(cluster) => cluster,
             Err(error) => return harness.push(error.to_string()),
         };
-        let benched = bench(order, config, store, &cluster, document).await;
+        let began = Instant::now();
+        let mut closing = Closing::default();
+        let benched = bench(order, config, store, &cluster, document, &mut closing).await;
         // Judged before teardown: whatever that does, the verdict is there.
-        judge(order.plan, config, store, document);
-        match benched {
-            Ok(()) => {}
-            Err(error) if error.is::<Interrupted>() => document.interrupted(error.to_string()),
-            Err(error) => harness.push(format!("{error:#}")),
-        }
-        harness.extend(complaints(&*cluster).await);
+        judge(order.plan, config, store, document, closing);
+        harness.extend(benched.err().map(|error| format!("{error:#}")));
+        complaints(&*cluster, began, document, harness).await;
         document.conclude(std::mem::take(harness));
         write(store, document);
         cluster.end().await;
@@ -141,9 +141,8 @@ impl Run<'_> {
 fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Document) {
     let episodes = single::episodes(order.plan, config);
     match single::bench(order.plan, order.seed, &episodes, store, document) {
-        Ok(white_box) => {
-            judge(order.plan, config, store, document);
-            single::add(white_box, document);
+        Ok(closing) => {
+            judge(order.plan, config, store, document, closing);
             document.conclude(Vec::new());
         }
         Err(error) => document.conclude(vec![format!("{error:#}")]),
@@ -151,13 +150,14 @@ fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Do
     write(store, document);
 }
 
-/// Workload and faults, then the final phase.
+/// Workload and faults, then the final phase: also when the first part is cut short.
 async fn bench(
     order: &Order<'_>,
     config: &Config,
     store: &Store,
     cluster: &Arc<impl Deployed>,
     document: &mut Document,
+    closing: &mut Closing,
 ) -> Result<()> {
     let plan = order.plan;
     let journal = Arc::new(Journal::create(&store.path("history.jsonl"))?);
@@ -166,8 +166,8 @@ async fn bench(
     let progress =
         Progress::new(journal.clone(), tally.clone(), mechanisms.clone(), nodes, plan.time.0);
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);
-    let mut interpreter =
-        Interpreter::new(Arc::new(clients), journal.clone(), tally.clone(), workers(plan));
+    let clients = Arc::new(Counted::new(clients, cluster.clone()));
+    let mut interpreter = Interpreter::new(clients, journal.clone(), tally.clone(), workers(plan));
     let workload = match plan.workload.name {
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
@@ -179,29 +179,23 @@ async fn bench(
 
     let mut limited = TimeLimit::new(workload, plan.time.0);
     let working = async { tokio::try_join!(interpreter.run(&mut limited), nemesis.run(&episodes)) };
-    let mut cut_short = Box::pin(cut_short(&**cluster, &order.interrupt));
     let worked = tokio::select! {
-        worked = working => worked.map(|_| None),
-        () = progress.follow(|| nemesis.in_force()) => Ok(None),
-        cut = &mut cut_short => Ok(Some(cut)),
+        worked = working => worked.map(drop),
+        () = progress.follow(|| nemesis.in_force()) => Ok(()),
+        // The cluster itself says what was lost.
+        () = cluster.lost() => Ok(()),
+        () = order.interrupt.asked() => {
+            let at = journal.now().as_secs_f64();
+            closing.doubts.push(format!("interrupted at {at:.1} s: judged on what there is"));
+            Ok(())
+        }
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
-    let ended = match worked {
-        Ok(None) => tokio::select! {
-            settled = settle(cluster, &mut interpreter, config, &episodes, &keys) => settled.map(|()| None),
-            cut = &mut cut_short => Ok(Some(cut)),
-        },
-        early => early,
-    };
-    let finished = match ended {
-        // What the half of a run shows is judged all the same; the cluster says what was lost.
-        Ok(None | Some(Cut::Lost)) => Ok(()),
-        Ok(Some(Cut::Asked)) => {
-            let interrupted = Interrupted(journal.now().as_secs_f64()).into();
-            let healed = heal_all(&**cluster, &episodes).await;
-            healed.context("healing after the interruption").and(Err(interrupted))
-        }
+    let patience = plan.cluster.patience.0.min(plan.cluster.deadline.0);
+    let phase = Phase { cluster: &**cluster, config, keys: &keys, patience };
+    let finished = match worked {
+        Ok(()) => settle(&phase, &mut interpreter, &episodes, closing).await,
         Err(error) => Err(error),
     };
     follower.abort();
@@ -214,30 +208,29 @@ async fn bench(
     finished
 }
 
-/// What ends a run before its time.
-enum Cut {
-    /// A host is out of reach for good.
-    Lost,
-    /// The user asks.
-    Asked,
-}
-
-async fn cut_short(cluster: &impl Deployed, interrupt: &Interrupt) -> Cut {
-    tokio::select! {
-        () = cluster.lost() => Cut::Lost,
-        () = interrupt.asked() => Cut::Asked,
-    }
-}
-
-async fn settle(
-    cluster: &Arc<impl Cluster>,
-    interpreter: &mut Interpreter<NodeClients>,
-    config: &Config,
+/// Heals and reads what was kept; once more without a host that is lost meanwhile.
+async fn settle<C: Deployed>(
+    phase: &Phase<'_, C>,
+    interpreter: &mut Interpreter<Counted<NodeClients, C>>,
     episodes: &[Episode],
-    keys: &BTreeSet<Arc<str>>,
+    closing: &mut Closing,
 ) -> Result<()> {
-    heal_all(&**cluster, episodes).await.context("healing")?;
-    finish(&**cluster, interpreter, config, keys).await.context("the final phase")
+    let lost = phase.lost();
+    let failures = heal_all(phase.cluster, episodes).await;
+    closing.doubts.extend(failures.into_iter().map(|failure| format!("healing: {failure}")));
+    let finished = tokio::select! {
+        finished = finish(phase, interpreter) => Some(finished),
+        () = phase.lost_another(&lost) => None,
+    };
+    let finished = match finished {
+        Some(finished) => finished,
+        None => finish(phase, interpreter).await,
+    };
+    let Closing { checks, doubts, untried } = finished?;
+    closing.checks.extend(checks);
+    closing.doubts.extend(doubts);
+    closing.untried.extend(untried);
+    Ok(())
 }
 
 /// In an open loop there must be a worker for every operation that may be open at a time: as many
@@ -249,7 +242,7 @@ pub(crate) fn workers(plan: &Plan) -> usize {
     open.min(500).max(plan.workload.concurrency)
 }
 
-fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {
+fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document, closing: Closing) {
     let history = match History::read(store.path("history.jsonl")) {
         Ok(history) => history,
         Err(error) => {
@@ -262,12 +255,18 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document) {
     document.coverage = coverage.verdict;
     document.reasons.coverage = coverage.reasons;
     document.checks = analysis::check(plan, &coverage.faults, &history);
+    document.checks.extend(closing.checks);
     document.faults = coverage.faults;
     if plan.cluster.record && plan.cluster.kind == ClusterKind::Local {
         replay_records(config, store, document);
     }
     (document.property, document.reasons.property) = analysis::property(&document.checks);
     (document.harness, document.reasons.harness) = analysis::record(&document.checks);
+    closing.doubts.into_iter().for_each(|doubt| document.doubt(doubt));
+    if !closing.untried.is_empty() {
+        document.coverage = Verdict::Unknown;
+        document.reasons.coverage.extend(closing.untried);
+    }
 }
 
 /// Runs what the nodes recorded through the core: a step that comes out otherwise refutes that the
@@ -301,16 +300,23 @@ fn replay_records(config: &Config, store: &Store, document: &mut Document) {
     document.checks.insert(RECORDS.to_owned(), report);
 }
 
-/// What nodes did that nobody made them do.
-async fn complaints(cluster: &impl Deployed) -> Vec<String> {
-    let mishaps = cluster.mishaps().await.into_iter();
-    let mut complaints: Vec<_> =
-        mishaps.map(|mishap| format!("{} {}", mishap.node, mishap.what)).collect();
+/// What nodes did that the driver did not make them do. What somebody else did to them is no fault of
+/// the run, but its plan was not what happened.
+async fn complaints(
+    cluster: &impl Deployed,
+    began: Instant,
+    document: &mut Document,
+    harness: &mut Vec<String>,
+) {
+    for Mishap { node, what, at, from_outside } in cluster.mishaps().await {
+        let at = at.saturating_duration_since(began).as_secs_f64();
+        let told = format!("{node} {what} at {at:.1} s");
+        if from_outside { document.doubt(told) } else { harness.push(told) }
+    }
     for (node, log) in cluster.logs().await {
         let panics = analysis::panics(&log).into_iter();
-        complaints.extend(panics.map(|panic| format!("{node}: {panic} ({})", log.display())));
+        harness.extend(panics.map(|panic| format!("{node}: {panic} ({})", log.display())));
     }
-    complaints
 }
 
 fn latency(tally: &Tally) -> Latency {
@@ -338,19 +344,20 @@ impl Order<'_> {
             plan: self.plan.name.clone(),
             seed: self.seed,
             command: self.command.to_owned(),
+            setup: Setup::of(self.plan),
             seconds: 0.0,
             ops: Counts::default(),
             latency_ms: Latency::default(),
-            checks: std::collections::BTreeMap::new(),
-            faults: std::collections::BTreeMap::new(),
-            mechanisms: std::collections::BTreeMap::new(),
+            checks: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            mechanisms: BTreeMap::new(),
         }
     }
 }
 
 impl Document {
-    /// What was found until then stands; the run as a whole did not happen.
-    fn interrupted(&mut self, reason: String) {
+    /// What was found stands; the run as a whole is not what the plan says.
+    fn doubt(&mut self, reason: String) {
         if self.harness == Verdict::Valid {
             self.harness = Verdict::Unknown;
         }

@@ -1,11 +1,11 @@
-//! Where a run's results lie: `results/<plan>/<time>/`, and `results/latest`.
+//! Where a run's results lie: `results/<plan>/<time>-<what is not as usual>/`, and `results/latest`.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::plan::{Plan, PlanError};
+use crate::plan::{ClusterPlan, Plan, PlanError};
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ impl Store {
         };
         let parent = out.join(&plan.name);
         fs::create_dir_all(&parent).map_err(|error| refused(&parent, error))?;
-        let dir = fresh(&parent).map_err(|error| refused(&parent, error))?;
+        let dir = fresh(&parent, &unusual(plan)).map_err(|error| refused(&parent, error))?;
         let store = Self { dir };
         let path = store.path("plan.toml");
         fs::write(&path, plan.to_toml()).map_err(|error| refused(&path, error))?;
@@ -57,10 +57,31 @@ impl Store {
     }
 }
 
+/// The settings of the cluster that are not the default, as part of a folder's name: runs of one plan with
+/// other flags are told apart.
+fn unusual(plan: &Plan) -> String {
+    fn word(value: impl serde::Serialize) -> String {
+        let value = serde_json::to_value(value).unwrap_or_default();
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    }
+    let (is, usual) = (&plan.cluster, &ClusterPlan::default());
+    let quorum = |of: &ClusterPlan| format!("n{}r{}w{}", of.n, of.r, of.w);
+    let parts = [
+        (word(is.kind), word(usual.kind)),
+        (quorum(is), quorum(usual)),
+        (word(is.quorum), word(usual.quorum)),
+        (word(is.versioning), word(usual.versioning)),
+        (word(is.read), word(usual.read)),
+        (word(is.engine), word(usual.engine)),
+    ];
+    let unusual = parts.into_iter().filter(|(is, usual)| is != usual);
+    unusual.map(|(is, _)| format!("-{is}")).collect()
+}
+
 /// A new folder named after the time; runs that begin in one second are numbered.
-fn fresh(parent: &Path) -> io::Result<PathBuf> {
+fn fresh(parent: &Path, unusual: &str) -> io::Result<PathBuf> {
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let stamp = now.replace([':', '-'], "");
+    let stamp = now.replace([':', '-'], "") + unusual;
     let names = (1..).map(|index| match index {
         1 => stamp.clone(),
         _ => format!("{stamp}-{index}"),
@@ -91,6 +112,16 @@ mod tests {
         assert_eq!(Plan::parse(&latest, "plan.toml"), Ok(plan));
         let target = fs::canonicalize(out.path().join("latest")).unwrap();
         assert_eq!(target, fs::canonicalize(second.dir()).unwrap());
+    }
+
+    #[test]
+    fn a_folder_is_named_after_what_is_not_as_usual() {
+        let mut plan = Plan::default();
+        assert_eq!(unusual(&plan), "");
+        plan.cluster.kind = crate::plan::ClusterKind::Sim;
+        plan.cluster.quorum = dynamo_protocol::Quorum::Strict;
+        plan.cluster.w = 3;
+        assert_eq!(unusual(&plan), "-sim-n3r2w3-strict");
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The verdict of a run: `verdict.json`, and the status `dyno` exits with.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use checker::verdict::{CheckReport, Verdict};
 use serde::Serialize;
 
 use crate::coverage::FaultCoverage;
 use crate::interpreter::Counts;
-use crate::plan::FaultName;
+use crate::plan::{ClusterPlan, FaultName, Plan, Span};
 
 /// The property holds, it was tried, and the run itself worked.
 pub const VALID: u8 = 0;
@@ -41,6 +42,8 @@ pub struct Document {
     pub seed: u64,
     /// The command that does it again.
     pub command: String,
+    /// Of what, by what and where.
+    pub setup: Setup,
     /// From the first operation to the last.
     pub seconds: f64,
     /// Clients' operations.
@@ -53,6 +56,39 @@ pub struct Document {
     pub faults: BTreeMap<FaultName, FaultCoverage>,
     /// What the nodes counted, over all their processes; at least that much.
     pub mechanisms: BTreeMap<String, u64>,
+}
+
+/// What was run, so that a verdict tells by itself what it is about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setup {
+    /// The version of dyno.
+    pub dyno: String,
+    /// The name of the machine it ran on.
+    pub host: String,
+    /// When the run began, in UTC, as RFC 3339 has it.
+    pub began: String,
+    /// How long clients were to work.
+    pub time: Span,
+    /// The faults that were to happen.
+    pub faults: Vec<FaultName>,
+    /// The cluster, with every setting of its nodes.
+    pub cluster: ClusterPlan,
+}
+
+impl Setup {
+    /// Of a plan that is run here and now.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let name = rustix::system::uname();
+        Self {
+            dyno: env!("CARGO_PKG_VERSION").to_owned(),
+            host: name.nodename().to_string_lossy().into_owned(),
+            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            time: plan.time,
+            faults: plan.faults.clone(),
+            cluster: plan.cluster.clone(),
+        }
+    }
 }
 
 /// Why a verdict is not valid, in sentences.

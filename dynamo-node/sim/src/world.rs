@@ -69,6 +69,8 @@ pub struct World {
     next_request: u64,
     next_incarnation: u64,
     next_identity: u64,
+    /// When the last of all that was ever sent arrives.
+    last_arrival: u64,
     /// Messages that are to arrive once more after they first do, and those that did once.
     twice: Vec<u64>,
     copies: Vec<u64>,
@@ -127,6 +129,7 @@ impl World {
             next_request: 0,
             next_incarnation: 0,
             next_identity: FIRST_IDENTITY,
+            last_arrival: 0,
             twice: Vec::new(),
             copies: Vec::new(),
             effects: Vec::new(),
@@ -181,6 +184,12 @@ impl World {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// By when all that was sent so far has arrived, in microseconds since the start.
+    #[must_use]
+    pub fn last_arrival(&self) -> u64 {
+        self.last_arrival
     }
 
     /// How many steps were taken.
@@ -388,8 +397,12 @@ impl World {
         let (from, to) = (sent.from, sent.to);
         match self.links.fate(self.now, from, to, &mut self.rng) {
             Fate::Lost => self.lose(message),
-            Fate::Arrives(at) => self.queue.schedule(at, What::Arrive { message }),
+            Fate::Arrives(at) => {
+                self.last_arrival = self.last_arrival.max(at);
+                self.queue.schedule(at, What::Arrive { message });
+            }
             Fate::Twice(first, second) => {
+                self.last_arrival = self.last_arrival.max(second);
                 self.twice.push(message);
                 self.queue.schedule(first, What::Arrive { message });
                 self.queue.schedule(second, What::Arrive { message });

@@ -180,6 +180,12 @@ impl Handle {
         self.shared.trouble.lock().expect("no one panics with the lock held").clone()
     }
 
+    /// Is the host lost for this run?
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        *self.shared.lost.borrow()
+    }
+
     /// Returns when the host is lost for this run: [`Self::trouble`] says why.
     pub async fn lost(&self) {
         // The sender is ours too: it is not gone as long as anybody waits.

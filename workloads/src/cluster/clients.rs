@@ -47,10 +47,8 @@ impl NodeClients {
         let admin = Admin::new(address).with_deadline(self.timeout);
         let values = match admin.read_replica(key).await {
             Ok(ReplicaState::Found(record)) => record.values,
-            Ok(ReplicaState::Absent(_)) => Vec::new(),
-            Ok(ReplicaState::Corrupt(_)) => {
-                return Completion::Fail("the record is corrupt".into());
-            }
+            // What is damaged is no copy: the node has said so.
+            Ok(ReplicaState::Absent(_) | ReplicaState::Corrupt(_)) => Vec::new(),
             Ok(ReplicaState::Unreadable(_)) => {
                 return Completion::Fail("the record cannot be read".into());
             }
@@ -109,6 +107,7 @@ pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
         incarnation: report.incarnation,
         hints_held: report.hints_held,
         open_operations: report.open_operations + report.open_requests,
+        down: report.down.iter().filter_map(|id| u16::try_from(*id).ok()).map(NodeId).collect(),
         counters,
     })
 }

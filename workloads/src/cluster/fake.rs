@@ -20,10 +20,16 @@ pub(crate) struct FakeCluster {
 }
 
 #[derive(Clone, Debug)]
-struct FakeNode {
+pub(crate) struct FakeNode {
     life: Life,
     identity: u64,
     incarnation: u64,
+    /// Whom it holds down, and how often it has begun to.
+    pub(crate) down: Vec<NodeId>,
+    pub(crate) held_down: u64,
+    pub(crate) hints: u64,
+    /// Nobody ever reaches it again.
+    pub(crate) lost: bool,
 }
 
 impl FakeCluster {
@@ -32,7 +38,16 @@ impl FakeCluster {
         let nodes: Vec<_> = (1..=nodes).map(NodeId).collect();
         let fresh = |id: NodeId| {
             let pid = u32::from(id.0);
-            (id, FakeNode { life: Life::Runs(pid), identity: 1, incarnation: 1 })
+            let node = FakeNode {
+                life: Life::Runs(pid),
+                identity: 1,
+                incarnation: 1,
+                down: Vec::new(),
+                held_down: 0,
+                hints: 0,
+                lost: false,
+            };
+            (id, node)
         };
         let state = nodes.iter().copied().map(fresh).collect();
         Self { nodes, deaf, state: Mutex::new(state), shapes: Mutex::default() }
@@ -43,6 +58,11 @@ impl FakeCluster {
             change(self.state.lock().unwrap().get_mut(&node).unwrap());
         }
         Ok(())
+    }
+
+    /// Changes what a node says of itself.
+    pub(crate) fn set(&self, node: NodeId, change: impl FnOnce(&mut FakeNode)) {
+        change(self.state.lock().unwrap().get_mut(&node).unwrap());
     }
 
     fn node(&self, node: NodeId) -> FakeNode {
@@ -57,6 +77,10 @@ impl Cluster for FakeCluster {
 
     fn life(&self, node: NodeId) -> Life {
         self.node(node).life
+    }
+
+    fn is_lost(&self, node: NodeId) -> bool {
+        self.node(node).lost
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
@@ -114,9 +138,10 @@ impl Cluster for FakeCluster {
             Life::Runs(_) => Ok(Status {
                 identity: state.identity.to_string(),
                 incarnation: state.incarnation,
-                hints_held: 0,
+                hints_held: state.hints,
                 open_operations: 0,
-                counters: BTreeMap::new(),
+                down: state.down,
+                counters: BTreeMap::from([("held_down".to_owned(), state.held_down)]),
             }),
             Life::Stopped(_) | Life::Gone => {
                 Err(ClusterError::Node { node, reason: "it does not answer".to_owned() })

@@ -111,7 +111,9 @@ impl LocalCluster {
 
     async fn launch(&self, id: NodeId, genesis: bool) -> Result<(), ClusterError> {
         let node = &self.homes[&id];
-        if node.running().is_some() {
+        // One that somebody else has ended is started again like any other.
+        let lives = |running: &Running| running.process.life() != Life::Gone;
+        if node.running().as_ref().is_some_and(lives) {
             return Err(ClusterError::Node { node: id, reason: "it runs already".to_owned() });
         }
         let log = File::options().create(true).append(true).open(&node.log);
@@ -137,9 +139,8 @@ impl LocalCluster {
                 && !may_end.load(Ordering::SeqCst)
             {
                 net.set_upstream(node, None);
-                let what = format!("ended by itself with {status}");
                 let mut mishaps = mishaps.lock().expect("no one panics with the lock held");
-                mishaps.push(Mishap { node, what });
+                mishaps.push(Mishap::ended(node, &status));
             }
         });
     }

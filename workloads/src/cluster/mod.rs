@@ -9,8 +9,11 @@ mod process;
 mod ssh;
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Instant;
 
 use dynamo_protocol::NodeId;
 use thiserror::Error;
@@ -46,6 +49,8 @@ pub struct Status {
     pub hints_held: u64,
     /// Requests and deliveries under way.
     pub open_operations: u64,
+    /// The peers it holds down.
+    pub down: Vec<NodeId>,
     /// Events since its process started, by name.
     pub counters: BTreeMap<String, u64>,
 }
@@ -76,13 +81,34 @@ pub enum ClusterError {
     Io(String),
 }
 
-/// Something a node did that nobody made it do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that befell a node without the driver's doing.
+#[derive(Clone, Debug)]
 pub struct Mishap {
     /// Which node.
     pub node: NodeId,
-    /// What it did.
+    /// What it did, or what was done to it.
     pub what: String,
+    /// When it was noticed.
+    pub at: Instant,
+    /// It was somebody else's doing, not the node's.
+    pub from_outside: bool,
+}
+
+impl Mishap {
+    /// A node's process has ended, with this status, and the driver did not end it.
+    pub(crate) fn ended(node: NodeId, status: &ExitStatus) -> Self {
+        /// SIGHUP, SIGINT, SIGKILL, SIGTERM: nothing a program does to itself by mistake.
+        const FROM_OUTSIDE: [i32; 4] = [1, 2, 9, 15];
+        let signal = status.signal().filter(|signal| FROM_OUTSIDE.contains(signal));
+        let what = match signal {
+            Some(signal) => format!("was ended by somebody else (signal {signal})"),
+            // A node that is asked to end by a signal it can hear does so in good order.
+            None if status.success() => "was ended by somebody else".to_owned(),
+            None => format!("ended by itself with {status}"),
+        };
+        let from_outside = signal.is_some() || status.success();
+        Self { node, what, at: Instant::now(), from_outside }
+    }
 }
 
 /// A cluster of real processes, wherever they run: what a run needs of it beside its faults.
@@ -120,6 +146,11 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// What the system says of a node's process.
     fn life(&self, node: NodeId) -> Life;
+
+    /// Is the node's host out of reach for good? Then nothing more can be done to it or known of it.
+    fn is_lost(&self, _node: NodeId) -> bool {
+        false
+    }
 
     /// Starts a node on its disk; returns when it serves.
     fn start(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
 use std::time::Duration;
@@ -193,6 +194,8 @@ async fn spawn(mut command: Command, log: File) -> io::Result<Child> {
         orders
     });
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    // A group of its own: what is typed at the driver's terminal is meant for the driver alone.
+    command.process_group(0);
     let (reply, replied) = oneshot::channel();
     let gone = || io::Error::other("the spawning thread is gone");
     spawner.send((command, reply)).map_err(|_| gone())?;

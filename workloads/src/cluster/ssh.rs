@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dynamo_protocol::NodeId;
 use futures::future::{join_all, select_all, try_join_all};
@@ -241,18 +241,31 @@ impl SshCluster {
                 self.net.set_upstream(*node, None);
                 // A host that is lost tells its own story.
                 if let Ok(Answer::Why(why)) = home.agent.ask(Request::Why).await {
-                    self.note(*node, format!("on {}: {why}, by itself", home.agent.name()));
+                    self.note_end(*node, home.agent.name(), &why);
                 }
             }
         }
     }
 
+    /// Notes that a node's process has ended as `why` says.
+    fn note_end(&self, node: NodeId, host: &str, why: &str) {
+        // As the standard library prints what no program does to itself by mistake.
+        let signals = ["signal: 9 ", "signal: 15 ", "signal: 2 ", "signal: 1 "];
+        let killed = signals.iter().any(|signal| why.contains(signal));
+        let who = if killed { "by somebody else" } else { "by itself" };
+        self.note_as(node, format!("on {host}: {why}, {who}"), killed);
+    }
+
     /// Notes a mishap, once.
     fn note(&self, node: NodeId, what: String) {
+        self.note_as(node, what, false);
+    }
+
+    fn note_as(&self, node: NodeId, what: String, from_outside: bool) {
         let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
-        let mishap = Mishap { node, what: one_line(&what) };
-        if !mishaps.contains(&mishap) {
-            mishaps.push(mishap);
+        let what = one_line(&what);
+        if !mishaps.iter().any(|known| known.node == node && known.what == what) {
+            mishaps.push(Mishap { node, what, at: Instant::now(), from_outside });
         }
     }
 
@@ -416,6 +429,10 @@ impl Cluster for SshCluster {
         }
     }
 
+    fn is_lost(&self, node: NodeId) -> bool {
+        self.home(node).agent.is_lost()
+    }
+
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
         self.launch(node, false).await
     }
@@ -486,7 +503,8 @@ impl Deployed for SshCluster {
         for (node, home) in &self.homes {
             if let Some(trouble) = home.agent.trouble() {
                 let what = format!("on {}: {trouble}", home.agent.name());
-                mishaps.push(Mishap { node: *node, what });
+                // A host out of reach is nobody's fault that is judged here.
+                mishaps.push(Mishap { node: *node, what, at: Instant::now(), from_outside: true });
             }
         }
         mishaps

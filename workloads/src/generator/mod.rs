@@ -21,7 +21,7 @@ use dynamo_protocol::NodeId;
 use serde_json::Value;
 
 pub use combinators::TimeLimit;
-pub use reads::{Read, Reads};
+pub use reads::{GivenUp, Read, Reads};
 
 /// One of the run's threads of work: has one operation open at most. The history's process ids are
 /// drawn from it: after an operation nobody knows the end of, a worker goes on as another process.
@@ -87,6 +87,8 @@ pub enum Outcome<'a> {
         /// What a read showed.
         values: Vec<&'a Value>,
     },
+    /// A final read was answered, but not so that it shows what the store keeps.
+    Uncounted,
     /// It surely did not happen.
     Fail,
     /// Nobody knows.
@@ -102,6 +104,8 @@ pub struct Event<'a> {
     pub worker: Worker,
     /// What became of it.
     pub outcome: Outcome<'a>,
+    /// Why it was not ok; empty if it was, or nobody said.
+    pub why: &'a str,
 }
 
 /// A source of operations.

@@ -33,6 +33,7 @@ pub struct Interpreter<C> {
 struct Done {
     worker: Worker,
     invoke: Op,
+    is_final: bool,
     completion: Completion,
     took: Duration,
 }
@@ -49,6 +50,11 @@ impl<C: Client> Interpreter<C> {
             contexts: BTreeMap::new(),
             open: JoinSet::new(),
         }
+    }
+
+    /// What has its calls done.
+    pub fn client(&self) -> &C {
+        &self.client
     }
 
     /// Does all that the generator asks for; returns when the last operation has completed.
@@ -71,13 +77,13 @@ impl<C: Client> Interpreter<C> {
         let at = self.free.iter().position(|free| *free == worker);
         self.free.remove(at.expect("a generator picks a worker that is free"));
         let context = self.context(worker, &call)?;
-        let invoke = self.invocation(worker, &call);
+        let (invoke, is_final) = (self.invocation(worker, &call), call.is_final);
         self.journal.append(invoke.clone())?;
         let client = self.client.clone();
         self.open.spawn(async move {
             let started = tokio::time::Instant::now();
             let completion = client.call(worker, call, context).await;
-            Done { worker, invoke, completion, took: started.elapsed() }
+            Done { worker, invoke, is_final, completion, took: started.elapsed() }
         });
         Ok(())
     }
@@ -90,7 +96,8 @@ impl<C: Client> Interpreter<C> {
             invoke.value = Some(value.clone());
             invoke.context = *context;
         }
-        invoke.is_final = call.is_final;
+        // Whether a final get counts as one is known when it is answered: its completion says so.
+        invoke.is_final = call.is_final && call.action != Action::Get;
         invoke
     }
 
@@ -128,9 +135,10 @@ impl<C: Client> Interpreter<C> {
     }
 
     fn complete(&mut self, done: Done, generator: &mut impl Generator) -> Result<()> {
-        let Done { worker, invoke, completion, took } = done;
+        let Done { worker, invoke, is_final, completion, took } = done;
         let reads = invoke.f != "put";
-        let (line, context) = completion_line(&invoke, &completion);
+        let (mut line, context) = completion_line(&invoke, &completion);
+        line.is_final |= is_final && matches!(completion, Completion::Ok { .. });
         let kind = line.kind;
         let index = self.journal.append(line)?;
         self.tally.count(kind, took);
@@ -147,10 +155,17 @@ impl<C: Client> Interpreter<C> {
             Completion::Ok { values, .. } => {
                 Outcome::Ok { index, values: values.iter().filter(|_| reads).collect() }
             }
+            Completion::Uncounted { .. } => Outcome::Uncounted,
             Completion::Fail(_) => Outcome::Fail,
             Completion::Info(_) => Outcome::Info,
         };
-        generator.update(&Event { now: self.journal.now(), worker, outcome });
+        let why = match &completion {
+            Completion::Ok { .. } => "",
+            Completion::Uncounted { why, .. } | Completion::Fail(why) | Completion::Info(why) => {
+                why
+            }
+        };
+        generator.update(&Event { now: self.journal.now(), worker, outcome, why });
         Ok(())
     }
 }
@@ -163,6 +178,12 @@ fn completion_line(invoke: &Op, completion: &Completion) -> (Op, Option<Bytes>) 
             let line = invoke.completed(Kind::Ok);
             let line = if reads { line.value(Value::Array(values.clone())) } else { line };
             (line, context.clone())
+        }
+        Completion::Uncounted { values: Some(values), .. } => {
+            (invoke.completed(Kind::Ok).value(Value::Array(values.clone())), None)
+        }
+        Completion::Uncounted { values: None, why } => {
+            (invoke.completed(Kind::Fail).error(why.as_str()), None)
         }
         Completion::Fail(error) => (invoke.completed(Kind::Fail).error(error.as_str()), None),
         // A read without an answer has surely changed nothing.

@@ -11,6 +11,9 @@ use super::{Lab, LabError, Wanted, default_dir, host, keeper, tools};
 use crate::line::one_line;
 use crate::verdict::{BROKEN, VALID};
 
+/// Tells a command that it runs in the lab of this folder.
+pub(crate) const WITHIN: &str = "DYNO_LAB_EXEC";
+
 /// Hosts on one machine, each with its own sshd.
 #[derive(Debug, Args)]
 pub struct LabArgs {
@@ -138,6 +141,8 @@ fn exec(place: &Place, host: Option<&str>, command: &[std::ffi::OsString]) -> Re
     let failed = |error| LabError(format!("{}: {error}", program.to_string_lossy()));
     let Some(host) = host else {
         lab.enter()?;
+        // What a run inside says to do it again begins with this command.
+        command.env(WITHIN, &place.dir);
         return Err(failed(command.exec()));
     };
     lab.enter_host(host)?;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -53,11 +54,9 @@ impl Parent {
         let mut command = tools::unshare(privilege);
         command.arg(dyno).args(["lab", "keeper"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_file);
-        if life == Life::Own {
-            use std::os::unix::process::CommandExt;
-            // Not to be hit by a Ctrl-C meant for the terminal's job.
-            command.process_group(0);
-        }
+        // Not to be hit by a Ctrl-C meant for the terminal's job: a run that is asked to end still needs its
+        // hosts, and lets go of them by itself.
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| LabError(format!("unshare: {error}")))?;
         let started = Process::of(child.id()).and_then(|process| {
             let stdin = child.stdin.as_mut().expect("it is piped");

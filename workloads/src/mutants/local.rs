@@ -152,7 +152,6 @@ fn names(document: &Document, history: &History) -> Vec<String> {
     for reason in &document.reasons.harness {
         // As the simulator calls them.
         names.push(match reason {
-            reason if reason.contains("is not at rest") => "at-rest".to_owned(),
             reason if reason.contains("panicked") => "assertion".to_owned(),
             reason => reason.clone(),
         });

@@ -125,6 +125,25 @@ pub(super) async fn join(
     .await)
 }
 
+/// Pings every link between `nodes`, which are healed; how long the slowest answer took.
+///
+/// # Errors
+/// The first link that does not answer.
+pub(crate) async fn all_answer(
+    cluster: &impl Cluster,
+    nodes: &[NodeId],
+) -> Result<Duration, Unproven> {
+    let links = all_links(cluster).into_iter();
+    let among = links.filter(|(from, to)| nodes.contains(from) && nodes.contains(to));
+    let pings = among.map(async |(from, to)| {
+        let ping = Ping { from: End::Node(from), to, patience: PATIENCE, weight: 0 };
+        let answered = cluster.ping(ping).await.answered;
+        answered.ok_or_else(|| format!("the link from {from} to {to} does not answer"))
+    });
+    let took = join_all(pings).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(took.into_iter().max().unwrap_or_default())
+}
+
 /// The links, both ways, that some cuts are on.
 pub(super) fn of_cuts(cuts: &[Cut]) -> Vec<(NodeId, NodeId)> {
     let mut links: Vec<_> =

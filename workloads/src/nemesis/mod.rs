@@ -5,7 +5,7 @@
 //! call returned. Every step is in the history. A fault is leased: whatever holds it up, it is
 //! healed when its time is over, and dies with the driver.
 
-mod links;
+pub(crate) mod links;
 mod partition;
 mod processes;
 pub mod schedule;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use tokio::sync;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use crate::cluster::{Cluster, ClusterError, Life, Status};
+use crate::cluster::{Cluster, Life, Status};
 use crate::journal::Journal;
 use crate::proxy::FaultId;
 use schedule::{Episode, Fault};
@@ -228,22 +228,24 @@ impl<C: Cluster> Nemesis<C> {
     }
 }
 
-/// Heals what may be left: shaped links, stopped and dead processes. Nothing, when all went well.
-///
-/// # Errors
-/// If a node cannot be brought back.
-pub async fn heal_all<C: Cluster>(cluster: &C, faults: &[Episode]) -> Result<(), ClusterError> {
+/// Heals what may be left: shaped links, stopped and dead processes. Nothing, when all went well. What
+/// cannot be healed is told, and the rest is healed all the same.
+pub async fn heal_all<C: Cluster>(cluster: &C, faults: &[Episode]) -> Vec<String> {
+    let mut failures = Vec::new();
     for episode in faults {
-        cluster.unshape(episode.id).await?;
+        failures.extend(cluster.unshape(episode.id).await.err());
     }
-    for node in cluster.nodes() {
-        match cluster.life(*node) {
-            Life::Runs(_) => {}
-            Life::Stopped(_) => cluster.resume(*node).await?,
-            Life::Gone => cluster.start(*node).await?,
-        }
+    for node in cluster.nodes().iter().filter(|node| !cluster.is_lost(**node)) {
+        let healed = match cluster.life(*node) {
+            Life::Runs(_) => Ok(()),
+            Life::Stopped(_) => cluster.resume(*node).await,
+            Life::Gone => cluster.start(*node).await,
+        };
+        failures.extend(healed.err());
     }
-    Ok(())
+    let mut failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
+    failures.dedup();
+    failures
 }
 
 fn described(fault: &Fault) -> String {

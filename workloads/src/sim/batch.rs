@@ -176,8 +176,8 @@ impl Findings {
         if differs {
             self.nondeterministic.push(seed);
         }
-        for Violation { check, what, .. } in &outcome.unknown {
-            let (check, what) = (check.clone(), what.clone());
+        let doubts = outcome.doubts.iter().map(|doubt| Violation::new("harness", doubt.clone()));
+        for Violation { check, what, .. } in outcome.unknown.iter().cloned().chain(doubts) {
             self.unknown.push(Failure { seed, check, what, command: String::new() });
         }
     }

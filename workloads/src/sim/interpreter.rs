@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,6 +42,7 @@ pub struct Interpreter<'a> {
     /// Room for a value's bytes while they are made.
     text: Vec<u8>,
     counts: Counts,
+    now: Option<&'a AtomicU64>,
 }
 
 /// What a read showed.
@@ -55,6 +57,9 @@ struct Open {
     worker: Worker,
     /// The invocation's place among the lines.
     invoke: usize,
+    /// Of a final get how often nodes had begun to hold a peer down when it began. It counts only if
+    /// nobody has since, as on real nodes: see [`crate::finish::counted`].
+    calm: Option<u64>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -79,8 +84,14 @@ impl<'a> Interpreter<'a> {
             values: FxHashMap::default(),
             text: Vec::new(),
             counts: Counts::default(),
+            now: None,
             world,
         }
+    }
+
+    /// Tells the virtual time there, as it passes.
+    pub fn tell(&mut self, now: Option<&'a AtomicU64>) {
+        self.now = now;
     }
 
     /// The cluster.
@@ -107,6 +118,9 @@ impl<'a> Interpreter<'a> {
     pub fn run(&mut self, generator: &mut impl Generator) {
         loop {
             let now = Duration::from_micros(self.world.now());
+            if let Some(told) = self.now {
+                told.store(self.world.now(), Ordering::Relaxed);
+            }
             match generator.op(&Context { now, free: &self.free }) {
                 Next::Op(worker, call) => self.begin(worker, call, generator),
                 Next::Wait(until) => self.wait(until.map_or(u64::MAX, micros), generator),
@@ -134,12 +148,14 @@ impl<'a> Interpreter<'a> {
         let mut invoke = Op::invoke(self.processes[worker.0], call.action.f())
             .key(call.key.clone())
             .node(self.names[usize::from(node.0) - 1].clone());
-        invoke.is_final = call.is_final;
+        let is_final_get = call.is_final && call.action == Action::Get;
+        invoke.is_final = call.is_final && !is_final_get;
         let key = Bytes::copy_from_slice(call.key.as_bytes());
         match call.action {
             Action::Get => {
                 let request = self.world.ask(node, trace::Op::Get { key });
-                self.opened(worker, request, invoke);
+                let calm = is_final_get.then(|| self.world.mechanisms().held_down);
+                self.opened(worker, request, invoke, calm);
             }
             Action::Put { value, context } => {
                 let last = self.reads[worker.0].filter(|(index, _)| context == Some(*index));
@@ -153,12 +169,13 @@ impl<'a> Interpreter<'a> {
                 invoke.context = context;
                 let op = trace::Op::Put { key, value: Some(bytes), read };
                 let request = self.world.ask(node, op);
-                self.opened(worker, request, invoke);
+                self.opened(worker, request, invoke, None);
             }
             Action::Home => {
                 let held = self.home(node, key);
                 let invoke = self.push(invoke);
-                self.complete(worker, invoke, None, held, generator);
+                let open = Open { worker, invoke, calm: None };
+                self.complete(&open, None, held, generator);
             }
         }
     }
@@ -170,9 +187,9 @@ impl<'a> Interpreter<'a> {
         Ok(self.decode(&record.map(|record| record.set.values()).unwrap_or_default()))
     }
 
-    fn opened(&mut self, worker: Worker, request: RequestId, invoke: Op) {
+    fn opened(&mut self, worker: Worker, request: RequestId, invoke: Op, calm: Option<u64>) {
         let invoke = self.push(invoke);
-        self.open.insert(request, Open { worker, invoke });
+        self.open.insert(request, Open { worker, invoke, calm });
         self.deadlines.push_back((self.world.now() + self.timeout, request));
     }
 
@@ -187,7 +204,7 @@ impl<'a> Interpreter<'a> {
         if let Some((request, answer)) = self.world.next(until) {
             if let Some(open) = self.open.remove(&request) {
                 let outcome = self.outcome(answer);
-                self.complete(open.worker, open.invoke, Some(request), outcome, generator);
+                self.complete(&open, Some(request), outcome, generator);
             }
             return;
         }
@@ -196,7 +213,7 @@ impl<'a> Interpreter<'a> {
             && let Some(open) = self.open.remove(&request)
         {
             let silence = Err((Kind::Info, "no answer".to_owned()));
-            self.complete(open.worker, open.invoke, Some(request), silence, generator);
+            self.complete(&open, Some(request), silence, generator);
         }
         self.happen();
     }
@@ -259,17 +276,17 @@ impl<'a> Interpreter<'a> {
 
     fn complete(
         &mut self,
-        worker: Worker,
-        invoke: usize,
+        &Open { worker, invoke, calm }: &Open,
         request: Option<RequestId>,
         read: Result<Read, (Kind, String)>,
         generator: &mut impl Generator,
     ) {
+        let counts = calm.is_none_or(|before| before == self.world.mechanisms().held_down);
         let invoke = &self.lines[invoke];
         let reads = invoke.f != "put";
         let index = self.lines.len() as u64;
         let line = |kind| invoke.completed_briefly(kind);
-        let (mut line, outcome) = match &read {
+        let (mut line, mut outcome) = match &read {
             Ok(Read::Lines(lines)) => {
                 let values = lines.iter().filter_map(|at| value_at(&self.lines, *at)).collect();
                 (line(Kind::Ok), Outcome::Ok { index, values })
@@ -283,6 +300,10 @@ impl<'a> Interpreter<'a> {
             }
             Err((kind, error)) => (line(*kind).error(error.as_str()), Outcome::Info),
         };
+        if !counts {
+            outcome = Outcome::Uncounted;
+        }
+        line.is_final |= calm.is_some() && counts && line.kind == Kind::Ok;
         match (&outcome, request) {
             (Outcome::Ok { .. }, Some(request)) if reads => {
                 self.reads[worker.0] = Some((index, request));
@@ -292,14 +313,19 @@ impl<'a> Interpreter<'a> {
             _ => {}
         }
         match &outcome {
-            Outcome::Ok { .. } => self.counts.ok += 1,
+            Outcome::Ok { .. } | Outcome::Uncounted => self.counts.ok += 1,
             Outcome::Fail => self.counts.fail += 1,
             Outcome::Info => self.counts.info += 1,
         }
         let at = self.free.partition_point(|free| *free < worker);
         self.free.insert(at, worker);
         let now = Duration::from_micros(self.world.now());
-        generator.update(&Event { now, worker, outcome });
+        let why = match &read {
+            Err((_, error)) => error.as_str(),
+            Ok(_) if counts => "",
+            Ok(_) => "somebody was held down meanwhile",
+        };
+        generator.update(&Event { now, worker, outcome, why });
         match read {
             Ok(Read::Lines(lines)) if reads => line.elsewhere = Some(Elsewhere::Lines(lines)),
             Ok(Read::Strange(values)) if reads => line.value = Some(Value::Array(values)),

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use checker::history::History;
 use checker::op::{Kind, Op};
-use dynamo_protocol::{Key, Place, Reply, RequestId};
+use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
 use dynamo_sim::Bench;
 use dynamo_sim::bench::Effect;
 use dynamo_sim::disk::DiskFault;
@@ -84,6 +84,10 @@ struct Scribe {
     answers: HashMap<RequestId, u64>,
     keys: BTreeSet<Key>,
     homes_read: bool,
+    /// How often nodes have begun to hold a peer down, and how often when each final get began: it counts
+    /// only if nobody has since.
+    held_down: u64,
+    finals: HashMap<RequestId, u64>,
 }
 
 impl Scribe {
@@ -98,8 +102,10 @@ impl Scribe {
             self.invoked(bench.now(), node.to_string(), *request, op, is_final);
         }
         for effect in effects {
-            if let Effect::Replied(request, reply) = effect {
-                self.replied(bench.now(), *request, reply);
+            match effect {
+                Effect::Replied(request, reply) => self.replied(bench.now(), *request, reply),
+                Effect::Told(_, Event::Down(_)) => self.held_down += 1,
+                _ => {}
             }
         }
     }
@@ -118,7 +124,9 @@ impl Scribe {
             self.keys.insert(op.key());
             line.context = read.and_then(|read| self.answers.get(&read)).copied();
         }
-        line.is_final = last;
+        if last {
+            self.finals.insert(request, self.held_down);
+        }
         self.open.insert(request, line.clone());
         self.lines.push(line);
     }
@@ -136,6 +144,8 @@ impl Scribe {
             Reply::TimedOut => invoke.completed(Kind::Info).error("timed out"),
         };
         line.time = at * 1_000;
+        let calm = self.finals.remove(&request);
+        line.is_final |= line.kind == Kind::Ok && calm == Some(self.held_down);
         self.lines.push(line);
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use checker::op::{Kind, Op};
-use checker::verdict::{CheckReport, Verdict};
+use checker::verdict::CheckReport;
 use dynamo_protocol::Config;
 use dynamo_sim::network::Shape;
 use dynamo_sim::replay;
@@ -15,8 +16,10 @@ use dynamo_sim::trace::Trace;
 use super::fault::{Fault, What};
 use super::run::{Options, Outcome, run};
 use super::scenario::Scenario;
+use crate::finish::Closing;
 use crate::nemesis::schedule::{self, Episode};
 use crate::plan::Plan;
+use crate::progress::simulated;
 use crate::run::RECORDS;
 use crate::store::Store;
 use crate::verdict::Document;
@@ -33,12 +36,13 @@ pub fn bench(
     episodes: &[Episode],
     store: &Store,
     document: &mut Document,
-) -> Result<Vec<(String, CheckReport)>> {
+) -> Result<Closing> {
     let faults = episodes.iter().map(|episode| fault(plan, episode)).collect();
     let mut scenario = Scenario { faults, ..Scenario::of_plan(plan, seed) };
     scenario.workload.concurrency = crate::run::workers(plan);
-    let options = Options { record: plan.cluster.record, ..Options::default() };
-    let mut outcome = run(&scenario, seed, options);
+    let now = AtomicU64::default();
+    let options = Options { record: plan.cluster.record, now: Some(&now), ..Options::default() };
+    let mut outcome = simulated(plan.time.0, &now, || run(&scenario, seed, options));
     outcome.history = std::mem::take(&mut outcome.history).resolved();
     write(&outcome, store)?;
     document.seconds = outcome.simulated.as_secs_f64();
@@ -51,13 +55,13 @@ pub fn bench(
         ("read_repairs".to_owned(), fired.read_repairs),
         ("forwarded".to_owned(), fired.forwarded),
     ]);
-    let mut reports = white_box(&outcome);
+    let mut checks = white_box(&outcome);
     if let Some(trace) = &outcome.trace {
         let path = store.path("trace.json");
         std::fs::write(&path, trace.to_json()).with_context(|| path.display().to_string())?;
-        reports.push((RECORDS.to_owned(), on_the_core(trace)));
+        checks.insert(RECORDS.to_owned(), on_the_core(trace));
     }
-    Ok(reports)
+    Ok(Closing { checks, doubts: outcome.doubts, ..Closing::default() })
 }
 
 /// The steps of all nodes, run through the bare core again.
@@ -123,7 +127,7 @@ fn names(nodes: &[dynamo_protocol::NodeId]) -> Vec<String> {
 }
 
 /// What only the simulator can see, as reports beside the checkers' own.
-fn white_box(outcome: &Outcome) -> Vec<(String, CheckReport)> {
+fn white_box(outcome: &Outcome) -> BTreeMap<String, CheckReport> {
     let said: Vec<_> = outcome.reports.iter().map(|(name, _)| name).collect();
     let seen = outcome.violations.iter().filter(|violation| !said.contains(&&violation.check));
     seen.map(|seen| (seen.check.clone(), CheckReport::invalid(seen.what.clone()))).collect()
@@ -154,18 +158,6 @@ fn latency(outcome: &Outcome) -> crate::verdict::Latency {
         Duration::from_nanos(nanos).as_secs_f64() * 1e3
     };
     crate::verdict::Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
-}
-
-/// Adds what the simulator saw to what the checkers said.
-pub fn add(white_box: Vec<(String, CheckReport)>, document: &mut Document) {
-    for (name, report) in white_box {
-        if report.verdict != Verdict::Valid {
-            document.property = Verdict::Invalid;
-            let reason = report.reason.clone().unwrap_or_default();
-            document.reasons.property.push(format!("{name}: {reason}"));
-        }
-        document.checks.insert(name, report);
-    }
 }
 
 fn micros(time: Duration) -> u64 {

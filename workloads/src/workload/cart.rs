@@ -188,7 +188,7 @@ impl Generator for Carts {
                 self.client(worker).at = State::Deciding { key, get: *index, items };
             }
             (_, Outcome::Ok { .. }) => self.rest(worker, event.now),
-            (_, Outcome::Fail | Outcome::Info) => {
+            (_, Outcome::Uncounted | Outcome::Fail | Outcome::Info) => {
                 self.fail_over(worker);
                 self.rest(worker, event.now);
             }
@@ -304,7 +304,7 @@ mod tests {
                         Action::Get | Action::Home => stored.get(&call.key).into_iter().collect(),
                     };
                     let outcome = Outcome::Ok { index: done.len() as u64, values };
-                    carts.update(&Event { now, worker, outcome });
+                    carts.update(&Event { now, worker, outcome, why: "" });
                     done.push((worker, call));
                 }
                 Next::Wait(until) => now = until.unwrap(),
@@ -364,7 +364,7 @@ mod tests {
                 Next::Op(worker, _) => {
                     ops += 1;
                     let outcome = Outcome::Ok { index: 0, values: vec![] };
-                    carts.update(&Event { now, worker, outcome });
+                    carts.update(&Event { now, worker, outcome, why: "" });
                 }
                 Next::Wait(until) => now = until.unwrap(),
                 Next::Done => unreachable!(),
@@ -383,7 +383,7 @@ mod tests {
             match carts.op(&Context { now, free: &free }) {
                 Next::Op(worker, call) => {
                     moved += usize::from(last.replace(call.node) != Some(call.node));
-                    carts.update(&Event { now, worker, outcome: Outcome::Fail });
+                    carts.update(&Event { now, worker, outcome: Outcome::Fail, why: "" });
                 }
                 Next::Wait(until) => now = until.unwrap(),
                 Next::Done => unreachable!(),
