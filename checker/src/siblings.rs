@@ -196,7 +196,11 @@ impl Tally {
         } else {
             CheckReport::valid()
         };
+        // The same history under other claims has another number of violations.
         report
+            .with("converged", rules.converged)
+            .with("strict", rules.strict)
+            .with("sessions", rules.sessions)
             .with("keys", keys)
             .with("acknowledged", self.acknowledged)
             .with("gets", self.gets)

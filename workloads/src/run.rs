@@ -309,8 +309,9 @@ async fn complaints(
     harness: &mut Vec<String>,
 ) {
     for Mishap { node, what, at, from_outside } in cluster.mishaps().await {
-        let at = at.saturating_duration_since(began).as_secs_f64();
-        let told = format!("{node} {what} at {at:.1} s");
+        let after = at.map(|at| at.saturating_duration_since(began).as_secs_f64());
+        let after = after.map(|after| format!(" at {after:.1} s")).unwrap_or_default();
+        let told = format!("{node} {what}{after}");
         if from_outside { document.doubt(told) } else { harness.push(told) }
     }
     for (node, log) in cluster.logs().await {

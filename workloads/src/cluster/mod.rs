@@ -88,8 +88,8 @@ pub struct Mishap {
     pub node: NodeId,
     /// What it did, or what was done to it.
     pub what: String,
-    /// When it was noticed.
-    pub at: Instant,
+    /// When it was noticed, if that was at once.
+    pub at: Option<Instant>,
     /// It was somebody else's doing, not the node's.
     pub from_outside: bool,
 }
@@ -107,7 +107,7 @@ impl Mishap {
             None => format!("ended by itself with {status}"),
         };
         let from_outside = signal.is_some() || status.success();
-        Self { node, what, at: Instant::now(), from_outside }
+        Self { node, what, at: Some(Instant::now()), from_outside }
     }
 }
 

@@ -265,7 +265,7 @@ impl SshCluster {
         let mut mishaps = self.mishaps.lock().expect("no one panics with the lock held");
         let what = one_line(&what);
         if !mishaps.iter().any(|known| known.node == node && known.what == what) {
-            mishaps.push(Mishap { node, what, at: Instant::now(), from_outside });
+            mishaps.push(Mishap { node, what, at: Some(Instant::now()), from_outside });
         }
     }
 
@@ -504,7 +504,7 @@ impl Deployed for SshCluster {
             if let Some(trouble) = home.agent.trouble() {
                 let what = format!("on {}: {trouble}", home.agent.name());
                 // A host out of reach is nobody's fault that is judged here.
-                mishaps.push(Mishap { node: *node, what, at: Instant::now(), from_outside: true });
+                mishaps.push(Mishap { node: *node, what, at: None, from_outside: true });
             }
         }
         mishaps

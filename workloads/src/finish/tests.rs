@@ -163,8 +163,7 @@ async fn a_host_that_is_lost_leaves_the_keys_of_others_judged() {
     })
     .await;
     let Closing { checks, doubts, .. } = &finished.closing;
-    assert!(doubts.len() == 1 && doubts[0].starts_with(&format!("without {lost}")), "{doubts:?}");
-    assert!(checks.is_empty(), "{checks:?}");
+    assert!(checks.is_empty() && doubts.is_empty(), "{checks:?} {doubts:?}");
     assert_eq!(finished.finals(), 4, "cart-2 through the four that are left");
 }
 

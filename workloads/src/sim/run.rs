@@ -33,7 +33,7 @@ use crate::workload::cart::Carts;
 /// time.
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// How long what was sent over links before they were healed may be under way.
-const MOST_UNDER_WAY: Duration = Duration::from_secs(600);
+const MOST_UNDER_WAY: Duration = Duration::from_secs(300);
 /// What one node asks of another takes no longer when all is well: two ways and two syncs of a quick disk.
 /// Nodes that do not wait for each other as long as this are not blamed for anything.
 const TURN: Duration = Duration::from_millis(2);
@@ -197,7 +197,13 @@ impl Finish<'_, '_> {
     fn rests(&mut self, carries_from: u64) -> bool {
         let now = self.world().now();
         let under_way = Duration::from_micros(carries_from.saturating_sub(now));
-        let patience = under_way.min(MOST_UNDER_WAY) + REST_PATIENCE;
+        if under_way > MOST_UNDER_WAY {
+            self.closing.doubts.push(format!(
+                "the cluster is not at rest: what slow links took on arrives {under_way:?} after the end"
+            ));
+            return false;
+        }
+        let patience = under_way + REST_PATIENCE;
         for _ in 0..patience.as_micros() / LOOK_AGAIN.as_micros() {
             if self.world().is_quiet() {
                 return true;
@@ -205,14 +211,7 @@ impl Finish<'_, '_> {
             self.interpreter.idle(LOOK_AGAIN);
         }
         let Some(unrest) = self.world().unrest() else { return true };
-        let what = format!("the cluster is not at rest after {patience:?}: {unrest}");
-        if under_way > MOST_UNDER_WAY {
-            let doubt =
-                format!("{what}; but what slow links took on arrives {under_way:?} after the end");
-            self.closing.doubts.push(doubt);
-        } else {
-            self.blame(AT_REST, what);
-        }
+        self.blame(AT_REST, format!("the cluster is not at rest after {patience:?}: {unrest}"));
         false
     }
 
