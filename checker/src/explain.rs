@@ -20,18 +20,18 @@ pub fn minimal_in_words(minimal: &Minimal) -> String {
 fn lines(history: &History, original: impl Fn(u64) -> u64) -> String {
     let mut text = String::new();
     for pair in history.pairs() {
-        let _ = writeln!(text, "{}", line(&pair, &original));
+        let _ = writeln!(text, "{}", line(history, &pair, &original));
     }
     text
 }
 
-fn line(pair: &Pair<'_>, original: impl Fn(u64) -> u64) -> String {
+fn line(history: &History, pair: &Pair<'_>, original: impl Fn(u64) -> u64) -> String {
     let ended = pair.completion.map_or_else(|| "open".to_owned(), |op| seconds(op.time));
     let mut text = format!(
         "#{:<6} {} to {ended}  process {}  {}",
         original(pair.name()),
         seconds(pair.invoke.time),
-        pair.invoke.process,
+        history.process_shown(pair.invoke.process),
         pair.f(),
     );
     if let Some(key) = pair.key() {

@@ -5,16 +5,18 @@
 //! every completion matches its invocation. What else a history should keep to (unique values,
 //! contexts that exist) depends on the workload: see [`crate::wellformed`].
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::fast_line;
-use crate::op::{Elsewhere, Kind, Names, Op, OpSeed};
+use crate::op::{Elsewhere, Kind, Names, Op, OpSeed, Process};
 
 mod structure;
 
@@ -101,11 +103,17 @@ impl<'a> Pair<'a> {
 
     /// What is known of it.
     pub fn outcome(&self) -> Outcome {
-        match self.completion.map(|op| op.kind) {
-            Some(Kind::Ok) => Outcome::Ok,
-            Some(Kind::Fail) => Outcome::Fail,
-            Some(Kind::Info | Kind::Invoke) | None => Outcome::Info,
+        let Some(completion) = self.completion else { return Outcome::Info };
+        match completion.kind {
+            Kind::Ok => said_no(self.invoke, completion).unwrap_or(Outcome::Ok),
+            Kind::Fail => Outcome::Fail,
+            Kind::Info | Kind::Invoke => Outcome::Info,
         }
+    }
+
+    /// The completion, if the operation surely happened.
+    fn answer(&self) -> Option<&'a Op> {
+        self.completion.filter(|_| self.outcome() == Outcome::Ok)
     }
 
     /// What was done.
@@ -125,7 +133,7 @@ impl<'a> Pair<'a> {
     /// If it stands in many lines: what reads that has to be given a [resolved](History::resolved)
     /// history, or would take the read for one that returned nothing.
     pub fn result(&self) -> Option<&'a Value> {
-        let completion = self.completion.filter(|op| op.kind == Kind::Ok)?;
+        let completion = self.answer()?;
         match completion.elsewhere {
             None => completion.value.as_ref(),
             Some(Elsewhere::Invocation) => self.invoke.value.as_ref(),
@@ -135,7 +143,7 @@ impl<'a> Pair<'a> {
 
     /// When it returned, if it returned `ok`: only then is its effect sure from that time on.
     pub fn acknowledged_at(&self) -> Option<u64> {
-        self.completion.filter(|op| op.kind == Kind::Ok).map(|op| op.time)
+        self.answer().map(|op| op.time)
     }
 
     /// Is it a quiescent final read?
@@ -148,6 +156,34 @@ impl<'a> Pair<'a> {
         let said = self.completion.and_then(|op| op.node.as_deref());
         said.or(self.invoke.node.as_deref())
     }
+}
+
+/// What is known of an operation that was answered, but with `false`: a lock that was not given or
+/// a compare-and-set that found another value did not happen, and of what else was answered so
+/// nobody knows. `None` where it was answered otherwise, or had `false` for its argument.
+pub(crate) fn said_no(invoke: &Op, completion: &Op) -> Option<Outcome> {
+    let is_no = completion.kind == Kind::Ok && completion.value == Some(Value::Bool(false));
+    if !is_no || invoke.value == completion.value {
+        return None;
+    }
+    match &*invoke.f {
+        "acquire" | "release" | "lock" | "unlock" | "cas" => Some(Outcome::Fail),
+        "write" | "put" | "append" | "delete" | "add" | "remove" | "enqueue" | "inc" | "dec" => {
+            Some(Outcome::Info)
+        }
+        _ => None,
+    }
+}
+
+/// Where the lines of a foreign history come from, to tell them by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// Of each op the line of the file, from 1.
+    pub(crate) lines: Vec<u64>,
+    /// Of each op the index it has there, or its place.
+    pub(crate) indices: Vec<u64>,
+    /// What processes are called there that have no numbers.
+    pub(crate) clients: BTreeMap<u64, Arc<str>>,
 }
 
 /// A history of sound structure.
@@ -169,6 +205,7 @@ pub struct History {
     /// For each client invocation its completion and the other way round; `NONE` for the rest.
     partner: Vec<u32>,
     torn: Option<Torn>,
+    origin: Option<Arc<Origin>>,
 }
 
 const NONE: u32 = u32::MAX;
@@ -205,7 +242,7 @@ impl History {
                 partner[op.index as usize] = invoke;
             }
         }
-        Ok(Self { ops, partner, torn: None })
+        Ok(Self { ops, partner, torn: None, origin: None })
     }
 
     /// Makes a history of ops in order, numbering them from 0.
@@ -252,6 +289,43 @@ impl History {
     /// The last line that was cut short, if one was.
     pub fn torn(&self) -> Option<Torn> {
         self.torn
+    }
+
+    /// The same, with its last line cut short.
+    pub(crate) fn cut(self, torn: Option<Torn>) -> Self {
+        Self { torn, ..self }
+    }
+
+    /// The same, with where its lines come from.
+    pub(crate) fn from(self, origin: Origin) -> Self {
+        Self { origin: Some(Arc::new(origin)), ..self }
+    }
+
+    /// The line of the file on which the op at `index` stands, from 1, and the index that it has
+    /// there. `None` where they are not known apart from `index`: in our own forms line `n` has
+    /// the index `n - 1`, and a history made in memory stands nowhere.
+    pub fn place(&self, index: u64) -> Option<(u64, u64)> {
+        let origin = self.origin.as_deref()?;
+        let at = usize::try_from(index).ok()?;
+        Some((*origin.lines.get(at)?, *origin.indices.get(at)?))
+    }
+
+    /// A process for a sentence: its number, and what the file calls it where that is a name.
+    pub fn process_shown(&self, process: Process) -> String {
+        let name = match (&self.origin, process) {
+            (Some(origin), Process::Client(id)) => origin.clients.get(&id),
+            _ => None,
+        };
+        name.map_or_else(|| process.to_string(), |name| format!("{process} ({name})"))
+    }
+
+    /// The same, with where its lines come from: those of `whole` with these indices.
+    pub(crate) fn part_of(self, whole: &Self, indices: &[u64]) -> Self {
+        let Some(origin) = &whole.origin else { return self };
+        let of =
+            |all: &[u64]| indices.iter().filter_map(|at| all.get(*at as usize).copied()).collect();
+        let clients = origin.clients.clone();
+        self.from(Origin { lines: of(&origin.lines), indices: of(&origin.indices), clients })
     }
 
     /// The clients' operations, in order of invocation.

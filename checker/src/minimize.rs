@@ -38,7 +38,8 @@ pub fn minimize(history: &History, checker: &dyn Checker, budget: &Budget) -> Op
     let needs = shrink.needs();
     let mut kept = shrink.one_key(&all).unwrap_or(all);
     let is_minimal = shrink.delta_debug(&mut kept, &needs);
-    let (history, original) = shrink.part(&kept);
+    let (part, original) = shrink.part(&kept);
+    let history = part.part_of(history, &original);
     Some(Minimal { history, original, is_minimal })
 }
 

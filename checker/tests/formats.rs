@@ -13,8 +13,8 @@ use common::store::{Bug, Setup, run};
 use serde_json::json;
 
 fn read(text: &str, format: Option<Format>, lenient: bool) -> Result<History, String> {
-    let options = Options { format, lenient };
-    let read = from_reader(text.as_bytes(), options, &mut Budget::UNLIMITED.start());
+    let options = Options { format, lenient, ..Options::default() };
+    let read = from_reader(text.as_bytes(), &options, &mut Budget::UNLIMITED.start());
     read.map_err(|error| error.to_string())
 }
 
@@ -127,7 +127,7 @@ fn hostile_files_end_in_an_error() {
         "{:process 0\0, :type :invoke}".to_owned(),
         "{\"process\":0,\"type\":\"invoke\",\"f\":\"x\",\"value\":".to_owned() + &"[".repeat(9999),
         "[{\"process\":0,\"type\":\"invoke\"".to_owned(),
-        "x\t:invoke\t:read\tnil".to_owned(),
+        "0\t:ok\t:read\tnil".to_owned(),
         "0\t:invoke\t:read\t[1 2".to_owned(),
         "\u{0}\u{1}\u{2}".to_owned(),
     ] {

@@ -6,20 +6,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::budget::{Budget, peak_bytes};
+use crate::budget::{Budget, Meter, peak_bytes};
 use crate::compose::check_safe;
 use crate::explain;
-use crate::formats::{self, Format, Options, ReadError};
+use crate::formats::{Loaded, ReadError, Source};
 use crate::history::History;
 use crate::minimize::minimize;
 use crate::staleness::{Quorum, Staleness};
 use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::wellformed::WellFormed;
 
+mod guess;
+mod input;
 mod specs;
 mod stream;
 
-pub use specs::{Spec, guess};
+pub use guess::{Guess, guess};
+pub use input::{FormatArg, InputArgs, KeyedArg};
+pub use specs::Spec;
 
 /// Exit status: refused before anything started.
 pub const REFUSED: u8 = 254;
@@ -29,24 +33,21 @@ pub const BROKEN: u8 = 255;
 /// Arguments of `dyno check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CheckArgs {
-    /// History files
+    /// History files or folders of runs; `-` is standard input, and gzip is unpacked
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
     /// What to judge by; told by the operations when not given
     #[arg(long, value_name = "SPEC", value_parser = specs::parse)]
     pub spec: Option<Spec>,
-    /// Form of the files: auto, jsonl, compact, edn, json or etcd
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = parse_format)]
-    pub format: FormatArg,
+    /// How to read the histories of others
+    #[command(flatten)]
+    pub input: InputArgs,
     /// Time for each file
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     pub budget: Duration,
     /// Memory the whole process may hold
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
     pub memory: u64,
-    /// Read incomplete foreign histories too
-    #[arg(long)]
-    pub lenient: bool,
     /// Print a JSON object a file
     #[arg(long)]
     pub json: bool,
@@ -56,22 +57,6 @@ pub struct CheckArgs {
     /// Shrink what is invalid to operations none of which can go, and show them
     #[arg(long)]
     pub minimize: bool,
-}
-
-/// The argument of `--format`: none for auto.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FormatArg(pub Option<Format>);
-
-fn parse_format(text: &str) -> Result<FormatArg, String> {
-    Ok(FormatArg(match text {
-        "auto" => None,
-        "jsonl" => Some(Format::Jsonl),
-        "compact" => Some(Format::Compact),
-        "edn" => Some(Format::Edn),
-        "json" => Some(Format::Json),
-        "etcd" => Some(Format::Etcd),
-        _ => return Err("the formats are auto, jsonl, compact, edn, json and etcd".to_owned()),
-    }))
 }
 
 fn parse_quorum(text: &str) -> Result<Quorum, String> {
@@ -118,7 +103,9 @@ fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
 /// 2, valid 0, refused 254.
 pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     for file in &args.files {
-        if let Err(error) = std::fs::metadata(file) {
+        if file.as_os_str() != "-"
+            && let Err(error) = std::fs::metadata(file)
+        {
             let _ = writeln!(err, "{}: {error}", file.display());
             return REFUSED;
         }
@@ -144,44 +131,70 @@ struct Checked {
     ops: usize,
     seconds: f64,
     minimal: Option<String>,
+    /// What should be known of how it was read and judged.
+    notes: Vec<String>,
 }
 
 fn check_file(args: &CheckArgs, file: &Path) -> Checked {
     let started = Instant::now();
     let budget = Budget { time: Some(args.budget), memory: Some(args.memory) };
     let mut meter = budget.start();
-    let options = Options { format: args.format.0, lenient: args.lenient };
-    if let Some((spec, report)) = stream::check(args, file, &mut meter) {
-        let ops = report.details.get("lines").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let status = status_of(report.verdict);
-        let seconds = started.elapsed().as_secs_f64();
-        return Checked { spec: Some(spec), report, status, ops, seconds, minimal: None };
-    }
-    let mut checked = match formats::read(file, options, &mut meter) {
-        Ok(history) => judge(args, &history, &meter.left()),
-        Err(error) => {
-            let over = matches!(error, ReadError::Budget { .. });
-            let report = CheckReport::unknown(error.to_string());
-            let status = if over { 2 } else { BROKEN };
-            Checked { spec: args.spec, report, status, ops: 0, seconds: 0.0, minimal: None }
-        }
-    };
+    let opened = Source::open(file, &args.input.options(), &mut meter);
+    let checked = opened.and_then(|source| check_source(args, &source, &mut meter));
+    let mut checked = checked.unwrap_or_else(|error| {
+        let over = matches!(error, ReadError::Budget { .. });
+        let report = CheckReport::unknown(error.to_string());
+        let status = if over { 2 } else { BROKEN };
+        Checked::new(args.spec, report, status, 0)
+    });
     checked.seconds = started.elapsed().as_secs_f64();
     checked
 }
 
+fn check_source(
+    args: &CheckArgs,
+    source: &Source,
+    meter: &mut Meter,
+) -> Result<Checked, ReadError> {
+    if let Some((spec, report)) = stream::check(args, source, meter) {
+        let ops = report.details.get("lines").and_then(Value::as_u64).unwrap_or(0) as usize;
+        let status = status_of(report.verdict);
+        let mut checked = Checked::new(Some(spec), report, status, ops);
+        if args.spec.is_none() {
+            checked
+                .notes
+                .push("judged as register, for its first operations are read and write".to_owned());
+        }
+        checked.notes.extend(source.note_of_cut());
+        return Ok(checked);
+    }
+    let Loaded { history, by_time, notes } = source.load(&args.input.options(), meter)?;
+    let mut checked = judge(args, &history, &meter.left());
+    checked.notes.splice(0..0, notes);
+    if let Some(by_time) = by_time {
+        checked.agree(&judge(args, &by_time, &meter.left()));
+    }
+    Ok(checked)
+}
+
 fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
     let meter = budget.start();
-    let spec = args.spec.or_else(|| guess(history));
-    let mut checked = Checked {
-        spec,
-        report: CheckReport::unknown("no --spec, and the operations do not tell which"),
-        status: BROKEN,
-        ops: history.len(),
-        seconds: 0.0,
-        minimal: None,
-    };
-    let Some(spec) = spec else { return checked };
+    let mut notes = Vec::new();
+    let spec =
+        match args.spec.map_or_else(|| guess(history), |spec| Guess::Spec(spec, String::new())) {
+            Guess::Spec(spec, why) => {
+                notes.extend(Some(why).filter(|why| !why.is_empty()));
+                spec
+            }
+            Guess::None(why) => {
+                // It may be a sound history of something that is not judged here.
+                let is_some = history.pairs().next().is_some();
+                let status = if is_some { status_of(Verdict::Unknown) } else { BROKEN };
+                return Checked::new(None, CheckReport::unknown(why), status, history.len());
+            }
+        };
+    let mut checked = Checked::new(Some(spec), CheckReport::unknown(""), BROKEN, history.len());
+    checked.notes = notes;
     if spec.needs_unique_values() {
         // A torn end is fine: what is there can be judged.
         let rules = WellFormed { whole: false, ..WellFormed::default() };
@@ -223,6 +236,25 @@ fn shrink(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<S
 }
 
 impl Checked {
+    fn new(spec: Option<Spec>, report: CheckReport, status: u8, ops: usize) -> Self {
+        Self { spec, report, status, ops, seconds: 0.0, minimal: None, notes: Vec::new() }
+    }
+
+    /// The same history in the order of times must be judged the same, or nothing is known.
+    fn agree(&mut self, by_time: &Self) {
+        if self.status == by_time.status {
+            return;
+        }
+        let reason = format!(
+            "the lines go back in time, and no :index tells the order of events: {} in the order of \
+             the lines (--order lines), {} in that of the times (--order time)",
+            self.report.verdict, by_time.report.verdict
+        );
+        self.report = CheckReport::unknown(reason);
+        self.minimal = None;
+        self.status = BROKEN;
+    }
+
     fn json(&self, file: &Path) -> Value {
         json!({
             "schema": 1,
@@ -235,6 +267,7 @@ impl Checked {
             "witness": self.report.witness(),
             "reason": self.report.reason,
             "minimal": self.minimal,
+            "notes": self.notes,
             "details": self.report.details,
         })
     }
@@ -250,6 +283,9 @@ impl Checked {
         );
         if let Some(reason) = &self.report.reason {
             text.push_str(&format!("  {reason}\n"));
+        }
+        for note in &self.notes {
+            text.push_str(&format!("  note: {note}\n"));
         }
         for line in self.minimal.iter().flat_map(|minimal| minimal.lines()) {
             text.push_str(&format!("  {line}\n"));

@@ -5,7 +5,6 @@ use crate::causal::{Causal, Strength};
 use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use crate::convergence::Convergence;
 use crate::faults::Availability;
-use crate::history::{History, Outcome};
 use crate::linearizable::{self, sequential::Sequential};
 use crate::sessions::Sessions;
 use crate::siblings::Siblings;
@@ -131,47 +130,4 @@ pub(super) fn parse(name: &str) -> Result<Spec, String> {
         let names: Vec<&str> = ALL.iter().map(|spec| spec.name).collect();
         format!("the specs are {}", names.join(", "))
     })
-}
-
-/// The spec that a history's operations call for.
-pub fn guess(history: &History) -> Option<Spec> {
-    let has = |f: &str| history.pairs().any(|pair| pair.f() == f);
-    let reads_lists = || {
-        let mut reads = history.pairs().filter(|pair| matches!(pair.f(), "get" | "read" | "home"));
-        reads.any(|pair| {
-            pair.outcome() == Outcome::Ok && pair.result().is_some_and(|value| value.is_array())
-        })
-    };
-    let writes_carts = || {
-        let mut puts = history.pairs().filter(|pair| pair.f() == "put");
-        puts.any(|put| put.invoke.value.as_ref().is_some_and(|cart| cart.get("items").is_some()))
-    };
-    let name = if has("put") && writes_carts() {
-        "cart"
-    } else if has("append") {
-        "kv"
-    } else if has("put") && (has("home") || reads_lists()) {
-        "siblings"
-    } else if has("put") {
-        "kv"
-    } else if has("cas") {
-        "cas-register"
-    } else if has("txn") {
-        "multi-register"
-    } else if has("acquire") {
-        "mutex"
-    } else if has("enqueue") {
-        "queue"
-    } else if has("write") || has("read") && !has("add") {
-        "register"
-    } else if has("add") && reads_lists() {
-        "set"
-    } else if has("add") {
-        "counter"
-    } else if has("generate") {
-        "unique-ids"
-    } else {
-        return None;
-    };
-    Spec::named(name)
 }

@@ -1,14 +1,14 @@
 //! Registers and siblings straight from the file, whatever its size: they need no history in hand.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+
+use serde_json::Value;
 
 use super::{CheckArgs, Spec};
 use crate::budget::Meter;
 use crate::formats::compact::{self, CompactError};
 use crate::formats::packed::Packed;
-use crate::formats::{self, Format};
+use crate::formats::{Format, Source};
 use crate::linearizable::stream::check_registers;
 use crate::siblings::Siblings;
 use crate::siblings::stream::check_siblings;
@@ -18,13 +18,15 @@ use crate::verdict::{CheckReport, Verdict};
 /// another spec, for what is wrong to be told or made small, and for files that are damaged.
 pub(super) fn check(
     args: &CheckArgs,
-    file: &Path,
+    source: &Source,
     meter: &mut Meter,
 ) -> Option<(Spec, CheckReport)> {
-    let format = args.format.0.or_else(|| format_of(file))?;
-    let spec = args.spec.or_else(|| plain_registers(file, format, meter))?;
+    if !matches!(source.format(), Some(Format::Compact | Format::Jsonl)) {
+        return None;
+    }
+    let spec = args.spec.or_else(|| plain_registers(source, meter))?;
     let within = meter.clone();
-    let open = || open(file, format, &within);
+    let open = || open(source, &within);
     let checked = match spec.name() {
         "register" => check_registers(open, meter),
         "siblings" => siblings(open, &Siblings::default(), meter),
@@ -57,36 +59,35 @@ fn siblings(
     check_siblings(open()?, rules, meter)
 }
 
-fn open(file: &Path, format: Format, meter: &Meter) -> io::Result<Box<dyn Read + Send>> {
-    let reader = BufReader::with_capacity(1 << 16, File::open(file)?);
-    match format {
-        Format::Compact => Ok(Box::new(reader)),
-        Format::Jsonl => Ok(Box::new(Packed::new(reader, meter)?)),
-        Format::Edn | Format::Json | Format::Etcd => {
-            Err(io::Error::other("only our own forms are read as streams"))
-        }
+fn open(source: &Source, meter: &Meter) -> io::Result<Box<dyn Read + Send>> {
+    let reader = source.reader().map_err(io::Error::other)?;
+    let reader = BufReader::with_capacity(1 << 16, reader);
+    match source.format() {
+        Some(Format::Jsonl) => Ok(Box::new(Packed::new(reader, meter)?)),
+        _ => Ok(Box::new(reader)),
     }
-}
-
-fn format_of(file: &Path) -> Option<Format> {
-    let mut head = Vec::new();
-    File::open(file).ok()?.take(4096).read_to_end(&mut head).ok()?;
-    formats::detect(&head)
 }
 
 /// The register, if the first operations are plain reads and writes.
-fn plain_registers(file: &Path, format: Format, meter: &Meter) -> Option<Spec> {
+fn plain_registers(source: &Source, meter: &Meter) -> Option<Spec> {
     const FIRST: usize = 1000;
-    let mut ops = compact::Reader::new(open(file, format, meter).ok()?).ok()?;
-    let mut seen = false;
+    let mut ops = compact::Reader::new(open(source, meter).ok()?).ok()?;
+    let mut writes = false;
     for _ in 0..FIRST {
         let Some(op) = ops.next_op().ok()? else { break };
-        if op.is_client() {
-            seen = true;
-            if !matches!(&*op.f, "read" | "write") {
-                return None;
+        let is_plain = match &*op.f {
+            _ if !op.is_client() => continue,
+            "read" => true,
+            "write" => {
+                writes = true;
+                true
             }
+            _ => false,
+        };
+        // Lists and maps may be of another object: the whole history tells.
+        if !is_plain || matches!(op.value, Some(Value::Array(_) | Value::Object(_))) {
+            return None;
         }
     }
-    if seen { Spec::named("register") } else { None }
+    if writes { Spec::named("register") } else { None }
 }

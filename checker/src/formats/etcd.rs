@@ -1,28 +1,30 @@
-//! The text logs of etcd tests that the linearizability literature measures itself on.
+//! The text logs of Jepsen tests, as those of etcd that the linearizability literature measures
+//! itself on.
 //!
 //! `INFO  jepsen.util - 4<TAB>:invoke<TAB>:cas<TAB>[1 4]`; whatever stands before the process is
-//! the logger's. Lines that are no ops (nemesis chatter, stack traces) are passed over.
+//! the logger's, and where tabs were blanks may be. Lines that are no ops (nemesis chatter, stack
+//! traces) are passed over.
 
 use std::io::{BufRead, Read};
 
-use serde_json::Value;
-
-use super::ReadError;
-use super::edn::Reader;
-use super::import::{Foreign, Import};
+use super::clock::Clock;
+use super::draft::{Foreign, Name};
+use super::edn::{Edn, Reader};
+use super::import::{Import, reads};
+use super::{Loaded, Options, ReadError};
 use crate::budget::Meter;
-use crate::history::{History, HistoryError};
-use crate::op::{Kind, Op, Process};
+use crate::history::{HistoryError, Torn};
+use crate::op::{Kind, Op, Process, known_f};
 
 /// Longer than this is no line of a log.
 const LONGEST_LINE: u64 = 1 << 20;
 
 pub(crate) fn read(
     mut reader: impl BufRead,
-    lenient: bool,
+    options: &Options,
     meter: &mut Meter,
-) -> Result<History, ReadError> {
-    let mut import = Import::new(lenient);
+) -> Result<Loaded, ReadError> {
+    let mut import = Import::new(options);
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -31,59 +33,164 @@ pub(crate) fn read(
         if n == 0 {
             break;
         }
-        let wrong = |message| HistoryError::Syntax { line, column: 0, message };
         if n > LONGEST_LINE {
-            return Err(wrong("a line too long for a log".to_owned()).into());
+            let message = "a line too long for a log".to_owned();
+            return Err(HistoryError::Syntax { line, column: 0, message }.into());
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| wrong("not UTF-8".to_owned()))?;
-        if let Some(op) = op(text.trim_end(), line)? {
-            import.push(Foreign { op, has_time: false, index: None, line })?;
+        let is_whole = bytes.ends_with(b"\n");
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim_end();
+        match Parts::of(text) {
+            // Of what the last line begins nothing has been seen: half of it says no more than none.
+            Some(parts) if !is_whole && parts.may_be_half() && !import.is_empty() => {
+                import.torn(Torn { line, bytes: n });
+            }
+            Some(parts) => match parts.op(text, line) {
+                Ok(op) => {
+                    if !is_whole && parts.may_go_on() {
+                        import.note(format!(
+                            "line {line} has no end: if it was cut short, its value may be half of one"
+                        ));
+                    }
+                    import.extend(Some(op));
+                }
+                Err(cut) if cut.is_cut && !is_whole && !import.is_empty() => {
+                    import.torn(Torn { line, bytes: n });
+                }
+                Err(wrong) => return Err(wrong.error.into()),
+            },
+            None if !is_whole && !text.is_empty() && !import.is_empty() => {
+                import.torn(Torn { line, bytes: n });
+            }
+            None => {}
         }
-        let ops = import.len() as u64;
+        let ops = import.len();
         meter.tick().map_err(|exhausted| ReadError::Budget { exhausted, ops })?;
     }
     Ok(import.finish()?)
 }
 
-fn op(text: &str, line: u64) -> Result<Option<Op>, HistoryError> {
-    let mut parts = text.split('\t');
-    let (Some(head), Some(kind), Some(f)) = (parts.next(), parts.next(), parts.next()) else {
-        return Ok(None);
-    };
-    let kind = match kind.trim() {
-        ":invoke" => Kind::Invoke,
-        ":ok" => Kind::Ok,
-        ":fail" => Kind::Fail,
-        ":info" => Kind::Info,
-        _ => return Ok(None),
-    };
-    let process = head.split_whitespace().next_back().unwrap_or_default();
-    let process = match process.parse() {
-        Ok(id) => Process::Client(id),
-        Err(_) if process == ":nemesis" => Process::Nemesis,
-        Err(_) => {
-            let column = head.len() as u64;
-            let message = format!("`{process}` is no process");
-            return Err(HistoryError::Syntax { line, column, message });
+/// Is it a line with an op?
+pub(crate) fn is_op(line: &str) -> bool {
+    Parts::of(line).is_some()
+}
+
+/// The parts of a line with an op.
+struct Parts<'a> {
+    name: Name,
+    kind: Kind,
+    f: &'a str,
+    rest: &'a str,
+}
+
+/// Why a line with an op cannot be read.
+struct Wrong {
+    error: HistoryError,
+    /// Because it ends within its value.
+    is_cut: bool,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut before = None;
+        let mut words = Words(text, 0);
+        while let Some((at, word)) = words.next() {
+            let kind = match word {
+                ":invoke" => Some(Kind::Invoke),
+                ":ok" => Some(Kind::Ok),
+                ":fail" => Some(Kind::Fail),
+                ":info" => Some(Kind::Info),
+                _ => None,
+            };
+            let found =
+                kind.zip(before).and_then(|(kind, (place, process)): (_, (usize, &str))| {
+                    // A bare word is a name only where it stands alone, or before a tab.
+                    let is_apart = place == 0 || text[place + process.len()..at].contains('\t');
+                    Some((kind, process_named(process, is_apart)?, is_apart))
+                });
+            let Some((kind, name, is_apart)) = found else {
+                before = Some((at, word));
+                continue;
+            };
+            let (at, f) = words.next()?;
+            let bare = f.strip_prefix(':');
+            if bare.is_none() && !is_apart {
+                return None;
+            }
+            return Some(Self { name, kind, f: bare.unwrap_or(f), rest: &text[at + f.len()..] });
         }
-    };
-    let f = f.trim();
-    let mut op = Op::new(process, kind, f.strip_prefix(':').unwrap_or(f).to_owned());
-    let rest = parts.next().unwrap_or("nil");
-    let value = Reader::new(rest.as_bytes()).value();
-    let value = value.map_err(|error| match error {
-        HistoryError::Syntax { column, message, .. } => {
-            let column = (text.len() - rest.len()) as u64 + column;
-            HistoryError::Syntax { line, column, message }
-        }
-        other => other,
-    })?;
-    let value = value.map_or(Value::Null, super::edn::Edn::into_json);
-    // In place of a result stands why there is none.
-    if matches!(kind, Kind::Info | Kind::Fail) && value == "timed-out" {
-        op.error = Some("timed-out".into());
-    } else {
-        op.value = Some(value);
+        None
     }
-    Ok(Some(op))
+
+    fn op(&self, text: &str, line: u64) -> Result<Foreign, Wrong> {
+        let mut op = Op::new(Process::Nemesis, self.kind, known_f(self.f.into()));
+        let mut reader = Reader::new(self.rest.as_bytes());
+        let value = reader.value();
+        let said = self.rest.get(reader.offset() as usize..).unwrap_or_default().trim();
+        match value {
+            // In place of a result, or after it, stands why there is none.
+            Ok(value) if matches!(self.kind, Kind::Info | Kind::Fail) => {
+                let why = match value {
+                    Some(Edn::Keyword(why) | Edn::Symbol(why) | Edn::String(why))
+                        if said.is_empty() =>
+                    {
+                        why
+                    }
+                    _ => said.to_owned(),
+                };
+                op.error = (!why.is_empty()).then(|| why.into());
+            }
+            Ok(value) => op.value = Some(value.unwrap_or(Edn::Nil).into_json()),
+            Err(_)
+                if matches!(self.kind, Kind::Info | Kind::Fail) || self.name == Name::Nemesis =>
+            {
+                op.error = Some(self.rest.trim().into());
+            }
+            Err(HistoryError::Syntax { column, message, .. }) => {
+                let column = (text.len() - self.rest.len()) as u64 + column;
+                let error = HistoryError::Syntax { line, column, message };
+                return Err(Wrong { error, is_cut: reader.is_cut() });
+            }
+            Err(error) => return Err(Wrong { error, is_cut: false }),
+        }
+        let (name, clock) = (self.name.clone(), Clock::None);
+        Ok(Foreign { op, name, key: None, clock, index: None, line })
+    }
+
+    /// Without the value that every line has, or with half a one.
+    fn may_be_half(&self) -> bool {
+        self.rest.trim().is_empty() || self.kind == Kind::Invoke && self.ends_in_word()
+    }
+
+    /// Would more of its last word say something else?
+    fn may_go_on(&self) -> bool {
+        self.kind == Kind::Ok && reads(self.f) && self.ends_in_word()
+    }
+
+    fn ends_in_word(&self) -> bool {
+        self.rest.ends_with(|c: char| c.is_alphanumeric())
+    }
+}
+
+fn process_named(word: &str, is_apart: bool) -> Option<Name> {
+    if let Ok(id) = word.parse() {
+        return Some(Name::Number(id));
+    }
+    let is_keyword = word.starts_with(':') && !matches!(word, ":type" | ":process");
+    if is_keyword || is_apart { Name::of_text(word) } else { None }
+}
+
+/// Words between blanks and tabs, with their places.
+struct Words<'a>(&'a str, usize);
+
+impl<'a> Iterator for Words<'a> {
+    type Item = (usize, &'a str);
+
+    fn next(&mut self) -> Option<(usize, &'a str)> {
+        let Self(text, from) = *self;
+        let begin = from + text[from..].find(|c: char| !c.is_whitespace())?;
+        let length = text[begin..].find(char::is_whitespace).unwrap_or(text.len() - begin);
+        self.1 = begin + length;
+        Some((begin, &text[begin..begin + length]))
+    }
 }

@@ -1,178 +1,348 @@
-//! From the ops of others to a history of ours: numbered, timed, one operation open a process.
+//! From the ops of others to a history of ours: in order, numbered, one operation open a process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::history::{History, HistoryError};
+use super::clock::{self, Clock};
+use super::draft::{Foreign, Name};
+use super::keyed;
+use super::{Loaded, Options, Order};
+use crate::history::{History, HistoryError, Origin, Outcome, Torn, said_no};
 use crate::op::{Kind, Op, Process};
 
-/// Takes ops in order and mends what foreign logs leave open.
-#[derive(Default)]
-pub(crate) struct Import {
-    lenient: bool,
-    ops: Vec<Op>,
-    /// The line each op stands on, for errors.
-    lines: Vec<u64>,
-    timed: usize,
-    /// What foreign processes are called here, and what they have open.
-    processes: HashMap<u64, Client>,
-    /// The highest id in use, for processes that go on after an indeterminate op.
-    highest: u64,
-    /// Foreign indices, where there are any: contexts name them.
-    indices: HashMap<u64, u64>,
+/// Takes ops as they stand in a log and mends what foreign logs leave open.
+pub(crate) struct Import<'a> {
+    options: &'a Options,
+    ops: Vec<Foreign>,
+    torn: Option<Torn>,
+    notes: Vec<String>,
 }
 
-struct Client {
-    id: u64,
-    open: Option<usize>,
-    retired: bool,
-}
-
-/// What a foreign line says of an op, besides what an [`Op`] has.
-pub(crate) struct Foreign {
-    pub(crate) op: Op,
-    pub(crate) has_time: bool,
-    pub(crate) index: Option<u64>,
-    pub(crate) line: u64,
-}
-
-impl Import {
-    pub(crate) fn new(lenient: bool) -> Self {
-        Self { lenient, ..Self::default() }
+impl<'a> Import<'a> {
+    pub(crate) fn new(options: &'a Options) -> Self {
+        Self { options, ops: Vec::new(), torn: None, notes: Vec::new() }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.ops.len()
+    pub(crate) fn len(&self) -> u64 {
+        self.ops.len() as u64
     }
 
-    pub(crate) fn push(&mut self, foreign: Foreign) -> Result<(), HistoryError> {
-        let Foreign { mut op, has_time, index, line } = foreign;
-        let at = self.ops.len();
-        if let Process::Client(process) = op.process {
-            op.process = Process::Client(self.client(process, &mut op, at, line)?);
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    pub(crate) fn extend(&mut self, op: Option<Foreign>) {
+        self.ops.extend(op);
+    }
+
+    /// The last op was cut short.
+    pub(crate) fn torn(&mut self, torn: Torn) {
+        self.torn = Some(torn);
+    }
+
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// The history, in the order of its events: that of indices where all have one, else of lines.
+    pub(crate) fn finish(mut self) -> Result<Loaded, HistoryError> {
+        let order = match self.options.order {
+            Some(order) => order,
+            None if self.has_indices() => Order::Index,
+            None => Order::Lines,
+        };
+        match order {
+            Order::Lines => {}
+            Order::Index => self.sort_by_index()?,
+            Order::Time => self.sort_by_time()?,
         }
-        self.indices.extend(index.map(|index| (index, at as u64)));
-        self.timed += usize::from(has_time);
-        op.index = at as u64;
-        self.ops.push(op);
-        self.lines.push(line);
+        let by_time = match self.options.order {
+            None if order == Order::Lines && self.may_be_one_after_another() => self.by_time(),
+            _ => None,
+        };
+        let Self { options, ops, torn, mut notes } = self;
+        let mut made = Made::of(ops, options)?;
+        notes.append(&mut made.notes);
+        let history = made.history(order == Order::Time)?.cut(torn);
+        Ok(Loaded { history, by_time, notes })
+    }
+
+    /// Has every client's op an index of its own?
+    fn has_indices(&self) -> bool {
+        let mut indices: Vec<u64> = self.ops.iter().filter_map(|op| op.index).collect();
+        if indices.len() < self.ops.len() || indices.is_sorted_by(|a, b| a < b) {
+            return !indices.is_empty() && indices.len() == self.ops.len();
+        }
+        indices.sort_unstable();
+        indices.is_sorted_by(|a, b| a < b)
+    }
+
+    fn sort_by_index(&mut self) -> Result<(), HistoryError> {
+        if self.ops.is_sorted_by_key(|op| op.index) && self.ops.iter().all(|op| op.index.is_some())
+        {
+            return Ok(());
+        }
+        self.all_have("index", |op| op.index.is_some())?;
+        self.note(
+            "the lines are not in the order of :index, which is taken for that of events"
+                .to_owned(),
+        );
+        self.ops.sort_by_key(|op| op.index);
         Ok(())
     }
 
-    /// The process id here of a foreign process; a completion gets what its invocation had.
-    fn client(
-        &mut self,
-        process: u64,
-        op: &mut Op,
-        at: usize,
-        line: u64,
-    ) -> Result<u64, HistoryError> {
-        self.highest = self.highest.max(process);
-        let client = self.processes.entry(process).or_insert(Client {
-            id: process,
-            open: None,
-            retired: false,
+    fn sort_by_time(&mut self) -> Result<(), HistoryError> {
+        self.all_have("time", |op| op.clock != Clock::None || !op.is_client())?;
+        let clocks: Vec<Clock> = self.ops.iter().map(|op| op.clock).collect();
+        let mut now = 0;
+        // The nemesis may have none: it stays where it is.
+        let times = clock::nanos(&clocks).into_iter().map(|time| {
+            now = time.unwrap_or(now);
+            now
         });
-        let wrong = |message: String| HistoryError::Malformed {
-            index: at as u64,
-            line: Some(line),
-            message,
-        };
-        match (op.kind, client.open) {
-            (Kind::Invoke, Some(open)) if !self.lenient => {
-                let message = format!(
-                    "process {process} invokes while its op on line {} is open \
-                     (--lenient takes that one as indeterminate)",
-                    self.lines[open]
-                );
-                Err(wrong(message))
-            }
-            (Kind::Invoke, open) => {
-                if client.retired || open.is_some() {
-                    self.highest += 1;
-                    client.id = self.highest;
-                    client.retired = false;
-                }
-                client.open = Some(at);
-                Ok(client.id)
-            }
-            (_, None) => Err(wrong(format!("process {process} completes what it never invoked"))),
-            (kind, Some(open)) => {
-                client.open = None;
-                client.retired = kind == Kind::Info;
-                let id = client.id;
-                complete(&self.ops[open], op);
-                Ok(id)
+        let mut ops: Vec<(u64, Foreign)> = times.zip(std::mem::take(&mut self.ops)).collect();
+        ops.sort_by_key(|(time, _)| *time);
+        self.ops = ops.into_iter().map(|(_, op)| op).collect();
+        Ok(())
+    }
+
+    fn all_have(&self, field: &str, has: impl Fn(&Foreign) -> bool) -> Result<(), HistoryError> {
+        match self.ops.iter().position(|op| !has(op)) {
+            None => Ok(()),
+            Some(at) => {
+                let message = format!("it has no :{field}, by which --order {field} would go");
+                Err(malformed(at, &self.ops, message))
             }
         }
     }
 
-    /// The history; time is the place in it where the log has none.
-    pub(crate) fn finish(mut self) -> Result<History, HistoryError> {
-        let all_timed = self.timed == self.ops.len();
-        let mut now = 0;
-        for (at, op) in (0..).zip(&mut self.ops) {
-            if !all_timed {
-                op.time = at;
-            } else if self.lenient {
-                op.time = op.time.max(now);
-            }
-            now = op.time;
-            if let Some(context) = op.context {
-                op.context = Some(*self.indices.get(&context).unwrap_or(&context));
+    /// Could this be the logs of several processes, one after another? Then no operation is under
+    /// way when one of another process begins, and times go back.
+    fn may_be_one_after_another(&self) -> bool {
+        let clients = || self.ops.iter().filter(|op| op.is_client());
+        let mut times = Vec::new();
+        for op in clients() {
+            match op.clock {
+                Clock::None => return false,
+                clock => times.push(clock),
             }
         }
-        split_keys(&mut self.ops);
-        let lines = std::mem::take(&mut self.lines);
-        History::from_ops(self.ops).map_err(|error| match error {
+        if clock::nanos(&times).is_sorted() {
+            return false;
+        }
+        let ends = |at: usize, name: &Name| {
+            let next = clients().skip(at + 1).find(|op| op.name == *name);
+            next.is_some_and(|op| op.op.kind != Kind::Invoke)
+        };
+        let mut open: Option<(&Name, usize)> = None;
+        for (at, op) in clients().enumerate() {
+            if op.op.kind != Kind::Invoke {
+                open = open.filter(|(name, _)| **name != op.name);
+            } else if let Some((name, begun)) = open
+                && ends(begun, name)
+            {
+                return false;
+            } else {
+                open = Some((&op.name, at));
+            }
+        }
+        true
+    }
+
+    /// The same by times, if that makes a history, and another one.
+    fn by_time(&self) -> Option<History> {
+        let mut sorted = Import { ops: self.ops.clone(), ..Import::new(self.options) };
+        sorted.sort_by_time().ok()?;
+        let made = Made::of(sorted.ops, self.options).ok()?;
+        made.history(true).ok()
+    }
+}
+
+/// Ops in order, with what belongs together.
+pub(crate) struct Made {
+    pub(crate) ops: Vec<Foreign>,
+    /// Of each completion the invocation.
+    pub(crate) begun: Vec<Option<usize>>,
+    notes: Vec<String>,
+    clients: BTreeMap<u64, Arc<str>>,
+}
+
+impl Made {
+    fn of(ops: Vec<Foreign>, options: &Options) -> Result<Self, HistoryError> {
+        let begun = Vec::with_capacity(ops.len());
+        let mut made = Self { ops, begun, notes: Vec::new(), clients: BTreeMap::new() };
+        made.pair(options.lenient)?;
+        keyed::split(&mut made, options.keyed)?;
+        let note = keyed::leave_versions_out(&mut made);
+        made.notes.extend(note);
+        made.complete();
+        made.number();
+        Ok(made)
+    }
+
+    /// Finds what each completion completes.
+    fn pair(&mut self, lenient: bool) -> Result<(), HistoryError> {
+        let mut open: HashMap<Name, usize> = HashMap::new();
+        for at in 0..self.ops.len() {
+            let Foreign { name, op, .. } = &self.ops[at];
+            if *name == Name::Nemesis {
+                self.begun.push(None);
+                continue;
+            }
+            let begun = open.get(name).copied();
+            match (op.kind, begun) {
+                (Kind::Invoke, Some(before)) if !lenient => {
+                    let message = format!(
+                        "process {name} invokes while its op on line {} is open \
+                         (--lenient takes that one as indeterminate)",
+                        self.ops[before].line
+                    );
+                    return Err(malformed(at, &self.ops, message));
+                }
+                (Kind::Invoke, _) => {
+                    open.insert(name.clone(), at);
+                    self.begun.push(None);
+                }
+                // A remark of somebody who is no client: clients have numbers, or invoke.
+                (Kind::Info, None) if matches!(name, Name::Text(_)) => {
+                    self.ops[at].name = Name::Nemesis;
+                    self.begun.push(None);
+                }
+                (_, None) => {
+                    let message = format!("process {name} completes what it never invoked");
+                    return Err(malformed(at, &self.ops, message));
+                }
+                (_, Some(_)) => {
+                    open.remove(name);
+                    self.begun.push(begun);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A completion says the result; the rest it has from its invocation.
+    fn complete(&mut self) {
+        for at in 0..self.ops.len() {
+            let Some(begun) = self.begun[at] else { continue };
+            let (before, rest) = self.ops.split_at_mut(at);
+            let (invoke, op) = (&before[begun].op, &mut rest[0].op);
+            if op.f.is_empty() {
+                op.f = invoke.f.clone();
+            }
+            if op.key.is_none() {
+                op.key.clone_from(&invoke.key);
+            }
+            match said_no(invoke, op) {
+                Some(Outcome::Fail) => op.kind = Kind::Fail,
+                Some(_) => op.kind = Kind::Info,
+                None => {}
+            }
+            // What a write or a failed op says again (or says of its failure) is what was asked.
+            if op.kind != Kind::Ok || !answers(&invoke.f) || op.value.is_none() && !reads(&invoke.f)
+            {
+                op.value.clone_from(&invoke.value);
+            }
+        }
+    }
+
+    /// Numbers processes: those with numbers keep them, those with names get the next ones, and so
+    /// does one that goes on after an indeterminate op.
+    fn number(&mut self) {
+        struct Client {
+            id: u64,
+            is_done: bool,
+        }
+        let mut clients: HashMap<Name, Client> = HashMap::new();
+        let numbers = self.ops.iter().filter_map(|op| match op.name {
+            Name::Number(id) => Some(id),
+            Name::Text(_) | Name::Nemesis => None,
+        });
+        let mut next = numbers.max().map_or(0, |highest| highest.saturating_add(1));
+        let mut fresh = || {
+            next += 1;
+            next - 1
+        };
+        for foreign in &mut self.ops {
+            let Foreign { name, op, .. } = foreign;
+            if *name == Name::Nemesis {
+                continue;
+            }
+            let client = clients.entry(name.clone()).or_insert_with(|| {
+                let id = if let Name::Number(id) = name { *id } else { fresh() };
+                Client { id, is_done: false }
+            });
+            if op.kind == Kind::Invoke && client.is_done {
+                client.id = fresh();
+            }
+            if let Name::Text(text) = name {
+                self.clients.insert(client.id, text.clone());
+            }
+            // Until it is completed, nobody knows.
+            client.is_done = matches!(op.kind, Kind::Invoke | Kind::Info);
+            op.process = Process::Client(client.id);
+        }
+    }
+
+    /// The history, at stamps that rise; or at times as they are, which ops are in the order of.
+    fn history(self, at_times: bool) -> Result<History, HistoryError> {
+        let Self { ops: all, clients, .. } = self;
+        let clocks: Vec<Clock> = all.iter().map(|op| op.clock).collect();
+        let times = clock::nanos(&clocks);
+        let mut stamps = if at_times { Vec::new() } else { clock::rising(&times) };
+        if at_times {
+            let mut now = 0;
+            stamps.extend(times.iter().map(|time| {
+                now = time.unwrap_or(now);
+                now
+            }));
+        }
+        // Contexts name ops by their indices there.
+        let named = all.iter().any(|op| op.op.context.is_some());
+        let places = all.iter().zip(0..).filter_map(|(op, at)| Some((op.index?, at)));
+        let places: HashMap<u64, u64> = if named { places.collect() } else { HashMap::new() };
+        let mut origin = Origin { clients, ..Origin::default() };
+        let mut ops: Vec<Op> = Vec::with_capacity(all.len());
+        for (at, (foreign, stamp)) in all.into_iter().zip(stamps).enumerate() {
+            origin.lines.push(foreign.line);
+            origin.indices.push(foreign.index.unwrap_or(at as u64));
+            let mut op = foreign.op;
+            (op.index, op.time) = (at as u64, stamp);
+            op.context = op.context.map(|context| *places.get(&context).unwrap_or(&context));
+            ops.push(op);
+        }
+        let at_line = |error| match error {
             HistoryError::Malformed { index, message, .. } => {
-                let line = lines.get(index as usize).copied();
+                let line = origin.lines.get(index as usize).copied();
                 HistoryError::Malformed { index, line, message }
             }
             other => other,
-        })
+        };
+        let history = History::from_ops(ops).map_err(at_line)?;
+        Ok(history.from(origin))
     }
 }
 
-/// A completion says the result; the rest it has from its invocation.
-fn complete(invoke: &Op, op: &mut Op) {
-    if op.f.is_empty() {
-        op.f = invoke.f.clone();
-    }
-    if op.key.is_none() {
-        op.key.clone_from(&invoke.key);
-    }
-    // What a write or a failed op says again (or says of its failure) is what was asked.
-    let asked = !matches!(&*op.f, "read" | "get" | "dequeue" | "txn");
-    if op.kind != Kind::Ok || op.value.is_none() && asked {
-        op.value.clone_from(&invoke.value);
-    }
+/// An error about an op of these.
+pub(crate) fn malformed(at: usize, ops: &[Foreign], message: String) -> HistoryError {
+    HistoryError::Malformed { index: at as u64, line: Some(ops[at].line), message }
 }
 
-/// Jepsen's independent keys: if every value of every client op is a pair `[key value]`, some read
-/// among them asking with `[key nil]`, then the keys are what they say.
-fn split_keys(ops: &mut [Op]) {
-    let clients = || ops.iter().filter(|op| op.is_client());
-    let pair = |op: &Op| -> bool {
-        let value = op.value.as_ref().and_then(Value::as_array);
-        value.is_some_and(|pair| pair.len() == 2 && !pair[0].is_array() && !pair[0].is_null())
-    };
-    let asks = |op: &Op| {
-        op.kind == Kind::Invoke
-            && op.f == "read"
-            && op.value.as_ref().is_some_and(|v| v[1].is_null())
-    };
-    if !(clients().all(|op| op.key.is_none() && pair(op)) && clients().any(asks)) {
-        return;
-    }
-    for op in ops.iter_mut().filter(|op| op.is_client()) {
-        if let Some(Value::Array(pair)) = op.value.take() {
-            let mut pair = pair.into_iter();
-            let key = pair.next().unwrap_or(Value::Null);
-            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-            op.key = Some(key.into());
-            op.value = pair.next();
-        }
-    }
+/// Does it ask without an argument, so that what comes back is all there is to say?
+pub(crate) fn reads(f: &str) -> bool {
+    matches!(f, "read" | "get" | "home" | "dequeue" | "drain" | "generate" | "txn")
+}
+
+/// Is what it completes with a result?
+fn answers(f: &str) -> bool {
+    let asks =
+        ["write", "put", "append", "add", "remove", "enqueue", "delete", "inc", "dec", "cas"];
+    !asks.contains(&f)
+}
+
+/// Null, or nothing at all.
+pub(crate) fn is_null(value: Option<&Value>) -> bool {
+    value.is_none_or(Value::is_null)
 }

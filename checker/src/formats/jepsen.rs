@@ -1,63 +1,144 @@
 //! Jepsen's op maps, in EDN and in JSON, and EDN back.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use serde_json::{Map, Value};
 
-use super::ReadError;
+use super::draft::{Draft, Field, Foreign, Said};
 use super::edn::{self, Edn, Reader};
-use super::import::{Foreign, Import};
+use super::import::Import;
+use super::{Loaded, Options, ReadError};
 use crate::budget::Meter;
-use crate::history::{History, HistoryError};
-use crate::op::{Kind, Op, Process};
+use crate::history::{History, HistoryError, Torn};
+use crate::op::{Kind, Op, Process, known_f};
 
 /// Reads op maps: one a line, or all in one vector or list.
 pub(crate) fn read_edn(
-    reader: impl BufRead,
-    lenient: bool,
+    reader: impl Read,
+    options: &Options,
     meter: &mut Meter,
-) -> Result<History, ReadError> {
-    let mut reader = Reader::new(reader);
-    let mut import = Import::new(lenient);
-    let mut closing = None;
+) -> Result<Loaded, ReadError> {
+    let mut ops = EdnOps { reader: Reader::new(reader), closing: None, within: false, options };
+    let mut import = Import::new(options);
     loop {
-        match reader.peek_token()? {
-            // The vector around all ops is walked through, not read as one value.
-            Some(open @ (b'[' | b'(')) if closing.is_none() && import.len() == 0 => {
-                reader.take()?;
-                closing = Some(if open == b'[' { b']' } else { b')' });
-                continue;
+        ops.skip_space()?;
+        let (line, offset) = (ops.reader.place().0, ops.reader.offset());
+        match ops.next(import.is_empty()) {
+            Ok(Some(op)) => import.extend(op),
+            Ok(None) => break,
+            // What a killed recorder leaves: what came before is whole.
+            Err(_) if !import.is_empty() && ops.is_cut()? => {
+                import.torn(Torn { line, bytes: ops.reader.offset() - offset });
+                break;
             }
-            Some(close) if Some(close) == closing => {
-                reader.take()?;
-                match reader.peek_token()? {
-                    None => break,
-                    Some(_) => return Err(reader.error("more after the end of the ops").into()),
-                }
-            }
-            None if closing.is_some() => {
-                return Err(reader.error("the input ends before the list of ops does").into());
-            }
-            None => break,
-            Some(_) => {}
+            Err(error) => return Err(error.into()),
         }
-        let (line, column) = reader.place();
-        let Some(value) = reader.value()? else { break };
-        let wrong = |message| HistoryError::Syntax { line, column, message };
-        let fields = fields(value).map_err(wrong)?;
-        import.push(foreign(fields, line, lenient).map_err(wrong)?)?;
-        let ops = import.len() as u64;
+        let ops = import.len();
         meter.tick().map_err(|exhausted| ReadError::Budget { exhausted, ops })?;
     }
     Ok(import.finish()?)
 }
 
-fn fields(value: Edn) -> Result<Map<String, Value>, String> {
+struct EdnOps<'a, R> {
+    reader: Reader<R>,
+    /// What closes the list around all ops.
+    closing: Option<u8>,
+    /// The reader stands within an op.
+    within: bool,
+    options: &'a Options,
+}
+
+impl<R: Read> EdnOps<'_, R> {
+    fn skip_space(&mut self) -> Result<(), HistoryError> {
+        self.reader.peek_token().map(|_| ())
+    }
+
+    /// Did the last error come of the input's end within an op? There a word may be half of one.
+    fn is_cut(&mut self) -> Result<bool, HistoryError> {
+        Ok(self.reader.is_cut() || self.within && self.reader.is_at_end()?)
+    }
+
+    /// The next op, or a remark that is none; none of both at the end.
+    fn next(&mut self, is_first: bool) -> Result<Option<Option<Foreign>>, HistoryError> {
+        let reader = &mut self.reader;
+        let draft = loop {
+            let next = reader.peek_token()?;
+            let (line, column) = reader.place();
+            let wrong = |message: String| HistoryError::Syntax { line, column, message };
+            match next {
+                // The vector around all ops is walked through, not read as one value.
+                Some(open @ (b'[' | b'(')) if self.closing.is_none() && is_first => {
+                    reader.take()?;
+                    self.closing = Some(if open == b'[' { b']' } else { b')' });
+                }
+                Some(close) if Some(close) == self.closing => {
+                    reader.take()?;
+                    return match reader.peek_token()? {
+                        None => Ok(None),
+                        Some(_) => Err(reader.error("more after the end of the ops")),
+                    };
+                }
+                None if self.closing.is_some() => return Err(reader.ended("the list of ops")),
+                None => return Ok(None),
+                Some(b'{') => {
+                    self.within = true;
+                    let draft = plain(reader, self.options)?;
+                    self.within = false;
+                    break draft.finish(line, self.options.lenient).map_err(wrong);
+                }
+                Some(_) => {
+                    let Some(value) = reader.form(0)? else { continue };
+                    break drawn(value, self.options)
+                        .and_then(|draft| draft.finish(line, self.options.lenient))
+                        .map_err(wrong);
+                }
+            }
+        };
+        draft.map(Some)
+    }
+}
+
+/// The op of a map, field by field, without a map being made of it.
+fn plain<R: Read>(reader: &mut Reader<R>, options: &Options) -> Result<Draft, HistoryError> {
+    let (line, column) = reader.place();
+    let wrong = |message| HistoryError::Syntax { line, column, message };
+    let mut draft = Draft::default();
+    reader.take()?;
+    loop {
+        let field = match reader.peek_token()? {
+            Some(b'}') => {
+                reader.take()?;
+                return Ok(draft);
+            }
+            Some(b':') => reader.keyword(|name| options.field(name))?,
+            _ => reader.form(1)?.map(|name| options.field(&name.name())),
+        };
+        let Some(field) = field else { continue };
+        match (&field, reader.peek_token()?) {
+            (_, Some(b'}')) => return Err(reader.error("a map has a key without a value")),
+            // These are known by their names, of which no copy is needed.
+            (Field::Type, Some(b':')) => {
+                draft.said = reader.keyword(Said::named)?.transpose().map_err(wrong)?;
+            }
+            (Field::F, Some(b':')) => draft.f = reader.keyword(|name| known_f(name.into()))?,
+            _ => {
+                let value = reader.needed(1)?.into_json();
+                draft.set(field, value).map_err(wrong)?;
+            }
+        }
+    }
+}
+
+/// The op of a value: `#jepsen.history.Op{...}`, or a map with a namespace.
+fn drawn(value: Edn, options: &Options) -> Result<Draft, String> {
     match value {
-        // #jepsen.history.Op{...}
-        Edn::Tagged(_, value) => fields(*value),
+        Edn::Tagged(_, value) => drawn(*value, options),
         Edn::Map(pairs) => {
-            Ok(pairs.into_iter().map(|(name, value)| (name.name(), value.into_json())).collect())
+            let mut draft = Draft::default();
+            for (name, value) in pairs {
+                draft.set(options.field(&name.name()), value.into_json())?;
+            }
+            Ok(draft)
         }
         _ => Err("an op is a map".to_owned()),
     }
@@ -66,24 +147,39 @@ fn fields(value: Edn) -> Result<Map<String, Value>, String> {
 /// Reads the JSON twin: op objects, one a line or all in one array.
 pub(crate) fn read_json(
     reader: impl BufRead,
-    lenient: bool,
+    options: &Options,
     meter: &mut Meter,
-) -> Result<History, ReadError> {
-    let mut import = Import::new(lenient);
+) -> Result<Loaded, ReadError> {
+    let mut import = Import::new(options);
     // The array around all ops is walked through by taking its punctuation as white space, which
     // JSON values cannot be confused with: they are objects.
-    let mut text = JsonOps { reader, line: 0, rest: Vec::new() };
+    let mut text = JsonOps { reader, line: 0, rest: Vec::new(), torn: None };
     while let Some((line, object)) = text.next_object()? {
         let wrong = |message| HistoryError::Syntax { line, column: 0, message };
         let fields = serde_json::from_slice::<Map<String, Value>>(&object).map_err(|error| {
             let said = error.to_string();
             wrong(said.split(" at line ").next().unwrap_or(&said).to_owned())
         })?;
-        import.push(foreign(fields, line, lenient).map_err(wrong)?)?;
-        let ops = import.len() as u64;
+        let mut draft = Draft::default();
+        for (name, value) in fields {
+            // Some writers leave keywords their colons.
+            let field = options.field(name.strip_prefix(':').unwrap_or(&name));
+            draft.set(field, value).map_err(wrong)?;
+        }
+        import.extend(draft.finish(line, options.lenient).map_err(wrong)?);
+        let ops = import.len();
         meter.tick().map_err(|exhausted| ReadError::Budget { exhausted, ops })?;
     }
-    Ok(import.finish()?)
+    match text.torn {
+        Some(torn) if import.is_empty() => {
+            let message = "the input ends inside its first op".to_owned();
+            Err(HistoryError::Syntax { line: torn.line, column: 0, message }.into())
+        }
+        torn => {
+            torn.into_iter().for_each(|torn| import.torn(torn));
+            Ok(import.finish()?)
+        }
+    }
 }
 
 /// Cuts a stream into its top-level objects.
@@ -91,6 +187,8 @@ struct JsonOps<R> {
     reader: R,
     line: u64,
     rest: Vec<u8>,
+    /// The last op, if it is cut short.
+    torn: Option<Torn>,
 }
 
 /// Longer than this is no op.
@@ -103,13 +201,13 @@ impl<R: BufRead> JsonOps<R> {
         let mut begun = 0;
         loop {
             if self.rest.is_empty() {
-                let mut limited = io::Read::take(&mut self.reader, LONGEST_OBJECT as u64 + 1);
+                let mut limited = Read::take(&mut self.reader, LONGEST_OBJECT as u64 + 1);
                 let n = limited.read_until(b'\n', &mut self.rest)?;
                 self.line += 1;
                 if n == 0 {
-                    let message = "the input ends inside an op".to_owned();
-                    let torn = HistoryError::Syntax { line: self.line, column: 0, message };
-                    return if depth == 0 { Ok(None) } else { Err(torn) };
+                    let bytes = object.len() as u64;
+                    self.torn = (depth > 0).then_some(Torn { line: begun, bytes });
+                    return Ok(None);
                 }
             }
             for at in 0..self.rest.len() {
@@ -146,48 +244,6 @@ impl<R: BufRead> JsonOps<R> {
             }
         }
     }
-}
-
-/// An op of a map of fields.
-fn foreign(mut fields: Map<String, Value>, line: u64, lenient: bool) -> Result<Foreign, String> {
-    let process = match fields.remove("process") {
-        Some(Value::Number(id)) if id.as_u64().is_some() => {
-            Process::Client(id.as_u64().unwrap_or_default())
-        }
-        // :nemesis, and whatever else is no client.
-        Some(Value::String(name)) if edn::is_name(&name) => Process::Nemesis,
-        None if lenient => Process::Client(0),
-        None => return Err("the op has no :process (--lenient reads it)".to_owned()),
-        Some(other) => return Err(format!(":process {other} is no process")),
-    };
-    let kind = match fields.remove("type").as_ref().and_then(Value::as_str) {
-        Some("invoke") => Kind::Invoke,
-        Some("ok") => Kind::Ok,
-        Some("fail") => Kind::Fail,
-        Some("info") => Kind::Info,
-        Some(other) => return Err(format!(":type {other} is none of invoke, ok, fail, info")),
-        None => return Err("the op has no :type".to_owned()),
-    };
-    let f = match fields.remove("f") {
-        Some(Value::String(f)) => f,
-        Some(Value::Null) | None if lenient => String::new(),
-        Some(Value::Null) | None => return Err("the op has no :f (--lenient reads it)".to_owned()),
-        Some(other) => other.to_string(),
-    };
-    let mut op = Op::new(process, kind, f);
-    let time = fields.remove("time");
-    op.time = time.as_ref().and_then(Value::as_u64).unwrap_or_default();
-    let has_time = time.as_ref().is_some_and(Value::is_u64);
-    let index = fields.remove("index").as_ref().and_then(Value::as_u64);
-    op.value = fields.remove("value");
-    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    op.key = fields.remove("key").filter(|key| !key.is_null()).map(|key| text(key).into());
-    op.error = fields.remove("error").map(|error| text(error).into());
-    op.node = fields.remove("node").map(|node| text(node).into());
-    op.context = fields.remove("context").as_ref().and_then(Value::as_u64);
-    op.is_final = fields.remove("final") == Some(Value::Bool(true));
-    op.extra = (!fields.is_empty()).then(|| Box::new(fields));
-    Ok(Foreign { op, has_time, index, line })
 }
 
 /// Writes a history as Jepsen's EDN, one op map a line.

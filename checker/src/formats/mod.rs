@@ -7,24 +7,30 @@
 //! - [`Format::Compact`]: our own compact form ([`compact`]), for large histories;
 //! - [`Format::Etcd`]: `INFO  jepsen.util - 4<TAB>:invoke<TAB>:cas<TAB>[1 4]`.
 //!
-//! All are read as streams: memory is that of the ops, and is watched.
+//! All are read as streams: memory is that of the ops, and is watched. In the forms of others the
+//! order of events is that of indices, or of lines; times are for display and staleness.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use crate::budget::{Exhausted, Meter};
 use crate::history::{Builder, History, HistoryError, Lines};
 
+mod clock;
 pub mod compact;
+mod draft;
 pub mod edn;
 mod etcd;
 mod import;
 mod jepsen;
+mod keyed;
 pub(crate) mod packed;
+mod source;
 
 use compact::CompactError;
+use draft::Field;
 pub use jepsen::write_edn;
+pub(crate) use keyed::is_micro_ops;
+pub use source::Source;
 
 /// A form of histories.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +47,52 @@ pub enum Format {
     Etcd,
 }
 
-/// How to read.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the order of events is taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The order of lines.
+    Lines,
+    /// The `:index` of each op.
+    Index,
+    /// The `:time` of each op.
+    Time,
+}
+
+/// How to read. All but the form is about the forms of others.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The form; found out when not said.
     pub format: Option<Format>,
     /// Read what is incomplete too: ops without `:process` or `:f`, invocations of a process that
-    /// is still busy (the open one becomes indeterminate), time that goes back.
+    /// is still busy (the open one becomes indeterminate).
     pub lenient: bool,
+    /// Are values pairs `[key value]`? Found out when not said.
+    pub keyed: Option<bool>,
+    /// What the order of events is taken from. When not said: indices where every op has one of
+    /// its own, and lines elsewhere.
+    pub order: Option<Order>,
+    /// Fields of other names: ours and theirs.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Which field a name means.
+    fn field(&self, name: &str) -> Field {
+        let ours = self.fields.iter().find(|(_, theirs)| theirs == name);
+        Field::named(ours.map_or(name, |(ours, _)| ours))
+    }
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The history.
+    pub history: History,
+    /// The same in the order of its times, where it may be that and nothing tells: the verdicts on
+    /// both must be one.
+    pub by_time: Option<History>,
+    /// What whoever asked should know of how it was read.
+    pub notes: Vec<String>,
 }
 
 /// Why a file gave no history.
@@ -71,6 +115,9 @@ pub enum ReadError {
     /// It is of no known form.
     #[error("the form is none of JSON lines, EDN, JSON or etcd's log: say it with --format")]
     UnknownForm,
+    /// It has to be unpacked first.
+    #[error("this has to be unpacked first: `{0} FILE | dyno check -`")]
+    Packed(&'static str),
 }
 
 impl From<CompactError> for ReadError {
@@ -86,38 +133,48 @@ impl From<CompactError> for ReadError {
     }
 }
 
-/// Reads a file.
-pub fn read(path: &Path, options: Options, meter: &mut Meter) -> Result<History, ReadError> {
-    let failed = |source| HistoryError::File { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    match from_reader(BufReader::with_capacity(1 << 16, file), options, meter) {
-        Err(ReadError::History(HistoryError::Io(source))) => Err(failed(source).into()),
-        other => other,
-    }
-}
-
 /// Reads a stream.
 pub fn from_reader(
-    mut reader: impl BufRead,
-    options: Options,
+    reader: impl Read,
+    options: &Options,
     meter: &mut Meter,
 ) -> Result<History, ReadError> {
+    load(reader, options, meter).map(|loaded| loaded.history)
+}
+
+/// Reads a stream, and tells more of it.
+pub fn load(
+    mut reader: impl Read,
+    options: &Options,
+    meter: &mut Meter,
+) -> Result<Loaded, ReadError> {
+    // What was read is put back in front.
     let mut head = Vec::new();
-    // Enough for a first op of any form; what was read is put back in front.
-    reader.by_ref().take(4096).read_to_end(&mut head).map_err(HistoryError::Io)?;
+    reader.by_ref().take(HEAD).read_to_end(&mut head).map_err(HistoryError::Io)?;
+    if head.starts_with(UTF_8_MARK) {
+        head.drain(..UTF_8_MARK.len());
+    }
     let format = match options.format {
         Some(format) => format,
         None => detect(&head).ok_or(ReadError::UnknownForm)?,
     };
-    let reader = BufReader::with_capacity(1 << 16, std::io::Cursor::new(head).chain(reader));
+    let reader = std::io::Cursor::new(head).chain(reader);
+    let lines = |reader| BufReader::with_capacity(1 << 16, reader);
+    let ours = |history| Loaded { history, by_time: None, notes: Vec::new() };
     match format {
-        Format::Jsonl => jsonl(reader, meter),
-        Format::Compact => Ok(compact::read(reader, meter)?),
-        Format::Edn => jepsen::read_edn(reader, options.lenient, meter),
-        Format::Json => jepsen::read_json(reader, options.lenient, meter),
-        Format::Etcd => etcd::read(reader, options.lenient, meter),
+        Format::Jsonl => jsonl(lines(reader), meter).map(ours),
+        Format::Compact => Ok(ours(compact::read(lines(reader), meter)?)),
+        Format::Edn => jepsen::read_edn(reader, options, meter),
+        Format::Json => jepsen::read_json(lines(reader), options, meter),
+        Format::Etcd => etcd::read(lines(reader), options, meter),
     }
 }
+
+/// Enough to tell a form by, whatever chatter comes first.
+const HEAD: u64 = 64 << 10;
+
+/// The byte order mark that some editors put before UTF-8.
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Tells the form by the first bytes.
 pub fn detect(head: &[u8]) -> Option<Format> {
@@ -130,23 +187,23 @@ pub fn detect(head: &[u8]) -> Option<Format> {
         // An empty history is one in any form.
         return Some(Format::Jsonl);
     }
-    let first_line = text.lines().next().unwrap_or_default();
-    let types = ["\t:invoke\t", "\t:ok\t", "\t:fail\t", "\t:info\t"];
-    let is_log_line = |line: &str| types.iter().any(|kind| line.contains(kind));
-    if !text.starts_with(['{', '[', '(', '#', ';']) && text.lines().any(is_log_line) {
-        return Some(Format::Etcd);
-    }
+    // Loggers may put their time in brackets; within those around ops stands an op.
     let inner = text.trim_start_matches(|c: char| "[(".contains(c) || c.is_whitespace());
+    if !inner.starts_with(['{', '#', ';', '^', ']', ')']) && !inner.is_empty() {
+        return text.lines().any(etcd::is_op).then_some(Format::Etcd);
+    }
+    // Our own lines begin as our writer begins them; whatever else has an index is the twin.
+    let index = text.strip_prefix("{\"index\":");
+    let rest = index.map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(",\"time\":")) {
+        return Some(Format::Jsonl);
+    }
     let after_brace = inner.strip_prefix('{').map(str::trim_start);
     match after_brace.and_then(|rest| rest.chars().next()) {
-        Some('"') if text.starts_with('{') && first_line.contains("\"index\"") => {
-            Some(Format::Jsonl)
-        }
+        // Strings may be the names of EDN's fields, too: but then no colon follows.
         Some('"') => Some(Format::Json),
-        Some(':' | '}') => Some(Format::Edn),
         // A comment before the first map, a tagged op, an empty vector.
-        _ if text.starts_with([';', '#', '[', '(']) => Some(Format::Edn),
-        _ => None,
+        _ => Some(Format::Edn),
     }
 }
 
@@ -182,6 +239,14 @@ mod tests {
         assert_eq!(detect(b"\x89DYNH\r\n\x1a\x01"), Some(Format::Compact));
         check("PK\u{3}\u{4}", None);
         check("hello", None);
+        check("[hello]", None);
+        check("\u{feff}{:process 0}", Some(Format::Edn));
+        check("#_ {:process 0} {:process 1}", Some(Format::Edn));
+        check("[{:process 0 :type :invoke :f :read}]", Some(Format::Edn));
+        check("{\"type\":\"invoke\",\"index\":0}", Some(Format::Json));
+        check("{\"index\": 0, \"time\": 0}", Some(Format::Json));
+        check("chatter\n[12:00:01] INFO jepsen.util - 4   :ok  :read  4", Some(Format::Etcd));
+        check("[12:00:01] INFO jepsen.util - 4 :invoke :read nil", Some(Format::Etcd));
     }
 
     #[test]
@@ -193,7 +258,7 @@ mod tests {
         };
         let text: String = (0..5000).map(line).collect();
         let mut meter = Budget { time: None, memory: Some(1) }.start();
-        let error = from_reader(text.as_bytes(), Options::default(), &mut meter).unwrap_err();
+        let error = from_reader(text.as_bytes(), &Options::default(), &mut meter).unwrap_err();
         assert!(matches!(error, ReadError::Budget { .. }), "{error}");
     }
 }
