@@ -166,15 +166,15 @@ async fn what_cannot_start_says_so_in_one_line() {
         (254, "HOST:PORT", common(&["--members", "1,2,3", "--peer", "2=here"])),
         (
             254,
-            "--patience-ms",
+            "--patience",
             common(&[
                 "--members",
                 "1,2,3",
                 "--data",
                 elsewhere,
-                "--patience-ms",
+                "--patience",
                 "5",
-                "--deadline-ms",
+                "--deadline",
                 "5",
             ]),
         ),

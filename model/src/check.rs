@@ -15,8 +15,6 @@ use crate::world::Action;
 /// What a search came to, in the form it is reported in.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The format: 1.
-    pub schema: u32,
     /// The scenario's name.
     pub scenario: String,
     /// Every reachable state was seen.
@@ -176,7 +174,6 @@ pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Actio
     });
     let properties: std::collections::BTreeMap<_, _> = judged.collect();
     Report {
-        schema: 1,
         scenario: scenario.name.clone(),
         complete: outcome.complete,
         as_expected: properties.values().all(|judgement| judgement.as_expected),
@@ -207,7 +204,8 @@ impl Checked {
             let trace = match self.bench.to_trace(path, &name) {
                 Ok(trace) => trace,
                 Err(crate::path::PathError::NoWord(what)) => {
-                    eprintln!("{name}: no trace, the format has no word for {what}");
+                    let why = format!("{name}: no trace, the format has no word for {what}");
+                    dyno_command::output::note(why);
                     continue;
                 }
                 Err(error) => return Err(error).context(name),

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use dyno_command::exit::{self, BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
+use dyno_command::{Jobs, Size, Span, document, output, within, word};
+use serde_json::json;
 use stateright::Model as _;
 
 use crate::bench::Bench;
@@ -16,7 +19,7 @@ use crate::engine::Budget;
 use crate::interrupt;
 use crate::scenario::{Scenario, defaults};
 use crate::script::Script;
-use crate::spec::{Durability, Faults, Reductions, Spec};
+use crate::spec::{Durability, Faults, MAX_NODES, Reductions, Spec};
 
 /// Exhaustive checking of the protocol core.
 #[derive(Debug, Args)]
@@ -30,7 +33,7 @@ enum Command {
     /// Search scenarios: the named ones, or with --script one of your own; without either, all.
     Check(CheckArgs),
     /// List the named scenarios and the claims.
-    List,
+    List(ListArgs),
     /// Walk through a scenario in a browser.
     Explore(ExploreArgs),
 }
@@ -41,28 +44,35 @@ struct CheckArgs {
     scenarios: Vec<String>,
     #[command(flatten)]
     custom: Custom,
-    /// Give up a scenario after this long: 60s, 5m, 1h.
-    #[arg(long, value_parser = duration)]
-    budget: Option<Duration>,
+    /// Give up a scenario after this long.
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
     /// Give up a scenario at so many states.
     #[arg(long)]
     states: Option<usize>,
-    /// Give up a scenario when the process takes this much memory, in MiB.
-    #[arg(long, default_value_t = 12 * 1024)]
-    memory: usize,
-    /// How many scenarios to search at a time.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(usize))]
-    jobs: usize,
+    /// Give up a scenario when the process takes this much memory.
+    #[arg(long, value_name = "SIZE", default_value = "12GiB")]
+    memory: Size,
+    /// How many scenarios to search at a time; 0 is one a core.
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    jobs: Jobs,
     /// Write the search here every minute and at the end of its budget.
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Go on with the search that --checkpoint wrote.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
-    /// Write every path found into this directory, as traces for `dyno replay`.
-    #[arg(long, value_name = "DIR")]
-    traces: Option<PathBuf>,
-    /// One JSON document a scenario, a line each.
+    /// Write every path found into this folder, as traces for `dyno replay`.
+    #[arg(long, short, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print a line of JSON a scenario.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Print one line of JSON.
     #[arg(long)]
     json: bool,
 }
@@ -76,6 +86,9 @@ struct ExploreArgs {
     /// The port on loopback; 0 for any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
+    /// Print where it is as one line of JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// A configuration of one's own. Without --script the other options are refused.
@@ -84,53 +97,55 @@ struct Custom {
     /// Clients' steps: p put, g get, d delete; a comma separates clients.
     #[arg(long)]
     script: Option<Script>,
-    /// How many nodes.
-    #[arg(long, default_value_t = 3, requires = "script")]
+    /// How many nodes. Three, and not the five of `dyno test`: every node more multiplies the states, and
+    /// three homes show all that a quorum of two can do.
+    #[arg(long, default_value_t = 3, value_parser = within(1, MAX_NODES), requires = "script")]
     nodes: usize,
     /// N: homes of the key.
-    #[arg(short, default_value_t = 3, requires = "script")]
+    #[arg(short, default_value_t = 3, value_parser = within(1, MAX_NODES), requires = "script")]
     n: usize,
     /// R: slots a get waits for.
-    #[arg(short, default_value_t = 2, requires = "script")]
+    #[arg(short, default_value_t = 2, value_parser = within(1, MAX_NODES), requires = "script")]
     r: usize,
     /// W: slots a put waits for.
-    #[arg(short, default_value_t = 2, requires = "script")]
+    #[arg(short, default_value_t = 2, value_parser = within(1, MAX_NODES), requires = "script")]
     w: usize,
-    /// Whether fallbacks stand in.
-    #[arg(long, value_enum, default_value_t = QuorumArg::Strict, requires = "script")]
-    quorum: QuorumArg,
-    /// How versions are told apart.
-    #[arg(long, value_enum, default_value_t = VersioningArg::Dotted, requires = "script")]
-    versioning: VersioningArg,
-    /// Gets write back before the reply.
-    #[arg(long, requires = "script")]
-    atomic: bool,
+    /// Whether fallbacks stand in for homes: sloppy or strict. Strict, unlike in `dyno test`: where all nodes
+    /// are homes there is no fallback, and strict mode promises more.
+    #[arg(long, default_value = "strict", value_parser = word::<Quorum>, requires = "script")]
+    quorum: Quorum,
+    /// How versions are told apart: dotted, paper or lww.
+    #[arg(long, default_value = "dotted", value_parser = word::<Versioning>, requires = "script")]
+    versioning: Versioning,
+    /// Whether gets write back before they answer: plain or atomic.
+    #[arg(long, default_value = "plain", value_parser = word::<ReadMode>, requires = "script")]
+    read: ReadMode,
     /// When writes are durable.
     #[arg(long, value_enum, default_value_t = DurabilityArg::Step, requires = "script")]
     durability: DurabilityArg,
     /// Processes that end.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     crashes: u8,
     /// Processes started again; as many as end, unless given.
-    #[arg(long, requires = "script")]
+    #[arg(long, value_parser = faults(), requires = "script")]
     restarts: Option<u8>,
     /// Cuts of the network.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     partitions: u8,
     /// Directories emptied.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     wipes: u8,
     /// Home records gone.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     forgotten: u8,
     /// Messages lost.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     losses: u8,
     /// Hosts that lose power.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     power_cuts: u8,
     /// Timers that run out without a fault.
-    #[arg(long, default_value_t = 0, requires = "script")]
+    #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     hedges: u8,
     /// A wiped directory keeps its identity: a broken host.
     #[arg(long, requires = "script")]
@@ -140,17 +155,11 @@ struct Custom {
     unreduced: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum QuorumArg {
-    Sloppy,
-    Strict,
-}
+/// More of one fault than this no search comes to the end of.
+const MOST_FAULTS: u8 = 8;
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum VersioningArg {
-    Dotted,
-    Paper,
-    Lww,
+fn faults() -> impl Fn(&str) -> Result<u8, String> + Clone + Send + Sync {
+    within(0, MOST_FAULTS)
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -160,21 +169,50 @@ enum DurabilityArg {
     Buffered,
 }
 
-/// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused.
+/// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused, 255 if
+/// the search did not work.
 #[must_use]
 pub fn run(args: &ModelArgs) -> u8 {
+    if let Err(error) = check(args) {
+        output::refuse(format_args!("{error:#}"));
+        return REFUSED;
+    }
     carry_out(args).unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        254
+        output::refuse(format_args!("{error:#}"));
+        BROKEN
     })
+}
+
+/// Refuses what cannot be searched, before anything starts.
+///
+/// # Errors
+/// What is wrong, and the mend.
+pub fn check(args: &ModelArgs) -> anyhow::Result<()> {
+    let scenarios = match &args.command {
+        Command::List(_) => return Ok(()),
+        Command::Explore(args) => vec![args.scenario()?],
+        Command::Check(args) => {
+            let scenarios = args.custom.choose(&args.scenarios)?;
+            if scenarios.len() != 1 && (args.checkpoint.is_some() || args.resume.is_some()) {
+                bail!(
+                    "--checkpoint and --resume keep one search: name one scenario, or give --script"
+                );
+            }
+            if let Some(path) = &args.resume {
+                std::fs::metadata(path).with_context(|| path.display().to_string())?;
+            }
+            scenarios
+        }
+    };
+    scenarios.iter().try_for_each(|scenario| scenario.spec.check().map_err(Into::into))
 }
 
 fn carry_out(args: &ModelArgs) -> anyhow::Result<u8> {
     match &args.command {
         Command::Check(args) => check_all(args),
-        Command::List => {
-            list();
-            Ok(0)
+        Command::List(args) => {
+            list(args.json);
+            Ok(VALID)
         }
         Command::Explore(args) => explore(args),
     }
@@ -182,25 +220,19 @@ fn carry_out(args: &ModelArgs) -> anyhow::Result<u8> {
 
 fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
     let scenarios = args.custom.choose(&args.scenarios)?;
-    if args.jobs == 0 {
-        bail!("--jobs 0 would search nothing: give at least 1");
-    }
     let budget = Budget {
-        time: args.budget.unwrap_or(Duration::MAX),
+        time: args.budget.map_or(Duration::MAX, |budget| budget.0),
         states: args.states.unwrap_or(Budget::NONE.states).min(Budget::NONE.states),
-        memory: args.memory << 20,
+        memory: usize::try_from(args.memory.0).unwrap_or(usize::MAX),
         until: 0,
         stop: interrupt::asked,
     };
     interrupt::listen()?;
-    if scenarios.len() != 1 && (args.checkpoint.is_some() || args.resume.is_some()) {
-        bail!("--checkpoint and --resume keep one search: name one scenario, or give --script");
-    }
     let (sender, receiver) = std::sync::mpsc::channel();
     let next = AtomicUsize::new(0);
     let (scenarios, budget, next) = (&scenarios, &budget, &next);
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.min(scenarios.len()) {
+        for _ in 0..args.jobs.threads().min(scenarios.len()) {
             let sender = sender.clone();
             scope.spawn(move || {
                 // Longest first would end sooner; in order is what people read.
@@ -213,22 +245,31 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
             });
         }
         drop(sender);
-        let mut status = 0;
+        let mut status = VALID;
         for (scenario, report) in receiver {
             let report = report.with_context(|| scenario.name.clone())?;
             if args.json {
-                println!("{}", serde_json::to_string(&report)?);
+                let verdict = exit::verdict(status_of(&report));
+                output::say(document("model check", Some(verdict), &report));
             } else {
-                print!("{}", report.to_text());
+                output::text(report.to_text());
             }
-            if !report.as_expected {
-                status = 1;
-            } else if !report.complete && status == 0 {
-                status = 2;
+            match status_of(&report) {
+                INVALID => status = INVALID,
+                UNKNOWN if status == VALID => status = UNKNOWN,
+                _ => {}
             }
         }
         Ok(status)
     })
+}
+
+fn status_of(report: &Report) -> u8 {
+    match (report.as_expected, report.complete) {
+        (false, _) => INVALID,
+        (true, false) => UNKNOWN,
+        (true, true) => VALID,
+    }
 }
 
 fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::Result<Report> {
@@ -236,42 +277,66 @@ fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::
     let mut progress = |progress: crate::engine::Progress| {
         if last.elapsed() >= Duration::from_secs(2) {
             last = Instant::now();
-            eprintln!("{}: {progress}", scenario.name);
+            output::note(format_args!("{}: {progress}", scenario.name));
         }
     };
     let keep = Keep { checkpoint: args.checkpoint.as_deref(), resume: args.resume.as_deref() };
     let mut checked = check_kept(scenario, budget, keep, &mut progress)?;
-    if let Some(folder) = &args.traces {
+    if let Some(folder) = &args.out {
         checked.write_traces(folder)?;
     }
     Ok(checked.report)
 }
 
-fn list() {
-    println!("scenarios:");
-    for scenario in defaults() {
-        println!("  {:18} {}", scenario.name, scenario.about);
-        println!("  {:18} {}", "", scenario.spec.label());
+fn list(as_json: bool) {
+    let (scenarios, claims) = (defaults(), &crate::properties::CLAIMS);
+    if as_json {
+        let scenario = |scenario: &Scenario| {
+            let Scenario { name, about, spec, .. } = scenario;
+            json!({ "name": name, "about": about, "label": spec.label() })
+        };
+        let scenarios: Vec<_> = scenarios.iter().map(scenario).collect();
+        let claim = |claim: &crate::properties::Claim| json!({ "name": claim.name, "source": claim.source });
+        let claims: Vec<_> = claims.iter().map(claim).collect();
+        let body = json!({ "scenarios": scenarios, "claims": claims });
+        return output::say(document("model list", None, body));
     }
-    println!("claims:");
-    for claim in &crate::properties::CLAIMS {
-        println!("  {:30} {}", claim.name, claim.source);
+    output::say("scenarios:");
+    for scenario in scenarios {
+        output::say(format_args!("  {:18} {}", scenario.name, scenario.about));
+        output::say(format_args!("  {:18} {}", "", scenario.spec.label()));
+    }
+    output::say("claims:");
+    for claim in claims {
+        output::say(format_args!("  {:30} {}", claim.name, claim.source));
+    }
+}
+
+impl ExploreArgs {
+    fn scenario(&self) -> anyhow::Result<Scenario> {
+        let named: Vec<_> = self.scenario.iter().cloned().collect();
+        if named.is_empty() && self.custom.script.is_none() {
+            bail!("explore needs a scenario (see `dyno model list`) or --script");
+        }
+        Ok(self.custom.choose(&named)?.swap_remove(0))
     }
 }
 
 fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
-    let named: Vec<_> = args.scenario.iter().cloned().collect();
-    if named.is_empty() && args.custom.script.is_none() {
-        bail!("explore needs a scenario (see `dyno model list`) or --script");
-    }
-    let scenario = args.custom.choose(&named)?.swap_remove(0);
+    let scenario = args.scenario()?;
     let bench = Bench::new(scenario.spec)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     // stateright's server panics if the port is taken: look first. Port 0 is any that is free.
     let address = std::net::TcpListener::bind(address)
         .and_then(|listener| listener.local_addr())
         .with_context(|| format!("{address} is taken: pass another --port"))?;
-    println!("explore {} at http://{address}/", scenario.name);
+    let url = format!("http://{address}/");
+    if args.json {
+        let body = json!({ "scenario": scenario.name, "url": url });
+        output::say(document("model explore", None, body));
+    } else {
+        output::say(format_args!("explore {} at {url}", scenario.name));
+    }
     crate::explore::Readable::new(bench).checker().serve(address);
     Ok(0)
 }
@@ -302,16 +367,9 @@ impl Custom {
             n: self.n,
             r: self.r,
             w: self.w,
-            quorum: match self.quorum {
-                QuorumArg::Sloppy => Quorum::Sloppy,
-                QuorumArg::Strict => Quorum::Strict,
-            },
-            versioning: match self.versioning {
-                VersioningArg::Dotted => Versioning::Dotted,
-                VersioningArg::Paper => Versioning::Paper,
-                VersioningArg::Lww => Versioning::Lww,
-            },
-            read: if self.atomic { ReadMode::Atomic } else { ReadMode::Plain },
+            quorum: self.quorum,
+            versioning: self.versioning,
+            read: self.read,
             durability: match self.durability {
                 DurabilityArg::Step => Durability::Step,
                 DurabilityArg::Group => Durability::Group,
@@ -332,16 +390,4 @@ impl Custom {
             ..Spec::new(script.clone())
         }
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "s" | "" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        unit => return Err(format!("unknown unit {unit:?}: use s, m or h, as in 60s")),
-    };
-    let count: u64 = digits.parse().map_err(|_| format!("{text:?} is no time: write 60s"))?;
-    Ok(Duration::from_secs(count.saturating_mul(seconds)))
 }

@@ -5,13 +5,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use dyno_command::exit::BROKEN;
+use dyno_command::output;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
-
-/// The exit status of a process that was asked twice: its work is not whole.
-const BROKEN: i32 = 255;
 
 /// Whether this process was asked to end since it began to listen.
 #[must_use]
@@ -46,11 +45,11 @@ pub fn listen() -> anyhow::Result<()> {
 fn wait(runtime: &Runtime, mut signals: [Signal; 2]) {
     runtime.block_on(async {
         either(&mut signals).await;
-        eprintln!("asked to end: keeping what was searched; once more to end at once");
+        output::note("asked to end: keeping what was searched; once more to end at once");
         ASKED.store(true, Ordering::Relaxed);
         either(&mut signals).await;
-        eprintln!("error: interrupted twice");
-        std::process::exit(BROKEN);
+        output::refuse("interrupted twice");
+        std::process::exit(BROKEN.into());
     });
 }
 

@@ -269,6 +269,14 @@ impl Spec {
         self.faults.wipes + self.faults.forgotten
     }
 
+    /// Refuses what cannot be built.
+    ///
+    /// # Errors
+    /// If there are too many nodes, or the core refuses the configuration.
+    pub fn check(&self) -> Result<(), SpecError> {
+        self.setup().map(drop)
+    }
+
     /// Builds every node's settings.
     pub(crate) fn setup(&self) -> Result<Setup, SpecError> {
         if !(1..=MAX_NODES).contains(&self.nodes) {

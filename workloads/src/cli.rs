@@ -5,28 +5,26 @@ use std::path::PathBuf;
 
 use checker::cli::CheckArgs;
 use checker::cli_generate::GenerateArgs;
-use checker::generate::GenerateError;
 use clap::{Args, Parser, Subcommand};
 use dynamo_node::cli::NodeCommand;
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use dyno_command::{help_or_refusal, output, word};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use serde::de::DeserializeOwned;
 
 use crate::agent::{self, AgentArgs};
 use crate::doctor::{self, DoctorArgs};
 use crate::interrupt::Interrupt;
 use crate::lab::cli::LabArgs;
 use crate::lab::{self, Lab, LabError};
-use crate::line::one_line;
 use crate::log;
-use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, WorkloadName};
+use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanArg, PlanError, Span, WorkloadName};
 use crate::remote::HostArgs;
 use crate::replay::{ReplayArgs, replay};
 use crate::report;
 use crate::run::{Finished, Order, run};
 use crate::sim::cli::{SimArgs, sim};
-use crate::verdict::{BROKEN, REFUSED, VALID};
+use crate::verdict::{BROKEN, REFUSED};
 
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
@@ -71,9 +69,8 @@ enum Command {
 /// Arguments of `dyno test`. What is given overrides the plan.
 #[derive(Debug, Args)]
 struct TestArgs {
-    /// The plan, a TOML file; without one, five nodes for half a minute of kill, pause and
-    /// partition.
-    plan: Option<PathBuf>,
+    #[command(flatten)]
+    plan: PlanArg,
     /// Where the cluster runs: local, ssh, lab or sim.
     #[arg(long, value_name = "KIND")]
     cluster: Option<ClusterKind>,
@@ -132,18 +129,11 @@ struct TestArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// Where results go.
-    #[arg(long, default_value = "results", value_name = "DIR")]
+    #[arg(long, short, default_value = "results", value_name = "DIR")]
     out: PathBuf,
     /// Print verdict.json as the last line.
     #[arg(long)]
     json: bool,
-}
-
-/// A setting of the core, by the word it has in plans.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let value = serde_json::Value::String(text.to_owned());
-    // Reads "unknown variant `x`, expected one of ...".
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// Parses `arguments`, the program's name first, and does what they say; the exit status.
@@ -162,13 +152,7 @@ where
                     .to_owned(),
             ));
         }
-        Err(error) => {
-            // To clap help is an error too, one for standard output. Its own usage status is 2,
-            // which here means "unknown".
-            let refused = error.use_stderr();
-            let _ = error.print();
-            return if refused { REFUSED } else { VALID };
-        }
+        Err(error) => return help_or_refusal(&error),
     };
     // A node and an agent have logs of their own.
     if !matches!(command, Command::Node(_) | Command::Agent(_))
@@ -178,6 +162,11 @@ where
             "--log, or DYNO_LOG: {error}: say info, debug or trace"
         )));
     }
+    output::status(carry_out(command, &arguments[1..]))
+}
+
+/// Does what a command says; the status to exit with.
+fn carry_out(command: Command, given: &[OsString]) -> u8 {
     match command {
         Command::Doctor(args) => doctor::run(&args),
         Command::Lab(args) => lab::cli::run(args),
@@ -186,9 +175,9 @@ where
         Command::Check(args) => {
             checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
         }
-        Command::Generate(args) => generate(&args),
+        Command::Generate(args) => checker::cli_generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
-        Command::Test(args) => test(&args, &arguments[1..]),
+        Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),
         Command::Replay(args) => replay(&args),
         #[cfg(feature = "mutants")]
@@ -203,16 +192,6 @@ fn is_missing_mutants(error: &clap::Error) -> bool {
         && matches!(asked, Some(clap::error::ContextValue::String(asked)) if asked == "mutants")
 }
 
-fn generate(args: &GenerateArgs) -> u8 {
-    match checker::cli_generate::run(args, &mut std::io::stderr()) {
-        Ok(_) => VALID,
-        Err(error) => {
-            eprintln!("error: {error}");
-            if matches!(error, GenerateError::Io(_)) { BROKEN } else { REFUSED }
-        }
-    }
-}
-
 fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let mut plan = match args.plan() {
         Ok(plan) => plan,
@@ -222,7 +201,7 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let _lab = match lab_for(&mut plan) {
         Ok(lab) => lab,
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
+            output::refuse(error);
             return BROKEN;
         }
     };
@@ -231,7 +210,7 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            output::refuse(format_args!("cannot start the runtime: {error}"));
             return BROKEN;
         }
     };
@@ -264,15 +243,15 @@ fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
 }
 
 fn conclude(finished: &Finished, json: bool) -> u8 {
-    print!("{}", report::summary(&finished.document, finished.store.dir()));
+    output::text(report::summary(&finished.document, finished.store.dir()));
     if json {
-        println!("{}", finished.document.to_json());
+        output::say(finished.document.to_json());
     }
     finished.document.exit()
 }
 
 fn refuse(error: &PlanError) -> u8 {
-    eprintln!("error: {}", one_line(error));
+    output::refuse(error);
     REFUSED
 }
 
@@ -302,7 +281,7 @@ fn quoted(word: &str) -> String {
 impl TestArgs {
     /// The effective plan: it has a seed, and was checked.
     fn plan(&self) -> Result<Plan, PlanError> {
-        let mut plan = match &self.plan {
+        let mut plan = match self.plan.file() {
             Some(path) => Plan::read(path)?,
             None => Plan::default(),
         };

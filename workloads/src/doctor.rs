@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use clap::Args;
+use dyno_command::{document, output};
 use futures::future::join_all;
 use serde::Serialize;
 
 use crate::agent::{Fact, Handle, Request};
 use crate::cluster::{ClusterError, connect, facts};
 use crate::lab::{self, Lab};
-use crate::line::one_line;
 use crate::plan::{ClusterKind, ClusterPlan, Span};
 use crate::remote::{HostArgs, Inventory};
 use crate::verdict::{BROKEN, REFUSED, VALID};
@@ -47,7 +47,6 @@ struct Line {
 /// What all places can do.
 #[derive(Debug, Serialize)]
 struct Report {
-    schema: u32,
     lines: Vec<Line>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timing: Option<Timing>,
@@ -79,19 +78,18 @@ pub fn run(args: &DoctorArgs) -> u8 {
     };
     match looked {
         Ok((lines, timing)) if args.json => {
-            let report = Report { schema: 1, lines, timing };
-            println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
+            output::say(document("doctor", None, Report { lines, timing }));
             VALID
         }
         Ok((lines, timing)) => {
-            print!("{}", table(&lines));
+            output::text(table(&lines));
             if let Some(timing) = timing {
-                print!("{}", timing.summary());
+                output::text(timing.summary());
             }
             VALID
         }
         Err((status, error)) => {
-            eprintln!("error: {}", one_line(&error));
+            output::refuse(error);
             status
         }
     }

@@ -17,7 +17,6 @@ pub mod interpreter;
 pub mod interrupt;
 pub mod journal;
 pub mod lab;
-mod line;
 mod log;
 pub mod mechanisms;
 #[cfg(feature = "mutants")]
@@ -32,7 +31,6 @@ pub mod report;
 pub mod run;
 pub mod seed;
 pub mod sim;
-mod span;
 pub mod store;
 pub mod verdict;
 pub mod workload;

@@ -21,7 +21,7 @@ pub fn summary(document: &Document, dir: &Path) -> String {
     work(&mut text, document);
     lost(&mut text, document);
     line(&mut text, "results", &dir.display().to_string());
-    line(&mut text, "again", &document.command);
+    line(&mut text, "again", &document.again);
     text
 }
 
@@ -165,6 +165,7 @@ mod tests {
         let kill = FaultCoverage { ok_gets_during: 5, ok_puts_during: 4, ..once };
         Document {
             schema: 1,
+            command: "test",
             verdict: Verdict::Invalid,
             property: Verdict::Invalid,
             coverage: Verdict::Valid,
@@ -175,7 +176,7 @@ mod tests {
             },
             plan: "cart".to_owned(),
             seed: 4,
-            command: "dyno test --seed 4".to_owned(),
+            again: "dyno test --seed 4".to_owned(),
             setup: Setup::of(&Plan::default()),
             seconds: 31.0,
             ops: Counts { ok: 100, fail: 2, info: 1 },

@@ -10,22 +10,15 @@ use crate::coverage::FaultCoverage;
 use crate::interpreter::Counts;
 use crate::plan::{ClusterPlan, FaultName, Plan, Span};
 
-/// The property holds, it was tried, and the run itself worked.
-pub const VALID: u8 = 0;
-/// The property does not hold.
-pub const INVALID: u8 = 1;
-/// It cannot be told, or it was not tried.
-pub const UNKNOWN: u8 = 2;
-/// Refused before anything was started.
-pub const REFUSED: u8 = 254;
-/// The run itself did not work.
-pub const BROKEN: u8 = 255;
+pub use dyno_command::exit::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
 /// Everything a run found. The three verdicts are never merged but in `verdict`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Document {
     /// Of this document's form.
     pub schema: u32,
+    /// `test`: which of the commands it is of.
+    pub command: &'static str,
     /// The summary.
     pub verdict: Verdict,
     /// What the checkers say.
@@ -40,8 +33,8 @@ pub struct Document {
     pub plan: String,
     /// Where every random choice came from.
     pub seed: u64,
-    /// The command that does it again.
-    pub command: String,
+    /// The command line that does it again.
+    pub again: String,
     /// Of what, by what and where.
     pub setup: Setup,
     /// From the first operation to the last.

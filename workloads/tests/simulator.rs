@@ -41,7 +41,7 @@ fn a_shrunk_trace_shows_the_same_violation_by_the_printed_command() {
     assert_eq!(found.status.code(), Some(1));
     let document = document(&found);
     let replayed = document["violations"].as_array().unwrap().iter().filter_map(|violation| {
-        let command = violation["command"].as_str().unwrap();
+        let command = violation["again"].as_str().unwrap();
         let args: Vec<_> = command.strip_prefix("dyno replay ")?.split(' ').collect();
         let again = dyno(&[&["replay"], &args[..], &["--json"]].concat(), folder.path());
         assert_eq!(again.status.code(), Some(1), "{command}");

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use dyno_command::{Size, Span, document, output};
 use serde_json::{Value, json};
 
 use crate::budget::{Budget, Meter, peak_bytes};
@@ -25,10 +26,7 @@ pub use guess::{Guess, guess};
 pub use input::{FormatArg, InputArgs, KeyedArg};
 pub use specs::Spec;
 
-/// Exit status: refused before anything started.
-pub const REFUSED: u8 = 254;
-/// Exit status: what should be judged is no sound history.
-pub const BROKEN: u8 = 255;
+pub use dyno_command::exit::{BROKEN, REFUSED};
 
 /// Arguments of `dyno check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,11 +41,11 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// Time for each file
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
-    pub budget: Duration,
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub budget: Span,
     /// Memory the whole process may hold
-    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = parse_bytes)]
-    pub memory: u64,
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    pub memory: Size,
     /// Print a JSON object a file
     #[arg(long)]
     pub json: bool,
@@ -69,38 +67,8 @@ fn parse_quorum(text: &str) -> Result<Quorum, String> {
     }
 }
 
-/// A time with its unit: `500ms`, `60s`, `1.5m`, `2h`.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
-    let seconds = with_unit(text, &units).ok_or("a time with its unit, as 500ms, 60s or 2m")?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-/// A size with its unit: `2GiB`, `512MiB`, `100MB`.
-pub fn parse_bytes(text: &str) -> Result<u64, String> {
-    let units = [
-        ("GiB", 1024.0 * 1024.0 * 1024.0),
-        ("MiB", 1024.0 * 1024.0),
-        ("KiB", 1024.0),
-        ("GB", 1e9),
-        ("MB", 1e6),
-        ("kB", 1e3),
-        ("B", 1.0),
-    ];
-    let bytes = with_unit(text, &units).ok_or("a size with its unit, as 2GiB or 500MB")?;
-    if bytes < 1.0 { Err("a size of at least one byte".to_owned()) } else { Ok(bytes as u64) }
-}
-
-fn with_unit(text: &str, units: &[(&str, f64)]) -> Option<f64> {
-    let (number, unit) = units.iter().find_map(|(name, unit)| {
-        let number: f64 = text.strip_suffix(name)?.trim().parse().ok()?;
-        Some((number, unit))
-    })?;
-    (number.is_finite() && number >= 0.0).then_some(number * unit)
-}
-
-/// Judges the files; gives the exit status of the worst: invalid 1, no sound history 255, unknown
-/// 2, valid 0, refused 254.
+/// Judges the files; gives the exit status of the worst: invalid 1, no history that can be judged 254,
+/// unknown 2, valid 0.
 pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     for file in &args.files {
         if file.as_os_str() != "-"
@@ -112,14 +80,18 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     }
     let statuses = args.files.iter().map(|file| {
         let checked = check_file(args, file);
-        let _ = if args.json {
+        let said = if args.json {
             writeln!(out, "{}", checked.json(file))
         } else {
             write!(out, "{}", checked.text(file))
         };
+        if let Err(error) = said {
+            output::failed(&error);
+        }
         checked.status
     });
-    let severity = |status: &u8| [0, 2, BROKEN, 1].iter().position(|known| known == status);
+    let severity =
+        |status: &u8| [0, 2, REFUSED, BROKEN, 1].iter().position(|known| known == status);
     // Every file is judged, whatever came before it.
     statuses.collect::<Vec<_>>().into_iter().max_by_key(severity).unwrap_or(0)
 }
@@ -137,14 +109,14 @@ struct Checked {
 
 fn check_file(args: &CheckArgs, file: &Path) -> Checked {
     let started = Instant::now();
-    let budget = Budget { time: Some(args.budget), memory: Some(args.memory) };
+    let budget = Budget { time: Some(args.budget.0), memory: Some(args.memory.0) };
     let mut meter = budget.start();
     let opened = Source::open(file, &args.input.options(), &mut meter);
     let checked = opened.and_then(|source| check_source(args, &source, &mut meter));
     let mut checked = checked.unwrap_or_else(|error| {
         let over = matches!(error, ReadError::Budget { .. });
         let report = CheckReport::unknown(error.to_string());
-        let status = if over { 2 } else { BROKEN };
+        let status = if over { 2 } else { REFUSED };
         Checked::new(args.spec, report, status, 0)
     });
     checked.seconds = started.elapsed().as_secs_f64();
@@ -189,11 +161,11 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
             Guess::None(why) => {
                 // It may be a sound history of something that is not judged here.
                 let is_some = history.pairs().next().is_some();
-                let status = if is_some { status_of(Verdict::Unknown) } else { BROKEN };
+                let status = if is_some { status_of(Verdict::Unknown) } else { REFUSED };
                 return Checked::new(None, CheckReport::unknown(why), status, history.len());
             }
         };
-    let mut checked = Checked::new(Some(spec), CheckReport::unknown(""), BROKEN, history.len());
+    let mut checked = Checked::new(Some(spec), CheckReport::unknown(""), REFUSED, history.len());
     checked.notes = notes;
     if spec.needs_unique_values() {
         // A torn end is fine: what is there can be judged.
@@ -255,12 +227,10 @@ impl Checked {
         self.status = BROKEN;
     }
 
-    fn json(&self, file: &Path) -> Value {
-        json!({
-            "schema": 1,
+    fn json(&self, file: &Path) -> String {
+        let body = json!({
             "file": file.to_string_lossy(),
             "spec": self.spec.map(Spec::name),
-            "verdict": self.report.verdict,
             "ops": self.ops,
             "seconds": self.seconds,
             "peak_bytes": peak_bytes(),
@@ -269,7 +239,8 @@ impl Checked {
             "minimal": self.minimal,
             "notes": self.notes,
             "details": self.report.details,
-        })
+        });
+        document("check", Some(self.report.verdict.as_str()), body)
     }
 
     fn text(&self, file: &Path) -> String {
@@ -291,24 +262,5 @@ impl Checked {
             text.push_str(&format!("  {line}\n"));
         }
         text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
-        assert_eq!(parse_bytes("100MB"), Ok(100_000_000));
-        for wrong in ["", "s", "60", "-1s", "1e400s", "NaNs"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "12", "0B", "GiB"] {
-            assert!(parse_bytes(wrong).is_err(), "{wrong}");
-        }
     }
 }

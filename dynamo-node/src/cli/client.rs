@@ -1,9 +1,7 @@
 //! `get`, `put`, `delete`, `status`: one question to one node.
 
-use std::io::Write;
-use std::time::Duration;
-
 use clap::Args;
+use dyno_command::{Span, document, output, span_within};
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -15,9 +13,9 @@ pub struct AskArgs {
     /// The node's address, HOST:PORT.
     #[arg(long)]
     at: String,
-    /// How long to wait for an answer, in milliseconds.
-    #[arg(long, default_value_t = 5000)]
-    timeout_ms: u64,
+    /// How long to wait for an answer.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout())]
+    timeout: Span,
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
@@ -70,9 +68,9 @@ pub struct PruneArgs {
     /// The nodes' addresses, HOST:PORT: repeated, or separated by commas.
     #[arg(long, value_delimiter = ',', required = true)]
     at: Vec<String>,
-    /// How long to wait for each answer, in milliseconds.
-    #[arg(long, default_value_t = 5000)]
-    timeout_ms: u64,
+    /// How long to wait for each answer.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = timeout())]
+    timeout: Span,
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
@@ -88,12 +86,8 @@ pub struct StatusArgs {
 }
 
 impl AskArgs {
-    fn deadline(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
-    }
-
     fn client(&self) -> Client {
-        Client::new(self.at.as_str()).with_deadline(self.deadline())
+        Client::new(self.at.as_str()).with_deadline(self.timeout.0)
     }
 }
 
@@ -103,30 +97,43 @@ impl GetArgs {
         let context = hex(&got.context);
         if self.ask.json {
             let values: Vec<_> = got.values.iter().map(|value| text(value)).collect();
-            return print(&json!({ "values": values, "context": context }).to_string());
+            let body = json!({ "values": values, "context": context });
+            output::say(document("node get", None, body));
+            return Ok(());
         }
         let mut lines: Vec<_> = got.values.iter().map(|v| v.escape_ascii().to_string()).collect();
         if lines.is_empty() {
             lines.push("(no value)".to_owned());
         }
         lines.push(format!("context: {context}"));
-        print(&lines.join("\n"))
+        output::say(lines.join("\n"));
+        Ok(())
     }
 }
 
 impl PutArgs {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        unhex(&self.context).map(drop)
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
         self.ask.client().put(self.key, context, self.value).await.map_err(failed)?;
-        done(&self.ask)
+        done(&self.ask, "node put");
+        Ok(())
     }
 }
 
 impl DeleteArgs {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        unhex(&self.context).map(drop)
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
         self.ask.client().delete(self.key, context).await.map_err(failed)?;
-        done(&self.ask)
+        done(&self.ask, "node delete");
+        Ok(())
     }
 }
 
@@ -135,7 +142,7 @@ const PRUNE_PASSES: usize = 3;
 
 impl PruneArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let deadline = Duration::from_millis(self.timeout_ms);
+        let deadline = self.timeout.0;
         let mut all = 0;
         for pass in 1..=PRUNE_PASSES {
             let mut entries = 0;
@@ -149,22 +156,28 @@ impl PruneArgs {
                 break;
             }
         }
-        let text = format!("{all} entries forgotten");
-        print(if self.json { json!({ "forgotten": all }).to_string() } else { text }.as_str())
+        if self.json {
+            output::say(document("node prune", None, json!({ "forgotten": all })));
+        } else {
+            output::say(format_args!("{all} entries forgotten"));
+        }
+        Ok(())
     }
 }
 
 impl StatusArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.deadline());
+        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.timeout.0);
         let status = admin.status().await.map_err(failed)?;
         let status = serde_json::to_value(&status).map_err(Failure::failed)?;
         if self.ask.json {
-            return print(&status.to_string());
+            output::say(document("node status", None, status));
+            return Ok(());
         }
         let mut lines = Vec::new();
         flatten(&status, &mut lines);
-        print(&lines.join("\n"))
+        output::say(lines.join("\n"));
+        Ok(())
     }
 }
 
@@ -179,13 +192,17 @@ fn flatten(value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-fn done(ask: &AskArgs) -> Result<(), Failure> {
-    print(if ask.json { r#"{"done":true}"# } else { "done" })
+fn done(ask: &AskArgs, command: &str) {
+    if ask.json {
+        output::say(document(command, None, json!({ "done": true })));
+    } else {
+        output::say("done");
+    }
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{text}").and_then(|()| output.flush()).map_err(Failure::failed)
+/// As long as a person may wait.
+fn timeout() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
+    span_within(Span::millis(1), Span::secs(3600))
 }
 
 fn failed(error: ClientError) -> Failure {

@@ -12,17 +12,18 @@ use std::ffi::OsString;
 use std::fmt;
 
 use clap::{Parser, Subcommand};
+use dyno_command::{help_or_refusal, output};
 use tokio::runtime::Builder;
 
 pub use client::{AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
-pub use serve::ServeArgs;
+pub use serve::{LONGEST_WAIT, MOST_TOKENS, ServeArgs};
 
-/// The command did what it was asked to.
-pub const DONE: u8 = 0;
-/// The command line makes no sense; nothing was started.
-pub const REFUSED: u8 = 254;
 /// It could not start, or it failed.
-pub const FAILED: u8 = 255;
+pub use dyno_command::exit::BROKEN as FAILED;
+/// The command line makes no sense; nothing was started.
+pub use dyno_command::exit::REFUSED;
+/// The command did what it was asked to.
+pub use dyno_command::exit::VALID as DONE;
 
 /// What a node's command line can do.
 #[derive(Clone, Debug, Subcommand)]
@@ -72,15 +73,23 @@ where
     I::Item: Into<OsString> + Clone,
 {
     match CommandLine::try_parse_from(arguments) {
-        Ok(line) => run(line.command),
-        Err(error) => {
-            // Help and version are errors to clap, and go to standard output.
-            let status = if error.use_stderr() { REFUSED } else { DONE };
-            // If nobody reads it there is nobody to tell.
-            drop(error.print());
-            status
-        }
+        Ok(line) => output::status(run(line.command)),
+        Err(error) => help_or_refusal(&error),
     }
+}
+
+/// Refuses what cannot be started.
+///
+/// # Errors
+/// What is wrong, and the mend.
+pub fn check(command: &NodeCommand) -> Result<(), String> {
+    let checked = match command {
+        NodeCommand::Serve(args) => args.check(),
+        NodeCommand::Put(args) => args.check(),
+        NodeCommand::Delete(args) => args.check(),
+        NodeCommand::Get(_) | NodeCommand::Prune(_) | NodeCommand::Status(_) => Ok(()),
+    };
+    checked.map_err(|failure| failure.why)
 }
 
 /// Runs a command on a runtime of its own. Returns the exit status; what went wrong is said in one
@@ -104,7 +113,7 @@ pub fn run(command: NodeCommand) -> u8 {
     match result {
         Ok(()) => DONE,
         Err(failure) => {
-            eprintln!("error: {}", failure.why);
+            output::refuse(&failure.why);
             failure.status
         }
     }

@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 #[cfg(feature = "faults")]
 use dynamo_protocol::Limits;
 use dynamo_protocol::{Config, Member, NodeId, Quorum, ReadMode, Timing, Versioning};
+use dyno_command::{Span, document, span_within, within, word};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,7 +39,7 @@ pub struct ServeArgs {
     #[arg(long = "member", alias = "members", value_delimiter = ',', required = true)]
     members: Vec<u16>,
     /// Virtual nodes of each member.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = within(1, MOST_TOKENS))]
     tokens: u16,
     /// Where to dial a peer, ID=HOST:PORT; once for each other member.
     #[arg(long = "peer", value_parser = peer)]
@@ -55,27 +56,27 @@ pub struct ServeArgs {
     /// How many of them hold a put before it is acknowledged.
     #[arg(short, default_value_t = 2)]
     w: usize,
-    /// Who may answer for a home that is out of reach.
-    #[arg(long, value_enum, default_value = "sloppy")]
-    quorum: QuorumArg,
-    /// How versions are told apart.
-    #[arg(long, value_enum, default_value = "dotted")]
-    versioning: VersioningArg,
-    /// When a get whose answers differ writes the merged set back.
-    #[arg(long, value_enum, default_value = "plain")]
-    read: ReadArg,
+    /// Whether fallbacks stand in for homes that are out of reach: sloppy or strict.
+    #[arg(long, default_value = "sloppy", value_parser = word::<Quorum>)]
+    quorum: Quorum,
+    /// How versions are told apart: dotted; or paper or lww, which are known to lose.
+    #[arg(long, default_value = "dotted", value_parser = word::<Versioning>)]
+    versioning: Versioning,
+    /// Whether gets write back before they answer: plain or atomic.
+    #[arg(long, default_value = "plain", value_parser = word::<ReadMode>)]
+    read: ReadMode,
     /// After this a silent replica is held down.
-    #[arg(long, default_value_t = default_ms(Timing::default().patience))]
-    patience_ms: u64,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().patience), value_parser = wait())]
+    patience: Span,
     /// After this a request is answered "timed out".
-    #[arg(long, default_value_t = default_ms(Timing::default().deadline))]
-    deadline_ms: u64,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().deadline), value_parser = wait())]
+    deadline: Span,
     /// Between two pings of a peer that is held down.
-    #[arg(long, default_value_t = default_ms(Timing::default().ping))]
-    ping_ms: u64,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().ping), value_parser = wait())]
+    ping: Span,
     /// Between two looks at the hints for one target.
-    #[arg(long, default_value_t = default_ms(Timing::default().handoff))]
-    handoff_ms: u64,
+    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().handoff), value_parser = wait())]
+    handoff: Span,
     /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
     /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
     #[arg(long)]
@@ -90,7 +91,7 @@ pub struct ServeArgs {
     #[arg(long, default_value = "info,fjall=warn,lsm_tree=warn")]
     log: String,
     /// Threads that serve; by default as many as there are cores.
-    #[arg(long)]
+    #[arg(long, value_parser = within(0, MOST_THREADS))]
     threads: Option<usize>,
     /// End when standard input closes, or the parent process dies.
     #[arg(long)]
@@ -121,35 +122,18 @@ pub struct ServeArgs {
     timing: Option<Timing>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum QuorumArg {
-    /// The next healthy host.
-    Sloppy,
-    /// Nobody.
-    Strict,
+/// More virtual nodes spread no better, and every node keeps those of all.
+pub const MOST_TOKENS: u16 = 1024;
+/// More threads only wait for each other.
+const MOST_THREADS: usize = 256;
+
+/// What a node may be told to wait, from its clock's step to what nobody waits for.
+fn wait() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
+    span_within(Span::millis(1), LONGEST_WAIT)
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum VersioningArg {
-    /// Dotted version vectors: nothing acknowledged is lost.
-    Dotted,
-    /// The paper's vector clocks: known to lose.
-    Paper,
-    /// Last writer wins: known to lose.
-    Lww,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ReadArg {
-    /// After the reply.
-    Plain,
-    /// Before the reply.
-    Atomic,
-}
-
-fn default_ms(default: Duration) -> u64 {
-    u64::try_from(default.as_millis()).unwrap_or(u64::MAX)
-}
+/// No node waits longer for anything.
+pub const LONGEST_WAIT: Span = Span::secs(600);
 
 #[cfg(feature = "faults")]
 fn json_value<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -169,7 +153,13 @@ fn peer(text: &str) -> Result<(NodeId, String), String> {
 impl ServeArgs {
     pub(super) fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.unwrap_or_else(cores).max(1)
+        self.threads.filter(|threads| *threads > 0).unwrap_or_else(cores)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        EnvFilter::try_new(&self.log)
+            .map_err(|error| Failure::refused(format!("--log: {error}")))?;
+        self.options().map(drop)
     }
 
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -209,9 +199,9 @@ impl ServeArgs {
         let members = self.members.iter().map(member).collect();
         let config = Config::new(NodeId(self.id), members, [self.n, self.r, self.w]);
         let mut config = config.map_err(Failure::refused)?;
-        config.quorum = self.quorum.into();
-        config.versioning = self.versioning.into();
-        config.read = self.read.into();
+        config.quorum = self.quorum;
+        config.versioning = self.versioning;
+        config.read = self.read;
         config.timing = self.timing()?;
         let mut peers = BTreeMap::new();
         for (id, address) in &self.peers {
@@ -251,19 +241,15 @@ impl ServeArgs {
     }
 
     fn timing(&self) -> Result<Timing, Failure> {
-        let ms = |name: &str, ms: u64| match ms {
-            0 => Err(Failure::refused(format!("{name} must be at least 1"))),
-            ms => Ok(Duration::from_millis(ms)),
-        };
         let timing = Timing {
-            patience: ms("--patience-ms", self.patience_ms)?,
-            deadline: ms("--deadline-ms", self.deadline_ms)?,
-            ping: ms("--ping-ms", self.ping_ms)?,
-            handoff: ms("--handoff-ms", self.handoff_ms)?,
+            patience: self.patience.0,
+            deadline: self.deadline.0,
+            ping: self.ping.0,
+            handoff: self.handoff.0,
         };
         if timing.patience >= timing.deadline {
             return Err(Failure::refused(
-                "--patience-ms must be less than --deadline-ms: a request must have time left when a \
+                "--patience must be less than --deadline: a request must have time left when a \
                  silent replica is given up",
             ));
         }
@@ -286,12 +272,16 @@ impl ServeArgs {
 
 /// The one line on standard output: whoever started the node waits for it.
 fn say_ready(running: &Running) -> Result<(), Failure> {
-    let ready = json!({ "ready": {
-        "address": running.address().to_string(),
-        "identity": running.identity().to_string(),
-        "incarnation": running.incarnation(),
-        "pid": std::process::id(),
-    }});
+    let ready = document(
+        "node serve",
+        None,
+        json!({ "ready": {
+            "address": running.address().to_string(),
+            "identity": running.identity().to_string(),
+            "incarnation": running.incarnation(),
+            "pid": std::process::id(),
+        }}),
+    );
     let mut output = std::io::stdout().lock();
     let written = writeln!(output, "{ready}").and_then(|()| output.flush());
     written.map_err(|error| Failure::failed(format!("cannot say that it is ready: {error}")))
@@ -306,32 +296,4 @@ async fn asked_to_stop(with_stdin: bool) -> Result<(), Failure> {
         () = parent::stdin_closed(), if with_stdin => {}
     }
     Ok(())
-}
-
-impl From<QuorumArg> for Quorum {
-    fn from(arg: QuorumArg) -> Self {
-        match arg {
-            QuorumArg::Sloppy => Self::Sloppy,
-            QuorumArg::Strict => Self::Strict,
-        }
-    }
-}
-
-impl From<VersioningArg> for Versioning {
-    fn from(arg: VersioningArg) -> Self {
-        match arg {
-            VersioningArg::Dotted => Self::Dotted,
-            VersioningArg::Paper => Self::Paper,
-            VersioningArg::Lww => Self::Lww,
-        }
-    }
-}
-
-impl From<ReadArg> for ReadMode {
-    fn from(arg: ReadArg) -> Self {
-        match arg {
-            ReadArg::Plain => Self::Plain,
-            ReadArg::Atomic => Self::Atomic,
-        }
-    }
 }

@@ -46,10 +46,10 @@ impl Arguments<'_> {
             ("--versioning", word(&plan.versioning)),
             ("--read", word(&plan.read)),
             ("--engine", plan.engine.to_string()),
-            ("--patience-ms", plan.patience.0.as_millis().to_string()),
-            ("--deadline-ms", plan.deadline.0.as_millis().to_string()),
-            ("--ping-ms", plan.ping.0.as_millis().to_string()),
-            ("--handoff-ms", plan.handoff.0.as_millis().to_string()),
+            ("--patience", plan.patience.to_string()),
+            ("--deadline", plan.deadline.to_string()),
+            ("--ping", plan.ping.to_string()),
+            ("--handoff", plan.handoff.to_string()),
         ] {
             set(flag, value);
         }

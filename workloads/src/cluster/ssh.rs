@@ -23,10 +23,10 @@ use crate::agent::{
     Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed, Request,
     Terms, Welcome, Whose,
 };
-use crate::line::one_line;
 use crate::plan::{ClusterPlan, FaultName, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
 use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
+use dyno_command::one_line;
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the host may be busy.
 const START_PATIENCE: Duration = Duration::from_secs(30);

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::{Args, Subcommand};
+use dyno_command::{document, output, within};
 use serde_json::json;
 
-use super::{Lab, LabError, Wanted, default_dir, host, keeper, tools};
-use crate::line::one_line;
-use crate::verdict::{BROKEN, VALID};
+use super::{Lab, LabError, MOST_HOSTS, Wanted, default_dir, host, keeper, tools};
+use crate::verdict::{BROKEN, REFUSED, VALID};
 
 /// Tells a command that it runs in the lab of this folder.
 pub(crate) const WITHIN: &str = "DYNO_LAB_EXEC";
@@ -26,14 +26,17 @@ enum LabCommand {
     /// Bring a lab up; it stays until `down`. One that is up already is left as it is.
     Up {
         /// How many hosts.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = within(1, MOST_HOSTS))]
         nodes: u16,
+        /// Print one line of JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         place: Place,
     },
     /// Say whether a lab is up, and what its hosts are.
     Status {
-        /// As one line of JSON.
+        /// Print one line of JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -41,6 +44,9 @@ enum LabCommand {
     },
     /// End a lab; nothing of it is left.
     Down {
+        /// Print one line of JSON.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -63,35 +69,40 @@ enum LabCommand {
 #[derive(Debug, Args)]
 struct Place {
     /// The lab's folder: its keys, logs, and its hosts' homes.
-    #[arg(long, default_value_os_t = default_dir())]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_dir())]
     dir: PathBuf,
 }
 
-/// Does what it is told: 0, or 255 with one line about what was in the way, or the command's status.
+/// Does what it is told: 0; 254 if there is no lab to do it to; 255 with one line about what was in the
+/// way; or the command's status.
 #[must_use]
 pub fn run(args: LabArgs) -> u8 {
     let done = match args.command {
-        LabCommand::Up { nodes, place } => up(&Wanted { dir: place.dir, hosts: nodes }),
+        LabCommand::Up { nodes, json, place } => up(&Wanted { dir: place.dir, hosts: nodes }, json),
         LabCommand::Status { json, place } => status(&place, json),
-        LabCommand::Down { place } => down(&place),
+        LabCommand::Down { json, place } => down(&place, json),
         LabCommand::Exec { place, host, command } => exec(&place, host.as_deref(), &command),
         LabCommand::Keeper => keeper::run().map(|()| VALID).map_err(LabError),
         LabCommand::Host => host::run().map(|()| VALID).map_err(LabError),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("{}", one_line(&error));
+        output::refuse(error);
         BROKEN
     })
 }
 
-fn up(wanted: &Wanted) -> Result<u8, LabError> {
+fn up(wanted: &Wanted, json: bool) -> Result<u8, LabError> {
     let lab = Lab::up(wanted)?;
-    let (hosts, ms) = (lab.state().hosts.len(), lab.state().up_ms);
-    println!("{hosts} hosts up in {ms} ms; inventory: {}", lab.hosts_file().display());
-    println!(
-        "dyno lab exec --dir {} -- COMMAND runs a command that sees them",
-        lab.dir().display()
-    );
+    let (dir, state, inventory) = (lab.dir(), lab.state(), lab.hosts_file());
+    if json {
+        let body = json!({ "up": true, "dir": dir, "inventory": inventory, "lab": state });
+        output::say(document("lab up", None, body));
+        return Ok(VALID);
+    }
+    let (hosts, ms) = (state.hosts.len(), state.up_ms);
+    output::say(format_args!("{hosts} hosts up in {ms} ms; inventory: {}", inventory.display()));
+    let exec = format!("dyno lab exec --dir {} -- COMMAND", dir.display());
+    output::say(format_args!("{exec} runs a command that sees them"));
     Ok(VALID)
 }
 
@@ -99,42 +110,55 @@ fn status(place: &Place, json: bool) -> Result<u8, LabError> {
     let lab = Lab::find(&place.dir)?;
     if json {
         let state = lab.as_ref().map(Lab::state);
-        println!("{}", json!({"schema": 1, "up": lab.is_some(), "dir": place.dir, "lab": state}));
-        return Ok(exit(lab.is_some()));
+        let body = json!({ "up": lab.is_some(), "dir": place.dir, "lab": state });
+        output::say(document("lab status", None, body));
     }
-    let Some(lab) = lab else {
-        println!("no lab is up in {}", place.dir.display());
-        return Ok(exit(false));
-    };
-    let (dir, state) = (lab.dir().display(), lab.state());
-    println!("up in {dir} under process {}, after {} ms", state.parent.pid, state.up_ms);
-    for host in &lab.state().hosts {
-        println!("{:<4} ssh {}  data {}", host.name, host.management, host.data);
-    }
-    Ok(exit(true))
-}
-
-/// As `grep` does: 1 is "no", not an error.
-fn exit(yes: bool) -> u8 {
-    if yes { VALID } else { 1 }
-}
-
-fn down(place: &Place) -> Result<u8, LabError> {
-    match Lab::find(&place.dir)? {
-        Some(lab) => {
-            let ended = lab.down()?;
-            println!("ended in {} ms", ended.as_millis());
+    let Some(lab) = lab else { return Ok(none_is_up(place)) };
+    if !json {
+        let (dir, state) = (lab.dir().display(), lab.state());
+        let (parent, ms) = (state.parent.pid, state.up_ms);
+        output::say(format_args!("up in {dir} under process {parent}, after {ms} ms"));
+        for host in &state.hosts {
+            let (name, data) = (&host.name, &host.data);
+            output::say(format_args!("{name:<4} ssh {}  data {data}", host.management));
         }
-        None if place.dir.exists() => super::remove(&place.dir)?,
-        None => println!("no lab is up in {}", place.dir.display()),
+    }
+    Ok(VALID)
+}
+
+/// There is nothing to tell of or to run in.
+fn none_is_up(place: &Place) -> u8 {
+    let dir = place.dir.display();
+    output::refuse(format_args!("no lab is up in {dir}: `dyno lab up --dir {dir}` brings one up"));
+    REFUSED
+}
+
+fn down(place: &Place, json: bool) -> Result<u8, LabError> {
+    let lab = Lab::find(&place.dir)?;
+    let was_up = lab.is_some();
+    let ended = match lab {
+        Some(lab) => Some(lab.down()?),
+        None if place.dir.exists() => {
+            super::remove(&place.dir)?;
+            None
+        }
+        None => None,
+    };
+    if json {
+        let ms = ended.map(|ended| ended.as_millis());
+        let body = json!({ "was_up": was_up, "dir": place.dir, "ended_ms": ms });
+        output::say(document("lab down", None, body));
+        return Ok(VALID);
+    }
+    match ended {
+        Some(ended) => output::say(format_args!("ended in {} ms", ended.as_millis())),
+        None => output::say(format_args!("no lab is up in {}", place.dir.display())),
     }
     Ok(VALID)
 }
 
 fn exec(place: &Place, host: Option<&str>, command: &[std::ffi::OsString]) -> Result<u8, LabError> {
-    let dir = place.dir.display();
-    let lab = Lab::find(&place.dir)?
-        .ok_or_else(|| LabError(format!("none is up in {dir}: `dyno lab up --dir {dir}` first")))?;
+    let Some(lab) = Lab::find(&place.dir)? else { return Ok(none_is_up(place)) };
     let (program, args) = command.split_first().expect("clap asks for at least one");
     let mut command = Command::new(program);
     command.args(args);

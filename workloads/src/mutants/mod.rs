@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use dynamo_protocol::mutant::Mutant;
+use dyno_command::{Jobs, document, exit, output};
 use serde::Serialize;
-use serde_json::json;
 
 pub use dynamo_protocol::mutant::activate;
 
@@ -37,9 +37,9 @@ pub struct MutantsArgs {
     /// once in two thousand.
     #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
     seeds: u64,
-    /// How many seeds are run at a time.
-    #[arg(long, value_name = "COUNT", default_value_t = 2)]
-    jobs: usize,
+    /// How many seeds are run at a time; 0 is one a core.
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    jobs: Jobs,
     /// How long the model may search for each, and how long in the unmutated build.
     #[arg(long, value_name = "TIME", default_value = "60s")]
     budget: Span,
@@ -47,7 +47,7 @@ pub struct MutantsArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     runs: u64,
     /// Where the matrix goes.
-    #[arg(long, value_name = "FOLDER", default_value = "results/mutants")]
+    #[arg(long, short, value_name = "DIR", default_value = "results/mutants")]
     out: PathBuf,
     /// Print the matrix as one line of JSON, last.
     #[arg(long)]
@@ -145,7 +145,6 @@ struct Score {
 /// The matrix.
 #[derive(Clone, Debug, Serialize)]
 struct Matrix {
-    schema: u32,
     /// Rows of the whole table, seeded or not.
     rows: usize,
     columns: Vec<Column>,
@@ -177,7 +176,7 @@ pub fn run(args: &MutantsArgs) -> u8 {
     let only = match only {
         Ok(only) => only,
         Err(error) => {
-            eprintln!("error: --only {error}");
+            output::refuse(format_args!("--only {error}"));
             return REFUSED;
         }
     };
@@ -185,24 +184,25 @@ pub fn run(args: &MutantsArgs) -> u8 {
         if args.layer.is_empty() { vec![Layer::Model, Layer::Sim] } else { args.layer.clone() };
     let hunters: Vec<_> = layers.iter().map(|layer| hunter(*layer, args)).collect();
     let matrix = matrix(&hunters, &only);
-    print!("{}", report::markdown(&matrix));
+    output::text(report::markdown(&matrix));
     if let Err(error) = report::write(&matrix, &args.out) {
-        eprintln!("error: {}: {error}", args.out.display());
+        output::refuse(format_args!("{}: {error}", args.out.display()));
         return BROKEN;
-    }
-    if args.json {
-        println!("{}", json!(matrix));
     }
     let is_good = |column: &Column| {
         column.unmutated.false_positives.is_empty() && column.must.killed == column.must.of
     };
-    if matrix.columns.iter().all(is_good) { VALID } else { INVALID }
+    let status = if matrix.columns.iter().all(is_good) { VALID } else { INVALID };
+    if args.json {
+        output::say(document("mutants", Some(exit::verdict(status)), &matrix));
+    }
+    status
 }
 
 fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
     match layer {
         Layer::Model => Box::new(model::Model::new(args.budget.0)),
-        Layer::Sim => Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs }),
+        Layer::Sim => Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs.threads() }),
         Layer::Local => Box::new(local::Local { runs: args.runs }),
     }
 }
@@ -221,7 +221,6 @@ fn matrix(hunters: &[Box<dyn Hunter>], only: &[Mutant]) -> Matrix {
         What::Seeded(_) => None,
     };
     Matrix {
-        schema: 1,
         rows: ROWS.len(),
         columns: hunters.iter().map(|hunter| column(&**hunter, &rows)).collect(),
         excluded: ROWS.iter().filter_map(excluded).collect(),
@@ -269,6 +268,6 @@ fn fate(hunter: &dyn Hunter, number: &'static str, seeded: &Seeded) -> Fate {
         seconds: started.elapsed().as_secs_f64(),
         why,
     };
-    eprintln!("{}", report::line(&fate));
+    output::note(report::line(&fate));
     fate
 }

@@ -2,6 +2,7 @@
 //!
 //! The effective plan, with its seed, is written beside the results: it is the run, again.
 
+mod arg;
 mod check;
 mod toml_error;
 
@@ -13,7 +14,8 @@ use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-pub use crate::span::Span;
+pub use arg::PlanArg;
+pub use dyno_command::Span;
 
 /// Everything a run depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::Secret;
-use crate::line::one_line;
+use dyno_command::one_line;
 
 /// Where a node listens if nobody says.
 const NODE_PORT: u16 = 7117;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::line::one_line;
+use dyno_command::one_line;
 
 pub use args::HostArgs;
 pub use binary::Binary;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use dynamo_sim::replay::{ReplayError, Replayed, on_core};
 use dynamo_sim::trace::Trace;
+use dyno_command::{document, exit, output};
 use serde_json::{Value, json};
 
 use crate::sim::cli::{enable, quietly, refuse};
@@ -60,10 +61,12 @@ pub fn replay(args: &ReplayArgs) -> u8 {
                 Err(error) => return refuse(&error),
             };
             match args.on {
-                On::Core => say(&trace, quietly(|| on_core(&trace)), &[], args.json),
+                On::Core => say(&trace, "core", quietly(|| on_core(&trace)), &[], args.json),
                 On::Sim => match quietly(|| judge(&trace)) {
-                    Ok(judged) => say(&trace, Ok(judged.replayed), &judged.violations, args.json),
-                    Err(error) => say(&trace, Err(error), &[], args.json),
+                    Ok(judged) => {
+                        say(&trace, "sim", Ok(judged.replayed), &judged.violations, args.json)
+                    }
+                    Err(error) => say(&trace, "sim", Err(error), &[], args.json),
                 },
                 On::Local => local(&trace, args),
             }
@@ -84,6 +87,7 @@ fn read(path: &Path) -> Result<Trace, String> {
 
 fn say(
     trace: &Trace,
+    on: &str,
     judged: Result<Replayed, ReplayError>,
     violations: &[Violation],
     with_json: bool,
@@ -91,16 +95,18 @@ fn say(
     let verdict = match &judged {
         Ok(_) if violations.is_empty() => VALID,
         Ok(_) | Err(ReplayError::Diverged { .. }) => INVALID,
-        Err(_) => BROKEN,
+        // A trace that says what cannot be.
+        Err(ReplayError::Cluster(_) | ReplayError::Step { .. }) => REFUSED,
     };
     match &judged {
         Ok(Replayed { steps, compared, .. }) => {
-            println!("{}: {steps} steps, {compared} states equal", trace.name);
+            let equal = format!("{steps} steps, {compared} states equal");
+            output::say(format_args!("{}: {equal}", trace.name));
         }
-        Err(error) => println!("{}: {error}", trace.name),
+        Err(error) => output::say(format_args!("{}: {error}", trace.name)),
     }
     for violation in violations {
-        println!("{}: {}", violation.check, violation.what);
+        output::say(format_args!("{}: {}", violation.check, violation.what));
     }
     if with_json {
         let violations: Vec<_> = violations
@@ -110,13 +116,11 @@ fn say(
         let steps = judged.as_ref().map(|replayed| replayed.steps).unwrap_or_default();
         let compared = judged.as_ref().map(|replayed| replayed.compared).unwrap_or_default();
         let error = judged.err().map(|error| error.to_string());
-        println!(
-            "{}",
-            json!({
-                "schema": 1, "steps": steps, "compared": compared,
-                "violations": violations, "error": error,
-            })
-        );
+        let body = json!({
+            "on": on, "steps": steps, "compared": compared,
+            "violations": violations, "error": error,
+        });
+        output::say(document("replay", Some(exit::verdict(verdict)), body));
     }
     verdict
 }
@@ -126,18 +130,18 @@ fn local(trace: &Trace, args: &ReplayArgs) -> u8 {
     let (status, error) = match &replayed {
         Ok(Compared { steps, states, outputs }) => {
             let nodes = trace.cluster.nodes;
-            println!(
+            output::say(format_args!(
                 "{}: {steps} steps on {nodes} real nodes, {states} states and {outputs} outputs equal",
                 trace.name
-            );
+            ));
             (VALID, Value::Null)
         }
         Err(error @ LocalError::Differs(_)) => {
-            println!("{}: {error}", trace.name);
+            output::say(format_args!("{}: {error}", trace.name));
             (INVALID, Value::Null)
         }
         Err(error) => {
-            eprintln!("error: {}: {error}", trace.name);
+            output::refuse(format_args!("{}: {error}", trace.name));
             let refused = matches!(error, LocalError::Refused(_));
             (if refused { REFUSED } else { BROKEN }, error.to_string().into())
         }
@@ -149,13 +153,11 @@ fn local(trace: &Trace, args: &ReplayArgs) -> u8 {
             Err(LocalError::Differs(difference)) => json!(difference),
             Ok(_) | Err(_) => Value::Null,
         };
-        println!(
-            "{}",
-            json!({
-                "schema": 1, "on": "local", "steps": steps, "compared": states,
-                "outputs": outputs, "difference": difference, "error": error,
-            })
-        );
+        let body = json!({
+            "on": "local", "steps": steps, "compared": states,
+            "outputs": outputs, "difference": difference, "error": error,
+        });
+        output::say(document("replay", Some(exit::verdict(status)), body));
     }
     status
 }

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dynamo_node::record::{self, Replayed};
+use dyno_command::{document, exit, output};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
+use crate::verdict::{INVALID, REFUSED, VALID};
 
 /// Where a run keeps the records of its nodes.
 pub const FOLDER: &str = "records";
@@ -111,30 +112,32 @@ pub(super) fn run(folder: &Path, with_json: bool) -> u8 {
     let records = match replay(folder) {
         Ok(records) => records,
         Err(error) => {
-            eprintln!("error: {error}");
-            let nothing = matches!(error, record::ReplayError::None(_));
-            return if nothing { REFUSED } else { BROKEN };
+            output::refuse(&error);
+            return REFUSED;
         }
     };
     for (node, of) in &records.nodes {
         let NodeRecords { records, equal, cut_short, difference } = of;
-        println!("{node}: {equal} steps equal in {records} records, {cut_short} of them cut short");
+        let steps = format!("{equal} steps equal in {records} records");
+        output::say(format_args!("{node}: {steps}, {cut_short} of them cut short"));
         if let Some(difference) = difference {
-            println!("{difference}");
+            output::say(difference);
         }
     }
     let (steps, seconds) = (records.equal(), records.time.as_secs_f64());
     let speed = steps as f64 / seconds.max(1e-9);
     let megabytes = records.bytes as f64 / 1e6;
-    println!("{steps} steps, {megabytes:.1} MB in {seconds:.2} s: {speed:.0} steps/s");
+    output::say(format_args!(
+        "{steps} steps, {megabytes:.1} MB in {seconds:.2} s: {speed:.0} steps/s"
+    ));
+    let differs = records.differences().next().is_some();
+    let status = if differs { INVALID } else { VALID };
     if with_json {
-        println!(
-            "{}",
-            json!({
-                "schema": 1, "nodes": records.nodes, "steps": steps, "bytes": records.bytes,
-                "seconds": seconds, "steps_per_second": speed,
-            })
-        );
+        let body = json!({
+            "on": "records", "nodes": records.nodes, "steps": steps, "bytes": records.bytes,
+            "seconds": seconds, "steps_per_second": speed,
+        });
+        output::say(document("replay", Some(exit::verdict(status)), body));
     }
-    if records.differences().next().is_some() { INVALID } else { VALID }
+    status
 }

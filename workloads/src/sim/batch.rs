@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use dynamo_sim::Configs;
+use dyno_command::output;
 use serde::Serialize;
 
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
 use super::shrink::shrink;
+use crate::interpreter::Counts;
 use crate::plan::Plan;
 
 /// As many failing seeds are shrunk; the others are listed as they are.
@@ -41,14 +43,23 @@ pub struct Failure {
     /// What it says.
     pub what: String,
     /// What shows it again.
-    pub command: String,
+    pub again: String,
+}
+
+/// What the nodes of all seeds counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mechanisms {
+    /// Writes kept for a home that was out of reach.
+    pub hints_stored: u64,
+    /// Of those, the ones their home has got.
+    pub hints_delivered: u64,
+    /// Gets that brought replicas together.
+    pub read_repairs: u64,
 }
 
 /// What the seeds found together.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Findings {
-    /// Of this document's form.
-    pub schema: u32,
     /// How many seeds were run.
     pub seeds: u64,
     /// In the order of their seeds.
@@ -63,10 +74,10 @@ pub struct Findings {
     pub cpu_seconds: f64,
     /// Steps of nodes and links.
     pub events: u64,
-    /// Operations that happened, surely did not, or may have.
-    pub ops: [u64; 3],
-    /// Hints stored and delivered, read repairs.
-    pub mechanisms: [u64; 3],
+    /// Clients' operations.
+    pub ops: Counts,
+    /// What the nodes did to keep what they were given.
+    pub mechanisms: Mechanisms,
     /// Seeds run a second time whose events differed: none, or the simulator is broken.
     pub nondeterministic: Vec<u64>,
 }
@@ -89,7 +100,7 @@ impl Batch {
         let configs = plan.and_then(|cluster| Configs::new(&cluster).ok());
         let options = Options { configs: configs.as_ref(), ..Options::default() };
         let next = AtomicU64::new(self.seeds.start);
-        let shared = Mutex::new((Findings { schema: 1, ..Findings::default() }, Vec::new()));
+        let shared = Mutex::new((Findings::default(), Vec::new()));
         let work = || {
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -165,20 +176,19 @@ impl Findings {
         self.simulated_seconds += outcome.simulated.as_secs_f64();
         self.events += outcome.events;
         let counts = outcome.counts;
-        for (sum, count) in self.ops.iter_mut().zip([counts.ok, counts.fail, counts.info]) {
-            *sum += count;
-        }
+        self.ops.ok += counts.ok;
+        self.ops.fail += counts.fail;
+        self.ops.info += counts.info;
         let fired = &outcome.mechanisms;
-        let fired = [fired.hints_stored, fired.hints_delivered, fired.read_repairs];
-        for (sum, count) in self.mechanisms.iter_mut().zip(fired) {
-            *sum += count;
-        }
+        self.mechanisms.hints_stored += fired.hints_stored;
+        self.mechanisms.hints_delivered += fired.hints_delivered;
+        self.mechanisms.read_repairs += fired.read_repairs;
         if differs {
             self.nondeterministic.push(seed);
         }
         let doubts = outcome.doubts.iter().map(|doubt| Violation::new("harness", doubt.clone()));
         for Violation { check, what, .. } in outcome.unknown.iter().cloned().chain(doubts) {
-            self.unknown.push(Failure { seed, check, what, command: String::new() });
+            self.unknown.push(Failure { seed, check, what, again: String::new() });
         }
     }
 
@@ -220,13 +230,13 @@ pub fn report(
         };
         for violation in violations {
             let Violation { check, what, .. } = violation.clone();
-            let command = match &trace {
+            let again = match &trace {
                 Some(path) if check == first.check => {
                     format!("dyno replay {} --on sim", path.display())
                 }
                 _ => again(*seed),
             };
-            failures.push(Failure { seed: *seed, check, what, command });
+            failures.push(Failure { seed: *seed, check, what, again });
         }
     }
     failures
@@ -247,7 +257,7 @@ fn shrunk_to(
     match written {
         Ok(()) => Some(path),
         Err(error) => {
-            eprintln!("error: {}: {error}", path.display());
+            output::refuse(format_args!("{}: {error}", path.display()));
             None
         }
     }

@@ -1,33 +1,34 @@
 //! `dyno sim`.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use serde_json::json;
+use dyno_command::{Jobs, document, exit, output};
 
-use super::batch::{Batch, Findings, report};
-use crate::plan::{Plan, PlanError};
+use super::batch::{Batch, Findings, Mechanisms, report};
+use crate::interpreter::Counts;
+use crate::plan::{Plan, PlanArg, PlanError};
 use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
-/// Arguments of `dyno sim`.
+/// Arguments of `dyno sim`. Without a plan every seed draws its cluster, links, clients and faults.
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// The seeds, as in 0..1000; the end is left out.
     #[arg(long, value_name = "FROM..TO", default_value = "0..100")]
     pub seeds: Seeds,
-    /// A plan, a TOML file. Without one every seed draws its cluster, links, clients and faults.
-    #[arg(long, value_name = "FILE")]
-    pub plan: Option<PathBuf>,
+    /// The plan, if there is one.
+    #[command(flatten)]
+    pub plan: PlanArg,
     /// A seeded bug, by name: only in a build with the feature `mutants`.
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,
-    /// How many seeds are run at a time.
-    #[arg(long, value_name = "COUNT", default_value_t = 2)]
-    pub jobs: usize,
+    /// How many seeds are run at a time; 0 is one a core.
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    pub jobs: Jobs,
     /// Where the traces of failing seeds go.
-    #[arg(long, value_name = "FOLDER", default_value = "results/sim")]
+    #[arg(long, short, value_name = "DIR", default_value = "results/sim")]
     pub out: PathBuf,
     /// Print what was found as one line of JSON, last.
     #[arg(long)]
@@ -58,7 +59,7 @@ impl FromStr for Seeds {
 /// Runs seeds; the status to exit with.
 #[must_use]
 pub fn sim(args: &SimArgs) -> u8 {
-    let plan = match args.plan.as_deref().map(read_plan).transpose() {
+    let plan = match args.plan() {
         Ok(plan) => plan,
         Err(error) => return refuse(&error.to_string()),
     };
@@ -67,16 +68,27 @@ pub fn sim(args: &SimArgs) -> u8 {
     {
         return refuse(&error);
     }
-    let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs };
+    let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs.threads() };
     let (mut findings, failed) = quietly(|| batch.run(|_, _| false));
     let again = |seed| again(args, seed);
     let mutant = args.mutant.as_deref();
     findings.violations = quietly(|| report(&batch, &failed, mutant, &args.out, again));
-    print!("{}", summary(&findings));
+    output::text(summary(&findings));
     if args.json {
-        println!("{}", json!(findings));
+        let verdict = exit::verdict(status(&findings));
+        output::say(document("sim", Some(verdict), &findings));
     }
     status(&findings)
+}
+
+impl SimArgs {
+    /// The plan, if one was named.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn plan(&self) -> Result<Option<Plan>, PlanError> {
+        self.plan.file().map(read_plan).transpose()
+    }
 }
 
 /// Turns a seeded bug on.
@@ -110,7 +122,7 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-fn read_plan(path: &std::path::Path) -> Result<Plan, PlanError> {
+fn read_plan(path: &Path) -> Result<Plan, PlanError> {
     let plan = Plan::read(path)?;
     plan.check()?;
     Ok(plan)
@@ -119,7 +131,7 @@ fn read_plan(path: &std::path::Path) -> Result<Plan, PlanError> {
 fn again(args: &SimArgs, seed: u64) -> String {
     let mut command = format!("dyno sim --seeds {seed}");
     for (flag, value) in [
-        ("--plan", args.plan.as_ref().map(|path| path.display().to_string())),
+        ("--plan", args.plan.file().map(|path| path.display().to_string())),
         ("--mutant", args.mutant.clone()),
     ] {
         if let Some(value) = value {
@@ -130,12 +142,12 @@ fn again(args: &SimArgs, seed: u64) -> String {
 }
 
 fn summary(findings: &Findings) -> String {
-    let [ok, fail, info] = findings.ops;
-    let [stored, delivered, repairs] = findings.mechanisms;
+    let Counts { ok, fail, info } = findings.ops;
+    let Mechanisms { hints_stored, hints_delivered, read_repairs } = findings.mechanisms;
     let mut text = format!(
         "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s; {:.0} s/s of a processor), {} events\n\
          operations: {ok} ok, {fail} failed, {info} unknown; \
-         hints: {stored} stored, {delivered} delivered; read repairs: {repairs}\n",
+         hints: {hints_stored} stored, {hints_delivered} delivered; read repairs: {read_repairs}\n",
         findings.seeds,
         findings.simulated_seconds,
         findings.wall_seconds,
@@ -146,7 +158,7 @@ fn summary(findings: &Findings) -> String {
     for failure in &findings.violations {
         text += &format!(
             "seed {}: {}: {}\n  see it: {}\n",
-            failure.seed, failure.check, failure.what, failure.command
+            failure.seed, failure.check, failure.what, failure.again
         );
     }
     for seed in &findings.nondeterministic {
@@ -181,7 +193,7 @@ fn status(findings: &Findings) -> u8 {
 }
 
 pub(crate) fn refuse(error: &str) -> u8 {
-    eprintln!("error: {error}");
+    output::refuse(error);
     REFUSED
 }
 

@@ -4,7 +4,8 @@
 const LONGEST: usize = 1000;
 
 /// The text with everything escaped that could end the line, move about in it or turn it round.
-pub(crate) fn one_line(text: &dyn std::fmt::Display) -> String {
+#[must_use]
+pub fn one_line(text: &dyn std::fmt::Display) -> String {
     let text = text.to_string();
     let text = text.trim_end();
     let mut line = String::with_capacity(text.len());
