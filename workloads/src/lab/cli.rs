@@ -50,6 +50,12 @@ enum LabCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Remove what labs have left whose driver was killed: every new lab does so too.
+    Sweep {
+        /// Print one line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Run a command where the driver must stand, or on a host of the lab.
     Exec {
         #[command(flatten)]
@@ -81,6 +87,7 @@ pub fn run(args: LabArgs) -> u8 {
         LabCommand::Up { nodes, json, place } => up(&Wanted { dir: place.dir, hosts: nodes }, json),
         LabCommand::Status { json, place } => status(&place, json),
         LabCommand::Down { json, place } => down(&place, json),
+        LabCommand::Sweep { json } => swept(json),
         LabCommand::Exec { place, host, command } => exec(&place, host.as_deref(), &command),
         LabCommand::Keeper => keeper::run().map(|()| VALID).map_err(LabError),
         LabCommand::Host => host::run().map(|()| VALID).map_err(LabError),
@@ -153,6 +160,21 @@ fn down(place: &Place, json: bool) -> Result<u8, LabError> {
     match ended {
         Some(ended) => output::say(format_args!("ended in {} ms", ended.as_millis())),
         None => output::say(format_args!("no lab is up in {}", place.dir.display())),
+    }
+    Ok(VALID)
+}
+
+fn swept(json: bool) -> Result<u8, LabError> {
+    let swept = super::sweep()?;
+    if json {
+        output::say(document("lab sweep", None, json!({ "swept": swept })));
+        return Ok(VALID);
+    }
+    for dir in &swept {
+        output::say(format_args!("{}: removed", dir.display()));
+    }
+    if swept.is_empty() {
+        output::say("nothing was left");
     }
     Ok(VALID)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::host::{self, HostSpec, Said};
-use super::keys::{data, management};
+use super::keys::{CLIENT_KEY, data, management};
 use super::lines::Lines;
 use super::state::HostState;
 use super::tools;
@@ -45,7 +45,7 @@ impl Spec {
     }
 
     pub(super) fn client_key(&self) -> PathBuf {
-        self.dir.join("driver_key")
+        self.dir.join(CLIENT_KEY)
     }
 
     pub(super) fn known_hosts(&self) -> PathBuf {
@@ -81,7 +81,7 @@ pub(super) fn run() -> Result<(), String> {
     for host in &mut hosts {
         // A host that dies is as a machine that lost its power: the others stay.
         let ended = host.child.wait();
-        eprintln!("host {} ended: {ended:?}", host.index);
+        dyno_command::output::note(format_args!("host {} ended: {ended:?}", host.index));
     }
     loop {
         std::thread::park();

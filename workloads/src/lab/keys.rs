@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 use super::keeper::Spec;
 use super::{LabError, host, state, tools};
 
+/// The driver's private key, in the lab's folder.
+pub(super) const CLIENT_KEY: &str = "driver_key";
+
 /// Makes the folders of all hosts, a key for each and one for the driver, and writes the inventory.
 pub(super) fn make(spec: &Spec) -> Result<(), LabError> {
     let mut makers = vec![maker(&spec.client_key(), "dyno lab driver")?];
@@ -43,6 +46,16 @@ fn maker(path: &Path, comment: &str) -> Result<(Child, std::path::PathBuf), LabE
         .spawn()
         .map_err(|error| LabError(format!("ssh-keygen: {error}")))?;
     Ok((child, path.to_owned()))
+}
+
+/// Removes all private keys of a lab, before anything else of it.
+pub(super) fn remove(dir: &Path) {
+    let hosts = fs::read_dir(dir.join("hosts")).into_iter().flatten().flatten();
+    let keys = hosts.map(|host| host::host_key(&host.path()));
+    for key in std::iter::once(dir.join(CLIENT_KEY)).chain(keys) {
+        // What cannot be removed now goes, or is told of, with the folder.
+        let _ = fs::remove_file(key);
+    }
 }
 
 fn public(key: &Path) -> std::path::PathBuf {

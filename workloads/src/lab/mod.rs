@@ -4,7 +4,7 @@
 //! Everything lives under one parent process, the *keeper*, which is the first process of its own
 //! namespaces: no interface, mount or process of a lab is visible to the machine, so a lab touches
 //! nothing it did not make, and when its parent ends, however it ends, the kernel removes everything.
-//! What is left then is a folder of keys and logs, which the next `up` replaces.
+//! What is left then is a folder of keys and logs, which the next lab of this user sweeps away.
 //!
 //! ```text
 //!   lab up ---- unshare (the parent) ---- keeper: hub network, two bridges
@@ -23,7 +23,9 @@ mod keeper;
 mod keys;
 mod lines;
 mod parent;
+mod program;
 mod state;
+mod sweep;
 mod tools;
 
 use std::fs::DirBuilder;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 pub use state::{HostState, State};
+pub use sweep::sweep;
 pub(crate) use tools::path as program_path;
 pub use tools::{Privilege, lacking, privilege};
 
@@ -42,6 +45,9 @@ use parent::Parent;
 
 /// More hosts than this on one machine measure the machine.
 pub const MOST_HOSTS: u16 = 60;
+
+/// How the folders of labs begin where nobody says where they are to be.
+const PREFIX: &str = "dyno-lab-";
 
 /// Why a lab cannot be had. One line, with the mend.
 #[derive(Debug, Error)]
@@ -111,7 +117,7 @@ impl Lab {
     /// If this machine cannot have one.
     pub fn for_one_run(hosts: u16) -> Result<Self, LabError> {
         let dir =
-            std::env::temp_dir().join(format!("dyno-lab-run-{:016x}", crate::remote::unique()));
+            std::env::temp_dir().join(format!("{PREFIX}run-{:016x}", crate::remote::unique()));
         let mut lab = Self::attached(&Wanted { dir, hosts })?;
         lab.ends_with_us = true;
         Ok(lab)
@@ -230,7 +236,7 @@ impl Drop for Lab {
 #[must_use]
 pub fn default_dir() -> PathBuf {
     let user = rustix::process::getuid().as_raw();
-    std::env::temp_dir().join(format!("dyno-lab-{user}"))
+    std::env::temp_dir().join(format!("{PREFIX}{user}"))
 }
 
 /// Makes the lab's folder, empty, for us alone.
@@ -245,16 +251,23 @@ fn make_dir(dir: &Path) -> Result<(), LabError> {
         .map_err(|error| LabError::file(dir, error))
 }
 
+/// Whether it is a folder of this user, and no link to one.
+fn owned(dir: &Path) -> bool {
+    let user = rustix::process::getuid().as_raw();
+    dir.symlink_metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == user)
+}
+
 /// Removes a lab's folder and whatever its hosts wrote there, and no folder that is no lab's.
 fn remove(dir: &Path) -> Result<(), LabError> {
-    let meta = dir.symlink_metadata().map_err(|error| LabError::file(dir, error))?;
-    let ours = meta.is_dir() && meta.uid() == rustix::process::getuid().as_raw();
+    let ours = owned(dir);
     let empty = ours && dir.read_dir().is_ok_and(|mut entries| entries.next().is_none());
     let may_go = empty || ours && state::marked(dir);
     if !may_go {
         let error = "exists and is no lab's folder of this user: name another with --dir";
         return Err(LabError::file(dir, error));
     }
+    // Should we be ended in the middle, what is left has no secrets.
+    keys::remove(dir);
     match std::fs::remove_dir_all(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LabError::file(dir, error)),
         _ => Ok(()),

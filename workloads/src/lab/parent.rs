@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use super::keeper::{Spec, Up};
 use super::lines::Lines;
 use super::state::{self, Process, State};
-use super::{LabError, MOST_HOSTS, Wanted, keys, make_dir, tools};
+use super::sweep::{Maker, sweep};
+use super::{LabError, MOST_HOSTS, Wanted, keys, make_dir, program, tools};
 
 /// Far more than the slowest machine needs for the largest lab.
 const UP: Duration = Duration::from_secs(30);
@@ -42,8 +43,13 @@ impl Parent {
         }
         let begun = Instant::now();
         let privilege = tools::privilege()?;
+        // What cannot be swept bars no new lab.
+        for swept in sweep().unwrap_or_default() {
+            tracing::info!(dir = %swept.display(), "left by a lab whose driver was killed: swept");
+        }
         make_dir(&wanted.dir)?;
-        state::mark(&wanted.dir)?;
+        let maker = Maker::this().map_err(|error| LabError(format!("own process: {error}")))?;
+        state::mark(&wanted.dir, &maker)?;
         let dir = wanted.dir.canonicalize().map_err(|error| LabError::file(&wanted.dir, error))?;
         let log = dir.join("lab.log");
         let log_file = File::create(&log).map_err(|error| LabError::file(&log, error))?;
@@ -51,6 +57,7 @@ impl Parent {
             std::env::current_exe().map_err(|error| LabError(format!("own path: {error}")))?;
         let spec = Spec { dir: dir.clone(), hosts: wanted.hosts, attached: life == Life::Ours };
         keys::make(&spec)?;
+        program::place(&spec)?;
         let mut command = tools::unshare(privilege);
         command.arg(dyno).args(["lab", "keeper"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_file);

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
+use super::sweep::Maker;
 use super::{LabError, Privilege};
 
 /// Long enough for a kernel to end some hundred processes.
@@ -78,10 +79,16 @@ pub(super) fn hosts_file(dir: &Path) -> PathBuf {
     dir.join("hosts.toml")
 }
 
-pub(super) fn mark(dir: &Path) -> Result<(), LabError> {
+pub(super) fn mark(dir: &Path, maker: &Maker) -> Result<(), LabError> {
     let path = dir.join(MARK);
-    fs::write(&path, "a lab of dyno: removed by `dyno lab down`\n")
-        .map_err(|error| LabError::file(&path, error))
+    let text = serde_json::to_string(maker).expect("a maker is plain data");
+    fs::write(&path, text + "\n").map_err(|error| LabError::file(&path, error))
+}
+
+/// Who made the lab's folder; none for a folder that is no lab's.
+pub(super) fn maker(dir: &Path) -> Option<Maker> {
+    let text = fs::read_to_string(dir.join(MARK)).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 pub(super) fn marked(dir: &Path) -> bool {
