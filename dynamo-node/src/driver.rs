@@ -29,6 +29,7 @@ use crate::stepped::{Step, Stepped};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
 use crate::timers::Timers;
+use crate::told::Told;
 use crate::transport::Transport;
 
 /// How many arrivals may wait. One is what one read of a stream brought, some 256 KiB at most unless a
@@ -197,6 +198,10 @@ impl<T: Transport> Driver<T> {
     /// The only place where the protocol is run.
     fn step(&mut self, now: Time, input: Input) {
         self.telemetry.counters.steps += 1;
+        match &input {
+            Input::Client { .. } => tracing::debug!("{}", Told(&input)),
+            _ => tracing::trace!("{}", Told(&input)),
+        }
         let outbox = &mut self.effects.outbox;
         match &mut self.recorder {
             None => self.node.handle(now, input, &mut self.store, outbox),
@@ -311,6 +316,10 @@ impl<T: Transport> Driver<T> {
     }
 
     fn carry_out(&mut self, output: Output) {
+        match &output {
+            Output::Reply(..) | Output::Event(_) => tracing::debug!("{}", Told(&output)),
+            _ => tracing::trace!("{}", Told(&output)),
+        }
         match output {
             Output::Send(envelope) => self.transport.send(envelope),
             Output::Reply(request, reply) => {

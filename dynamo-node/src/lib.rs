@@ -29,6 +29,7 @@ pub mod stepped;
 pub mod storage;
 mod telemetry;
 mod timers;
+mod told;
 mod transport;
 mod wire;
 

@@ -100,6 +100,5 @@ impl Telemetry {
                 tracing::warn!(?role, %error, "storage");
             }
         }
-        tracing::trace!(?event, "event");
     }
 }

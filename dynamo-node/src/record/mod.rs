@@ -7,6 +7,7 @@
 //! a last frame that is cut short; replay stops there.
 
 mod replay;
+mod steps;
 mod watch;
 
 use std::fs::{self, File};
@@ -21,6 +22,7 @@ use dynamo_protocol::{
 use serde::{Deserialize, Serialize};
 
 pub use replay::{Difference, ReplayError, Replayed, files, replay, replay_file};
+pub use steps::{ToldStep, steps};
 use watch::Watched;
 
 /// How the name of a record ends.

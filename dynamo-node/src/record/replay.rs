@@ -157,6 +157,26 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
     Ok(replayed)
 }
 
+/// Reads a record; `visit` is given every step in order, until it says no.
+pub(super) fn read_steps(
+    path: &Path,
+    mut visit: impl FnMut(u64, Step) -> bool,
+) -> Result<(), ReplayError> {
+    let file =
+        File::open(path).map_err(|error| ReplayError::Io { path: path.to_owned(), error })?;
+    let mut frames = Frames::new(BufReader::with_capacity(1 << 20, file), path);
+    let mut number = 0;
+    while let Some(read) = frames.next()? {
+        if matches!(read, Read::Step(_)) {
+            if !visit(number, frames.step()?) {
+                break;
+            }
+            number += 1;
+        }
+    }
+    Ok(())
+}
+
 fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
     let config = Arc::new(start.settings.into_config()?);
     let node = Node::new(config, start.meta, start.incarnation);
@@ -242,13 +262,18 @@ impl<'a> Frames<'a> {
         Ok(Some(parsed))
     }
 
+    /// The step that was read last, with its outputs.
+    fn step(&self) -> Result<Step, ReplayError> {
+        let body = &self.buffer[..self.outputs.end];
+        match postcard::from_bytes(body).map_err(|error| self.damaged(&error))? {
+            Frame::Step(step) => Ok(step),
+            Frame::Start(_) | Frame::Stored(..) => Err(self.damaged("it is no step")),
+        }
+    }
+
     /// The step that was read last, of which `replayed` came now.
     fn difference(&self, step: u64, replayed: Vec<Output>) -> Result<Difference, ReplayError> {
-        let body = &self.buffer[..self.outputs.end];
-        let frame = postcard::from_bytes(body).map_err(|error| self.damaged(&error))?;
-        let Frame::Step(Step { input, outputs: recorded, .. }) = frame else {
-            return Err(self.damaged("it is no step"));
-        };
+        let Step { input, outputs: recorded, .. } = self.step()?;
         let at = recorded.iter().zip(&replayed).take_while(|(a, b)| a == b).count();
         let file = self.path.to_owned();
         let (recorded, replayed) = (recorded.into_iter().nth(at), replayed.into_iter().nth(at));

@@ -4,6 +4,7 @@
 pub mod local;
 pub mod records;
 mod stage;
+pub mod told;
 
 use std::path::{Path, PathBuf};
 
@@ -75,14 +76,28 @@ pub fn replay(args: &ReplayArgs) -> u8 {
     }
 }
 
+impl ReplayArgs {
+    /// Reads the trace, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no trace.
+    pub fn check(&self) -> Result<(), String> {
+        self.trace.as_deref().map_or(Ok(()), |path| parse(path).map(drop))
+    }
+}
+
 fn read(path: &Path) -> Result<Trace, String> {
-    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| in_file(&error))?;
-    let trace = Trace::parse(&text).map_err(|error| in_file(&error))?;
+    let trace = parse(path)?;
     if let Some(name) = &trace.mutant {
         enable(name)?;
     }
     Ok(trace)
+}
+
+fn parse(path: &Path) -> Result<Trace, String> {
+    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| in_file(&error))?;
+    Trace::parse(&text).map_err(|error| in_file(&error))
 }
 
 fn say(

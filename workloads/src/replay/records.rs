@@ -53,13 +53,18 @@ impl Records {
     }
 }
 
+/// Where the records are: in a run's folder they have one of their own.
+pub(super) fn folder_of(run: &Path) -> PathBuf {
+    let of_run = run.join(FOLDER);
+    if of_run.is_dir() { of_run } else { run.to_owned() }
+}
+
 /// Replays all records in `folder`, or, if it is the folder of a run, all that the run has left.
 ///
 /// # Errors
 /// If there is none, or one cannot be read.
 pub fn replay(folder: &Path) -> Result<Records, record::ReplayError> {
-    let of_run = folder.join(FOLDER);
-    let files = record::files(if of_run.is_dir() { &of_run } else { folder })?;
+    let files = record::files(&folder_of(folder))?;
     let started = Instant::now();
     let bytes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
     let mut all = Records { bytes: bytes.sum(), ..Records::default() };
