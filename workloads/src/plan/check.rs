@@ -1,21 +1,30 @@
 //! What a plan must keep to before anything is started, each with its mend.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::time::Duration;
 
-use dynamo_protocol::{Config, Member, NodeId, Quorum};
+use dynamo_node::cli::{LONGEST_WAIT, MOST_TOKENS};
+use dynamo_protocol::{Config, ConfigError, Member, NodeId, Quorum};
 
-use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target};
+use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target, Wrong};
 use crate::remote::Inventory;
 
 /// An agent waits no longer for its driver.
-const LONGEST_LEASE: Duration = Duration::from_secs(600);
+const LONGEST_LEASE: Span = Span::secs(600);
 /// Wider than this, and a narrow link cannot be told from any other.
 const RATES: RangeInclusive<u64> = 1 << 10..=256 << 10;
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
+/// What a run can write its history of.
+const LONGEST_RUN: Span = Span::secs(7 * 24 * 3600);
+/// Longer than a request's deadline by far, and still at an end before a run gives up its final phase.
+const LONGEST_DELAY: Span = Span::secs(10);
+/// More turns of faults than this fill memory before the first happens.
+const MOST_TURNS: u128 = 100_000;
+/// A name and the time make a folder's name, of which file systems take 255 bytes.
+const LONGEST_NAME: usize = 100;
 
 impl Plan {
     /// Refuses a plan that cannot be run, or whose faults leave what it claims.
@@ -23,9 +32,15 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong, and the mend.
     pub fn check(&self) -> Result<(), PlanError> {
+        self.examine().map_err(|wrong| PlanError(wrong.why))
+    }
+
+    /// The same, with the settings that are wrong: [`super::Source`] knows where they were written.
+    pub(super) fn examine(&self) -> Result<(), Wrong> {
         self.check_name()?;
         self.check_cluster()?;
         self.check_workload()?;
+        self.check_times()?;
         self.faults.iter().try_for_each(|fault| self.check_fault(*fault))?;
         self.check_once()
     }
@@ -36,9 +51,8 @@ impl Plan {
     /// If no cluster can run with them.
     pub fn config(&self, me: NodeId) -> Result<Config, PlanError> {
         let cluster = &self.cluster;
-        let members = self.nodes().into_iter().map(|id| Member { id, tokens: cluster.tokens });
-        let quorum = [cluster.n, cluster.r, cluster.w];
-        let mut config = Config::new(me, members.collect(), quorum)
+        let mut config = self
+            .core_config(me)
             .map_err(|error| PlanError(format!("the cluster cannot be: {error}")))?;
         config.quorum = cluster.quorum;
         config.versioning = cluster.versioning;
@@ -46,105 +60,137 @@ impl Plan {
         Ok(config)
     }
 
-    fn check_name(&self) -> Result<(), PlanError> {
+    fn core_config(&self, me: NodeId) -> Result<Config, ConfigError> {
+        let cluster = &self.cluster;
+        let members = self.nodes().into_iter().map(|id| Member { id, tokens: cluster.tokens });
+        Config::new(me, members.collect(), [cluster.n, cluster.r, cluster.w])
+    }
+
+    fn check_name(&self) -> Result<(), Wrong> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        refuse_if(
-            self.name.is_empty()
-                || self.name.starts_with('.')
-                || self.name == "latest"
-                || !self.name.chars().all(plain),
-            || {
-                let name = &self.name;
-                format!(
-                    "name `{name}` names a folder: use letters, digits, `-`, `_`, `.`, not `latest`"
-                )
-            },
-        )?;
-        refuse_if(self.seed.is_some_and(|seed| i64::try_from(seed).is_err()), || {
+        let name = &self.name;
+        let folder = (1..=LONGEST_NAME).contains(&name.len())
+            && !name.starts_with('.')
+            && name != "latest"
+            && name.chars().all(plain);
+        refuse_if(&["name"], !folder, || {
+            format!(
+                "name `{name}` names a folder: use letters, digits, `-`, `_`, `.`, at most \
+                 {LONGEST_NAME}, not `latest`"
+            )
+        })?;
+        refuse_if(&["seed"], self.seed.is_some_and(|seed| i64::try_from(seed).is_err()), || {
             format!("seed {}: the largest a plan can hold is {}", self.seed.unwrap_or(0), i64::MAX)
         })
     }
 
-    fn check_cluster(&self) -> Result<(), PlanError> {
-        let nodes = self.cluster.nodes;
-        refuse_if(!(1..=MOST_NODES).contains(&nodes), || {
-            format!("{nodes} nodes: a local cluster has 1 to {MOST_NODES}")
-        })?;
+    fn check_cluster(&self) -> Result<(), Wrong> {
+        let cluster = &self.cluster;
+        within(&["cluster.nodes"], cluster.nodes, 1, MOST_NODES)?;
+        within(&["cluster.tokens"], cluster.tokens, 1, MOST_TOKENS)?;
         self.check_hosts()?;
-        for (name, span) in [
-            ("patience", self.cluster.patience),
-            ("deadline", self.cluster.deadline),
-            ("ping", self.cluster.ping),
-            ("handoff", self.cluster.handoff),
-        ] {
-            refuse_if(span.0.as_millis() == 0, || format!("cluster.{name} {span}: at least 1ms"))?;
-        }
-        let binary = self.cluster.binary.as_deref();
-        let missing = binary.filter(|binary| !binary.is_file());
-        refuse_if(missing.is_some(), || {
-            let path = missing.unwrap_or(Path::new("")).display();
-            format!("binary {path} is no file: name a build of dyno")
+        let least = Span::millis(1);
+        within(&["cluster.patience"], cluster.patience, least, LONGEST_WAIT)?;
+        within(&["cluster.deadline"], cluster.deadline, least, LONGEST_WAIT)?;
+        within(&["cluster.ping"], cluster.ping, least, LONGEST_WAIT)?;
+        within(&["cluster.handoff"], cluster.handoff, least, LONGEST_WAIT)?;
+        let hasty = cluster.patience < cluster.deadline;
+        refuse_if(&["cluster.patience", "cluster.deadline"], !hasty, || {
+            format!(
+                "cluster.patience {} must be below cluster.deadline {}: a request must have time \
+                 left when a silent replica is given up",
+                cluster.patience, cluster.deadline
+            )
         })?;
-        self.config(NodeId(1)).map(drop)
+        let binary = cluster.binary.as_deref();
+        let missing = binary.filter(|binary| !binary.is_file());
+        refuse_if(&["cluster.binary"], missing.is_some(), || {
+            let path = missing.unwrap_or(Path::new("")).display();
+            format!("cluster.binary {path} is no file: name a build of dyno")
+        })?;
+        self.check_quorum()
     }
 
-    fn check_hosts(&self) -> Result<(), PlanError> {
+    fn check_quorum(&self) -> Result<(), Wrong> {
+        let Err(error) = self.core_config(NodeId(1)) else { return Ok(()) };
+        let settings: &[_] = match &error {
+            ConfigError::Quorum { name: "N", .. } => &["cluster.n", "cluster.nodes"],
+            ConfigError::Quorum { name: "R", .. } => &["cluster.r", "cluster.n"],
+            ConfigError::Quorum { .. } => &["cluster.w", "cluster.n"],
+            _ => &["cluster.nodes"],
+        };
+        Err(Wrong { settings, why: format!("{}: {error}", settings[0]) })
+    }
+
+    fn check_hosts(&self) -> Result<(), Wrong> {
         let cluster = &self.cluster;
-        let lease = cluster.lease.0;
-        let shortest = Duration::from_secs(1);
-        refuse_if(!(shortest..=LONGEST_LEASE).contains(&lease), || {
-            format!("lease {}: from 1s to {}", cluster.lease, Span(LONGEST_LEASE))
-        })?;
+        within(&["cluster.lease"], cluster.lease, Span::secs(1), LONGEST_LEASE)?;
         let far = matches!(cluster.kind, ClusterKind::Ssh | ClusterKind::Lab);
-        refuse_if(cluster.record && far, || {
-            "record: hosts keep no records; use it with --cluster local or sim".to_owned()
+        refuse_if(&["cluster.record", "cluster.kind"], cluster.record && far, || {
+            "cluster.record: hosts keep no records; use it with cluster local or sim".to_owned()
         })?;
+        let settings = &["cluster.hosts", "cluster.kind"];
         match (cluster.kind, &cluster.hosts) {
-            (ClusterKind::Ssh, None) => {
-                refuse_if(true, || "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned())
-            }
+            (ClusterKind::Ssh, None) => refuse_if(&["cluster.kind"], true, || {
+                "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned()
+            }),
             (ClusterKind::Ssh, Some(hosts)) => Inventory::read(hosts)
                 .and_then(|inventory| inventory.take(cluster.nodes.into()))
                 .map(drop)
-                .map_err(|error| PlanError(error.to_string())),
+                .map_err(|error| Wrong { settings, why: error.to_string() }),
             // Filled in by the lab itself, once it is up.
             (ClusterKind::Lab, _) => Ok(()),
-            (kind, hosts) => refuse_if(hosts.is_some(), || {
+            (kind, hosts) => refuse_if(settings, hosts.is_some(), || {
                 format!("cluster {kind} has its own hosts: --hosts goes with --cluster ssh")
             }),
         }
     }
 
-    fn check_workload(&self) -> Result<(), PlanError> {
+    fn check_workload(&self) -> Result<(), Wrong> {
         let workload = &self.workload;
-        for (name, value) in [
-            ("concurrency", workload.concurrency),
-            ("carts", workload.carts),
-            ("puts_per_cart", workload.puts_per_cart),
-        ] {
-            refuse_if(value == 0, || format!("{name} = 0: at least 1 is needed"))?;
+        within(&["workload.concurrency"], workload.concurrency, 1, 1000)?;
+        within(&["workload.carts"], workload.carts, 1, 10_000)?;
+        within(&["workload.puts_per_cart"], workload.puts_per_cart, 1, 1_000_000)?;
+        within(&["workload.think"], workload.think, Span::default(), LONGEST_WAIT)?;
+        if let Some(rate) = workload.rate {
+            within(&["workload.rate"], rate, 0.001, 1e6)?;
         }
-        refuse_if(workload.concurrency > 1000, || {
-            format!("concurrency {}: at most 1000", workload.concurrency)
-        })?;
-        refuse_if(workload.rate.is_some_and(|rate| !(rate > 0.0 && rate <= 1e6)), || {
-            format!("rate {}: operations a second, above 0", workload.rate.unwrap_or_default())
-        })?;
-        refuse_if(self.time.0.is_zero(), || "time 0: clients need some".to_owned())?;
-        refuse_if(self.fault.hold.0.is_zero(), || "fault.hold 0: a fault needs some".to_owned())?;
-        refuse_if(workload.timeout.0 <= self.cluster.deadline.0, || {
+        let patient = workload.timeout > self.cluster.deadline;
+        refuse_if(&["workload.timeout", "cluster.deadline"], !patient, || {
             format!(
                 "workload.timeout {} must exceed cluster.deadline {}, or clients give up before nodes",
                 workload.timeout, self.cluster.deadline
             )
-        })
+        })?;
+        within(&["workload.timeout"], workload.timeout, Span::millis(1), LONGEST_RUN)
     }
 
-    fn check_fault(&self, fault: FaultName) -> Result<(), PlanError> {
+    fn check_times(&self) -> Result<(), Wrong> {
+        let (fault, least) = (&self.fault, Span::millis(1));
+        within(&["time"], self.time, least, LONGEST_RUN)?;
+        within(&["fault.hold"], fault.hold, least, LONGEST_RUN)?;
+        within(&["fault.gap"], fault.gap, Span::default(), LONGEST_RUN)?;
+        let turn = (fault.hold.0 + fault.gap.0).as_nanos().max(1);
+        let turns = self.time.0.as_nanos() / turn;
+        let settings = &["fault.hold", "fault.gap", "time"];
+        refuse_if(settings, !self.faults.is_empty() && turns > MOST_TURNS, || {
+            let (hold, gap, time) = (fault.hold, fault.gap, self.time);
+            format!(
+                "fault.hold {hold} and fault.gap {gap} make {turns} turns of faults in {time}: at \
+                 most {MOST_TURNS}"
+            )
+        })?;
+        within(&["fault.delay"], fault.delay, Span::default(), LONGEST_DELAY)?;
+        within(&["fault.jitter"], fault.jitter, Span::default(), LONGEST_DELAY)?;
+        let (least, most) = (*RATES.start(), *RATES.end());
+        within(&["fault.rate"], fault.rate, least, most)
+    }
+
+    fn check_fault(&self, fault: FaultName) -> Result<(), Wrong> {
         let cluster = &self.cluster;
         match fault {
             FaultName::Kill => {
-                refuse_if(cluster.engine == Engine::Memory, || {
+                refuse_if(&["cluster.engine", "faults"], cluster.engine == Engine::Memory, || {
                     "fault kill with engine memory loses what it holds: use engine fjall".to_owned()
                 })?;
                 self.check_targets()
@@ -153,22 +199,22 @@ impl Plan {
             FaultName::Partition => self.check_shapes(),
             FaultName::Delay | FaultName::Rate | FaultName::Reset => {
                 let rate = fault == FaultName::Rate;
-                refuse_if(rate && cluster.kind == ClusterKind::Sim, || {
+                let simulated = cluster.kind == ClusterKind::Sim;
+                refuse_if(&["faults", "cluster.kind"], rate && simulated, || {
                     "fault rate: the simulator's links have no width; use cluster local".to_owned()
                 })?;
-                refuse_if(rate && !RATES.contains(&self.fault.rate), || {
-                    let (least, most) = (RATES.start(), RATES.end());
-                    format!("fault.rate {}: from {least} to {most} bytes a second", self.fault.rate)
+                refuse_if(&["faults", "cluster.nodes"], cluster.nodes < 2, || {
+                    format!("fault {fault} needs 2 nodes")
                 })?;
-                refuse_if(cluster.nodes < 2, || format!("fault {fault} needs 2 nodes"))?;
                 self.check_targets()
             }
             FaultName::Wipe => {
-                refuse_if(cluster.quorum == Quorum::Strict, || {
+                let strict = cluster.quorum == Quorum::Strict;
+                refuse_if(&["cluster.quorum", "faults"], strict, || {
                     "fault wipe with quorum strict needs refilling, which is not built: use sloppy"
                         .to_owned()
                 })?;
-                refuse_if(cluster.w < 2, || {
+                refuse_if(&["cluster.w", "faults"], cluster.w < 2, || {
                     "fault wipe claims at most W-1 disks: with W = 1 that is none; use -w 2"
                         .to_owned()
                 })
@@ -176,49 +222,73 @@ impl Plan {
         }
     }
 
-    fn check_targets(&self) -> Result<(), PlanError> {
-        refuse_if(self.fault.targets.is_empty(), || "fault.targets names nobody".to_owned())?;
+    fn check_targets(&self) -> Result<(), Wrong> {
+        refuse_if(&["fault.targets"], self.fault.targets.is_empty(), || {
+            "fault.targets names nobody".to_owned()
+        })?;
         self.fault.targets.iter().try_for_each(|target| match *target {
             Target::Role(_) => Ok(()),
-            Target::Home(index) => refuse_if(index > self.cluster.n, || {
+            Target::Home(index) => refuse_if(&["fault.targets"], index > self.cluster.n, || {
                 format!("target home:{index}: a key has {} homes", self.cluster.n)
             }),
-            Target::Node(node) => self.check_node(node),
+            Target::Node(node) => self.check_node(&["fault.targets"], node),
         })
     }
 
-    fn check_shapes(&self) -> Result<(), PlanError> {
+    fn check_shapes(&self) -> Result<(), Wrong> {
         let (nodes, fault) = (self.cluster.nodes, &self.fault);
-        refuse_if(nodes < 2, || "fault partition needs 2 nodes".to_owned())?;
-        refuse_if(fault.shapes.is_empty(), || "fault.shapes names no shape".to_owned())?;
-        refuse_if(fault.shapes.contains(&Shape::Cuts) && fault.cuts.is_empty(), || {
+        refuse_if(&["faults", "cluster.nodes"], nodes < 2, || {
+            "fault partition needs 2 nodes".to_owned()
+        })?;
+        refuse_if(&["fault.shapes"], fault.shapes.is_empty(), || {
+            "fault.shapes names no shape".to_owned()
+        })?;
+        let (wanted, listed) = (fault.shapes.contains(&Shape::Cuts), !fault.cuts.is_empty());
+        refuse_if(&["fault.shapes"], wanted && !listed, || {
             "shape cuts needs the links: cuts = [\"n1->n2\"]".to_owned()
         })?;
-        refuse_if(!fault.cuts.is_empty() && !fault.shapes.contains(&Shape::Cuts), || {
+        refuse_if(&["fault.cuts", "fault.shapes"], listed && !wanted, || {
             "cuts are listed, but shapes has no \"cuts\"".to_owned()
         })?;
         fault.cuts.iter().try_for_each(|cut| {
-            self.check_node(cut.from)?;
-            self.check_node(cut.to)
+            self.check_node(&["fault.cuts"], cut.from)?;
+            self.check_node(&["fault.cuts"], cut.to)
         })
     }
 
-    fn check_node(&self, node: NodeId) -> Result<(), PlanError> {
+    fn check_node(&self, settings: &'static [&'static str], node: NodeId) -> Result<(), Wrong> {
         let nodes = self.cluster.nodes;
-        refuse_if(!(1..=nodes).contains(&node.0), || {
+        refuse_if(settings, !(1..=nodes).contains(&node.0), || {
             format!("{node} is no node of this cluster: it has n1 to n{nodes}")
         })
     }
 
-    fn check_once(&self) -> Result<(), PlanError> {
+    fn check_once(&self) -> Result<(), Wrong> {
         let mut seen = BTreeSet::new();
         let twice = self.faults.iter().find(|fault| !seen.insert(**fault));
-        twice.map_or(Ok(()), |fault| Err(PlanError(format!("fault {fault} is listed twice"))))
+        twice.map_or(Ok(()), |fault| {
+            refuse_if(&["faults"], true, || format!("fault {fault} is listed twice"))
+        })
     }
 }
 
-fn refuse_if(wrong: bool, why: impl FnOnce() -> String) -> Result<(), PlanError> {
-    if wrong { Err(PlanError(why())) } else { Ok(()) }
+fn refuse_if(
+    settings: &'static [&'static str],
+    wrong: bool,
+    why: impl FnOnce() -> String,
+) -> Result<(), Wrong> {
+    if wrong { Err(Wrong { settings, why: why() }) } else { Ok(()) }
+}
+
+/// Refuses a number or a length of time out of its range.
+fn within<T: PartialOrd + Display>(
+    settings: &'static [&'static str; 1],
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), Wrong> {
+    let is_within = least <= value && value <= most;
+    refuse_if(settings, !is_within, || format!("{} {value}: from {least} to {most}", settings[0]))
 }
 
 #[cfg(test)]
@@ -237,14 +307,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_refused_with_its_mend() {
-        check("[cluster]\nw = 4", "the cluster cannot be: W = 4 must be from 1 to 3 (N)");
-        check(
-            "[cluster]\nnodes = 2",
-            "the cluster cannot be: N = 3 must be from 1 to 2 (the number of nodes)",
-        );
-        check("[cluster]\nnodes = 99", "99 nodes: a local cluster has 1 to 25");
-        check("[cluster]\nping = \"0s\"", "cluster.ping 0s: at least 1ms");
-        check("[workload]\nconcurrency = 0", "concurrency = 0: at least 1 is needed");
+        check("[cluster]\nw = 4", "cluster.w: W = 4 must be from 1 to 3 (N)");
+        check("[cluster]\nnodes = 2", "cluster.n: N = 3 must be from 1 to 2 (the number of nodes)");
+        check("[cluster]\nnodes = 99", "cluster.nodes 99: from 1 to 25");
+        check("[cluster]\nping = \"0s\"", "cluster.ping 0s: from 1ms to 10m");
+        check("[workload]\nconcurrency = 0", "workload.concurrency 0: from 1 to 1000");
         check("faults = [\"kill\", \"kill\"]", "fault kill is listed twice");
         check(
             "faults = [\"wipe\"]\n[cluster]\nw = 1",
@@ -252,6 +319,36 @@ mod tests {
         );
         check("[fault]\ntargets = [\"n9\"]", "n9 is no node of this cluster: it has n1 to n5");
         check("[fault]\nshapes = [\"cuts\"]", "shape cuts needs the links: cuts = [\"n1->n2\"]");
+    }
+
+    #[test]
+    fn every_number_has_its_bounds() {
+        for (toml, setting) in [
+            ("[workload]\ncarts = 4000000000", "workload.carts"),
+            ("[workload]\nputs_per_cart = 1000000000000", "workload.puts_per_cart"),
+            ("[workload]\nrate = 1e-300", "workload.rate"),
+            ("[workload]\nrate = nan", "workload.rate"),
+            ("[workload]\nthink = \"10h\"", "workload.think"),
+            ("[workload]\ntimeout = \"300d\"", "workload.timeout"),
+            ("[cluster]\ntokens = 65535", "cluster.tokens"),
+            ("[cluster]\ntokens = 0", "cluster.tokens"),
+            ("[cluster]\ndeadline = \"11m\"", "cluster.deadline"),
+            ("[cluster]\nlease = \"1ms\"", "cluster.lease"),
+            ("time = \"300d\"", "time"),
+            ("time = 0", "time"),
+            ("[fault]\ndelay = \"10h\"", "fault.delay"),
+            ("[fault]\njitter = 90", "fault.jitter"),
+            ("[fault]\nhold = \"0s\"", "fault.hold"),
+            ("[fault]\ngap = \"300d\"", "fault.gap"),
+            ("[fault]\nrate = 0", "fault.rate"),
+        ] {
+            let plan = Plan::parse(&format!("name = \"t\"\n{toml}"), "plan.toml").unwrap();
+            let told = plan.check().unwrap_err().0;
+            assert!(told.starts_with(&format!("{setting} ")) && told.contains(": from "), "{told}");
+        }
+        let many = "time = \"1d\"\n[fault]\nhold = \"1ms\"\ngap = \"0s\"";
+        let plan = Plan::parse(&format!("name = \"t\"\n{many}"), "plan.toml").unwrap();
+        assert!(plan.check().unwrap_err().0.contains("turns of faults"));
     }
 
     #[test]

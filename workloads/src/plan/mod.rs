@@ -4,6 +4,7 @@
 
 mod arg;
 mod check;
+mod source;
 mod toml_error;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use arg::PlanArg;
 pub use dyno_command::Span;
+pub use source::{Source, Wrong};
 
 /// Everything a run depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -289,13 +291,7 @@ impl Plan {
     /// # Errors
     /// If the file cannot be read, or says something a plan cannot say.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| PlanError(format!("{}: {error}", path.display())))?;
-        let mut plan = Self::parse(&text, &path.display().to_string())?;
-        if plan.name.is_empty() {
-            plan.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        }
-        Ok(plan)
+        Source::read(path).map(|(plan, _)| plan)
     }
 
     /// Parses a plan; `origin` names it in errors.
@@ -303,7 +299,7 @@ impl Plan {
     /// # Errors
     /// Names the line, the column and the mend.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PlanError> {
-        toml::from_str(text).map_err(|error| toml_error::describe(&error, text, origin))
+        toml::from_str(text).map_err(|error| PlanError::of_toml(&error, text, origin))
     }
 
     /// The plan as a file.

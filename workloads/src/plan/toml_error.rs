@@ -9,7 +9,8 @@ pub(super) fn describe(error: &toml::de::Error, text: &str, origin: &str) -> Pla
     PlanError(format!("{origin}:{line}:{column}: {}", mend(&message)))
 }
 
-fn place(text: &str, offset: usize) -> (usize, usize) {
+/// Line and column of a byte of a text, from 1.
+pub(super) fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -61,11 +62,15 @@ mod tests {
 
     #[test]
     fn a_value_of_another_type_is_named_with_its_place() {
-        check("time = 30\n", "plan.toml:1:8: invalid type: integer `30`, expected a string");
         check(
-            "time = \"30\"\n",
-            "plan.toml:1:8: `30` is no length of time (time unit needed, for example 30sec or \
-             30ms): write 30s or 100ms",
+            "time = true\n",
+            "plan.toml:1:8: invalid type: boolean `true`, expected a length of time, as \"30s\"",
+        );
+        check(
+            "time = \"30 apples\"\n",
+            "plan.toml:1:8: `30 apples` is no length of time (unknown time unit \"apples\", supported \
+             units: ns, us/\u{b5}s, ms, sec, min, hours, days, weeks, months, years (and few variations)): \
+             write 30s or 100ms",
         );
     }
 
