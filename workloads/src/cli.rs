@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use checker::cli::CheckArgs;
 use checker::cli_generate::GenerateArgs;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use dynamo_node::cli::NodeCommand;
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
-use dyno_command::{help_or_refusal, output, word};
+use dyno_command::{help_or_refusal, in_one_line, output, word};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -18,8 +18,11 @@ use crate::interrupt::Interrupt;
 use crate::lab::cli::LabArgs;
 use crate::lab::{self, Lab, LabError};
 use crate::log;
-use crate::plan::{ClusterKind, Engine, FaultName, Plan, PlanArg, PlanError, Span, WorkloadName};
+use crate::plan::{
+    ClusterKind, Engine, FaultName, Plan, PlanArg, PlanError, Source, Span, WorkloadName,
+};
 use crate::remote::HostArgs;
+use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
 use crate::report;
 use crate::run::{Finished, Order, run};
@@ -58,6 +61,8 @@ enum Command {
     Sim(SimArgs),
     /// Run a trace, or the records of nodes, again, and compare every state.
     Replay(ReplayArgs),
+    /// Print what nodes were given and did in a run of `dyno test --record`.
+    Records(RecordsArgs),
     /// Seed bugs, and see whether the bench catches them.
     #[cfg(feature = "mutants")]
     Mutants(crate::mutants::MutantsArgs),
@@ -136,6 +141,38 @@ struct TestArgs {
     json: bool,
 }
 
+/// The command line as clap has it, with all subcommands and their flags.
+#[must_use]
+pub fn command_line() -> clap::Command {
+    CommandLine::command()
+}
+
+/// Reads a command line, the program's name first, and checks what it says as far as that goes without
+/// starting anything: in one line why it would be refused. Help counts as refused: it runs nothing.
+///
+/// # Errors
+/// Why it would be refused.
+pub fn refusal(words: &[String]) -> Result<(), String> {
+    let line = CommandLine::try_parse_from(words).map_err(|error| in_one_line(&error))?;
+    let plan_error = |error: PlanError| error.0;
+    match line.command {
+        Command::Test(args) => args.plan().map(drop).map_err(plan_error),
+        Command::Sim(args) => args.plan().map(drop).map_err(plan_error),
+        Command::Model(args) => model::cli::check(&args).map_err(|error| format!("{error:#}")),
+        Command::Generate(args) => args.check().map_err(|error| error.to_string()),
+        Command::Replay(args) => args.check(),
+        Command::Node(command) => dynamo_node::cli::check(&command),
+        // What clap refuses is all that can be wrong before they look at the world.
+        Command::Doctor(_)
+        | Command::Lab(_)
+        | Command::Agent(_)
+        | Command::Check(_)
+        | Command::Records(_) => Ok(()),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(_) => Ok(()),
+    }
+}
+
 /// Parses `arguments`, the program's name first, and does what they say; the exit status.
 pub fn main<I>(arguments: I) -> u8
 where
@@ -180,6 +217,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),
         Command::Replay(args) => replay(&args),
+        Command::Records(args) => told::run(&args),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => crate::mutants::run(&args),
     }
@@ -281,14 +319,45 @@ fn quoted(word: &str) -> String {
 impl TestArgs {
     /// The effective plan: it has a seed, and was checked.
     fn plan(&self) -> Result<Plan, PlanError> {
-        let mut plan = match self.plan.file() {
-            Some(path) => Plan::read(path)?,
-            None => Plan::default(),
+        let (mut plan, mut source) = match self.plan.file() {
+            Some(path) => Source::read(path)?,
+            None => (Plan::default(), Source::default()),
         };
         self.override_run(&mut plan)?;
         self.override_cluster(&mut plan);
-        plan.check()?;
+        for (given, setting, flag) in self.given() {
+            if given {
+                source.overridden(setting, flag);
+            }
+        }
+        source.check(&plan)?;
         Ok(plan)
+    }
+
+    /// Whether each flag was given, the setting that it overrides, and its name.
+    fn given(&self) -> [(bool, &'static str, &'static str); 20] {
+        [
+            (self.faults.is_some(), "faults", "--faults"),
+            (self.time.is_some(), "time", "--time"),
+            (self.seed.is_some(), "seed", "--seed"),
+            (self.workload.is_some(), "workload.name", "--workload"),
+            (self.concurrency.is_some(), "workload.concurrency", "--concurrency"),
+            (self.rate.is_some(), "workload.rate", "--rate"),
+            (self.cluster.is_some(), "cluster.kind", "--cluster"),
+            (self.nodes.is_some(), "cluster.nodes", "--nodes"),
+            (self.lease.is_some(), "cluster.lease", "--lease"),
+            (self.at.hosts.is_some(), "cluster.hosts", "--hosts"),
+            (self.at.accept_new, "cluster.accept_new", "--accept-new"),
+            (self.n.is_some(), "cluster.n", "-n"),
+            (self.r.is_some(), "cluster.r", "-r"),
+            (self.w.is_some(), "cluster.w", "-w"),
+            (self.quorum.is_some(), "cluster.quorum", "--quorum"),
+            (self.versioning.is_some(), "cluster.versioning", "--versioning"),
+            (self.read.is_some(), "cluster.read", "--read"),
+            (self.engine.is_some(), "cluster.engine", "--engine"),
+            (self.record, "cluster.record", "--record"),
+            (self.binary.is_some(), "cluster.binary", "--binary"),
+        ]
     }
 
     fn override_run(&self, plan: &mut Plan) -> Result<(), PlanError> {

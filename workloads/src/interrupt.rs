@@ -1,6 +1,7 @@
 //! Being asked to end, by SIGINT or SIGTERM. The first time a run stops its work, heals, and judges what
 //! there is; the second time it ends at once.
 
+use dyno_command::output;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -26,13 +27,13 @@ impl Interrupt {
         let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
         tokio::spawn(async move {
             either(&mut signals).await;
-            eprintln!(
+            output::note(
                 "asked to end: healing, reading what was kept and judging what there is; once more to end at \
                  once"
             );
             ask.send_replace(true);
             either(&mut signals).await;
-            eprintln!("error: interrupted twice");
+            output::refuse("interrupted twice");
             // The nodes die with this process, as after a kill.
             std::process::exit(BROKEN.into());
         });

@@ -89,7 +89,7 @@ impl Progress {
             self.bar.set_prefix(done);
             self.bar.set_message(state);
         } else {
-            eprintln!("{done}  {state}");
+            dyno_command::output::note(format_args!("{done}  {state}"));
         }
     }
 
@@ -98,7 +98,7 @@ impl Progress {
         if self.live {
             self.bar.set_message(what.to_owned());
         } else {
-            eprintln!("{what}");
+            dyno_command::output::note(what);
         }
     }
 

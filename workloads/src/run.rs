@@ -328,7 +328,7 @@ fn latency(tally: &Tally) -> Latency {
 fn write(store: &Store, document: &Document) {
     let path = store.path("verdict.json");
     if let Err(error) = std::fs::write(&path, document.to_json() + "\n") {
-        eprintln!("error: {}: {error}", path.display());
+        dyno_command::output::refuse(format_args!("{}: {error}", path.display()));
     }
 }
 

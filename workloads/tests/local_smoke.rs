@@ -293,6 +293,28 @@ fn a_driver_that_is_asked_twice_ends_at_once() {
     bench.all_are_gone_in_time();
 }
 
+/// The steps of a key are found, also those that name an operation only.
+fn told_by_key_and_operation(run: &Path) {
+    let told = |flags: &[&str]| {
+        let ran = Command::new(DYNO).arg("records").arg(run).args(flags).output().unwrap();
+        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let of_key = told(&["--key", "cart-1", "--json"]);
+    let steps: Vec<Value> =
+        of_key.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is = |step: &&Value, what: &str| step["input"].as_str().unwrap().contains(what);
+    let put = steps.iter().find(|step| is(step, " put key=cart-1 ")).expect("somebody put");
+    assert!(steps.iter().any(|step| is(&step, ": stored op=")), "acknowledgements name no key");
+    assert!(!of_key.contains("key=cart-2"), "another key's");
+    let op = put["ops"][0].as_str().unwrap();
+    let of_op = told(&["--op", op]);
+    assert!(of_op.contains(&format!("coordinating op={op}")), "{of_op}");
+    let node = put["node"].as_str().unwrap();
+    assert!(of_op.contains(&format!(" {node} #")) && of_op.contains("reply request="), "{of_op}");
+    assert!(told(&["--op", op, "--node", "n9"]).is_empty());
+}
+
 #[test]
 fn what_nodes_record_replays_through_the_core_however_they_ended() {
     let bench = Bench::new();
@@ -316,6 +338,7 @@ fn what_nodes_record_replays_through_the_core_however_they_ended() {
     assert_eq!(again.status.code(), Some(0), "{text}");
     // The nodes went on a little, to their end, when the run had been judged.
     assert!(count(&found["steps"]) >= count(&records["steps"]), "{text}");
+    told_by_key_and_operation(&bench.out().join("latest"));
     leave_steps_out(&bench.latest("records"));
     let mut lacking = Command::new(DYNO);
     let lacking = lacking.args(["replay", "--record"]).arg(bench.latest("records"));
@@ -380,16 +403,16 @@ fn bad_input_is_refused_before_anything_starts() {
     refused("--faults kil", "is `kill` meant?");
     refused("-w 4", "W = 4 must be from 1 to 3 (N)");
     refused("-n 9", "N = 9 must be from 1 to 5");
-    refused("--nodes 0", "0 nodes");
-    refused("--time 30", "no length of time");
-    refused("--time 0s", "time 0");
+    refused("--nodes 0", "--nodes: cluster.nodes 0: from 1 to 25");
+    refused("--time soon", "no length of time");
+    refused("--time 0s", "--time: time 0s: from 1ms");
     refused("--quorum weak", "unknown variant `weak`");
     refused("--versioning wall", "unknown variant `wall`");
     refused("--cluster cloud", "`cloud` is not one of local, ssh, lab, sim");
     refused("--seed minus", "invalid value");
     refused("--seed 18446744073709551615", "the largest a plan can hold");
-    refused("--rate 0", "above 0");
-    refused("--concurrency 0", "at least 1");
+    refused("--rate 0", "--rate: workload.rate 0: from 0.001");
+    refused("--concurrency 0", "from 1 to 1000");
     refused("--workload bank", "`bank` is not one of cart");
     refused("--no-such-flag", "unexpected argument");
     refused("no-such-plan.toml", "no-such-plan.toml: No such file");

@@ -10,6 +10,14 @@ use crate::one_line;
 
 /// Something that should have been said could not be.
 static LOST: AtomicBool = AtomicBool::new(false);
+/// Whoever read standard output has stopped.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is worth saying more on standard output.
+#[must_use]
+pub fn is_heard() -> bool {
+    !LEFT.load(Ordering::Relaxed) && !LOST.load(Ordering::Relaxed)
+}
 
 /// A line on standard output. Whoever reads no further, as `head` does, is told no more; any other error
 /// is told on standard error, and shows in the [`status`].
@@ -32,7 +40,9 @@ fn write(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) {
 
 /// Takes note that standard output could not be written.
 pub fn failed(error: &io::Error) {
-    if error.kind() != ErrorKind::BrokenPipe && !LOST.swap(true, Ordering::Relaxed) {
+    if error.kind() == ErrorKind::BrokenPipe {
+        LEFT.store(true, Ordering::Relaxed);
+    } else if !LOST.swap(true, Ordering::Relaxed) {
         refuse(format_args!("standard output: {error}"));
     }
 }

@@ -55,7 +55,7 @@ pub fn run(args: &AgentArgs) -> u8 {
     match done {
         Ok(()) => VALID,
         Err(error) => {
-            eprintln!("agent: {error}");
+            dyno_command::output::note(format_args!("agent: {error}"));
             BROKEN
         }
     }

@@ -9,7 +9,7 @@ use dyno_command::{Jobs, document, exit, output};
 
 use super::batch::{Batch, Findings, Mechanisms, report};
 use crate::interpreter::Counts;
-use crate::plan::{Plan, PlanArg, PlanError};
+use crate::plan::{Plan, PlanArg, PlanError, Source};
 use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
 /// Arguments of `dyno sim`. Without a plan every seed draws its cluster, links, clients and faults.
@@ -123,8 +123,8 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn read_plan(path: &Path) -> Result<Plan, PlanError> {
-    let plan = Plan::read(path)?;
-    plan.check()?;
+    let (plan, source) = Source::read(path)?;
+    source.check(&plan)?;
     Ok(plan)
 }
 
