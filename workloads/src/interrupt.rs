@@ -29,7 +29,7 @@ impl Interrupt {
             either(&mut signals).await;
             output::note(
                 "asked to end: healing, reading what was kept and judging what there is; once more to end at \
-                 once"
+                 once",
             );
             ask.send_replace(true);
             either(&mut signals).await;

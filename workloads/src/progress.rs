@@ -121,7 +121,11 @@ pub(crate) fn simulated<T>(total: Duration, now: &AtomicU64, work: impl FnOnce()
                 let total = total.as_secs_f64();
                 let what = if now > total { ", healed, reading what was kept" } else { "" };
                 let line = format!("{now:.1}/{total:.0} s simulated{what}");
-                if bar.is_hidden() { eprintln!("{line}") } else { bar.set_message(line) }
+                if bar.is_hidden() {
+                    dyno_command::output::note(line)
+                } else {
+                    bar.set_message(line)
+                }
             }
             bar.finish_and_clear();
         });
