@@ -159,10 +159,14 @@ fn the_order_of_lines_holds_in_the_json_twin_too() {
         ]
         .concat()
     };
+    let ours = "{\"index\":0,\"time\":9,\"process\":0,\"type\":\"invoke\",\"f\":\"read\"}\n\
+                {\"index\":1,\"time\":8,\"process\":0,\"type\":\"ok\",\"f\":\"read\",\"value\":null}\n";
     each(vec![
         case("equal times", history([7; 6], "1"), &[], "invalid", ""),
         case("back in time", history([9, 8, 7, 6, 5, 4], "1"), &[], "invalid", ""),
         case("back in time", history([9, 8, 7, 6, 5, 4], "2"), &[], "valid", ""),
+        case("in our order of fields", ours, &[], "refused", "--format json"),
+        case("the same, said so", ours, &["--format", "json"], "valid", ""),
     ]);
 }
 
@@ -428,7 +432,7 @@ fn logs_are_read_whatever_stands_between_and_before() {
         let line = |process: u32, kind: &str, f: &str, value: &str| {
             format!("{head}{process}{between}:{kind}{between}:{f}{between}{value}\n")
         };
-        "2024-05-01 INFO starting :invoke\n".to_owned()
+        "2024-05-01 INFO starting :invoke\njava.lang.Exception: :ok :fail\n".to_owned()
             + &line(0, "invoke", "write", "8")
             + &line(0, "ok", "write", "8")
             + &line(1, "invoke", "cas", "[8 4]")

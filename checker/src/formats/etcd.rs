@@ -177,7 +177,9 @@ fn process_named(word: &str, is_apart: bool) -> Option<Name> {
         return Some(Name::Number(id));
     }
     let is_keyword = word.starts_with(':') && !matches!(word, ":type" | ":process");
-    if is_keyword || is_apart { Name::of_text(word) } else { None }
+    // `java.lang.Exception: :ok ...` is what somebody says.
+    let is_name = is_keyword || is_apart;
+    if is_name && !word.ends_with(':') { Name::of_text(word) } else { None }
 }
 
 /// Words between blanks and tabs, with their places.

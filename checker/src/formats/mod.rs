@@ -210,9 +210,18 @@ pub fn detect(head: &[u8]) -> Option<Format> {
 fn jsonl(reader: impl BufRead, meter: &mut Meter) -> Result<History, ReadError> {
     let mut lines = Lines::new(reader);
     let mut builder = Builder::default();
+    let mut now = 0;
     while let Some(op) = lines.next_op()? {
-        let ops = op.index;
-        builder.push(op, Some(lines.line()))?;
+        let (ops, time) = (op.index, op.time);
+        builder.push(op, Some(lines.line())).map_err(|error| match error {
+            // No recorder of ours does that: it may be the twin in our order of fields.
+            HistoryError::Malformed { index, line, message } if time < now => {
+                let mend = "--format json goes by the order of lines, not by times";
+                HistoryError::Malformed { index, line, message: format!("{message} ({mend})") }
+            }
+            other => other,
+        })?;
+        now = time;
         meter.tick().map_err(|exhausted| ReadError::Budget { exhausted, ops })?;
     }
     Ok(builder.finish(lines.torn()))
