@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Change, Identity, Node, Store};
+use dynamo_protocol::{Change, Identity, Node, Start, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -25,7 +25,7 @@ use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
 use crate::storage::{
-    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, place_of,
+    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, peers, place_of,
 };
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links, largest_message};
@@ -105,7 +105,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         move || open(&options, incarnation)
     });
     let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
-    let (directory, store, recorder) = opened;
+    let (directory, start, store, recorder) = opened;
     let meta = directory.meta;
 
     let telemetry = Telemetry::default();
@@ -131,10 +131,10 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         closing,
     };
     let largest = largest_message(&config);
-    let node = Node::new(config, meta, incarnation);
+    let node = Node::new(config, start);
     let sources = Sources { arrivals, commands };
-    let driving = if options.stepped.is_some() {
-        let hand = Hand::new(node, (directory, store), recorder);
+    let driving = if let Some(nonces) = options.stepped {
+        let hand = Hand::new(node, (directory, store), nonces.counts, recorder);
         tokio::spawn(hand.run(sources))
     } else {
         let committer = Committer::start(directory);
@@ -167,7 +167,7 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-type Opened = (Arc<Directory>, Records, Option<Recorder>);
+type Opened = (Arc<Directory>, Start, Records, Option<Recorder>);
 
 fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let versioning = options.config.versioning;
@@ -185,14 +185,22 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     if mutated(Mutant::HintsVolatile) {
         forget_hints(&directory, &mut store)?;
     }
+    let heard = peers::read(&*directory.engine)?;
+    let spare = match options.stepped {
+        Some(nonces) => nonces.spare,
+        // A directory made just now cannot have been rolled back.
+        None => (!directory.is_new).then(|| Identity(rand::random())),
+    };
+    let start = Start { meta: directory.meta, heard, incarnation, spare };
     let mut recorder = None;
     if let Some(folder) = &options.record {
         let system = |error| StartError::System { what: "begin the record", error };
-        let recording = Recorder::create(folder, &options.config, directory.meta, incarnation);
+        let position = Store::position(&store);
+        let recording = Recorder::create(folder, &options.config, start.clone(), position);
         let recording = recorder.insert(recording.map_err(system)?);
         store.visit(|place, record| recording.stored(place, record))?;
     }
-    Ok((Arc::new(directory), store, recorder))
+    Ok((Arc::new(directory), start, store, recorder))
 }
 
 /// A seeded bug: hints do not outlive the process.

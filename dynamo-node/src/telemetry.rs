@@ -91,6 +91,17 @@ impl Telemetry {
                 tracing::debug!(%from, ?why, "message discarded");
             }
             Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
+            Event::Proven => {
+                tracing::info!("no peer remembers more of this directory than it holds")
+            }
+            Event::RolledBack { told_by, remembered, position } => {
+                counters.rolled_back += 1;
+                tracing::error!(
+                    %told_by, identity = %remembered.identity, remembered = remembered.position, position,
+                    "this directory was rolled back: a peer remembers more of it than it holds. It goes on \
+                     under a new identity, amnesiac"
+                );
+            }
             Event::StoreFailed(role, error) => {
                 match error {
                     StoreError::Corrupt => counters.store_corrupt += 1,

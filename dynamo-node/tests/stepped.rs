@@ -13,7 +13,7 @@ use dynamo_node::stepped::{Nonces, Step};
 use dynamo_node::{Admin, Client, ClientError, Options, Running, start};
 use dynamo_protocol::{
     ClientOp, Context, Digest, Identity, Input, Key, MemoryStore, Meta, Node, NodeId, Outbox,
-    Output, Reply, RequestId, Time,
+    Output, Reply, RequestId, Start, Time,
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -34,12 +34,13 @@ impl Pair {
         let mut options = Options::new(config(id, 3), BTreeMap::new());
         options.genesis = true;
         options.storage = on_disk(&folder);
-        options.stepped = Some(Nonces { identity: Some(identity), incarnation });
+        options.stepped =
+            Some(Nonces { identity: Some(identity), incarnation, spare: None, counts: false });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let running = start(options, listener).await.unwrap();
         assert_eq!(running.identity(), identity);
         let meta = Meta::genesis(identity);
-        let node = Node::new(Arc::new(config(id, 3)), meta, incarnation);
+        let node = Node::new(Arc::new(config(id, 3)), Start::proven(meta, incarnation));
         let admin = Admin::new(running.address().to_string());
         Self { node, store: MemoryStore::new(meta), running, admin, _folder: folder }
     }
@@ -51,7 +52,7 @@ impl Pair {
         let mut outbox = Outbox::default();
         self.node.handle(now, input, &mut self.store, &mut outbox);
         assert_eq!(stepped.outputs, outbox.outputs);
-        let MemoryStore { meta, records } = &self.store;
+        let MemoryStore { meta, records, .. } = &self.store;
         assert_eq!(stepped.digest, Digest::of_host(Some(&self.node), meta, records));
         stepped.outputs
     }

@@ -40,8 +40,9 @@ impl Step<'_> {
             losses,
             power_cuts,
             hedges,
+            rollbacks,
         } = spent;
-        [crashes, partitions, wipes, forgotten, losses, power_cuts, hedges]
+        [crashes, partitions, wipes, forgotten, losses, power_cuts, hedges, rollbacks]
             == [
                 budget.crashes,
                 budget.partitions,
@@ -50,6 +51,7 @@ impl Step<'_> {
                 budget.losses,
                 budget.power_cuts,
                 budget.hedges,
+                budget.rollbacks,
             ]
     }
 
@@ -244,7 +246,9 @@ impl Step<'_> {
                 from: self.setup.ids[usize::from(peer)],
                 identity: Setup::identity(peer, 0),
                 to: self.setup.ids[usize::from(node)],
-                message: dynamo_protocol::Message::Pong,
+                message: dynamo_protocol::Message::Pong { nonce: None },
+                position: 0,
+                heard: None,
             };
             self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)))
         };

@@ -67,7 +67,10 @@ impl Bench {
     ///
     /// # Errors
     /// If the core refuses the configuration.
-    pub fn new(spec: Spec) -> Result<Self, SpecError> {
+    pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
+        if spec.faults.rollbacks > 0 {
+            spec.reductions = spec.reductions.for_rollbacks();
+        }
         let setup = spec.setup()?;
         let claims = properties::of(&spec);
         let tables = Tables::new(twins::swaps(&spec, &setup));
@@ -93,7 +96,7 @@ impl Bench {
         let setup = &self.setup;
         let nodes = u8::try_from(spec.nodes).expect("there are few nodes");
         let hosts = (0..nodes).map(|me| {
-            let down = tables.host(setup, Host::genesis(me));
+            let down = tables.host(setup, Host::genesis(setup, me));
             let start = tables.input(setup, HostInput::Start);
             tables.effect(setup, down, start).host
         });
@@ -343,6 +346,23 @@ impl Step<'_> {
         if facts.unsynced {
             actions.push(Action::Sync(node));
         }
+        self.rollbacks(node, actions);
+    }
+
+    /// One backup a rollback is taken at most, of any host.
+    fn rollbacks(&self, node: u8, actions: &mut Vec<Action>) {
+        let left = self.spec.faults.rollbacks - self.world.spent.rollbacks;
+        if left == 0 {
+            return;
+        }
+        let host = |node: u8| self.tables.hosts.get(self.host(node));
+        let kept = (0..self.nodes()).filter(|node| host(*node).backup.is_some()).count();
+        match &host(node).backup {
+            // To put back what is there anyway is a crash.
+            Some(backup) if **backup != host(node).store => actions.push(Action::Restore(node)),
+            None if kept < usize::from(left) => actions.push(Action::BackUp(node)),
+            Some(_) | None => {}
+        }
     }
 
     pub(crate) fn apply(&mut self, action: Action) {
@@ -393,6 +413,12 @@ impl Step<'_> {
                 self.end(node, HostInput::PowerCut);
             }
             Action::Sync(node) => self.happen(node, HostInput::Sync),
+            Action::BackUp(node) => self.happen(node, HostInput::BackUp),
+            Action::Restore(node) => {
+                self.world.spent.rollbacks += 1;
+                self.world.flight.retain(|message| self.tables.wire(*message).from != node);
+                self.end(node, HostInput::Restore);
+            }
             Action::Cut(side) => {
                 self.world.spent.partitions += 1;
                 self.world.touched = u8::MAX;
@@ -527,7 +553,9 @@ impl Step<'_> {
                 from: self.setup.ids[usize::from(node)],
                 identity,
                 to: self.setup.ids[usize::from(peer)],
-                message: dynamo_protocol::Message::Pong,
+                message: dynamo_protocol::Message::Pong { nonce: None },
+                position: 0,
+                heard: None,
             };
             let input = self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)));
             self.run(peer, input);

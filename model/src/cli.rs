@@ -147,6 +147,9 @@ struct Custom {
     /// Timers that run out without a fault.
     #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     hedges: u8,
+    /// Directories put back to a backup.
+    #[arg(long, default_value_t = 0, requires = "script")]
+    rollbacks: u8,
     /// A wiped directory keeps its identity: a broken host.
     #[arg(long, requires = "script")]
     keep_identity: bool,
@@ -361,7 +364,7 @@ impl Custom {
     }
 
     fn spec(&self, script: &Script) -> Spec {
-        let ended = self.crashes + self.wipes + self.power_cuts;
+        let ended = self.crashes + self.wipes + self.power_cuts + self.rollbacks;
         Spec {
             nodes: self.nodes,
             n: self.n,
@@ -384,6 +387,7 @@ impl Custom {
                 losses: self.losses,
                 power_cuts: self.power_cuts,
                 hedges: self.hedges,
+                rollbacks: self.rollbacks,
             },
             renew: !self.keep_identity,
             reductions: if self.unreduced { Reductions::NONE } else { Reductions::ALL },

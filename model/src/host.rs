@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Role, Time, Timer,
+    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Role, Start, Time,
+    Timer,
 };
 
 use crate::spec::{Durability, Setup};
@@ -25,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) timers: BTreeSet<Timer>,
     pub(crate) starts: u8,
     pub(crate) wipes: u8,
+    /// What its directory may be put back to.
+    pub(crate) backup: Option<Box<MemoryStore>>,
 }
 
 /// Everything that can happen to a host.
@@ -44,6 +47,10 @@ pub(crate) enum HostInput {
     PowerCut,
     /// What was applied is durable from now on.
     Sync,
+    /// The directory as it is now is kept.
+    BackUp,
+    /// The process ends and the directory is what was kept.
+    Restore,
 }
 
 /// A host after an input, and the outputs it let go.
@@ -56,17 +63,19 @@ pub(crate) struct Stepped {
 
 impl Host {
     /// A host whose directory was made at the cluster's genesis, its process not started.
-    pub(crate) fn genesis(me: u8) -> Self {
+    pub(crate) fn genesis(setup: &Setup, me: u8) -> Self {
         let meta = Meta::genesis(Setup::identity(me, 0));
+        let store = if setup.counts { MemoryStore::counting(meta) } else { MemoryStore::new(meta) };
         Self {
             me,
             node: None,
-            store: MemoryStore::new(meta),
+            store,
             durable: None,
             held: Vec::new(),
             timers: BTreeSet::new(),
             starts: 0,
             wipes: 0,
+            backup: None,
         }
     }
 
@@ -90,6 +99,11 @@ impl Host {
             }
             HostInput::PowerCut => host.lose_power(),
             HostInput::Sync => outputs = host.sync(),
+            HostInput::BackUp => host.backup = Some(Box::new(host.disk().clone())),
+            HostInput::Restore => {
+                host.end();
+                host.store = *host.backup.take().expect("only what was kept is put back");
+            }
         }
         Stepped { host, outputs, panic }
     }
@@ -98,7 +112,11 @@ impl Host {
         self.starts += 1;
         let config = setup.configs[usize::from(self.me)].clone();
         let incarnation = Setup::incarnation(self.me, self.starts);
-        self.node = Some(Node::new(config, self.store.meta, incarnation));
+        let (meta, heard) = (self.store.meta, self.store.heard.clone());
+        // The first start makes the directory.
+        let is_doubtful = setup.counts && setup.renew && self.starts > 1;
+        let spare = is_doubtful.then(|| Setup::spare(self.me, self.starts));
+        self.node = Some(Node::new(config, Start { meta, heard, incarnation, spare }));
         self.handle(setup, &Input::Started)
     }
 

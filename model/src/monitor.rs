@@ -92,6 +92,21 @@ fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     check_dot(step, node, put, mint);
 }
 
+/// Whether `put` is known to anybody but `node`. What a directory had minted before it was put back, and nobody
+/// else has in a record or a context, never happened for all that anybody can tell.
+fn is_known_elsewhere(step: &mut Step<'_>, node: u8, put: u8) -> bool {
+    if step.world.ghost.acked >> put & 1 == 1 {
+        return true;
+    }
+    let mut contexts: Vec<_> = step.world.clients.iter().map(|client| client.context).collect();
+    for other in (0..step.nodes()).filter(|other| *other != node) {
+        let facts = step.tables.facts(step.host(other));
+        contexts.extend(facts.records.iter().map(|record| record.context));
+    }
+    let stamp = step.world.ghost.stamps[usize::from(put)];
+    contexts.into_iter().any(|context| step.tables.claims(context, stamp))
+}
+
 fn writer(step: &mut Step<'_>, input: u32, mint: Mint) -> Option<u8> {
     if mint.writer.is_some() {
         return mint.writer;
@@ -129,9 +144,13 @@ fn check_dot(step: &mut Step<'_>, node: u8, put: u8, mint: Mint) {
         if other == put || earlier.actor != dot.actor {
             continue;
         }
-        if earlier.counter == dot.counter {
+        let earlier = earlier.counter;
+        if step.spec.faults.rollbacks > 0 && !is_known_elsewhere(step, node, other) {
+            continue;
+        }
+        if earlier == dot.counter {
             step.world.ghost.flags |= flag::DOT_TWICE;
-        } else if earlier.counter > dot.counter || held >> other & 1 == 0 {
+        } else if earlier > dot.counter || held >> other & 1 == 0 {
             step.world.ghost.flags |= flag::DOT_OPEN;
         }
     }
@@ -157,7 +176,10 @@ pub(crate) fn tombstones(stamps: &[u32], record: &RecordFacts) -> Versions {
 /// then is the disk's.
 fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
     let fault = step.tables.inputs.get(input);
-    if matches!(fault, HostInput::Wipe | HostInput::Forget | HostInput::PowerCut) {
+    if matches!(
+        fault,
+        HostInput::Wipe | HostInput::Forget | HostInput::PowerCut | HostInput::Restore
+    ) {
         return;
     }
     let before = step.tables.facts(host).clone();
@@ -217,7 +239,8 @@ fn done(step: &mut Step<'_>, put: u8) {
     let ghost = &mut step.world.ghost;
     ghost.acked |= 1 << put;
     ghost.flags |= flag::ACKED;
-    let lost = step.world.spent.wipes + step.world.spent.forgotten;
+    let spent = step.world.spent;
+    let lost = spent.wipes + spent.forgotten + spent.rollbacks;
     if copies(step, put) + usize::from(lost) < step.spec.w {
         step.world.ghost.flags |= flag::FEW_HOLDERS;
     }

@@ -74,6 +74,12 @@ fn wipes(mut spec: Spec) -> Spec {
     spec
 }
 
+fn puts_back(mut spec: Spec) -> Spec {
+    spec.faults.rollbacks = 1;
+    spec.faults.restarts += 1;
+    spec
+}
+
 fn crashes(mut spec: Spec) -> Spec {
     (spec.faults.crashes, spec.faults.restarts) = (1, 1);
     spec
@@ -148,6 +154,13 @@ pub fn trials() -> Vec<Trial> {
         ("dead-identity-acks", late_acks(wipes(cuts(pair("gpg")))), KEPT),
         // The fallback has to hold the target down: it learns so by asking it for somebody's get.
         ("hints-expire", cuts(sloppy("p,g")), HINTS),
+        ("rollback-ignored", puts_back(spec("pp")), LOST),
+        // The first to answer has not heard of what the others know.
+        ("proof-of-one", puts_back(spec("pp")), LOST),
+        // Who has heard of it crashes.
+        ("memory-volatile", puts_back(crashes(spec("pp"))), LOST),
+        // Who could tell is down.
+        ("doubt-mints", puts_back(crashes(spec("pp"))), LOST),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()

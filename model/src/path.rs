@@ -102,6 +102,7 @@ impl<'a> Walk<'a> {
                 Durability::Group => Sync::Explicit,
                 Durability::Step | Durability::Buffered => Sync::EachStep,
             },
+            counts: spec.faults.rollbacks > 0,
             ..Cluster::new(nodes, [spec.n, spec.r, spec.w])
         };
         let recorder = Recorder::new(cluster)?;
@@ -116,7 +117,8 @@ impl<'a> Walk<'a> {
     fn begin(&mut self) -> Result<(), PathError> {
         let ids = self.bench.setup.ids.clone();
         for (me, node) in (0..).zip(ids.iter().copied()) {
-            self.take(Taken::Start { node, incarnation: Setup::incarnation(me, 1) })?;
+            let incarnation = Setup::incarnation(me, 1);
+            self.take(Taken::Start { node, incarnation, spare: None })?;
         }
         if !self.named.reductions.warm || self.named.faults.wipes == 0 {
             return Ok(());
@@ -237,7 +239,10 @@ impl<'a> Walk<'a> {
             HostInput::Start => {
                 let starts = self.tables.hosts.get(ran.host).starts;
                 let incarnation = Setup::incarnation(ran.node, starts);
-                self.take(Taken::Start { node, incarnation })?;
+                let setup = &self.bench.setup;
+                let is_doubtful = setup.counts && setup.renew && starts > 1;
+                let spare = is_doubtful.then(|| Setup::spare(ran.node, starts));
+                self.take(Taken::Start { node, incarnation, spare })?;
             }
             // The operating system still writes what the process had given it.
             HostInput::Crash => self.take(Taken::Crash { node, keep: u64::from(u32::MAX) })?,
@@ -246,6 +251,13 @@ impl<'a> Walk<'a> {
             HostInput::Forget => {
                 let fault = DiskFault::Forget(Role::Home, self.bench.setup.key.clone());
                 self.take(Taken::Disk { node, fault })?;
+            }
+            HostInput::BackUp => self.take(Taken::BackUp { node })?,
+            HostInput::Restore => {
+                if self.recorder.bench().host(node).node().is_some() {
+                    self.take(Taken::Crash { node, keep: 0 })?;
+                }
+                self.take(Taken::Restore { node })?;
             }
             HostInput::Sync => {
                 let disk = self.recorder.bench().host(node).disk();

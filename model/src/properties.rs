@@ -343,7 +343,8 @@ impl View<'_> {
     }
 
     fn lost(&self) -> usize {
-        usize::from(self.world.spent.wipes + self.world.spent.forgotten)
+        let spent = self.world.spent;
+        usize::from(spent.wipes + spent.forgotten + spent.rollbacks)
     }
 }
 
@@ -356,6 +357,17 @@ fn is_strict(spec: &Spec) -> bool {
         && (spec.faults.wipes == 0 || spec.renew)
         && spec.faults.forgotten == 0
         && !loses_unsynced(spec)
+        && hears_of_rollbacks(spec)
+}
+
+/// A rolled-back home does not vote as long as somebody remembers what it acknowledged: the position that an
+/// acknowledgement came with is on its hearer's disk with the hearer's next write, and not before.
+fn hears_of_rollbacks(spec: &Spec) -> bool {
+    let faults = &spec.faults;
+    faults.rollbacks == 0
+        || spec.renew
+            && spec.quorum == Quorum::Strict
+            && faults.crashes + faults.wipes + faults.power_cuts == 0
 }
 
 fn is_atomic(spec: &Spec) -> bool {
@@ -373,7 +385,9 @@ fn loses_unsynced(spec: &Spec) -> bool {
 
 /// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.
 fn settles(spec: &Spec) -> bool {
-    is_dotted(spec) && usize::from(spec.faults.wipes) <= spec.n - spec.r && !loses_unsynced(spec)
+    is_dotted(spec)
+        && usize::from(spec.faults.wipes + spec.faults.rollbacks) <= spec.n - spec.r
+        && !loses_unsynced(spec)
 }
 
 fn expects_hints(spec: &Spec) -> bool {

@@ -97,6 +97,7 @@ impl Spec {
             ("losses", faults.losses),
             ("power-cuts", faults.power_cuts),
             ("hedges", faults.hedges),
+            ("rollbacks", faults.rollbacks),
         ] {
             if count > 0 {
                 label += &format!(" {name}={count}");
@@ -194,6 +195,20 @@ fn sloppy_quorums(scenarios: &mut Vec<Scenario>) {
         "identity-kept",
         "a wiped directory that keeps its identity mints old dots again",
         kept,
+        &[("dots-unique", 4)],
+    );
+    let mut back = spec("pp");
+    (back.faults.rollbacks, back.faults.restarts) = (1, 1);
+    add("rollback", "one directory is put back to its backup, and its peers tell", back, &[]);
+    let mut back = spec("p,g");
+    (back.faults.rollbacks, back.faults.restarts) = (1, 1);
+    add("rollback-votes", "a home that may lack what it acknowledged does not vote", back, &[]);
+    let mut unasked = spec("pp");
+    (unasked.faults.rollbacks, unasked.faults.restarts, unasked.renew) = (1, 1, false);
+    add(
+        "rollback-unasked",
+        "a host that swears its directory cannot have been rolled back: a dot names two values",
+        unasked,
         &[("dots-unique", 4)],
     );
     let mut slow = sloppy("p,p");

@@ -68,6 +68,8 @@ impl Bench {
             Action::Forget(at) => format!("{}'s home record is gone", node(at)),
             Action::PowerCut(at) => format!("{} loses power", node(at)),
             Action::Sync(at) => format!("{} syncs", node(at)),
+            Action::BackUp(at) => format!("{}'s directory is backed up", node(at)),
+            Action::Restore(at) => format!("{}'s directory is put back to its backup", node(at)),
             Action::Cut(side) => {
                 let cut = (0..self.setup.ids.len()).filter(|index| side >> index & 1 == 1);
                 let cut: Vec<_> = cut.map(|index| self.setup.ids[index].to_string()).collect();

@@ -46,6 +46,8 @@ pub struct Faults {
     pub power_cuts: u8,
     /// Timers that run out although no fault excuses it: hedges against hosts that are only slow.
     pub hedges: u8,
+    /// Directories put back to what they were at some time before; the environment takes a backup for each.
+    pub rollbacks: u8,
 }
 
 /// What the search leaves out because it cannot change a verdict. Each is compared with the model
@@ -111,7 +113,8 @@ pub struct Spec {
     pub durability: Durability,
     /// Fault budgets.
     pub faults: Faults,
-    /// A wiped directory gets a new identity and knows that it began empty. False is a broken host.
+    /// A wiped directory gets a new identity and knows that it began empty, and a start on one that may
+    /// have been rolled back says so. False is a broken host.
     pub renew: bool,
     /// What the search leaves out.
     pub reductions: Reductions,
@@ -140,6 +143,8 @@ pub(crate) struct Setup {
     pub(crate) script: Script,
     pub(crate) durability: Durability,
     pub(crate) renew: bool,
+    /// Directories may be rolled back: they tell how far they have come, and a start is in doubt.
+    pub(crate) counts: bool,
 }
 
 impl Reductions {
@@ -181,6 +186,14 @@ impl Reductions {
         twins: false,
         told: false,
     };
+
+    /// Those that hold where a directory may be rolled back. The others were argued for messages that do
+    /// nothing but what they say, and here every message also tells how far its sender has come.
+    pub(crate) fn for_rollbacks(self) -> Self {
+        let none = Self::NONE;
+        let Self { prompt, warm, alike, monitor, notice, dominated, told, .. } = self;
+        Self { prompt, warm, alike, monitor, notice, dominated, told, ..none }
+    }
 
     /// Their names.
     pub const NAMES: [&str; 16] = [
@@ -266,7 +279,7 @@ impl Spec {
     /// How many copies the faults may destroy.
     #[must_use]
     pub fn copies_lost(&self) -> u8 {
-        self.faults.wipes + self.faults.forgotten
+        self.faults.wipes + self.faults.forgotten + self.faults.rollbacks
     }
 
     /// Refuses what cannot be built.
@@ -297,7 +310,8 @@ impl Spec {
         };
         let configs = ids.iter().map(config).collect::<Result<Vec<_>, ConfigError>>()?;
         let (script, durability, renew) = (self.script.clone(), self.durability, self.renew);
-        Ok(Setup { key, ids, configs, script, durability, renew })
+        let counts = self.faults.rollbacks > 0;
+        Ok(Setup { key, ids, configs, script, durability, renew, counts })
     }
 }
 
@@ -309,6 +323,11 @@ impl Setup {
     /// The identity of node `me`'s directory after `wipes` renewals.
     pub(crate) fn identity(me: u8, wipes: u8) -> Identity {
         Identity(u64::from(me + 1) | u64::from(wipes) << 8)
+    }
+
+    /// The spare identity of a start: no directory has it before.
+    pub(crate) fn spare(me: u8, starts: u8) -> Identity {
+        Identity(u64::from(me + 1) | u64::from(starts) << 16)
     }
 
     /// The node whose operation it is.

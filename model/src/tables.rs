@@ -500,11 +500,11 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
         Message::Forward { .. } => Sort::Forward,
         Message::Store { .. } => Sort::Store,
         Message::Fetch { .. } => Sort::Fetch,
-        Message::Ping => Sort::Ping,
+        Message::Ping { .. } => Sort::Ping,
         Message::Forwarded { .. }
         | Message::Stored { .. }
         | Message::Fetched { .. }
-        | Message::Pong => Sort::Answer,
+        | Message::Pong { .. } => Sort::Answer,
     };
     let op = envelope.message.op();
     let index = |id| u8::try_from(setup.index(id)).expect("there are few nodes");

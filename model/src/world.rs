@@ -51,6 +51,7 @@ pub(crate) struct Spent {
     pub(crate) losses: u8,
     pub(crate) power_cuts: u8,
     pub(crate) hedges: u8,
+    pub(crate) rollbacks: u8,
 }
 
 /// What may happen next.
@@ -95,6 +96,11 @@ pub enum Action {
     PowerCut(u8),
     /// A host syncs.
     Sync(u8),
+    /// A backup of a directory is taken.
+    BackUp(u8),
+    /// A process ends and its directory is what it was when it was backed up; what it had said and
+    /// nobody has heard is lost.
+    Restore(u8),
     /// The network is cut: these nodes on one side.
     Cut(u8),
     /// The network is whole again.
@@ -134,7 +140,7 @@ impl Spent {
             self.losses,
             self.power_cuts,
             self.hedges,
-        ])
+        ]) ^ u64::from(self.rollbacks) << 60
     }
 
     /// All that are less, in no component more. Losses are left alone: only where a message was
@@ -148,6 +154,7 @@ impl Spent {
             self.forgotten,
             self.power_cuts,
             self.hedges,
+            self.rollbacks,
         ];
         let count = most.iter().map(|most| usize::from(*most) + 1).product::<usize>();
         (0..count - 1).map(move |mut number| {
@@ -157,10 +164,20 @@ impl Spent {
                 number /= base;
                 u8::try_from(digit).expect("less than a byte")
             };
-            let [crashes, restarts, partitions, wipes, forgotten, power_cuts, hedges] =
+            let [crashes, restarts, partitions, wipes, forgotten, power_cuts, hedges, rollbacks] =
                 most.map(&mut digit);
             let losses = self.losses;
-            Self { crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges }
+            Self {
+                crashes,
+                restarts,
+                partitions,
+                wipes,
+                forgotten,
+                losses,
+                power_cuts,
+                hedges,
+                rollbacks,
+            }
         })
     }
 }
@@ -181,7 +198,10 @@ impl World {
     /// Appends the state to `words`.
     pub(crate) fn pack(&self, words: &mut Vec<u32>) {
         let flight = u32::try_from(self.flight.len()).expect("few messages are in flight");
-        words.push(flight << 16 | u32::from(self.cut) << 8 | u32::from(self.touched));
+        assert!(flight < 1 << 8, "few messages are in flight");
+        let rollbacks = u32::from(self.spent.rollbacks);
+        let [cut, touched] = [self.cut, self.touched].map(u32::from);
+        words.push(rollbacks << 24 | flight << 16 | cut << 8 | touched);
         words.extend_from_slice(&self.hosts);
         words.extend_from_slice(&self.flight);
         for client in &self.clients {
@@ -216,7 +236,8 @@ impl World {
         let mut next = || words.next().expect("a packed world is whole");
         let head = next();
         let hosts = (0..nodes).map(|_| next()).collect();
-        let flight = (0..head >> 16).map(|_| next()).collect();
+        let [touched, cut, in_flight, rollbacks] = head.to_le_bytes();
+        let flight = (0..in_flight).map(|_| next()).collect();
         let clients = (0..clients).map(|_| {
             let context = next();
             let [step, waits_at, read, seen] = next().to_le_bytes();
@@ -226,9 +247,17 @@ impl World {
         let clients = clients.collect();
         let [crashes, restarts, partitions, wipes] = next().to_le_bytes();
         let [forgotten, losses, power_cuts, hedges] = next().to_le_bytes();
-        let spent =
-            Spent { crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges };
-        let [touched, cut, ..] = head.to_le_bytes();
+        let spent = Spent {
+            crashes,
+            restarts,
+            partitions,
+            wipes,
+            forgotten,
+            losses,
+            power_cuts,
+            hedges,
+            rollbacks,
+        };
         let ghost = Ghost::unpack(&mut next, puts);
         Self { hosts, flight, clients, cut, spent, touched, ghost }
     }

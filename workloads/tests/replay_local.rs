@@ -50,7 +50,7 @@ impl Scene {
     fn new(cluster: Cluster) -> Self {
         let mut scene = Self(Recorder::new(cluster).unwrap());
         for node in cluster.ids() {
-            scene.take(Step::Start { node, incarnation: u64::from(node.0) });
+            scene.take(Step::Start { node, incarnation: u64::from(node.0), spare: None });
         }
         scene
     }
@@ -127,7 +127,7 @@ fn crash_wipe_partition_hint_forgotten_and_damaged_records_come_out_equal() {
     // The fallback crashes and starts again on its hint; the home forgets its record.
     scene.take(Step::Crash { node: id(d), keep: 0 });
     scene.take(Step::Disk { node: id(b), fault: DiskFault::Forget(Role::Home, "k".into()) });
-    scene.take(Step::Start { node: id(d), incarnation: 77 });
+    scene.take(Step::Start { node: id(d), incarnation: 77, spare: None });
     for other in [a, c, d] {
         scene.take(Step::Heal { from: id(other), to: id(b) });
         scene.take(Step::Heal { from: id(b), to: id(other) });
@@ -138,10 +138,10 @@ fn crash_wipe_partition_hint_forgotten_and_damaged_records_come_out_equal() {
     // One is wiped, one damaged while it is down, one cannot read.
     scene.take(Step::Crash { node: id(c), keep: 0 });
     scene.take(Step::Wipe { node: id(c), identity: Identity(999) });
-    scene.take(Step::Start { node: id(c), incarnation: 78 });
+    scene.take(Step::Start { node: id(c), incarnation: 78, spare: None });
     scene.take(Step::Crash { node: id(a), keep: 0 });
     scene.take(Step::Disk { node: id(a), fault: DiskFault::Damage(Role::Home, "k".into()) });
-    scene.take(Step::Start { node: id(a), incarnation: 79 });
+    scene.take(Step::Start { node: id(a), incarnation: 79, spare: None });
     scene.take(Step::Disk { node: id(b), fault: DiskFault::ReadsFail(1) });
     scene.take(Step::Unreachable { node: id(a), peer: id(d) });
     scene.get(a, 5);
@@ -161,7 +161,7 @@ fn what_was_not_synced_is_gone_after_a_crash_and_what_was_kept_is_there() {
         scene.take(Step::Synced { node: NodeId(1), changes: 1 });
         scene.put(1, 2, None);
         scene.take(Step::Crash { node: NodeId(1), keep });
-        scene.take(Step::Start { node: NodeId(1), incarnation: 9 });
+        scene.take(Step::Start { node: NodeId(1), incarnation: 9, spare: None });
         scene.get(1, 3);
         scene.drain();
         scene.take(Step::Disk { node: NodeId(2), fault: DiskFault::WritesFail(1) });

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dynamo_protocol::{
     ClientOp, Config, Context, Envelope, Identity, Input, Key, Member, MemoryStore, Meta, Node,
-    NodeId, Outbox, Output, Reply, RequestId, Time,
+    NodeId, Outbox, Output, Reply, RequestId, Start, Time,
 };
 
 struct Cluster {
@@ -25,7 +25,10 @@ impl Cluster {
         let hosts = members.iter().map(|member| {
             let config = Config::new(member.id, members.clone(), [3, 2, 2]).unwrap();
             let meta = Meta::genesis(Identity(u64::from(member.id.0)));
-            (Node::new(Arc::new(config), meta, u64::from(member.id.0)), MemoryStore::new(meta))
+            (
+                Node::new(Arc::new(config), Start::proven(meta, u64::from(member.id.0))),
+                MemoryStore::new(meta),
+            )
         });
         Self { hosts: hosts.collect(), flight: VecDeque::new(), outbox: Outbox::default() }
     }

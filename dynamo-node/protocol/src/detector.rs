@@ -52,14 +52,18 @@ impl Node {
     pub(crate) fn answers<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         if self.detector.down.remove(&peer) {
             step.event(Event::Up(peer));
-            step.output(Output::CancelTimer(Timer::Ping(peer)));
+            if !self.continuity.is_owed(peer) {
+                step.output(Output::CancelTimer(Timer::Ping(peer)));
+            }
             self.deliver_hints(step, peer);
         }
     }
 
-    pub(crate) fn ping<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
-        if !self.detector.is_up(peer) {
-            self.send(step, peer, Message::Ping);
+    pub(crate) fn ping<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        let is_owed = self.continuity.is_owed(peer);
+        if is_owed || !self.detector.is_up(peer) {
+            let nonce = is_owed.then(|| self.incarnation());
+            self.send(step, peer, Message::Ping { nonce });
             step.set_timer(Timer::Ping(peer), self.config.timing.ping);
         }
     }
@@ -70,5 +74,6 @@ impl Node {
         for seq in self.operations.keys().copied().collect::<Vec<_>>() {
             self.host_lost(step, seq, peer);
         }
+        self.release_held(step);
     }
 }

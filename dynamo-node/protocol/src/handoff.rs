@@ -214,7 +214,7 @@ mod tests {
     use crate::version::{Actor, VersionVector};
     use crate::{
         Config, Dot, DottedSet, Identity, Input, Member, MemoryStore, Meta, Outbox, Record,
-        Siblings, Time, Version,
+        Siblings, Start, Time, Version,
     };
 
     const TARGET: NodeId = NodeId(2);
@@ -243,6 +243,10 @@ mod tests {
         fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
             self.0.apply(changes)
         }
+
+        fn position(&self) -> u64 {
+            self.0.position()
+        }
     }
 
     fn hint() -> Record {
@@ -266,7 +270,7 @@ mod tests {
             store.0.records.insert(place, hint());
         }
         store.1 = (0..3 * BATCH).map(key).collect();
-        let mut node = Node::new(config, meta, 1);
+        let mut node = Node::new(config, Start::proven(meta, 1));
         let mut outbox = Outbox::default();
         for input in [Input::Started, Input::Timer(Timer::Handoff(TARGET))] {
             node.handle(Time(0), input, &mut store, &mut outbox);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::continuity::Heard;
 use crate::id::{Key, NodeId, OpId, RequestId};
 use crate::message::Envelope;
 use crate::storage::{Role, StoreError};
@@ -155,7 +156,7 @@ pub enum Timer {
     Patience(OpId),
     /// Give this operation up.
     Deadline(OpId),
-    /// Ask a peer that is held down whether it is back.
+    /// Ask a peer that is held down whether it is back, or one that has not told what it remembers.
     Ping(NodeId),
     /// Look for hints for this target.
     Handoff(NodeId),
@@ -205,6 +206,17 @@ pub enum Event {
     StoreFailed(Role, StoreError),
     /// So many entries of a key's contexts were forgotten.
     Pruned(usize),
+    /// All other members have told what they remember: the directory is all that it ever was.
+    Proven,
+    /// The directory is not all that it was: it goes on under another identity, amnesiac.
+    RolledBack {
+        /// Who remembers more.
+        told_by: NodeId,
+        /// What.
+        remembered: Heard,
+        /// What it holds.
+        position: u64,
+    },
 }
 
 /// Why a peer's message was thrown away.

@@ -19,9 +19,14 @@
 //! 3. If a change could not be made durable, no later output is released: the process ends and starts
 //!    again on what its disk holds.
 //! 4. Each start hands in an incarnation that no earlier one of the cluster had.
-//! 5. A data directory that is new, wiped, restored or cloned gets a new [`Identity`].
+//! 5. A data directory that is new or wiped gets a new [`Identity`]. Every later start on it hands in a
+//!    spare one, for a directory that was rolled back meanwhile ([`Start`]); who restores or clones one
+//!    knowingly gives it a new identity at once.
+//! 6. What a process said arrives before anything of its successor on the same directory, or never: links
+//!    end with the process at either end. (What it *acknowledged* may come late.)
 
 mod config;
+mod continuity;
 mod coordinator;
 mod detector;
 mod digest;
@@ -39,6 +44,7 @@ mod storage;
 mod version;
 
 pub use config::{Config, ConfigError, Limits, Quorum, ReadMode, Timing};
+pub use continuity::{Heard, Remembered, Start};
 pub use digest::Digest;
 pub use id::{Identity, Key, NodeId, OpId, RequestId};
 pub use io::{ClientOp, Discard, Event, Input, Output, Refusal, Reply, Timer};

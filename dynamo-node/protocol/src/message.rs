@@ -1,23 +1,41 @@
 //! What nodes say to each other.
 
+use std::hash::{Hash, Hasher};
+
 use serde::{Deserialize, Serialize};
 
+use crate::continuity::Heard;
 use crate::id::{Identity, Key, NodeId, OpId};
 use crate::io::{ClientOp, Reply};
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
 
 /// A message and its two ends.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Envelope {
     /// Who sends.
     pub from: NodeId,
     /// Under which identity: what it acknowledges is on that directory's disk and on no other.
     pub identity: Identity,
+    /// How far that directory had come ([`Store::position`](crate::Store::position)): all that the message
+    /// rests on is in it. As long as the directory is in doubt, how far it was when its node started.
+    pub position: u64,
     /// To whom.
     pub to: NodeId,
+    /// What the sender remembers of the receiver's directory; none if nothing.
+    pub heard: Option<Heard>,
     /// What.
     pub message: Message,
+}
+
+impl Hash for Envelope {
+    /// Where nothing is counted, what is not there costs nothing.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.from, self.identity, self.to, &self.message).hash(state);
+        if self.position > 0 {
+            (self.position, self.heard).hash(state);
+        }
+    }
 }
 
 /// One message. The link may lose, delay, duplicate and reorder them.
@@ -71,10 +89,17 @@ pub enum Message {
         /// The answer.
         answer: Answer,
     },
-    /// Are you there? Asked only of a peer that is held down.
-    Ping,
-    /// I am.
-    Pong,
+    /// Are you there? Asked of a peer that is held down, and of one that has yet to tell what it
+    /// remembers of this node.
+    Ping {
+        /// In the latter case the asker's incarnation.
+        nonce: Option<u64>,
+    },
+    /// I am; what I remember of you is in the envelope.
+    Pong {
+        /// As it was asked with.
+        nonce: Option<u64>,
+    },
 }
 
 /// A replica's answer to a fetch: three cases that are never mixed up.
@@ -104,8 +129,8 @@ impl Message {
             | Self::Stored { .. }
             | Self::Fetch { .. }
             | Self::Fetched { answer: Answer::Failed(_), .. }
-            | Self::Ping
-            | Self::Pong => None,
+            | Self::Ping { .. }
+            | Self::Pong { .. } => None,
         }
     }
 
@@ -119,8 +144,8 @@ impl Message {
             Self::Stored { .. } => "stored",
             Self::Fetch { .. } => "fetch",
             Self::Fetched { .. } => "fetched",
-            Self::Ping => "ping",
-            Self::Pong => "pong",
+            Self::Ping { .. } => "ping",
+            Self::Pong { .. } => "pong",
         }
     }
 }

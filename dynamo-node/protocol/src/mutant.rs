@@ -90,6 +90,14 @@ mutants! {
     FallbackTwice = "fallback-twice",
     /// An acknowledgement of a delivery counts whoever gave it.
     DeadIdentityAcks = "dead-identity-acks",
+    /// A rolled-back node does not heed what its peers remember.
+    RollbackIgnored = "rollback-ignored",
+    /// One peer that remembers no more proves that none does.
+    ProofOfOne = "proof-of-one",
+    /// What is remembered of peers does not outlive the process.
+    MemoryVolatile = "memory-volatile",
+    /// A node mints under its old actors before its peers have answered.
+    DoubtMints = "doubt-mints",
 }
 
 /// The births of the mutants that have births of their own.

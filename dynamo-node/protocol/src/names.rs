@@ -20,7 +20,7 @@ impl Message {
             | Self::Stored { op, .. }
             | Self::Fetch { op, .. }
             | Self::Fetched { op, .. } => Some(*op),
-            Self::Ping | Self::Pong => None,
+            Self::Ping { .. } | Self::Pong { .. } => None,
         }
     }
 
@@ -35,7 +35,7 @@ impl Message {
             | Self::Stored { op, .. }
             | Self::Fetch { op, .. }
             | Self::Fetched { op, .. } => *op = name,
-            Self::Ping | Self::Pong => {}
+            Self::Ping { .. } | Self::Pong { .. } => {}
         }
         message
     }
@@ -66,7 +66,7 @@ impl Node {
         let finished = move |operation: &Operation| match operation {
             Operation::Put(put) => put.is_finished(hosts_fail),
             Operation::Get(get) => get.is_finished(),
-            Operation::Forward(_) | Operation::Delivery(_) => false,
+            Operation::Held(_) | Operation::Forward(_) | Operation::Delivery(_) => false,
         };
         let operations = self.operations.iter();
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(*seq))

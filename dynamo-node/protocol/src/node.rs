@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::continuity::{Continuity, Heard, Memory, Start};
 use crate::coordinator::{Forwarded, Operations, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
@@ -41,6 +42,8 @@ pub struct Node {
     pub(crate) detector: Detector,
     pub(crate) handoff: Handoff,
     pub(crate) forwarded: Forwarded,
+    pub(crate) memory: Memory,
+    pub(crate) continuity: Continuity,
 }
 
 /// What a step works with besides the node.
@@ -51,14 +54,17 @@ pub(crate) struct Step<'a, S> {
 }
 
 impl Node {
-    /// A node that starts on the directory `meta`. `incarnation` must differ from that of every
-    /// other start of any node.
+    /// A node that starts.
     #[must_use]
-    pub fn new(config: Arc<Config>, meta: Meta, incarnation: u64) -> Self {
+    pub fn new(config: Arc<Config>, mut start: Start) -> Self {
+        let others = config.members().iter().map(|member| member.id).filter(|id| *id != config.me);
+        let continuity = start.continuity(others);
         Self {
+            memory: start.memory(),
+            continuity,
             config,
-            meta,
-            incarnation,
+            meta: start.meta,
+            incarnation: start.incarnation,
             next_seq: 0,
             operations: Operations::default(),
             detector: Detector::default(),
@@ -81,7 +87,10 @@ impl Node {
     ) {
         let step = &mut Step { now, store, outbox };
         match input {
-            Input::Started => self.resume_handoff(step),
+            Input::Started => {
+                self.resume_handoff(step);
+                self.ask_for_proof(step);
+            }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
             Input::Timer(Timer::Patience(op)) => self.patience_ended(step, op),
@@ -123,19 +132,20 @@ impl Node {
     }
 
     fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
-        let Envelope { from, identity, to, message } = envelope;
+        let Envelope { from, identity, position, to, heard, message } = envelope;
         if let Err(why) = self.admit(from, to, &message) {
             return step.event(Event::Discarded(from, why));
         }
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
         }
+        self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);
         match message {
             Message::Forward { op, request } => self.take_over(step, from, op, request),
             Message::Forwarded { op, reply } => self.forward_answered(step, op, reply),
             Message::Store { op, role, key, set } => {
-                let result = self.take_in(step, role, key, &set);
+                let result = self.take_in(step, Some(from), role, key, &set);
                 self.send(step, from, Message::Stored { op, result });
             }
             Message::Stored { op, result } => self.store_answered(step, from, op, result),
@@ -144,8 +154,8 @@ impl Node {
                 self.send(step, from, Message::Fetched { op, answer });
             }
             Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),
-            Message::Ping => self.send(step, from, Message::Pong),
-            Message::Pong => {}
+            Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
+            Message::Pong { nonce } => self.recalled(step, from, nonce, heard),
         }
     }
 
@@ -202,13 +212,14 @@ impl Node {
         op.incarnation == self.incarnation
     }
 
-    pub(crate) fn send<S>(&self, step: &mut Step<'_, S>, to: NodeId, message: Message) {
+    pub(crate) fn send<S: Store>(&self, step: &mut Step<'_, S>, to: NodeId, message: Message) {
         assert_ne!(to, self.config.me, "what a node asks of itself it does at once");
         let (from, identity) = (self.config.me, self.meta.identity);
-        step.output(Output::Send(Envelope { from, identity, to, message }));
+        let (position, heard) = (self.position(step), self.memory.of(to));
+        step.output(Output::Send(Envelope { from, identity, position, to, heard, message }));
     }
 
-    pub(crate) fn reply<S>(&self, step: &mut Step<'_, S>, origin: Origin, reply: Reply) {
+    pub(crate) fn reply<S: Store>(&self, step: &mut Step<'_, S>, origin: Origin, reply: Reply) {
         match origin {
             Origin::Client(request) => step.output(Output::Reply(request, reply)),
             Origin::Peer(node, op) => self.send(step, node, Message::Forwarded { op, reply }),

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::id::{Identity, Key};
+use crate::continuity::Continuity;
+use crate::id::{Identity, Key, NodeId};
 use crate::io::{Event, Refusal};
 use crate::message::Answer;
 use crate::mutant::{Mutant, mutated, mutated_birth};
@@ -19,11 +20,12 @@ use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector};
 const CLAIM_LIMIT: u64 = 1 << 60;
 
 impl Node {
-    /// Merges `set` into the record at `role` and `key`. Never refused for a limit: what was
-    /// accepted once has to be carried.
+    /// Merges `set` into the record at `role` and `key`, and has what is remembered of `from`, whose set it
+    /// is, on disk with it. Never refused for a limit: what was accepted once has to be carried.
     pub(crate) fn take_in<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
+        from: Option<NodeId>,
         role: Role,
         key: Key,
         set: &Siblings,
@@ -34,9 +36,14 @@ impl Node {
         if mutated(Mutant::StoreOverwrites) {
             record.set = Siblings::empty(self.config.versioning);
         }
+        let mut changes = Vec::new();
         if record.set.merge(set) {
             record.check_rollback();
-            let applied = step.store.apply(vec![Change::Put(place, record)]);
+            changes.push(Change::Put(place, record));
+        }
+        // What is acknowledged is remembered: its minter's directory may be rolled back.
+        if from.is_some() || !changes.is_empty() {
+            let applied = self.apply(step, from, changes);
             applied.or_else(
                 |error| {
                     if mutated(Mutant::FullDiskAcks) { Ok(()) } else { Err(error) }
@@ -92,12 +99,12 @@ impl Node {
         let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
         match held {
             Ok(Some(Record { set, amnesiac, .. })) => {
-                let votes = !amnesiac && !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes);
-                Answer::Known { set, votes }
+                let remembers = !amnesiac || mutated(Mutant::AmnesiacVotes);
+                Answer::Known { set, votes: remembers && self.votes(key) }
             }
             Ok(None) => Answer::Known {
                 set: Siblings::empty(self.config.versioning),
-                votes: !self.meta.amnesiac || mutated(Mutant::AmnesiacVotes),
+                votes: self.votes(key),
             },
             Err(error) => {
                 step.event(Event::StoreFailed(role, error));
@@ -158,7 +165,7 @@ impl Node {
             }
             Siblings::Dotted(_) => {
                 let stamp = if self.config.versioning.last_writer_wins() { step.now.0 } else { 0 };
-                Some(record.write(&mut meta, read, stamp, value))
+                Some(record.write(&self.continuity, &mut meta, read, stamp, value))
             }
         };
         let set = record.set.clone();
@@ -166,7 +173,7 @@ impl Node {
         if meta != self.meta {
             changes.push(Change::Meta(meta));
         }
-        step.store.apply(changes).map_err(Refusal::Storage)?;
+        self.apply(step, None, changes).map_err(Refusal::Storage)?;
         self.meta = meta;
         self.keep_hint(step, role, is_new);
         Ok((dot, set))
@@ -213,11 +220,12 @@ fn believed<'a>(read: &'a VersionVector, set: &Siblings) -> Cow<'a, VersionVecto
 impl Record {
     /// Mints the record's next dot and writes `value` under it.
     ///
-    /// An old actor needs proof: that it was born under the present identity, and that nobody
-    /// names more of its events than this record minted. Without it the record takes a fresh birth,
-    /// which is always safe.
+    /// An old actor needs proof: that it was born under the present identity of a directory that was not
+    /// rolled back, and that nobody names more of its events than this record minted. Without it the
+    /// record takes a fresh birth, which is always safe.
     fn write(
         &mut self,
+        continuity: &Continuity,
         meta: &mut Meta,
         read: &VersionVector,
         stamp: u64,
@@ -228,12 +236,13 @@ impl Record {
         };
         let proven = self.minter.filter(|minter| {
             let Minter { actor, counter } = *minter;
-            actor.identity == meta.identity
+            continuity.may_mint(meta, actor.identity)
                 && !mutated(Mutant::NodeWideCounter)
                 && set.context().get(&actor) == counter
                 && read.get(&actor) <= counter
         });
-        let mut minter = proven.unwrap_or_else(|| meta.birth(set.context(), read));
+        let mut minter =
+            proven.unwrap_or_else(|| meta.birth(continuity.identity(meta), set.context(), read));
         minter.counter += 1;
         let dot = Dot { actor: minter.actor, counter: minter.counter };
         set.write(read, Version { dot, stamp, value });
@@ -254,12 +263,12 @@ impl Record {
 
 impl Meta {
     /// A fresh actor that nobody has heard of: not even a context that a client made up.
-    fn birth(&mut self, set: &VersionVector, read: &VersionVector) -> Minter {
+    fn birth(&mut self, identity: Identity, set: &VersionVector, read: &VersionVector) -> Minter {
         if let Some(minter) = mutated_birth(self, set, read) {
             return minter;
         }
         loop {
-            let actor = Actor { identity: self.identity, birth: self.births };
+            let actor = Actor { identity, birth: self.births };
             self.births += 1;
             if set.get(&actor) == 0 && read.get(&actor) == 0 {
                 return Minter { actor, counter: 0 };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::continuity::Remembered;
 use crate::id::{Identity, Key, NodeId};
 use crate::version::{Actor, Siblings};
 
@@ -70,6 +71,8 @@ pub enum Change {
     Remove(Place),
     /// The directory's own state.
     Meta(Meta),
+    /// What is remembered of this member from now on.
+    Heard(NodeId, Remembered),
 }
 
 /// Why storage did not do as asked. That there is no record is not an error: [`Store::record`] says
@@ -116,6 +119,11 @@ pub trait Store {
     /// # Errors
     /// [`StoreError::Unwritable`]: none was applied.
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError>;
+
+    /// How far the directory has come: a number that grows with what is applied and is durable together
+    /// with it, so that a directory that was rolled back has a lower one. From 1; always 0 if the host
+    /// rolls nothing back.
+    fn position(&self) -> u64;
 }
 
 /// A store in memory: for tests, the model and examples.
@@ -125,6 +133,10 @@ pub struct MemoryStore {
     pub meta: Meta,
     /// What it holds.
     pub records: BTreeMap<Place, Record>,
+    /// What it remembers of other members.
+    pub heard: BTreeMap<NodeId, Remembered>,
+    /// See [`Store::position`]; 0 in a store that does not count.
+    pub position: u64,
 }
 
 impl Meta {
@@ -150,10 +162,16 @@ impl Place {
 }
 
 impl MemoryStore {
-    /// An empty store of the directory `meta`.
+    /// An empty store of the directory `meta`. It does not count.
     #[must_use]
     pub fn new(meta: Meta) -> Self {
-        Self { meta, records: BTreeMap::new() }
+        Self { meta, records: BTreeMap::new(), heard: BTreeMap::new(), position: 0 }
+    }
+
+    /// The same, that counts what is applied.
+    #[must_use]
+    pub fn counting(meta: Meta) -> Self {
+        Self { position: 1, ..Self::new(meta) }
     }
 }
 
@@ -185,8 +203,14 @@ impl Store for MemoryStore {
                 Change::Put(place, record) => drop(self.records.insert(place, record)),
                 Change::Remove(place) => drop(self.records.remove(&place)),
                 Change::Meta(meta) => self.meta = meta,
+                Change::Heard(peer, heard) => drop(self.heard.insert(peer, heard)),
             }
         }
+        self.position += u64::from(self.position > 0);
         Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        self.position
     }
 }

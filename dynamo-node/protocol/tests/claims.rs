@@ -28,7 +28,7 @@ impl Alone {
         let mut config = Config::new(ME, vec![Member { id: ME, tokens: 1 }], [1, 1, 1]).unwrap();
         config.versioning = versioning;
         let meta = Meta::genesis(IDENTITY);
-        let node = Node::new(Arc::new(config), meta, 1);
+        let node = Node::new(Arc::new(config), dynamo_protocol::Start::proven(meta, 1));
         Self { node, store: MemoryStore::new(meta), asked: 0 }
     }
 

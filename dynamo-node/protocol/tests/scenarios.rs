@@ -18,7 +18,7 @@ use bytes::Bytes;
 use dynamo_protocol::{
     Actor, ClientOp, Config, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore,
     Message, Meta, Node, NodeId, Outbox, Output, Place, Quorum, ReadMode, Record, Reply, RequestId,
-    Role, Siblings, Store, StoreError, Time, Timer, Versioning,
+    Role, Siblings, Start, Store, StoreError, Time, Timer, Versioning,
 };
 
 /// A memory store some of whose records are corrupt.
@@ -54,6 +54,10 @@ impl Store for Disk {
         }
         self.store.apply(changes)
     }
+
+    fn position(&self) -> u64 {
+        self.store.position()
+    }
 }
 
 struct Host {
@@ -61,9 +65,15 @@ struct Host {
     disk: Disk,
     timers: BTreeSet<Timer>,
     running: bool,
+    /// A backup of the disk.
+    backup: Option<MemoryStore>,
+    /// Identities drawn since genesis.
+    drawn: u64,
 }
 
 struct World {
+    /// Disks tell their position, and no start knows whether its disk was rolled back.
+    counts: bool,
     hosts: BTreeMap<NodeId, Host>,
     /// In preference order of `k`.
     order: Vec<NodeId>,
@@ -91,6 +101,7 @@ impl World {
             .collect();
         let quorums = [number("n", 3), number("r", 2), number("w", 2)];
         let mut world = Self {
+            counts: words.contains(&"counting"),
             hosts: BTreeMap::new(),
             order: Vec::new(),
             flight: Vec::new(),
@@ -126,13 +137,23 @@ impl World {
             world.order = config.ring().preference_list(&key()).to_vec();
             world.starts += 1;
             let meta = Meta::genesis(Identity(u64::from(member.id.0)));
-            let node = Node::new(Arc::new(config), meta, world.starts);
-            let disk = Disk { store: MemoryStore::new(meta), corrupt: BTreeSet::new() };
-            world
-                .hosts
-                .insert(member.id, Host { node, disk, timers: BTreeSet::new(), running: true });
+            let node = Node::new(Arc::new(config), Start::proven(meta, world.starts));
+            let disk = Disk { store: world.store(meta), corrupt: BTreeSet::new() };
+            let (timers, running, backup, drawn) = (BTreeSet::new(), true, None, 0);
+            world.hosts.insert(member.id, Host { node, disk, timers, running, backup, drawn });
         }
         world
+    }
+
+    fn store(&self, meta: Meta) -> MemoryStore {
+        if self.counts { MemoryStore::counting(meta) } else { MemoryStore::new(meta) }
+    }
+
+    /// An identity that no directory has had: the node's number and a hundred for each that was drawn.
+    fn draw(&mut self, id: NodeId) -> Identity {
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.drawn += 1;
+        Identity(u64::from(id.0) + 100 * host.drawn)
     }
 
     fn host(&self, letter: &str) -> NodeId {
@@ -216,16 +237,22 @@ impl World {
                 let holders: String = holders.iter().map(|holder| self.letter(*holder)).collect();
                 format!("acknowledges, held by {holders}")
             }
+            Event::Proven => "is told by all that nothing is missing".into(),
+            Event::RolledBack { told_by, .. } => {
+                format!("was rolled back, says {}", self.letter(*told_by))
+            }
             Event::Coordinating { .. } | Event::Minted { .. } => return None,
         })
     }
 
-    /// Identities are the node numbers (renewed ones 100 more): shown by their host's letter.
+    /// Identities are the node numbers (each that was drawn 100 more): shown by their host's letter, with a
+    /// stroke for each.
     fn lettered(&self, text: &str) -> String {
         let mut shown = text.to_string();
-        for (id, host) in &self.hosts {
-            let identity = format!("{:x}", host.disk.store.meta.identity.0);
-            let renewed = if host.disk.store.meta.identity.0 > 100 { "'" } else { "" };
+        let hosts = self.hosts.iter();
+        for (id, drawn) in hosts.flat_map(|(id, host)| (0..=host.drawn).map(move |n| (id, n))) {
+            let identity = format!("{:x}", u64::from(id.0) + 100 * drawn);
+            let renewed = "'".repeat(drawn as usize);
             for separator in [":", "/", "."] {
                 for before in ["{", " ", "@"] {
                     shown = shown.replace(
@@ -304,21 +331,40 @@ impl World {
     }
 
     fn restart(&mut self, id: NodeId) {
+        let spare = self.counts.then(|| self.draw(id));
+        self.start(id, spare);
+    }
+
+    fn start(&mut self, id: NodeId, spare: Option<Identity>) {
         self.starts += 1;
-        let starts = self.starts;
+        let incarnation = self.starts;
         let host = self.hosts.get_mut(&id).unwrap();
         let config = Arc::new(host.node.config().clone());
-        host.node = Node::new(config, host.disk.store.meta, starts);
+        let (meta, heard) = (host.disk.store.meta, host.disk.store.heard.clone());
+        host.node = Node::new(config, Start { meta, heard, incarnation, spare });
         host.timers.clear();
         host.running = true;
         self.step(id, Input::Started);
     }
 
     fn wipe(&mut self, id: NodeId) {
+        let identity = self.draw(id);
+        let store = self.store(Meta::renewed(identity));
+        self.hosts.get_mut(&id).unwrap().disk.store = store;
+        self.start(id, None);
+    }
+
+    fn back_up(&mut self, id: NodeId) {
         let host = self.hosts.get_mut(&id).unwrap();
-        let identity = Identity(host.disk.store.meta.identity.0 + 100);
-        host.disk.store = MemoryStore::new(Meta::renewed(identity));
-        self.restart(id);
+        host.backup = Some(host.disk.store.clone());
+    }
+
+    /// The process has ended, what it said has arrived or is lost, and the disk is as it was.
+    fn restore(&mut self, id: NodeId) {
+        self.flight.retain(|envelope| envelope.from != id);
+        let host = self.hosts.get_mut(&id).unwrap();
+        host.running = false;
+        host.disk.store = host.backup.clone().unwrap();
     }
 
     fn show(&mut self) {
@@ -390,6 +436,8 @@ impl World {
             "crash" => self.hosts.get_mut(&self.host(rest[0])).unwrap().running = false,
             "restart" => self.restart(self.host(rest[0])),
             "wipe" => self.wipe(self.host(rest[0])),
+            "back-up" => self.back_up(self.host(rest[0])),
+            "restore" => self.restore(self.host(rest[0])),
             "forget" => {
                 let id = self.host(rest[0]);
                 self.hosts.get_mut(&id).unwrap().disk.store.records.remove(&Place::home(key()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Message,
-    Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Time, Timer,
+    Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Start, Store as _, Time, Timer,
 };
 use rustc_hash::FxHashMap;
 use thiserror::Error;
@@ -50,6 +50,7 @@ pub struct Host {
     pub(crate) disk: Disk,
     /// Outputs, and the batch each rests on.
     held: VecDeque<(u64, Output)>,
+    backup: Option<Box<Disk>>,
     /// Running timers, each with the number of its setting: few, since an operation ends with its own.
     timers: Vec<(Timer, u64)>,
     settings: u64,
@@ -85,6 +86,9 @@ pub enum StepError {
     /// Running.
     #[error("{0} runs: crash it first")]
     Running(NodeId),
+    /// Without a backup.
+    #[error("{0} has no backup to be restored")]
+    NoBackup(NodeId),
     /// Paused.
     #[error("{0} is paused")]
     Paused(NodeId),
@@ -145,8 +149,9 @@ impl Bench {
     pub fn with_configs(cluster: Cluster, configs: Configs) -> Self {
         let host = |id: NodeId| Host {
             node: None,
-            disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))),
+            disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))).counting(cluster.counts),
             held: VecDeque::new(),
+            backup: None,
             timers: Vec::new(),
             settings: 0,
             offset: 0,
@@ -299,7 +304,9 @@ impl Bench {
 
     fn carry_out(&mut self, at: u64, step: &Step) -> Result<(), StepError> {
         match step {
-            Step::Start { node, incarnation } => self.start(at, *node, *incarnation)?,
+            Step::Start { node, incarnation, spare } => {
+                self.start(at, *node, *incarnation, *spare)?;
+            }
             Step::Client { node, request, op } => {
                 self.check_runs(*node)?;
                 let op = self.client_op(op);
@@ -330,6 +337,11 @@ impl Bench {
             }
             Step::Crash { node, keep } => self.crash(*node, *keep)?,
             Step::Wipe { node, identity } => self.wipe(*node, *identity)?,
+            Step::BackUp { node } => {
+                let host = &mut self.hosts[index(*node)];
+                host.backup = Some(Box::new(host.disk.backed_up()));
+            }
+            Step::Restore { node } => self.restore(*node)?,
             Step::Disk { node, fault } => {
                 if let Some(monitor) = &mut self.monitor {
                     monitor.before_disk_fault(&self.hosts, *node, fault);
@@ -365,13 +377,20 @@ impl Bench {
         }
     }
 
-    fn start(&mut self, at: u64, node: NodeId, incarnation: u64) -> Result<(), StepError> {
+    fn start(
+        &mut self,
+        at: u64,
+        node: NodeId,
+        incarnation: u64,
+        spare: Option<Identity>,
+    ) -> Result<(), StepError> {
         let config = self.configs.0[index(node)].clone();
         let host = &mut self.hosts[index(node)];
         if host.node.is_some() {
             return Err(StepError::Running(node));
         }
-        host.node = Some(Node::new(config, *host.disk.meta(), incarnation));
+        let (meta, heard) = (*host.disk.meta(), host.disk.heard().clone());
+        host.node = Some(Node::new(config, Start { meta, heard, incarnation, spare }));
         host.starts += 1;
         self.now = at;
         self.handle(node, Input::Started);
@@ -436,6 +455,20 @@ impl Bench {
             monitor.before_wipe(&self.hosts, node);
         }
         self.hosts[index(node)].disk.wipe(identity);
+        Ok(())
+    }
+
+    fn restore(&mut self, node: NodeId) -> Result<(), StepError> {
+        let host = &mut self.hosts[index(node)];
+        if host.node.is_some() {
+            return Err(StepError::Running(node));
+        }
+        let backup = host.backup.clone().ok_or(StepError::NoBackup(node))?;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.before_restore(&self.hosts, node, &backup);
+        }
+        self.hosts[index(node)].disk.put_back(&backup);
+        self.flight.drop_from(node);
         Ok(())
     }
 
@@ -544,6 +577,12 @@ impl Host {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// How far its disk was when it was backed up; none if it was not.
+    #[must_use]
+    pub fn backup(&self) -> Option<u64> {
+        self.backup.as_ref().map(|backup| backup.position())
     }
 
     /// How often it was started.

@@ -4,13 +4,13 @@
 //! the end only, whole batches at a time; a damaged record is `Corrupt`, never absent or wrong.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Role, Siblings, Store,
-    StoreError,
+    Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Remembered, Role, Siblings,
+    Store, StoreError,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,12 +50,17 @@ impl DiskFault {
 pub struct Disk {
     meta: Meta,
     records: Records,
+    heard: BTreeMap<NodeId, Remembered>,
     damaged: BTreeSet<Place>,
     /// How to take back what is not durable, oldest first.
     undo: VecDeque<Undo>,
     /// Batches applied and batches reported durable, since the disk was new.
     applied: u64,
     synced: u64,
+    /// Batches applied before the directory was made.
+    before: u64,
+    /// It tells its position.
+    counts: bool,
     read_failures: Cell<u32>,
     write_failures: u32,
     lost_syncs: u32,
@@ -74,6 +79,7 @@ struct Undo {
 enum Before {
     Record { place: Place, record: Option<Record>, damaged: bool },
     Meta(Meta),
+    Heard(NodeId, Option<Remembered>),
 }
 
 /// A record that a step changed.
@@ -91,10 +97,13 @@ impl Disk {
         Self {
             meta,
             records: Records::default(),
+            heard: BTreeMap::new(),
             damaged: BTreeSet::new(),
             undo: VecDeque::new(),
             applied: 0,
             synced: 0,
+            before: 0,
+            counts: false,
             read_failures: Cell::new(0),
             write_failures: 0,
             lost_syncs: 0,
@@ -102,10 +111,22 @@ impl Disk {
         }
     }
 
+    /// The same, that tells how far it has come or does not.
+    #[must_use]
+    pub fn counting(self, counts: bool) -> Self {
+        Self { counts, ..self }
+    }
+
     /// Who the directory is.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// What the directory remembers of other members.
+    #[must_use]
+    pub fn heard(&self) -> &BTreeMap<NodeId, Remembered> {
+        &self.heard
     }
 
     /// What a reader finds, durable or not, in the order of the places.
@@ -171,7 +192,7 @@ impl Disk {
                 before: record.as_ref().filter(|_| !damaged),
                 now: self.records.get(place),
             }),
-            Before::Meta(_) => None,
+            Before::Meta(_) | Before::Heard(..) => None,
         })
     }
 
@@ -190,7 +211,7 @@ impl Disk {
                 let new = becomes(place).map(|record| &record.set);
                 (!new.is_some_and(|new| has_seen(new, &old.set))).then(|| place.key.clone())
             }
-            Before::Record { .. } | Before::Meta(_) => None,
+            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) => None,
         };
         self.undo.range(..first_left).filter_map(forgets).collect()
     }
@@ -276,6 +297,8 @@ impl Disk {
         match what {
             Before::Record { place, record, damaged } => self.restore(place, record, damaged),
             Before::Meta(meta) => self.meta = meta,
+            Before::Heard(peer, Some(heard)) => drop(self.heard.insert(peer, heard)),
+            Before::Heard(peer, None) => drop(self.heard.remove(&peer)),
         }
     }
 
@@ -291,10 +314,39 @@ impl Disk {
         }
     }
 
+    /// What a power cut would leave now.
+    pub(crate) fn backed_up(&self) -> Self {
+        let mut backup = self.clone();
+        let durable = backup.durable_batch();
+        backup.undo_after(durable);
+        (backup.applied, backup.synced) = (durable, durable);
+        backup
+    }
+
+    /// It is as it was when it was backed up. How it misbehaves is the drive's, and stays.
+    pub(crate) fn put_back(&mut self, backup: &Self) {
+        *self = Self {
+            read_failures: self.read_failures.clone(),
+            write_failures: self.write_failures,
+            lost_syncs: self.lost_syncs,
+            ..backup.clone()
+        };
+    }
+
+    /// What it would remember of `peer` after a power cut now.
+    pub(crate) fn durable_heard(&self, peer: NodeId) -> Option<&Remembered> {
+        let before = self.undo.iter().find_map(|undo| match &undo.what {
+            Before::Heard(of, before) if *of == peer => Some(before.as_ref()),
+            _ => None,
+        });
+        before.unwrap_or_else(|| self.heard.get(&peer))
+    }
+
     /// Everything is gone; the directory is another.
     pub(crate) fn wipe(&mut self, identity: Identity) {
         let (applied, synced) = (self.applied, self.applied);
-        *self = Self { applied, synced, ..Self::new(Meta::renewed(identity)) };
+        let (before, counts) = (applied, self.counts);
+        *self = Self { applied, synced, before, counts, ..Self::new(Meta::renewed(identity)) };
     }
 
     pub(crate) fn misbehave(&mut self, fault: &DiskFault) {
@@ -312,7 +364,8 @@ impl Disk {
             DiskFault::Empty => {
                 let (applied, synced) = (self.applied, self.applied);
                 let meta = Meta::genesis(self.meta.identity);
-                *self = Self { applied, synced, ..Self::new(meta) };
+                let (before, counts) = (self.before, self.counts);
+                *self = Self { applied, synced, before, counts, ..Self::new(meta) };
             }
             DiskFault::Mend => {
                 self.read_failures.set(0);
@@ -372,7 +425,7 @@ impl Undo {
             Before::Record { place: changed, record, .. } if changed == place => {
                 Some(record.as_ref())
             }
-            Before::Record { .. } | Before::Meta(_) => None,
+            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) => None,
         }
     }
 }
@@ -435,10 +488,15 @@ impl Store for Disk {
                     Before::Record { place, record, damaged }
                 }
                 Change::Meta(meta) => Before::Meta(std::mem::replace(&mut self.meta, meta)),
+                Change::Heard(peer, heard) => Before::Heard(peer, self.heard.insert(peer, heard)),
             };
             self.undo.push_back(Undo { batch, what });
         }
         Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        if self.counts { 1 + self.applied - self.before } else { 0 }
     }
 }
 
@@ -493,6 +551,25 @@ mod tests {
         disk.apply(vec![Change::Put(place("a"), record(false)), Change::Meta(meta)]).unwrap();
         disk.crash(0);
         assert_eq!((disk.records().count(), disk.meta().births), (0, 0));
+    }
+
+    #[test]
+    fn a_restored_disk_has_what_was_durable_when_it_was_backed_up_and_its_position() {
+        let mut disk = disk().counting(true);
+        for (batch, key) in (1..).zip(["a", "b", "c"]) {
+            disk.apply(vec![Change::Put(place(key), record(false))]).unwrap();
+            if batch == 1 {
+                disk.sync_to(1);
+            }
+        }
+        let backup = disk.backed_up();
+        disk.sync_to(3);
+        assert_eq!(disk.position(), 4);
+        disk.put_back(&backup);
+        let left: Vec<_> = disk.records().map(|(place, _)| place.key.to_string()).collect();
+        assert_eq!((left, disk.position()), (vec!["a".to_owned()], 2));
+        disk.apply(vec![Change::Put(place("d"), record(false))]).unwrap();
+        assert_eq!((disk.position(), disk.applied(), disk.synced()), (3, 2, 1));
     }
 
     #[test]

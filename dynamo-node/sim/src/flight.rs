@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use dynamo_protocol::Envelope;
+use dynamo_protocol::{Envelope, NodeId};
 
 /// Numbered in the order of sending. Most messages arrive soon, so that a window of numbers holds
 /// all that are under way; what is lost leaves a hole in it until older ones are gone.
@@ -31,6 +31,13 @@ impl Flight {
             self.first += 1;
         }
         taken
+    }
+
+    /// What `node` has sent is lost.
+    pub(crate) fn drop_from(&mut self, node: NodeId) {
+        for slot in &mut self.slots {
+            slot.take_if(|sent| sent.from == node);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Envelope)> {

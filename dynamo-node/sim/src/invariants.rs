@@ -14,11 +14,13 @@
 //! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | contract, 2 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
+//! | `rollback-minted` | a rolled-back directory that another durably remembers mints under no old actor | decision 11 |
+//! | `rollback-voted` | nor is its word taken for all there is, under a strict quorum | decision 11 |
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output, Place,
-    Record, Role, Siblings, VersionVector,
+    Answer, ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output,
+    Place, Quorum, Record, Role, Siblings, Store as _, VersionVector,
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -48,6 +50,13 @@ pub(crate) struct Monitor {
     /// Hearers, speakers, and the identities they spoke under. A hearer may forget and the rule still
     /// holds: what it sends after it first heard of a directory no earlier one can acknowledge.
     heard: FxHashSet<(NodeId, NodeId, Identity)>,
+    /// Rolled-back directories that have not noticed, and how many others durably remember more of each.
+    rolled_back: Vec<(NodeId, Identity, usize)>,
+    strict: bool,
+    /// Puts that a node was given and has not minted yet.
+    given: Vec<(NodeId, Noted)>,
+    /// Events that were minted twice, the first of which nobody else knew of then.
+    again: FxHashSet<Dot>,
     /// What homes held until their disk lost it unseen. It may have been acknowledged before, and so the
     /// hints that it covers may still go. One entry a disk fault, of which a run has few.
     lost: Vec<(NodeId, Key, Siblings)>,
@@ -73,7 +82,7 @@ struct Put {
 }
 
 /// What an input says of the put it may become.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Noted {
     key: Key,
     read: VersionVector,
@@ -89,6 +98,10 @@ impl Monitor {
             written: FxHashSet::default(),
             operations: FxHashMap::default(),
             heard: FxHashSet::default(),
+            rolled_back: Vec::new(),
+            strict: cluster.quorum == Quorum::Strict,
+            given: Vec::new(),
+            again: FxHashSet::default(),
             lost: Vec::new(),
         }
     }
@@ -123,22 +136,42 @@ impl Monitor {
         let mut breach = |check, what| {
             breaches.push(Effect::Breached(Breach { check, node: id, what }));
         };
-        let disk = &hosts[index(id)].disk;
-        if disk.applied() == batch {
+        let host = &hosts[index(id)];
+        let disk = &host.disk;
+        if !self.rolled_back.is_empty() {
+            self.has_noticed(host, id, outputs, &mut breach);
+        }
+        let waits = noted.is_some() && host.node.as_ref().is_some_and(|node| !node.is_proven());
+        if disk.applied() == batch && !waits {
             return;
         }
-        if let Some(noted) = noted {
-            let minted = outputs.iter().filter_map(|output| match output {
-                Output::Event(Event::Minted { op, dot: Some(dot) }) => Some((*op, *dot)),
-                _ => None,
-            });
-            for (op, dot) in minted {
-                let at = disk.changed_since(batch).find(|changed| changed.place.key == noted.key);
-                dots_closed(at, dot, &mut breach);
-                self.enter(hosts, op, dot, noted.clone());
-            }
+        let mut given = noted;
+        let minted = outputs.iter().filter_map(|output| match output {
+            Output::Event(Event::Minted { op, dot: Some(dot) }) => Some((*op, *dot)),
+            _ => None,
+        });
+        for (op, dot) in minted {
+            let mine = |noted: &Noted| {
+                let of_key = |changed: &Changed<'_>| changed.place.key == noted.key;
+                disk.changed_since(batch).filter(of_key).any(|at| wrote(at, &dot, noted))
+            };
+            // Puts that waited are minted in the order in which they came.
+            let waited = self.given.iter().position(|(node, noted)| *node == id && mine(noted));
+            let noted = match (waited, given.take_if(|noted| mine(noted))) {
+                (_, Some(noted)) => noted,
+                (Some(at), None) => self.given.remove(at).1,
+                (None, None) => continue,
+            };
+            dots_closed(disk.changed_since(batch), &noted.key, dot, &mut breach);
+            self.enter(hosts, op, dot, noted);
+        }
+        if waits {
+            self.given.extend(given.map(|noted| (id, noted)));
         }
         for changed in disk.changed_since(batch) {
+            if !self.again.is_empty() {
+                self.one_value_a_dot(changed, &mut breach);
+            }
             record_forgets(changed, &mut breach);
             self.no_dominated_sibling(changed, &mut breach);
             if let (Role::Hint(target), Some(before), None) =
@@ -168,9 +201,21 @@ impl Monitor {
 
     /// A mint is durable: from now on others may hear of it. One that a crash undid before may come
     /// again, since nobody did.
-    fn minted(&mut self, op: OpId, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
+    ///
+    /// Nor does it matter if the first one was lost with all who knew of it: with a disk that was rolled back,
+    /// say, before anything of it had arrived anywhere.
+    fn minted(
+        &mut self,
+        hosts: &[Host],
+        id: NodeId,
+        (op, dot): (OpId, Dot),
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
         if !self.dots.insert(dot) {
-            breach("dots-unique", format!("{dot} is minted a second time"));
+            if self.is_known_elsewhere(hosts, id, op, dot) {
+                breach("dots-unique", format!("{dot} is minted a second time"));
+            }
+            self.again.insert(dot);
         }
         let put = self.operations.get(&op).and_then(|(key, at)| {
             let value = self.keys.get(key)?.puts[*at].value.clone()?;
@@ -180,6 +225,74 @@ impl Monitor {
         if !self.written.insert((key.clone(), value.clone())) {
             let value = value.escape_ascii();
             breach("minted-once", format!("{value} of {key} becomes a second event, {dot}"));
+        }
+    }
+
+    /// Whether anybody knows of the event `dot` beside the put that became it again.
+    fn is_known_elsewhere(&self, hosts: &[Host], id: NodeId, op: OpId, dot: Dot) -> bool {
+        let Some((key, now)) = self.operations.get(&op) else { return true };
+        let Some(puts) = self.keys.get(key) else { return true };
+        let is_acknowledged = puts
+            .puts
+            .iter()
+            .enumerate()
+            .any(|(at, put)| put.dot == dot && at != *now && put.acknowledged);
+        let others = hosts.iter().enumerate().filter(|(at, _)| *at != index(id));
+        let mut places = vec![Place::home(key.clone())];
+        places.extend(
+            puts.homes.iter().map(|home| Place { role: Role::Hint(*home), key: key.clone() }),
+        );
+        let knows = |host: &Host| {
+            let records = places.iter().filter_map(|place| host.disk.present(place));
+            records.into_iter().any(|record| covers(record, &dot))
+        };
+        is_acknowledged || others.into_iter().any(|(_, host)| knows(host))
+    }
+
+    /// The first event of a dot that was minted twice has turned up after all.
+    fn one_value_a_dot(&self, changed: Changed<'_>, breach: &mut impl FnMut(&'static str, String)) {
+        let Some(Record { set: Siblings::Dotted(set), .. }) = changed.now else { return };
+        let Some(puts) = self.keys.get(&changed.place.key) else { return };
+        for version in set.versions().iter().filter(|version| self.again.contains(&version.dot)) {
+            let latest = puts.by_dot.get(&version.dot).map(|at| &puts.puts[*at].value);
+            if latest.is_some_and(|value| *value != version.value) {
+                let (dot, place) = (version.dot, changed.place);
+                breach(
+                    "dots-unique",
+                    format!("{dot} names two values, the first of them in {place:?}"),
+                );
+            }
+        }
+    }
+
+    fn has_noticed(
+        &self,
+        host: &Host,
+        id: NodeId,
+        outputs: &[Output],
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let unnoticed = self
+            .rolled_back
+            .iter()
+            .find(|(node, identity, _)| *node == id && *identity == host.disk.meta().identity);
+        let Some((_, identity, remember)) = unnoticed else { return };
+        for output in outputs {
+            match output {
+                Output::Event(Event::Minted { dot: Some(dot), .. })
+                    if dot.actor.identity == *identity && *remember > 0 =>
+                {
+                    let what = format!("{dot} is minted, and {remember} others remember more");
+                    breach("rollback-minted", what);
+                }
+                Output::Send(Envelope {
+                    message: Message::Fetched { answer: Answer::Known { votes: true, .. }, .. },
+                    ..
+                }) if self.strict && self.w > 1 && *remember > self.w - 2 => {
+                    breach("rollback-voted", format!("{remember} others remember more"));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -233,7 +346,7 @@ impl Monitor {
         breach: &mut impl FnMut(&'static str, String),
     ) {
         let Some(puts) = self.keys.get(key) else { return };
-        let held: Vec<_> = hosts.iter().map(|host| puts.held(host, key)).collect();
+        let held: Vec<_> = hosts.iter().map(|host| puts.held(&host.disk, key)).collect();
         for put in puts.puts.iter().filter(|put| put.acknowledged) {
             let copies = held.iter().filter(|held| covered(held, &put.dot)).count();
             if copies + put.lost < self.w {
@@ -259,7 +372,10 @@ impl Monitor {
             breaches.push(Effect::Breached(Breach { check, node: id, what }));
         };
         match event {
-            Event::Minted { op, dot: Some(dot) } => self.minted(*op, *dot, &mut breach),
+            Event::Minted { op, dot: Some(dot) } => {
+                self.minted(hosts, id, (*op, *dot), &mut breach);
+            }
+            Event::RolledBack { .. } => self.rolled_back.retain(|(node, ..)| *node != id),
             Event::Acknowledged { op, holders } => {
                 self.acknowledged(hosts, *op, holders, &mut |what| breach("copies-at-ack", what));
             }
@@ -294,13 +410,37 @@ impl Monitor {
 
     /// Called before a disk is emptied.
     pub(crate) fn before_wipe(&mut self, hosts: &[Host], node: NodeId) {
+        self.rolled_back.clear();
         let host = &hosts[index(node)];
         for (key, puts) in &mut self.keys {
-            let held = puts.held(host, key);
+            let held = puts.held(&host.disk, key);
             for put in &mut puts.puts {
                 put.lost += usize::from(covered(&held, &put.dot));
             }
         }
+    }
+
+    /// Called before a disk is put back to what it was.
+    pub(crate) fn before_restore(&mut self, hosts: &[Host], node: NodeId, backup: &Disk) {
+        let disk = &hosts[index(node)].disk;
+        for (key, puts) in &mut self.keys {
+            let (held, kept) = (puts.held(disk, key), puts.held(backup, key));
+            for put in &mut puts.puts {
+                put.lost += usize::from(covered(&held, &put.dot) && !covered(&kept, &put.dot));
+            }
+        }
+        for (place, record) in disk.records().filter(|(place, _)| place.role == Role::Home) {
+            self.lost.push((node, place.key.clone(), record.set.clone()));
+        }
+        let (identity, position) = (backup.meta().identity, backup.position());
+        let remembers = |host: &&Host| {
+            let heard = host.disk.durable_heard(node).map(|heard| heard.latest);
+            heard.is_some_and(|heard| heard.identity == identity && heard.position > position)
+        };
+        let remember = hosts.iter().filter(remembers).count();
+        // Who lost a disk may have lost what it remembered.
+        self.rolled_back.clear();
+        self.rolled_back.push((node, identity, remember));
     }
 
     /// Called before a disk misbehaves.
@@ -381,14 +521,14 @@ impl Puts {
         let place = Place::home(key.clone());
         let by_home =
             |host: &Host| host.disk.durable(&place).is_some_and(|record| covers(record, dot));
-        let covers = |host: &&Host| by_home(host) || covered(&self.held(host, key), dot);
+        let covers = |host: &&Host| by_home(host) || covered(&self.held(&host.disk, key), dot);
         hosts.iter().filter(covers).count()
     }
 
-    /// What the host's records of the key would have seen after a power cut now.
-    fn held<'a>(&self, host: &'a Host, key: &Key) -> Vec<&'a VersionVector> {
-        let home = host.disk.durable(&Place::home(key.clone()));
-        let records = home.into_iter().chain(host.disk.durable_hints(key, &self.homes));
+    /// What the disk's records of the key would have seen after a power cut now.
+    fn held<'a>(&self, disk: &'a Disk, key: &Key) -> Vec<&'a VersionVector> {
+        let home = disk.durable(&Place::home(key.clone()));
+        let records = home.into_iter().chain(disk.durable_hints(key, &self.homes));
         let seen = records.filter_map(|record| match &record.set {
             Siblings::Dotted(set) => Some(set.context()),
             Siblings::Plain(_) => None,
@@ -405,12 +545,28 @@ fn covers(record: &Record, dot: &Dot) -> bool {
     matches!(&record.set, Siblings::Dotted(set) if set.context().contains(dot))
 }
 
-fn dots_closed(at: Option<Changed<'_>>, dot: Dot, breach: &mut impl FnMut(&'static str, String)) {
-    let seen = at.and_then(|changed| match &changed.before?.set {
-        Siblings::Dotted(set) => Some(set.context().get(&dot.actor)),
-        Siblings::Plain(_) => None,
+/// Whether a put may have become the event by this change: it is there, or was overwritten since.
+fn wrote(changed: Changed<'_>, dot: &Dot, noted: &Noted) -> bool {
+    let Some(Record { set: Siblings::Dotted(set), .. }) = changed.now else { return false };
+    let version = set.versions().iter().find(|version| version.dot == *dot);
+    set.context().contains(dot) && version.is_none_or(|version| version.value == noted.value)
+}
+
+fn dots_closed<'a>(
+    changes: impl Iterator<Item = Changed<'a>>,
+    key: &Key,
+    dot: Dot,
+    breach: &mut impl FnMut(&'static str, String),
+) {
+    let seen = changes.filter(|changed| changed.place.key == *key).map(|changed| {
+        let before = changed.before.map(|before| &before.set);
+        match before {
+            Some(Siblings::Dotted(set)) => set.context().get(&dot.actor),
+            Some(Siblings::Plain(_)) | None => 0,
+        }
     });
-    let seen = seen.unwrap_or(0);
+    // One step may mint several: the last that comes before this one is where it was minted from.
+    let seen = seen.filter(|seen| *seen < dot.counter).max().unwrap_or(0);
     if seen + 1 != dot.counter {
         let what =
             format!("{dot} is minted from a record that has seen {seen} events of its actor");

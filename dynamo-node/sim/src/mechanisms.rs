@@ -19,6 +19,8 @@ pub struct Mechanisms {
     pub discarded: u64,
     /// Records that could not be used.
     pub store_failures: u64,
+    /// Directories that were found to have been rolled back.
+    pub rolled_back: u64,
 }
 
 impl Mechanisms {
@@ -31,10 +33,12 @@ impl Mechanisms {
             Event::Down(_) => self.held_down += 1,
             Event::Discarded(..) => self.discarded += 1,
             Event::StoreFailed(..) => self.store_failures += 1,
+            Event::RolledBack { .. } => self.rolled_back += 1,
             Event::Coordinating { .. }
             | Event::Minted { .. }
             | Event::Acknowledged { .. }
             | Event::Up(_)
+            | Event::Proven
             | Event::Pruned(_) => {}
         }
     }

@@ -13,7 +13,7 @@
 //!
 //! let mut recorder = Recorder::new(Cluster::new(3, [3, 2, 2]))?;
 //! for id in 1..=3 {
-//!     recorder.take(Step::Start { node: NodeId(id), incarnation: u64::from(id) })?;
+//!     recorder.take(Step::Start { node: NodeId(id), incarnation: u64::from(id), spare: None })?;
 //! }
 //! let node = NodeId(1);
 //! let op = Op::Put { key: "k".into(), value: Some("v".into()), read: None };
@@ -107,6 +107,9 @@ pub struct Cluster {
     /// When changes become durable.
     #[serde(default)]
     pub sync: Sync,
+    /// Disks count what is applied to them, so that others can tell that one was rolled back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
 }
 
 /// When a host's changes become durable.
@@ -145,6 +148,10 @@ pub enum Step {
         node: NodeId,
         /// No other start of any node has the same.
         incarnation: u64,
+        /// The identity under which a directory that was rolled back goes on: no other ever had it. None
+        /// if it cannot have been.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spare: Option<Identity>,
     },
     /// A client asks.
     Client {
@@ -203,6 +210,17 @@ pub enum Step {
         node: NodeId,
         /// Of the new directory: no other ever had it.
         identity: Identity,
+    },
+    /// A backup of the disk is taken, as a power cut would leave it now; it replaces an earlier one.
+    BackUp {
+        /// Whose.
+        node: NodeId,
+    },
+    /// The disk of a stopped node is as it was when it was backed up: all of it, whatever it had noted of
+    /// how far it was. What the process had said has arrived by now, or never will.
+    Restore {
+        /// Whose.
+        node: NodeId,
     },
     /// The disk misbehaves.
     Disk {
@@ -333,6 +351,7 @@ impl Cluster {
             limits: Limits::default(),
             timing: Timing::default(),
             sync: Sync::EachStep,
+            counts: false,
         }
     }
 
@@ -369,6 +388,8 @@ impl Step {
             | Self::Synced { node, .. }
             | Self::Crash { node, .. }
             | Self::Wipe { node, .. }
+            | Self::BackUp { node }
+            | Self::Restore { node }
             | Self::Disk { node, .. }
             | Self::Clock { node, .. }
             | Self::Pause { node }

@@ -91,6 +91,8 @@ struct Outside {
     /// Syncs take so many times as long.
     slowness: u64,
     sync_fails: bool,
+    /// The directory was there before.
+    made: bool,
     /// What comes due while the process stands still.
     backlog: Vec<What>,
 }
@@ -115,7 +117,7 @@ impl World {
     /// If `configs` are not those of the cluster.
     #[must_use]
     pub fn new(settings: Settings, configs: Configs, seed: u64) -> Self {
-        let cluster = Cluster { sync: Sync::Explicit, ..settings.cluster };
+        let cluster = Cluster { sync: Sync::Explicit, counts: true, ..settings.cluster };
         let mut world = Self {
             bench: Bench::with_configs(cluster, configs),
             links: Links::new(settings.network, cluster.nodes),
@@ -458,6 +460,8 @@ impl World {
             Step::Heal { from, to } => (13, u64::from(from.0) << 16 | u64::from(to.0)),
             Step::Pause { .. } => (14, 0),
             Step::Resume { .. } => (15, 0),
+            Step::BackUp { .. } => (16, 0),
+            Step::Restore { .. } => (17, 0),
         };
         let node = step.node().map_or(0, |node| u64::from(node.0));
         for part in [self.now, kind << 32 | node, number] {

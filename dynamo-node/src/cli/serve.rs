@@ -112,6 +112,14 @@ pub struct ServeArgs {
     #[cfg(feature = "faults")]
     #[arg(long, requires = "stepped")]
     identity: Option<u64>,
+    /// The identity under which a directory that was rolled back goes on, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, requires = "stepped")]
+    spare: Option<u64>,
+    /// Tell peers how far the directory has come, for a node that is stepped.
+    #[cfg(feature = "faults")]
+    #[arg(long, requires = "stepped")]
+    counts: bool,
     /// What puts are refused for, for a node that is stepped.
     #[cfg(feature = "faults")]
     #[arg(long, value_name = "JSON", requires = "stepped", value_parser = json_value::<Limits>)]
@@ -222,7 +230,13 @@ impl ServeArgs {
         {
             options.fault_hooks = self.fault_hooks;
             let identity = self.identity.map(dynamo_protocol::Identity);
-            let nonces = |incarnation| crate::stepped::Nonces { identity, incarnation };
+            let spare = self.spare.map(dynamo_protocol::Identity);
+            let nonces = |incarnation| crate::stepped::Nonces {
+                identity,
+                incarnation,
+                spare,
+                counts: self.counts,
+            };
             options.stepped = self.stepped.map(nonces);
             options.config.limits = self.limits.unwrap_or(options.config.limits);
             options.config.timing = self.timing.unwrap_or(options.config.timing);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dynamo_protocol::{
-    Config, ConfigError, Input, Limits, Member, Meta, Node, NodeId, Outbox, Output, Place, Quorum,
+    Config, ConfigError, Input, Limits, Member, Node, NodeId, Outbox, Output, Place, Quorum,
     ReadMode, Record, Store, StoreError, Time, Timing, Versioning,
 };
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,9 @@ enum Frame {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
     settings: Settings,
-    meta: Meta,
-    incarnation: u64,
+    start: dynamo_protocol::Start,
+    /// How far the directory had come.
+    position: u64,
 }
 
 /// One call of `handle`.
@@ -81,23 +82,23 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a record in `folder`, for a start of a node on `meta` under `incarnation`.
+    /// Begins a record in `folder`, for a start of a node on a directory at `position`.
     pub(crate) fn create(
         folder: &Path,
         config: &Config,
-        meta: Meta,
-        incarnation: u64,
+        start: dynamo_protocol::Start,
+        position: u64,
     ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         // Sorted by name, the records of one node are sorted by time.
         let micros = since.map_or(0, |since| since.as_micros());
-        let name = format!("{}-{micros:020}-{incarnation:016x}.{EXTENSION}", config.me);
+        let name = format!("{}-{micros:020}-{:016x}.{EXTENSION}", config.me, start.incarnation);
         let path = folder.join(name);
         let file = BufWriter::new(File::create_new(&path)?);
         let mut recorder = Self { file, path, frame: Vec::new(), broken: false };
         let settings = Settings::of(config);
-        recorder.write(&Frame::Start(Start { settings, meta, incarnation }));
+        recorder.write(&Frame::Start(Start { settings, start, position }));
         Ok(recorder)
     }
 

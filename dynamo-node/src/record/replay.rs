@@ -179,8 +179,8 @@ pub(super) fn read_steps(
 
 fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
     let config = Arc::new(start.settings.into_config()?);
-    let node = Node::new(config, start.meta, start.incarnation);
-    Ok((node, MemoryStore::new(start.meta)))
+    let store = MemoryStore { position: start.position, ..MemoryStore::new(start.start.meta) };
+    Ok((Node::new(config, start.start), store))
 }
 
 /// A frame, and how many bytes at its end are a step's outputs.

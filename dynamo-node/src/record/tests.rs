@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Change, ClientOp, Context, Event, Identity, Key, MemoryStore, Refusal, Reply, RequestId,
+    Change, ClientOp, Context, Event, Identity, Key, MemoryStore, Meta, Refusal, Reply, RequestId,
 };
 use tempfile::TempDir;
 
@@ -53,6 +53,10 @@ impl Store for Failing {
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.store.apply(changes)
     }
+
+    fn position(&self) -> u64 {
+        self.store.position()
+    }
 }
 
 /// Records a node that does `steps` steps on a store that fails, and was not empty.
@@ -60,15 +64,21 @@ fn record(folder: &Path, steps: u64) -> PathBuf {
     let meta = Meta::genesis(Identity(7));
     let (config, mut outbox) = (Arc::new(config()), Outbox::default());
     let mut before = MemoryStore::new(meta);
-    let mut earlier = Node::new(Arc::clone(&config), meta, 1);
+    let mut earlier = Node::new(Arc::clone(&config), dynamo_protocol::Start::proven(meta, 1));
     earlier.handle(Time(1), Input::Started, &mut before, &mut outbox);
     earlier.handle(Time(1), put(0, "k0"), &mut before, &mut outbox);
 
-    let mut recorder = Recorder::create(folder, &config, before.meta, 2).unwrap();
+    let mut recorder = Recorder::create(
+        folder,
+        &config,
+        dynamo_protocol::Start::proven(before.meta, 2),
+        before.position,
+    )
+    .unwrap();
     for (place, record) in before.records.clone() {
         recorder.stored(place, record);
     }
-    let mut node = Node::new(config, before.meta, 2);
+    let mut node = Node::new(config, dynamo_protocol::Start::proven(before.meta, 2));
     let mut store = Failing { store: before, reads: std::cell::Cell::new(0) };
     recorder.step(&mut node, Time(2), Input::Started, &mut store, &mut outbox);
     for step in 1..steps {

@@ -45,6 +45,10 @@ impl<S: Store> Store for Watched<'_, S> {
         let result = self.store.apply(changes);
         self.note(result)
     }
+
+    fn position(&self) -> u64 {
+        self.store.position()
+    }
 }
 
 /// Fails as the recorded store did.
@@ -86,5 +90,9 @@ impl<S: Store> Store for Scripted<'_, S> {
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.scripted()?;
         self.store.apply(changes)
+    }
+
+    fn position(&self) -> u64 {
+        self.store.position()
     }
 }

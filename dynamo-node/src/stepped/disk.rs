@@ -25,6 +25,8 @@ pub(crate) struct Disk {
     meta: Meta,
     /// What was applied and is not durable, call by call; none where a call changed nothing.
     waiting: VecDeque<Option<Batch>>,
+    /// It tells its position.
+    counts: bool,
     /// Calls of `apply` that are durable, since the process started.
     synced: u64,
     /// Damaged before it was durable: the engine does not know of it yet.
@@ -47,11 +49,17 @@ impl Disk {
             directory,
             records,
             waiting: VecDeque::new(),
+            counts: false,
             synced: 0,
             damaged: BTreeSet::new(),
             reads_fail: Cell::new(0),
             writes_fail: 0,
         }
+    }
+
+    /// The same, that tells how far it has come or does not.
+    pub(crate) fn counting(self, counts: bool) -> Self {
+        Self { counts, ..self }
     }
 
     /// Calls of `apply` since the process started.
@@ -204,12 +212,17 @@ impl Store for Disk {
                     self.damaged.remove(place);
                 }
                 Change::Meta(meta) => self.meta = *meta,
+                Change::Heard(..) => {}
             }
         }
         self.records.apply(changes)?;
         // Each call is a batch of its own: a trace counts them one by one.
         self.waiting.push_back(self.records.take_batch());
         Ok(())
+    }
+
+    fn position(&self) -> u64 {
+        if self.counts { Store::position(&self.records) } else { 0 }
     }
 }
 

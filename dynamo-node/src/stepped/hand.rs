@@ -26,9 +26,10 @@ impl Hand {
     pub(crate) fn new(
         node: Node,
         (directory, records): (Arc<Directory>, Records),
+        counts: bool,
         recorder: Option<Recorder>,
     ) -> Self {
-        let disk = Disk::new(directory, records);
+        let disk = Disk::new(directory, records).counting(counts);
         Self { node, disk, recorder, held: VecDeque::new() }
     }
 

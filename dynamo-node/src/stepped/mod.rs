@@ -23,6 +23,10 @@ pub struct Nonces {
     pub identity: Option<Identity>,
     /// The nonce of this start.
     pub incarnation: u64,
+    /// The identity under which a directory that was rolled back goes on; none if it cannot have been.
+    pub spare: Option<Identity>,
+    /// Whether the disk tells its position; if not, it is taken for one that cannot be rolled back.
+    pub counts: bool,
 }
 
 /// What a node that is stepped can be told to do.

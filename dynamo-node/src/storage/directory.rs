@@ -68,6 +68,8 @@ pub struct Directory {
     pub meta: Meta,
     /// What it holds.
     pub engine: Arc<dyn Engine>,
+    /// It was made when it was opened.
+    pub is_new: bool,
     last: Mutex<Last>,
 }
 
@@ -159,7 +161,8 @@ impl Directory {
         if is_made {
             Opening { path, owner }.existing(mark, &found, origin)
         } else {
-            Opening { path, owner }.make(mark, origin)
+            let made = Opening { path, owner }.make(mark, origin)?;
+            Ok(Self { is_new: true, ..made })
         }
     }
 
@@ -168,7 +171,8 @@ impl Directory {
     pub fn in_memory(origin: Origin) -> Self {
         let meta = origin.meta();
         let engine = Arc::new(MemoryEngine::default());
-        Self { meta, engine, last: Mutex::new(Last { state: State::new(meta), mark: None }) }
+        let last = Mutex::new(Last { state: State::new(meta), mark: None });
+        Self { meta, engine, is_new: true, last }
     }
 
     /// What it last said of itself, durably.
@@ -280,7 +284,7 @@ impl Opening<'_> {
         let settled = mark.settle(Marked::of(&state, true));
         settled.map_err(io("write the mark in", self.path))?;
         let last = Mutex::new(Last { state, mark: Some(mark) });
-        Ok(Directory { meta: state.meta, engine, last })
+        Ok(Directory { meta: state.meta, engine, is_new: false, last })
     }
 
     /// What the directory says of itself, if it is the owner's.

@@ -9,6 +9,7 @@ mod fjall;
 mod inspect;
 mod mark;
 mod memory;
+pub(crate) mod peers;
 mod records;
 mod state;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use dynamo_protocol::{Change, Key, NodeId, Place, Record, Role, Store, StoreErro
 
 use super::codec::{seal, unseal};
 use super::state::{Counted, State};
-use super::{Directory, Engine, EngineError, Space, Write};
+use super::{Directory, Engine, EngineError, Space, Write, peers};
 
 /// What the engine's keys of homes begin with: it takes no empty key, the protocol does.
 const HOME: u8 = b'k';
@@ -260,9 +260,18 @@ impl Store for Records {
                     self.state.meta = meta;
                     self.changed = true;
                 }
+                Change::Heard(peer, heard) => {
+                    self.filling.push(peers::write(peer, &heard));
+                    self.changed = true;
+                }
             }
         }
         Ok(())
+    }
+
+    /// A directory without a batch has a position, too.
+    fn position(&self) -> u64 {
+        1 + Self::position(self)
     }
 }
 

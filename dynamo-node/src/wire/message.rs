@@ -1,7 +1,7 @@
 //! Envelopes.
 
 use dynamo_protocol::{
-    Answer, ClientOp, Context, Envelope, Identity, Message, OpId, Role, Siblings,
+    Answer, ClientOp, Context, Envelope, Heard, Identity, Message, OpId, Role, Siblings,
 };
 
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
@@ -19,6 +19,10 @@ pub(crate) fn envelope_to_proto(envelope: Envelope) -> proto::Envelope {
         to: envelope.to.0.into(),
         op: op.map(|op| proto::OpId { incarnation: op.incarnation, seq: op.seq }),
         message: Some(message),
+        position: envelope.position,
+        heard: envelope
+            .heard
+            .map(|heard| proto::Heard { identity: heard.identity.0, position: heard.position }),
     }
 }
 
@@ -40,8 +44,8 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             (Some(op), Wire::Fetch(fetch))
         }
         Message::Fetched { op, answer } => (Some(op), Wire::Fetched(answer_to_proto(answer))),
-        Message::Ping => (None, Wire::Ping(proto::Ping {})),
-        Message::Pong => (None, Wire::Pong(proto::Pong {})),
+        Message::Ping { nonce } => (None, Wire::Ping(proto::Ping { nonce })),
+        Message::Pong { nonce } => (None, Wire::Pong(proto::Pong { nonce })),
     }
 }
 
@@ -88,7 +92,11 @@ pub(crate) fn envelope_from_proto(envelope: proto::Envelope) -> Result<Envelope,
     Ok(Envelope {
         from: node_id(envelope.from)?,
         identity: Identity(envelope.identity),
+        position: envelope.position,
         to: node_id(envelope.to)?,
+        heard: envelope
+            .heard
+            .map(|heard| Heard { identity: Identity(heard.identity), position: heard.position }),
         message: message_from_proto(op, message)?,
     })
 }
@@ -118,8 +126,8 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
         Wire::Fetched(fetched) => {
             Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }
-        Wire::Ping(proto::Ping {}) => Message::Ping,
-        Wire::Pong(proto::Pong {}) => Message::Pong,
+        Wire::Ping(proto::Ping { nonce }) => Message::Ping { nonce },
+        Wire::Pong(proto::Pong { nonce }) => Message::Pong { nonce },
     })
 }
 
@@ -146,7 +154,7 @@ fn answer_from_proto(fetched: proto::Fetched) -> Result<Answer, Malformed> {
 
 /// About how many bytes an envelope takes in a queue and on the wire.
 pub(crate) fn weight(envelope: &Envelope) -> usize {
-    const FIXED: usize = 96;
+    const FIXED: usize = 128;
     FIXED
         + match &envelope.message {
             Message::Forward { request, .. } => op_weight(request),
@@ -161,7 +169,10 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
             Message::Store { key, set, .. } => key.as_bytes().len() + set_weight(set),
             Message::Fetched { answer: Answer::Known { set, .. }, .. } => set_weight(set),
             Message::Fetch { key, .. } => key.as_bytes().len(),
-            Message::Fetched { .. } | Message::Stored { .. } | Message::Ping | Message::Pong => 0,
+            Message::Fetched { .. }
+            | Message::Stored { .. }
+            | Message::Ping { .. }
+            | Message::Pong { .. } => 0,
         }
 }
 

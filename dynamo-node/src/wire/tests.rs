@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Identity,
-    Key, Message, NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version, VersionVector,
+    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Heard,
+    Identity, Key, Message, NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version,
+    VersionVector,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -125,20 +126,25 @@ fn message() -> impl Strategy<Value = Message> {
             key
         }),
         (op, answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
-        Just(Message::Ping),
-        Just(Message::Pong),
+        any::<Option<u64>>().prop_map(|nonce| Message::Ping { nonce }),
+        any::<Option<u64>>().prop_map(|nonce| Message::Pong { nonce }),
     ]
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
-    (any::<u16>(), any::<u64>(), any::<u16>(), message()).prop_map(
-        |(from, identity, to, message)| Envelope {
-            from: NodeId(from),
-            identity: Identity(identity),
-            to: NodeId(to),
-            message,
-        },
-    )
+    let heard = any::<Option<(u64, u64)>>().prop_map(|heard| {
+        let (identity, position) = heard?;
+        Some(Heard { identity: Identity(identity), position })
+    });
+    let ends = (any::<u16>(), any::<u64>(), any::<u64>(), any::<u16>());
+    (ends, heard, message()).prop_map(|((from, identity, position, to), heard, message)| Envelope {
+        from: NodeId(from),
+        identity: Identity(identity),
+        position,
+        to: NodeId(to),
+        heard,
+        message,
+    })
 }
 
 proptest! {
@@ -213,6 +219,8 @@ fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envel
         to: 2,
         op: Some(proto::OpId { incarnation: 1, seq: 1 }),
         message: Some(proto::envelope::Message::Store(store)),
+        position: 0,
+        heard: None,
     }
 }
 

@@ -80,9 +80,10 @@ impl Checker {
         match self {
             C1 => &["cart/lost", "siblings/lost"],
             C3 => &["at-rest", "convergence", "siblings/V3"],
-            C4 => &["siblings/stale"],
+            C4 => &["siblings/stale", "rollback-voted"],
             C5 => &["siblings/V4"],
-            C6 => &["siblings/V1", "no-dominated-sibling", "dots-unique"],
+            // Who mints what others may know has not yet minted a dot twice, and is about to.
+            C6 => &["siblings/V1", "no-dominated-sibling", "dots-unique", "rollback-minted"],
             C7 => &["siblings/V0", "cart/integrity", "cart/unknown_item"],
             // `copies-kept` is the same count of disks after the acknowledgement, and `cart/copies`
             // the same at the end, read from the homes.
@@ -201,6 +202,10 @@ pub(super) const ROWS: &[Row] = &[
     excluded("42", "nothing refills an amnesiac yet: comes with anti-entropy"),
     excluded("43", DELETES),
     seeded("44", Mutant::DeadIdentityAcks, "Yw-", &[C9, C1]),
+    seeded("45", Mutant::RollbackIgnored, "YY-", &[C6, C4, C1]),
+    seeded("46", Mutant::ProofOfOne, "YYp", &[C6, C4, C1]),
+    seeded("47", Mutant::MemoryVolatile, "YYp", &[C6, C4, C1]),
+    seeded("48", Mutant::DoubtMints, "YYp", &[C6, C1]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -241,7 +246,7 @@ mod tests {
     #[test]
     fn the_table_has_every_number_once_and_every_mutant() {
         let numbers: Vec<_> = ROWS.iter().map(|row| row.number.trim_end_matches('b')).collect();
-        for number in 1..=44 {
+        for number in 1..=48 {
             assert!(numbers.contains(&&*number.to_string()), "{number} is missing");
         }
         let mut all: Vec<_> = ROWS.iter().map(|row| row.number).collect();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dynamo_node::stepped::{DiskFault, Step as NodeStep, Stepped};
-use dynamo_protocol::{Digest, Input, NodeId, Output, Place};
+use dynamo_protocol::{Digest, Identity, Input, NodeId, Output, Place};
 use dynamo_sim::bench::Effect;
 use dynamo_sim::trace::{Entry, Step, Trace};
 use dynamo_sim::{Bench, disk};
@@ -90,6 +90,11 @@ fn refuse_what_cannot_be(trace: &Trace) -> Result<(), LocalError> {
                  use --on sim"
             )));
         }
+        if let Step::BackUp { .. } | Step::Restore { .. } = entry.step {
+            return Err(LocalError::Refused(format!(
+                "step {step}: a data directory is not put back here; use --on sim"
+            )));
+        }
     }
     match trace.mutant.as_deref() {
         Some(mutant) if OF_THE_SIMULATOR.contains(&mutant) => Err(LocalError::Refused(format!(
@@ -124,12 +129,13 @@ struct Replay {
 enum Real {
     Start {
         incarnation: u64,
+        spare: Option<Identity>,
         failing: (u32, u32),
     },
     Take(Input),
     Sync(u64),
     Crash(u64),
-    Wipe(dynamo_protocol::Identity),
+    Wipe(Identity),
     Empty,
     Disk(DiskFault),
     Pause(bool),
@@ -165,10 +171,11 @@ impl Replay {
     /// What the step is for a process; before the core takes it.
     fn real(&mut self, step: &Step) -> Real {
         match step {
-            Step::Start { node, incarnation } => {
+            Step::Start { node, incarnation, spare } => {
                 let known = self.bench.cluster().ids().any(|id| id == *node);
                 let failing = known.then(|| self.bench.host(*node).disk().failing());
-                Real::Start { incarnation: *incarnation, failing: failing.unwrap_or_default() }
+                let (incarnation, spare) = (*incarnation, *spare);
+                Real::Start { incarnation, spare, failing: failing.unwrap_or_default() }
             }
             Step::Client { request, op, .. } => {
                 let op = self.bench.client_op(op);
@@ -198,6 +205,8 @@ impl Replay {
                     DiskFault::Mend
                 }
             }),
+            // Refused before.
+            Step::BackUp { .. } | Step::Restore { .. } => Real::Nothing,
             Step::Pause { .. } => Real::Pause(true),
             Step::Resume { .. } => Real::Pause(false),
             Step::Clock { .. } | Step::Cut { .. } | Step::Heal { .. } | Step::Lose { .. } => {
@@ -222,9 +231,9 @@ impl Replay {
     async fn carry_out(&mut self, node: NodeId, real: Real) -> Result<Option<Stepped>, Broken> {
         let stage = &mut self.stage;
         match real {
-            Real::Start { incarnation, failing } => {
+            Real::Start { incarnation, spare, failing } => {
                 let now = self.bench.wall(node);
-                return stage.start(node, incarnation, now, failing).await.map(Some);
+                return stage.start(node, (incarnation, spare), now, failing).await.map(Some);
             }
             Real::Take(input) => {
                 return stage.take(node, self.bench.wall(node), input).await.map(Some);

@@ -68,11 +68,11 @@ impl Stage {
     pub(super) async fn start(
         &mut self,
         id: NodeId,
-        incarnation: u64,
+        (incarnation, spare): (u64, Option<Identity>),
         now: Time,
         (reads, writes): (u32, u32),
     ) -> Result<Stepped, Broken> {
-        let command = self.command(id, incarnation);
+        let command = self.command(id, incarnation, spare);
         let host = self.host(id);
         let log = File::options().create(true).append(true).open(&host.log);
         let log = log.map_err(|error| format!("{}: {error}", host.log.display()))?;
@@ -226,7 +226,7 @@ impl Stage {
         self.hosts.get_mut(&id).expect("the core has checked that the node is one of the cluster")
     }
 
-    fn command(&self, id: NodeId, incarnation: u64) -> Command {
+    fn command(&self, id: NodeId, incarnation: u64, spare: Option<Identity>) -> Command {
         let (host, cluster) = (&self.hosts[&id], &self.cluster);
         let members: Vec<_> = cluster.ids().map(|member| member.0.to_string()).collect();
         let mut command = Command::new(&self.program);
@@ -248,6 +248,12 @@ impl Stage {
         set("--timing", json(&cluster.timing));
         set("--stepped", incarnation.to_string());
         set("--identity", host.identity.0.to_string());
+        if let Some(spare) = spare {
+            set("--spare", spare.0.to_string());
+        }
+        if cluster.counts {
+            command.arg("--counts");
+        }
         command.args(seeded_bug());
         if host.genesis && !host.data.exists() {
             command.arg("--genesis");

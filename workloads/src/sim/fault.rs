@@ -54,6 +54,10 @@ pub enum What {
     SlowDisk(NodeId, u64),
     /// A record is damaged where it lies.
     BitFlip(NodeId),
+    /// A backup of a disk is taken.
+    BackUp(NodeId),
+    /// A disk is as it was when it was backed up, its process ended; it starts at the end of the fault.
+    Rollback(NodeId),
 }
 
 /// The kinds of fault, as a scenario chooses among them.
@@ -83,11 +87,13 @@ pub enum Kind {
     SlowDisk,
     /// [`What::BitFlip`].
     BitFlip,
+    /// [`What::Rollback`], and the backup before it.
+    Rollback,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -100,7 +106,14 @@ impl Kind {
         Self::Eio,
         Self::SlowDisk,
         Self::BitFlip,
+        Self::Rollback,
     ];
+
+    /// Whether processes end of it.
+    #[must_use]
+    pub fn ends_processes(self) -> bool {
+        matches!(self, Self::Kill | Self::PowerCut | Self::Wipe | Self::Eio)
+    }
 }
 
 /// What faults are drawn from.
@@ -126,6 +139,9 @@ const BRINK: u64 = 60_000;
 /// How slow the answers of a node may be that is about to lose its disk, in microseconds.
 const SLOW: u64 = 100_000;
 
+/// How old a backup may be that is restored, in microseconds.
+const AGE: u64 = 2_000_000;
+
 /// How soon a wiped node may be started again, in microseconds.
 const QUICK: u64 = 20_000;
 
@@ -145,9 +161,14 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
                 faults.extend(within.map(|fault| Fault { until: fault.until.min(time), ..fault }));
                 begins = loss;
             }
+            if let What::Rollback(node) = &what {
+                let taken = begins.saturating_sub(rng.random_range(0..AGE));
+                let what = What::BackUp(*node);
+                faults.push(Fault { at: taken, until: taken, what, journal: None });
+            }
             // A wiped node that returns at once meets what its predecessor said and nobody has heard yet.
             let held = match &what {
-                What::Wipe(_) if rng.random() => rng.random_range(0..QUICK),
+                What::Wipe(_) | What::Rollback(_) if rng.random() => rng.random_range(0..QUICK),
                 _ => until - at,
             };
             let until = begins + held;
@@ -185,6 +206,14 @@ fn eve(
             let peer = nodes.choose(rng).filter(|peer| *peer != node)?;
             let deaf = fault(at, until, What::Cut(vec![(*node, *peer)]));
             Some((vec![deaf], at + rng.random_range(0..BRINK)))
+        }
+        // A peer that remembers is out of reach when it comes back, or has just forgotten all that it had not
+        // written.
+        What::Rollback(node) => {
+            let peer = nodes.choose(rng).filter(|peer| *peer != node)?;
+            let begins = at + rng.random_range(0..BRINK);
+            let away = vec![(*node, *peer), (*peer, *node)];
+            Some((vec![fault(at, until + rng.random_range(0..RETURN), What::Cut(away))], begins))
         }
         _ => None,
     }
@@ -225,6 +254,10 @@ fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) 
         Kind::BitFlip => {
             *losses = losses.checked_sub(1)?;
             What::BitFlip(one)
+        }
+        Kind::Rollback => {
+            *losses = losses.checked_sub(1)?;
+            What::Rollback(one)
         }
     })
 }
@@ -308,6 +341,8 @@ impl Fault {
             What::SyncError(node) => world.fail_sync(*node),
             What::SlowDisk(node, times) => world.slow_disk(*node, *times),
             What::BitFlip(node) => drop(world.damage(*node)),
+            What::BackUp(node) => world.back_up(*node),
+            What::Rollback(node) => world.roll_back(*node),
         }
     }
 
@@ -323,13 +358,13 @@ impl Fault {
                 links.iter().for_each(|(from, to)| world.shape(*from, *to, Shape::default()));
             }
             What::Clock(node, _) => world.clock(*node, 0),
-            What::Wipe(node) => world.start(*node),
+            What::Wipe(node) | What::Rollback(node) => world.start(*node),
             What::DiskFull(node) => world.disk(*node, DiskFault::Mend),
             What::ReadErrors(nodes, _) | What::WriteErrors(nodes, _) => {
                 nodes.iter().for_each(|node| world.disk(*node, DiskFault::Mend));
             }
             What::SlowDisk(node, _) => world.slow_disk(*node, 1),
-            What::SyncError(_) | What::BitFlip(_) => {}
+            What::SyncError(_) | What::BitFlip(_) | What::BackUp(_) => {}
         }
     }
 
@@ -340,7 +375,7 @@ impl Fault {
             What::Kill(nodes) | What::PowerCut(nodes) => {
                 nodes.iter().all(|node| !world.runs(*node))
             }
-            What::Wipe(node) => !world.runs(*node),
+            What::Wipe(node) | What::Rollback(node) => !world.runs(*node),
             What::Pause(nodes) => nodes.iter().all(|node| world.bench().host(*node).is_paused()),
             What::Cut(links) => links.iter().all(|(from, to)| world.bench().is_cut(*from, *to)),
             What::Shape(links, shape) => {
@@ -352,13 +387,15 @@ impl Fault {
             | What::WriteErrors(..)
             | What::SyncError(_)
             | What::SlowDisk(..)
-            | What::BitFlip(_) => true,
+            | What::BitFlip(_)
+            | What::BackUp(_) => true,
         }
     }
 
     /// How many copies of a key it may cost.
     #[must_use]
     pub fn losses(&self) -> usize {
-        usize::from(matches!(self.what, What::Wipe(_) | What::BitFlip(_)))
+        let loses = matches!(self.what, What::Wipe(_) | What::BitFlip(_) | What::Rollback(_));
+        usize::from(loses)
     }
 }

@@ -67,7 +67,7 @@ fn losses(trace: &Trace) -> usize {
             matches!(fault, DiskFault::Damage(..) | DiskFault::Forget(..) | DiskFault::Empty)
         };
         match step {
-            Step::Wipe { .. } => true,
+            Step::Wipe { .. } | Step::Restore { .. } => true,
             Step::Disk { fault, .. } => is_loss(fault),
             _ => false,
         }

@@ -179,7 +179,16 @@ fn draw_workload(rng: &mut ChaCha8Rng) -> WorkloadPlan {
 }
 
 fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
-    let kinds: Vec<_> = Kind::ALL.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
+    let mut kinds: Vec<_> = Kind::ALL.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
+    // Peers have it to tell only if somebody beside the directory's own node knew.
+    if cluster.w < 2 || cluster.r < 2 {
+        kinds.retain(|kind| *kind != Kind::Rollback);
+    }
+    // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position it came with
+    // is on its hearer's disk with the hearer's next write, and not before.
+    if cluster.quorum == Quorum::Strict && kinds.contains(&Kind::Rollback) {
+        kinds.retain(|kind| !kind.ends_processes());
+    }
     Weather {
         kinds: if kinds.is_empty() { vec![Kind::Partition, Kind::Kill] } else { kinds },
         losses: cluster.w - 1,

@@ -54,6 +54,7 @@ pub fn bench(
         ("hints_delivered".to_owned(), fired.hints_delivered),
         ("read_repairs".to_owned(), fired.read_repairs),
         ("forwarded".to_owned(), fired.forwarded),
+        ("rolled_back".to_owned(), fired.rolled_back),
     ]);
     let mut checks = white_box(&outcome);
     if let Some(trace) = &outcome.trace {

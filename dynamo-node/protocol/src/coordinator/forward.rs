@@ -35,7 +35,7 @@ impl Forward {
 const FORWARD_PATIENCE: u32 = 3;
 
 impl Node {
-    pub(super) fn forward<S>(
+    pub(super) fn forward<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         origin: Origin,
@@ -49,7 +49,12 @@ impl Node {
         self.operations.insert(op.seq, Operation::Forward(Forward { origin, request, home }));
     }
 
-    pub(crate) fn forward_answered<S>(&mut self, step: &mut Step<'_, S>, op: OpId, reply: Reply) {
+    pub(crate) fn forward_answered<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        op: OpId,
+        reply: Reply,
+    ) {
         if self.is_mine(op)
             && let Some(Operation::Forward(forward)) = self.operations.get(&op.seq)
         {
@@ -69,7 +74,7 @@ impl Node {
         }
     }
 
-    pub(super) fn forward_timed_out<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+    pub(super) fn forward_timed_out<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         if let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) {
             self.reply(step, forward.origin, Reply::TimedOut);
             self.close(step, op);

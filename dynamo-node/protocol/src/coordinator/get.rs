@@ -231,7 +231,7 @@ impl Node {
         for host in up_to_date {
             tally.answered(host, true);
         }
-        let stored = self.take_in(step, role, key, &shown);
+        let stored = self.take_in(step, None, role, key, &shown);
         tally.answered(self.config.me, stored.is_ok());
         if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
             if stored.is_ok() && role == Role::Home {
@@ -307,7 +307,7 @@ impl Node {
             step.event(Event::ReadRepair(home));
             if home == self.config.me {
                 // A disk that refuses it leaves the home as stale as it was; the next get tries again.
-                let _ = self.take_in(step, Role::Home, key.clone(), &merged);
+                let _ = self.take_in(step, None, Role::Home, key.clone(), &merged);
             } else {
                 self.send_store(step, op, home, Role::Home, &key, &merged);
                 repairs.insert(home);

@@ -3,6 +3,7 @@
 mod forward;
 mod forwarded;
 mod get;
+mod held;
 mod operations;
 mod put;
 mod quorum;
@@ -10,6 +11,7 @@ mod quorum;
 use std::sync::Arc;
 
 pub(crate) use forwarded::Forwarded;
+pub(crate) use held::Held;
 pub(crate) use operations::Operations;
 
 use crate::config::Quorum;
@@ -41,6 +43,7 @@ pub(crate) enum Operation {
     Get(Get),
     Forward(Forward),
     Delivery(Delivery),
+    Held(Held),
 }
 
 /// Where a request is coordinated.
@@ -63,11 +66,9 @@ impl Node {
             return self.reply(step, origin, Reply::Refused(refusal));
         }
         let config = Arc::clone(&self.config);
-        let (homes, fallbacks) = config.preference_list(request.key());
+        let (homes, _) = config.preference_list(request.key());
         match self.venue(homes) {
-            Venue::Here(role) => {
-                self.coordinate(step, origin, request, role, Tally::new(homes, fallbacks));
-            }
+            Venue::Here(role) => self.coordinate(step, origin, request, role),
             Venue::At(home) => self.forward(step, origin, request, home),
             Venue::Nowhere => {
                 let needed = self.slots_needed(&request);
@@ -106,23 +107,28 @@ impl Node {
             return self.reply(step, origin, Reply::Refused(refusal));
         }
         let config = Arc::clone(&self.config);
-        let (homes, fallbacks) = config.preference_list(request.key());
+        let (homes, _) = config.preference_list(request.key());
         if !homes.contains(&self.config.me) {
             return self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.config.me)));
         }
-        self.coordinate(step, origin, request, Role::Home, Tally::new(homes, fallbacks));
+        self.coordinate(step, origin, request, Role::Home);
     }
 
     /// Claims this node's own slot, gives every other one a host, and begins if enough of them are
     /// held up.
-    fn coordinate<S: Store>(
+    pub(crate) fn coordinate<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         origin: Origin,
         request: ClientOp,
         role: Role,
-        mut tally: Tally,
     ) {
+        if matches!(request, ClientOp::Put { .. }) && self.is_held(step, role, request.key()) {
+            return self.hold(step, origin, request, role);
+        }
+        let config = Arc::clone(&self.config);
+        let (homes, fallbacks) = config.preference_list(request.key());
+        let mut tally = Tally::new(homes, fallbacks);
         if self.config.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
             tally.homes_only();
         }
@@ -197,7 +203,7 @@ impl Node {
             Some(Operation::Put(_)) => self.put_answered(step, from, op, result.is_ok()),
             Some(Operation::Get(_)) => self.written_back(step, from, op, result.is_ok()),
             Some(Operation::Delivery(_)) => self.delivered(step, op, result),
-            Some(Operation::Forward(_)) | None => {}
+            Some(Operation::Forward(_) | Operation::Held(_)) | None => {}
         }
     }
 
@@ -218,10 +224,13 @@ impl Node {
         let Some(operation) = self.operations.get(&op.seq).filter(|_| self.is_mine(op)) else {
             return;
         };
+        let is_held = matches!(operation, Operation::Held(_));
         for host in operation.silent() {
             self.suspect(step, host);
         }
-        if self.ask_others(step, op) {
+        if is_held {
+            self.give_up_on_proof(step);
+        } else if self.ask_others(step, op) {
             step.set_timer(Timer::Patience(op), self.config.timing.patience);
         }
     }
@@ -235,7 +244,7 @@ impl Node {
                 self.forward_silent(step, op);
                 false
             }
-            Some(Operation::Delivery(_)) | None => false,
+            Some(Operation::Delivery(_) | Operation::Held(_)) | None => false,
         }
     }
 
@@ -262,6 +271,7 @@ impl Node {
             Some(Operation::Put(_)) => self.end_put(step, op),
             Some(Operation::Get(_)) => self.get_deadline(step, op),
             Some(Operation::Forward(_)) => self.forward_timed_out(step, op),
+            Some(Operation::Held(_)) => self.held_too_long(step, op),
             Some(Operation::Delivery(_)) | None => {}
         }
     }
@@ -274,6 +284,7 @@ impl Operation {
             Self::Put(put) => put.origin(),
             Self::Get(get) => get.origin(),
             Self::Forward(forward) => Some(forward.origin()),
+            Self::Held(held) => Some(held.origin()),
             Self::Delivery(_) => None,
         }
     }
@@ -283,6 +294,7 @@ impl Operation {
             Self::Put(put) => put.origin_mut(),
             Self::Get(get) => get.origin_mut(),
             Self::Forward(forward) => Some(forward.origin_mut()),
+            Self::Held(held) => Some(held.origin_mut()),
             Self::Delivery(_) => None,
         }
     }
@@ -295,6 +307,8 @@ impl Operation {
             Self::Forward(forward) => vec![forward.home()],
             // Sent again by the handoff timer; a slow delivery says nothing of its target.
             Self::Delivery(_) => Vec::new(),
+            // It asks nobody: the node itself does.
+            Self::Held(_) => Vec::new(),
         }
     }
 }

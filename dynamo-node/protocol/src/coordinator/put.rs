@@ -63,7 +63,7 @@ impl Node {
         self.check_put(step, op);
     }
 
-    pub(super) fn send_store<S>(
+    pub(super) fn send_store<S: Store>(
         &self,
         step: &mut Step<'_, S>,
         op: OpId,

@@ -55,6 +55,11 @@ pub enum Summary {
 }
 
 impl Versioning {
+    /// Whether versions have no dots of their own.
+    pub(crate) fn is_plain(self) -> bool {
+        self == Self::Paper || mutated(Mutant::PlainClocks)
+    }
+
     /// Whether a get answers the version with the newest wall clock alone.
     pub(crate) fn last_writer_wins(self) -> bool {
         self == Self::Lww || mutated(Mutant::LastWriterWins)

@@ -60,7 +60,13 @@ impl World {
     pub fn start(&mut self, node: NodeId) {
         if !self.runs(node) {
             self.next_incarnation += 1;
-            self.take(Step::Start { node, incarnation: self.next_incarnation });
+            // The first start makes the directory; so does the first after a wipe.
+            let outside = &mut self.hosts[index(node)];
+            let spare = std::mem::replace(&mut outside.made, true).then(|| {
+                self.next_identity += 1;
+                Identity(self.next_identity)
+            });
+            self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
         }
     }
 
@@ -68,7 +74,21 @@ impl World {
     pub fn wipe(&mut self, node: NodeId) {
         self.kill(node);
         self.next_identity += 1;
+        self.hosts[index(node)].made = false;
         self.take(Step::Wipe { node, identity: Identity(self.next_identity) });
+    }
+
+    /// Takes a backup of the disk, as a power cut would leave it now.
+    pub fn back_up(&mut self, node: NodeId) {
+        self.take(Step::BackUp { node });
+    }
+
+    /// Ends the process; the disk is as it was when it was backed up, if it was.
+    pub fn roll_back(&mut self, node: NodeId) {
+        self.kill(node);
+        if self.bench.host(node).backup().is_some() {
+            self.take(Step::Restore { node });
+        }
     }
 
     /// The process stands still.
@@ -205,6 +225,9 @@ impl World {
                 return Some(format!("{id} has writes under way to its disk"));
             }
             match (host.disk().hints_left(), node.open_operations()) {
+                (0, 0) if !node.is_proven() => {
+                    Some(format!("{id} has not been told by all that its directory is whole"))
+                }
                 (0, 0) => None,
                 (hints, open) => {
                     Some(format!("{id} holds {hints} hints and has {open} operations open"))

@@ -1,0 +1,399 @@
+//! Proof of continuity: a directory that was rolled back (a restored backup, a cloned directory, a disk
+//! that lies) cannot tell by itself, and would mint dots that are out in the world. Its peers can tell.
+//!
+//! Every message says how far its sender's directory has come: its *position*, which is durable together
+//! with what it counts. Every node remembers, of each other, the identity and the highest position it
+//! heard; before it acknowledges a [`Message::Store`] that memory is on its own disk. A node that starts
+//! on a directory that was there before is *in doubt*: it asks every other member what that one remembers.
+//!
+//! | who | until all other members have answered |
+//! |---|---|
+//! | puts | wait for answers as long as a member that owes one is held up, [`Timing::patience`] at most, then mint under fresh births of the *spare* identity, which is this start's alone: always safe, but an actor more in the context of each record that is written |
+//! | strict gets | the home does not vote on a key until at most W-2 of its other homes owe an answer: an acknowledged put that the directory lost is then held by one that answered |
+//! | sloppy gets | the node votes: a sloppy get may be stale anyway, and is always served |
+//!
+//! In doubt a node tells the position it started from, and no more: what it writes meanwhile must not hide
+//! what it lost. Who remembers a higher position of the identity, or another identity after it, tells at any time, and
+//! the directory goes on under the spare identity, amnesiac, as if it had been wiped: a rolled-back directory
+//! is a lost disk. So nobody has to wait for a member that is gone for good but strict gets with W = 2,
+//! and they only until an empty directory takes its place: it remembers nothing, and says so.
+//!
+//! What this rests on: at most W-1 disks are lost, rolled-back ones among them, and W and R are 2 at
+//! least, so that what anybody acknowledged or read was in another member's hands; and what the dead process
+//! said arrives before anything of the next one, or never (see the crate's contract). A position
+//! that was heard with a read or an acknowledgement alone is not synced for its own sake: it is lost if
+//! its hearer crashes before its next write. What is acknowledged in doubt nobody remembers: no old actor
+//! minted it, but a directory that is put back to a state within such a time passes for whole.
+//!
+//! [`Message::Store`]: crate::Message::Store
+//! [`Timing::patience`]: crate::Timing
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Quorum;
+use crate::id::{Identity, Key, NodeId};
+use crate::io::{Event, Output, Timer};
+use crate::mutant::{Mutant, mutated};
+use crate::node::{Node, Step};
+use crate::storage::{Change, Meta, Role, Store, StoreError};
+
+/// How many identities of one peer are remembered beside its latest.
+const EARLIER: usize = 8;
+
+/// What a node starts on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// The directory.
+    pub meta: Meta,
+    /// What it remembers of other members: the latest [`Change::Heard`] of each.
+    pub heard: BTreeMap<NodeId, Remembered>,
+    /// Differs from that of every other start of any node.
+    pub incarnation: u64,
+    /// The identity under which the directory goes on if it turns out that it was rolled back: drawn
+    /// for this start. None if it cannot have been: this start made it, or the host rolls nothing back.
+    pub spare: Option<Identity>,
+}
+
+/// How far a directory had come when it was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Heard {
+    /// Whose.
+    pub identity: Identity,
+    /// The highest [`Store::position`] it named.
+    pub position: u64,
+}
+
+/// What a node remembers of another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Of the identity that was new last.
+    pub latest: Heard,
+    /// Identities that were there before it, oldest first. One that speaks again is not made the latest
+    /// by it: it is an old message, or a directory that was replaced and has come back.
+    pub earlier: Vec<Identity>,
+}
+
+/// What is remembered of all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Memory(BTreeMap<NodeId, Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    remembered: Remembered,
+    /// It is on disk.
+    saved: bool,
+}
+
+/// Whether the directory is known to be all that it ever was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Continuity {
+    spare: Option<Identity>,
+    /// Members that have not told what they remember.
+    owed: BTreeSet<NodeId>,
+    /// The directory's position at the start.
+    floor: u64,
+    /// Somebody remembers more, and the disk refused to be told.
+    refuted: bool,
+}
+
+impl Remembered {
+    fn new(heard: Heard) -> Self {
+        Self { latest: heard, earlier: Vec::new() }
+    }
+
+    /// Says whether anything of it was new.
+    fn note(&mut self, heard: Heard) -> bool {
+        if heard.identity == self.latest.identity {
+            let is_news = heard.position > self.latest.position;
+            self.latest.position = self.latest.position.max(heard.position);
+            return is_news;
+        }
+        if self.earlier.contains(&heard.identity) {
+            return false;
+        }
+        if self.earlier.len() == EARLIER {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(self.latest.identity);
+        self.latest = heard;
+        true
+    }
+}
+
+impl Memory {
+    fn new(heard: BTreeMap<NodeId, Remembered>) -> Self {
+        let entry = |remembered| Entry { remembered, saved: true };
+        Self(heard.into_iter().map(|(peer, heard)| (peer, entry(heard))).collect())
+    }
+
+    /// Of a directory without a position there is nothing to remember: its host rolls nothing back.
+    fn note(&mut self, peer: NodeId, heard: Heard) {
+        if heard.position == 0 {
+            return;
+        }
+        match self.0.get_mut(&peer) {
+            Some(entry) => entry.saved &= !entry.remembered.note(heard),
+            None => {
+                let entry = Entry { remembered: Remembered::new(heard), saved: false };
+                self.0.insert(peer, entry);
+            }
+        }
+    }
+
+    pub(crate) fn of(&self, peer: NodeId) -> Option<Heard> {
+        self.0.get(&peer).map(|entry| entry.remembered.latest)
+    }
+
+    /// What of it has to be written yet: of `peer`, or of everybody.
+    fn unsaved(&self, peer: Option<NodeId>) -> impl Iterator<Item = Change> + '_ {
+        let is_meant = move |at: &NodeId| peer.is_none_or(|peer| peer == *at);
+        let unsaved = self.0.iter().filter(move |(at, entry)| !entry.saved && is_meant(at));
+        let unsaved = unsaved.filter(|_| !mutated(Mutant::MemoryVolatile));
+        unsaved.map(|(peer, entry)| Change::Heard(*peer, entry.remembered.clone()))
+    }
+
+    fn saved(&mut self, peer: Option<NodeId>) {
+        match peer {
+            Some(peer) => self.0.entry(peer).and_modify(|entry| entry.saved = true),
+            None => return self.0.values_mut().for_each(|entry| entry.saved = true),
+        };
+    }
+}
+
+impl Continuity {
+    fn new(spare: Option<Identity>, others: impl Iterator<Item = NodeId>) -> Self {
+        let owed = if spare.is_some() { others.collect() } else { BTreeSet::new() };
+        Self { spare, owed, floor: 0, refuted: false }
+    }
+
+    pub(crate) fn is_proven(&self) -> bool {
+        self.owed.is_empty() && !self.refuted
+    }
+
+    /// The identity of fresh births.
+    pub(crate) fn identity(&self, meta: &Meta) -> Identity {
+        match self.spare {
+            Some(spare) if !self.is_proven() && !mutated(Mutant::DoubtMints) => spare,
+            _ => meta.identity,
+        }
+    }
+
+    /// Whether a record's actor may go on counting: born under the present identity, or since this start.
+    pub(crate) fn may_mint(&self, meta: &Meta, actor: Identity) -> bool {
+        actor == self.identity(meta) || self.is_spare(actor)
+    }
+
+    pub(crate) fn is_spare(&self, identity: Identity) -> bool {
+        self.spare == Some(identity)
+    }
+
+    pub(crate) fn is_owed(&self, peer: NodeId) -> bool {
+        self.owed.contains(&peer)
+    }
+}
+
+impl Start {
+    /// Of a directory that was made just now, or of a host that rolls nothing back.
+    #[must_use]
+    pub fn proven(meta: Meta, incarnation: u64) -> Self {
+        Self { meta, heard: BTreeMap::new(), incarnation, spare: None }
+    }
+
+    pub(crate) fn memory(&mut self) -> Memory {
+        Memory::new(std::mem::take(&mut self.heard))
+    }
+
+    pub(crate) fn continuity(&self, others: impl Iterator<Item = NodeId>) -> Continuity {
+        Continuity::new(self.spare, others)
+    }
+}
+
+impl Node {
+    /// Whether the directory is known to be all that it ever was.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.continuity.is_proven()
+    }
+
+    /// How far the directory has come for sure: in doubt as far as it was at the start, or else what is
+    /// written meanwhile would hide what is missing.
+    pub(crate) fn position<S: Store>(&self, step: &Step<'_, S>) -> u64 {
+        if self.is_proven() { step.store.position() } else { self.continuity.floor }
+    }
+
+    /// Asks every member that owes an answer, once at the start and then again and again.
+    pub(crate) fn ask_for_proof<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        self.continuity.floor = step.store.position();
+        for peer in self.continuity.owed.clone() {
+            self.ping(step, peer);
+        }
+    }
+
+    /// Applies `changes` and, with them, what is remembered of `from`, or of everybody.
+    pub(crate) fn apply<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: Option<NodeId>,
+        mut changes: Vec<Change>,
+    ) -> Result<(), StoreError> {
+        changes.extend(self.memory.unsaved(from));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        step.store.apply(changes)?;
+        self.memory.saved(from);
+        Ok(())
+    }
+
+    /// Takes note of how far a peer's directory has come, and of what the peer remembers of this one.
+    pub(crate) fn note_positions<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        theirs: Heard,
+        mine: Option<Heard>,
+    ) {
+        self.memory.note(from, theirs);
+        if let Some(mine) = mine
+            && mine.identity == self.meta.identity
+            && mine.position > self.position(step)
+        {
+            self.roll_back(step, from, mine);
+        }
+    }
+
+    /// `from` has told what it remembers, having heard of this very process.
+    pub(crate) fn recalled<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        nonce: Option<u64>,
+        heard: Option<Heard>,
+    ) {
+        if nonce != Some(self.incarnation()) || !self.continuity.is_owed(from) {
+            return;
+        }
+        match heard {
+            // It knows this identity, or else it would have become the latest with the question.
+            Some(heard) if heard.identity != self.meta.identity => {
+                self.roll_back(step, from, heard);
+            }
+            _ => self.answered(step, from),
+        }
+    }
+
+    fn answered<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId) {
+        step.output(Output::CancelTimer(Timer::Ping(from)));
+        self.continuity.owed.remove(&from);
+        if mutated(Mutant::ProofOfOne) {
+            self.continuity.owed.clear();
+        }
+        if self.continuity.is_proven() {
+            step.event(Event::Proven);
+            self.release_held(step);
+        }
+    }
+
+    /// Somebody remembers more of this directory than it holds.
+    fn roll_back<S: Store>(&mut self, step: &mut Step<'_, S>, told_by: NodeId, remembered: Heard) {
+        let Some(spare) = self.continuity.spare.filter(|_| !mutated(Mutant::RollbackIgnored))
+        else {
+            // A host that says it rolls nothing back is believed.
+            return;
+        };
+        let position = self.position(step);
+        let meta = Meta { identity: spare, births: self.meta.births, amnesiac: true };
+        if let Err(error) = self.apply(step, None, vec![Change::Meta(meta)]) {
+            self.continuity.refuted = true;
+            return step.event(Event::StoreFailed(Role::Home, error));
+        }
+        self.meta = meta;
+        for peer in std::mem::take(&mut self.continuity.owed) {
+            if self.detector.is_up(peer) {
+                step.output(Output::CancelTimer(Timer::Ping(peer)));
+            }
+        }
+        self.continuity.refuted = false;
+        step.event(Event::RolledBack { told_by, remembered, position });
+        self.release_held(step);
+    }
+
+    /// Whether this node's answer for `key` proves what it lacks.
+    pub(crate) fn votes(&self, key: &Key) -> bool {
+        if self.meta.amnesiac && !mutated(Mutant::AmnesiacVotes) || self.continuity.refuted {
+            return false;
+        }
+        if self.continuity.is_proven() || self.config.quorum == Quorum::Sloppy {
+            return true;
+        }
+        let homes = self.config.preference_list(key).0;
+        let owed = homes.iter().filter(|home| self.continuity.is_owed(**home)).count();
+        // With W = 1 a lost disk may be the only one, and nothing is promised.
+        self.config.w == 1 || owed + 2 <= self.config.w
+    }
+
+    /// Whether those who can end the doubt may be about to.
+    pub(crate) fn awaits_proof(&self) -> bool {
+        !self.config.versioning.is_plain()
+            && self.continuity.owed.iter().any(|peer| self.detector.is_up(*peer))
+    }
+
+    /// Those that have not answered for as long as a put has waited are held down.
+    pub(crate) fn give_up_on_proof<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        for peer in self.continuity.owed.clone() {
+            self.suspect(step, peer);
+        }
+        self.release_held(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(identity: u64, position: u64) -> Heard {
+        Heard { identity: Identity(identity), position }
+    }
+
+    #[test]
+    fn the_highest_position_is_remembered_and_an_old_identity_stays_old() {
+        let mut memory = Memory::default();
+        let peer = NodeId(2);
+        for (told, kept) in [
+            (heard(1, 5), heard(1, 5)),
+            (heard(1, 3), heard(1, 5)),
+            (heard(7, 1), heard(7, 1)),
+            (heard(1, 9), heard(7, 1)),
+            (heard(7, 2), heard(7, 2)),
+        ] {
+            memory.note(peer, told);
+            assert_eq!(memory.of(peer), Some(kept));
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_is_written_again() {
+        let mut memory = Memory::default();
+        let written = |memory: &Memory| memory.unsaved(None).count();
+        memory.note(NodeId(2), heard(1, 5));
+        memory.note(NodeId(3), heard(2, 0));
+        assert_eq!(written(&memory), 1, "nothing is remembered of what has no position");
+        memory.saved(Some(NodeId(2)));
+        memory.note(NodeId(2), heard(1, 5));
+        assert_eq!(written(&memory), 0);
+        memory.note(NodeId(2), heard(1, 6));
+        assert_eq!(written(&memory), 1);
+    }
+
+    #[test]
+    fn so_many_identities_are_remembered_and_no_more() {
+        let mut remembered = Remembered::new(heard(0, 1));
+        for identity in 1..100 {
+            assert!(remembered.note(heard(identity, 1)));
+        }
+        assert_eq!(remembered.earlier.len(), EARLIER);
+        assert_eq!(remembered.latest, heard(99, 1));
+    }
+}

@@ -1,0 +1,73 @@
+//! Puts that wait for the proof of continuity before they are minted.
+
+use super::{Operation, Origin};
+use crate::id::{Key, OpId};
+use crate::io::{ClientOp, Reply};
+use crate::node::{Node, Step};
+use crate::storage::{Place, Role, Store};
+
+/// A put that is not minted yet. Nothing of it has left: until then it can be refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    origin: Origin,
+    request: ClientOp,
+    role: Role,
+}
+
+impl Held {
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn origin_mut(&mut self) -> &mut Origin {
+        &mut self.origin
+    }
+}
+
+impl Node {
+    /// Whether a put has to wait: its record would take a fresh birth for doubt alone, and those who can
+    /// end the doubt may be about to.
+    pub(super) fn is_held<S: Store>(&self, step: &Step<'_, S>, role: Role, key: &Key) -> bool {
+        let minter = || {
+            let record = step.store.record(&Place { role, key: key.clone() });
+            record.ok().flatten()?.minter
+        };
+        self.awaits_proof()
+            && minter().is_none_or(|minter| !self.continuity.is_spare(minter.actor.identity))
+    }
+
+    pub(super) fn hold<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        request: ClientOp,
+        role: Role,
+    ) {
+        let op = self.open(step);
+        self.operations.insert(op.seq, Operation::Held(Held { origin, request, role }));
+    }
+
+    /// Has what was held coordinated, unless it still has to wait.
+    pub(crate) fn release_held<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        if self.awaits_proof() {
+            return;
+        }
+        let is_held = |(_, operation): &(&u64, &Operation)| matches!(operation, Operation::Held(_));
+        let held: Vec<_> = self.operations.iter().filter(is_held).map(|(seq, _)| *seq).collect();
+        for seq in held {
+            let op = self.op(seq);
+            if let Some(Operation::Held(held)) = self.operations.get(&op.seq).cloned() {
+                self.close(step, op);
+                self.coordinate(step, held.origin, held.request, held.role);
+            }
+        }
+    }
+
+    /// Only where nodes wait for each other for longer than for an operation.
+    pub(super) fn held_too_long<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        if let Some(origin) = self.operations.get(&op.seq).and_then(Operation::origin) {
+            self.reply(step, origin, Reply::TimedOut);
+        }
+        self.close(step, op);
+    }
+}
