@@ -72,7 +72,11 @@ fn loaded_runs_make_no_false_verdict() {
     let out = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {
         for _ in 0..busy {
-            scope.spawn(|| while !ended.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         for seed in first..first + runs {
             let began = Instant::now();
