@@ -12,7 +12,7 @@ fn main() -> Result<(), HistoryError> {
         None => lost_update()?,
     };
     let report = Siblings::default().check(&history, &Budget::UNLIMITED);
-    println!("{}", report.verdict);
+    println!("{}", report.verdict());
     if let Some(reason) = &report.reason {
         println!("{reason}");
     }

@@ -76,6 +76,11 @@ impl Meter {
         Self { deadline, ..self.clone() }
     }
 
+    /// The time left, where there is a bound.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Looks at clock and memory now.
     #[inline(never)]
     pub fn look(&self) -> Result<(), Exhausted> {

@@ -169,19 +169,23 @@ struct Tally {
 
 impl Tally {
     fn report(mut self, rules: &Cart) -> CheckReport {
-        let mut report = self.findings.report();
+        // Adds that some final read answered for.
+        let judged = self.acknowledged.saturating_sub(self.unverified);
+        let judged = if self.final_reads > 0 { judged } else { 0 };
+        let nothing = match self.acknowledged {
+            0 => "no add was acknowledged",
+            _ => "no final read was answered, what was kept is not known",
+        };
+        let mut report = self.findings.report(judged, nothing);
         if let Some(first) = self.lost.first() {
             let items = counted(self.lost_count, "acknowledged add");
-            report.verdict = Verdict::Invalid;
-            report.reason = Some(format!("{items} lost: {}", first.in_words()));
-            report = report.with("witness", first.witness());
+            let reason = format!("{items} lost: {}", first.in_words());
+            report = report.refuted(reason).with("witness", first.witness());
         } else if let Some(first) = self.unreadable.first() {
             let items = counted(self.unreadable_count, "acknowledged add");
             let first_in_words = first.in_words();
-            report.verdict = Verdict::Invalid;
-            report.reason =
-                Some(format!("{items} unreadable: {first_in_words}, though a home holds it"));
-            report = report.with("witness", first.witness());
+            let reason = format!("{items} unreadable: {first_in_words}, though a home holds it");
+            report = report.refuted(reason).with("witness", first.witness());
         } else if self.under_replicated_count > 0 && rules.enforce_copies {
             let first = &self.under_replicated[0];
             let reason = format!(
@@ -193,14 +197,13 @@ impl Tally {
                 first.homes,
                 first.promised
             );
-            report.verdict = Verdict::Invalid;
-            report.reason.get_or_insert(reason);
+            let found = (!self.findings.is_empty()).then(|| report.reason.take()).flatten();
+            report = report.refuted(found.unwrap_or(reason));
         }
-        if report.verdict == Verdict::Valid
+        if report.verdict() != Verdict::Invalid
             && let Some(reason) = self.doubt()
         {
-            report.verdict = Verdict::Unknown;
-            report.reason = Some(reason);
+            report = report.doubted(reason);
         }
         report
             .with("acknowledged", self.acknowledged)
@@ -224,19 +227,13 @@ impl Tally {
         if let Some(reason) = self.unknown.take() {
             return Some(reason);
         }
-        if self.acknowledged == 0 {
-            return Some("no add was acknowledged: there is nothing to judge".to_owned());
-        }
-        if self.final_reads == 0 {
-            return Some("no final read was answered: what was kept is not known".to_owned());
-        }
-        if self.undecided > 0 {
+        if self.undecided > 0 && self.final_reads > 0 {
             let adds = counted(self.undecided, "acknowledged add");
             return Some(format!(
                 "{adds} not in final reads, to carts of which a home was not read: they may be there"
             ));
         }
-        if self.unverified > 0 {
+        if self.unverified > 0 && self.final_reads > 0 {
             let adds = counted(self.unverified, "acknowledged add");
             return Some(format!("{adds} to carts that no final read answered for"));
         }
@@ -615,7 +612,7 @@ mod tests {
     #[test]
     fn the_witness_of_a_loss_names_the_add_what_took_its_place_and_the_read() {
         let report = Cart::default().check(&overwritten(), &Budget::default());
-        assert_eq!(report.verdict, Verdict::Invalid);
+        assert_eq!(report.verdict(), Verdict::Invalid);
         assert_eq!(report.witness(), [2, 3, 9]);
         let reason = report.reason.unwrap();
         assert!(reason.contains("is overwritten by op 3 and is not in read 9"), "{reason}");

@@ -94,7 +94,7 @@ impl Causal {
         strengths.insert("cc", said(&causal));
         if !causal.is_empty() {
             strengths.extend([("ccv", Verdict::Invalid), ("cm", Verdict::Invalid)]);
-            return Ok(causal.report().with("strengths", strengths));
+            return Ok(registers.report(&causal).with("strengths", strengths));
         }
         strengths.insert("ccv", said(&convergent));
         let k = registers.sessions.len();
@@ -104,12 +104,12 @@ impl Causal {
             memory_of_sessions(registers, &mut memory, meter)?;
             strengths.insert("cm", said(&memory));
         }
-        let report = match self.strength {
-            Strength::Causal => causal.report(),
-            Strength::Convergent => convergent.report(),
-            Strength::Memory => memory.report(),
+        let found = match self.strength {
+            Strength::Causal => causal,
+            Strength::Convergent => convergent,
+            Strength::Memory => memory,
         };
-        Ok(report.with("strengths", strengths))
+        Ok(registers.report(&found).with("strengths", strengths))
     }
 }
 

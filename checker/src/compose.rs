@@ -40,9 +40,9 @@ pub fn compose(
     reports.into_inner().expect("every thread has ended well")
 }
 
-/// The verdict of all the reports together.
+/// The verdict of all the reports together; unknown where there are none.
 pub fn verdict(reports: &BTreeMap<String, CheckReport>) -> Verdict {
-    Verdict::all(reports.values().map(|report| report.verdict))
+    Verdict::all(reports.values().map(CheckReport::verdict))
 }
 
 /// Runs one checker; a panic in it is `unknown`.
@@ -69,8 +69,11 @@ mod tests {
         }
 
         fn check(&self, _: &History, _: &Budget) -> CheckReport {
-            let verdict = self.1.expect("asked to break");
-            CheckReport { verdict, ..CheckReport::valid() }
+            match self.1.expect("asked to break") {
+                Verdict::Valid => CheckReport::valid_if_judged(1, ""),
+                Verdict::Unknown => CheckReport::unknown(""),
+                Verdict::Invalid => CheckReport::invalid(""),
+            }
         }
     }
 
@@ -82,14 +85,16 @@ mod tests {
             &Says("c", Some(Verdict::Invalid)),
         ];
         let reports = compose(&checkers, &History::default(), &Budget::UNLIMITED);
-        assert_eq!(reports["a"].verdict, Verdict::Valid);
-        assert_eq!(reports["b"].verdict, Verdict::Unknown);
+        assert_eq!(reports["a"].verdict(), Verdict::Valid);
+        assert_eq!(reports["b"].verdict(), Verdict::Unknown);
         assert!(reports["b"].reason.as_ref().unwrap().contains("asked to break"));
         assert_eq!(verdict(&reports), Verdict::Invalid);
     }
 
     #[test]
-    fn without_checkers_there_are_no_reports() {
-        assert!(compose(&[], &History::default(), &Budget::UNLIMITED).is_empty());
+    fn without_checkers_there_are_no_reports_and_nothing_is_known() {
+        let none = compose(&[], &History::default(), &Budget::UNLIMITED);
+        assert!(none.is_empty());
+        assert_eq!(verdict(&none), Verdict::Unknown);
     }
 }

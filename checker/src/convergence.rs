@@ -3,15 +3,19 @@
 //! This is stronger than the sibling rules ask of final reads ([`crate::siblings`], V3): it also
 //! wants what indeterminate writes left to be everywhere or nowhere. It is what anti-entropy
 //! promises once it has run to its end. Reads that fail leave a key undecided.
+//!
+//! Gets repair what they find stale. So where a key was finally got, reads of its homes that began
+//! before the last of these gets had ended are from before that, and left out.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::budget::Budget;
 use crate::finding::{Findings, counted, shown, shown_all};
 use crate::history::{History, Outcome, Pair};
-use crate::verdict::{CheckReport, Checker};
+use crate::left_out::is_home;
+use crate::verdict::{CheckReport, Checker, Verdict};
 
 /// The checker.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,20 +34,24 @@ impl Checker for Convergence {
             keys.entry(pair.key().unwrap_or("")).or_default().push(pair);
         }
         let mut findings = Findings::default();
-        let mut undecided = 0;
-        for (key, reads) in &keys {
+        let (mut compared, mut undecided) = (0, 0);
+        let mut left_out = 0;
+        for (key, reads) in &mut keys {
+            left_out += leave_out_homes_before_gets(reads);
             if let Err(exhausted) = meter.tick() {
                 return CheckReport::unknown(exhausted.to_string());
             }
             // The last answer of each place counts: earlier ones may have been before repair.
             let mut last: BTreeMap<(&str, Option<&str>), Option<Pair<'_>>> = BTreeMap::new();
-            for read in reads {
+            for read in &*reads {
                 let answer = (read.outcome() == Outcome::Ok).then_some(*read);
                 let place = last.entry((read.f(), read.node())).or_default();
                 *place = answer.or(*place);
             }
             undecided += usize::from(last.values().any(Option::is_none));
             let answers: Vec<Pair<'_>> = last.into_values().flatten().collect();
+            // A single answer agrees with itself, which says nothing.
+            compared += if answers.len() > 1 { answers.len() } else { 0 };
             let differs = answers.iter().find(|read| set(read) != set(&answers[0]));
             if let Some(other) = differs {
                 let said = |read: &Pair<'_>| {
@@ -60,18 +68,26 @@ impl Checker for Convergence {
                 findings.add("diverged", key, vec![answers[0].name(), other.name()], what);
             }
         }
-        let report = if !findings.is_empty() {
-            findings.report()
-        } else if keys.is_empty() {
-            CheckReport::unknown("there are no final reads")
-        } else if undecided > 0 {
+        let mut report = findings.report(compared, "no key was finally read in two places");
+        if report.verdict() == Verdict::Valid && undecided > 0 {
             let keys = counted(undecided, "key");
-            CheckReport::unknown(format!("{keys} with a place that never answered"))
-        } else {
-            CheckReport::valid()
-        };
+            report = report.doubted(format!("{keys} with a place that never answered"));
+        }
+        if left_out > 0 {
+            report = report.with("left_out", json!({"home_reads": left_out}));
+        }
         report.with("keys", keys.len()).with("undecided", undecided)
     }
+}
+
+/// Leaves out the reads of homes from before final gets had ended; says how many.
+fn leave_out_homes_before_gets(reads: &mut Vec<Pair<'_>>) -> usize {
+    let before = reads.len();
+    let is_ok_get = |read: &&Pair<'_>| !is_home(read) && read.outcome() == Outcome::Ok;
+    if let Some(repaired) = reads.iter().filter(is_ok_get).map(Pair::name).max() {
+        reads.retain(|read| !is_home(read) || read.invoke.index > repaired);
+    }
+    before - reads.len()
 }
 
 /// What was returned, in an order of its own.
@@ -91,8 +107,6 @@ fn set(read: &Pair<'_>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::op::{Kind, Op};
-    use crate::verdict::Verdict;
-    use serde_json::json;
 
     fn check(reads: &[(&'static str, Option<Value>)]) -> CheckReport {
         let lines = reads.iter().zip(0..).flat_map(|((node, value), process)| {
@@ -109,19 +123,42 @@ mod tests {
     #[test]
     fn order_is_no_difference_and_a_missing_sibling_is() {
         assert_eq!(
-            check(&[("a", Some(json!([1, 2]))), ("b", Some(json!([2, 1])))]).verdict,
+            check(&[("a", Some(json!([1, 2]))), ("b", Some(json!([2, 1])))]).verdict(),
             Verdict::Valid
         );
         let report = check(&[("a", Some(json!([1, 2]))), ("b", Some(json!([1])))]);
-        assert_eq!(report.verdict, Verdict::Invalid);
+        assert_eq!(report.verdict(), Verdict::Invalid);
         assert_eq!(report.witness(), [1, 3]);
     }
 
     #[test]
     fn a_silent_place_leaves_it_open_and_the_last_answer_counts() {
-        assert_eq!(check(&[("a", Some(json!([1]))), ("b", None)]).verdict, Verdict::Unknown);
+        assert_eq!(check(&[("a", Some(json!([1]))), ("b", None)]).verdict(), Verdict::Unknown);
         let repaired =
             check(&[("a", Some(json!([]))), ("a", Some(json!([1]))), ("b", Some(json!([1])))]);
-        assert_eq!(repaired.verdict, Verdict::Valid);
+        assert_eq!(repaired.verdict(), Verdict::Valid);
+    }
+
+    #[test]
+    fn homes_from_before_the_gets_that_repaired_them_are_left_out() {
+        let read = |process: u64, f: &'static str, node: &'static str, value: Value| {
+            let read = Op::invoke(process, f).key("k").node(node).finally();
+            [read.clone(), read.completed(Kind::Ok).value(value)]
+        };
+        let check = |late: Value| {
+            let lines = [
+                read(0, "home", "a", json!([1])),
+                read(1, "home", "b", json!([])),
+                read(2, "get", "a", json!([1])),
+                read(3, "get", "b", json!([1])),
+                read(4, "home", "b", late),
+            ];
+            let history = History::numbered(lines.concat()).unwrap();
+            Convergence.check(&history, &Budget::UNLIMITED)
+        };
+        let report = check(json!([1]));
+        assert_eq!((report.verdict(), report.judged()), (Verdict::Valid, 3), "{report:?}");
+        assert_eq!(report.details["left_out"]["home_reads"], 2);
+        assert_eq!(check(json!([])).verdict(), Verdict::Invalid, "it should have been repaired");
     }
 }

@@ -1,39 +1,66 @@
 //! Operations in words, a line each, for people who look for what went wrong.
+//!
+//! `#17 (line 18)` is the operation whose completion has the index 17 in the history, on line 18 of
+//! the file.
 
 use std::fmt::Write;
 
-use crate::finding::{seconds, shown, shown_all};
+use crate::finding::{shown, shown_all, span, time};
 use crate::history::{History, Outcome, Pair};
 use crate::minimize::Minimal;
+use crate::op::Op;
 use crate::versions::context;
 
 /// The operations of a history, one line each, in order of invocation.
 pub fn in_words(history: &History) -> String {
-    lines(history, |index| index)
+    let lines = history.pairs().map(|pair| line(Some(history), &pair, |index| index) + "\n");
+    lines.collect()
 }
 
 /// The operations of a small history under the names they have in the whole one.
 pub fn minimal_in_words(minimal: &Minimal) -> String {
-    lines(&minimal.history, |index| minimal.original[index as usize])
+    let original = |index: u64| minimal.original[index as usize];
+    let small = Some(&minimal.history);
+    let lines = minimal.history.pairs().map(|pair| line(small, &pair, original) + "\n");
+    lines.collect()
 }
 
-fn lines(history: &History, original: impl Fn(u64) -> u64) -> String {
-    let mut text = String::new();
-    for pair in history.pairs() {
-        let _ = writeln!(text, "{}", line(history, &pair, &original));
+/// The operations of these names, in order of invocation; of many the first.
+pub fn witness_in_words(history: &History, names: &[u64]) -> Vec<String> {
+    const MOST: usize = 12;
+    let mut pairs: Vec<Pair<'_>> = names.iter().filter_map(|name| history.pair(*name)).collect();
+    pairs.sort_by_key(|pair| pair.invoke.index);
+    pairs.dedup_by_key(|pair| pair.invoke.index);
+    let mut lines: Vec<String> =
+        pairs.iter().take(MOST).map(|pair| line(Some(history), pair, |index| index)).collect();
+    if pairs.len() > MOST {
+        lines.push(format!("and {} more", pairs.len() - MOST));
     }
-    text
+    lines
 }
 
-fn line(history: &History, pair: &Pair<'_>, original: impl Fn(u64) -> u64) -> String {
-    let ended = pair.completion.map_or_else(|| "open".to_owned(), |op| seconds(op.time));
-    let mut text = format!(
-        "#{:<6} {} to {ended}  process {}  {}",
-        original(pair.name()),
-        seconds(pair.invoke.time),
-        history.process_shown(pair.invoke.process),
-        pair.f(),
-    );
+/// An operation that has ended.
+pub fn operation(invoke: &Op, completion: &Op) -> String {
+    line(None, &Pair { invoke, completion: Some(completion) }, |index| index)
+}
+
+fn line(history: Option<&History>, pair: &Pair<'_>, original: impl Fn(u64) -> u64) -> String {
+    let name = original(pair.name());
+    let place = match history.and_then(|history| history.place(pair.name())) {
+        Some((line, index)) if index == name => format!("line {line}"),
+        Some((line, index)) => format!("line {line}, :index {index}"),
+        None => format!("line {}", name + 1),
+    };
+    let process = match history {
+        Some(history) => history.process_shown(pair.invoke.process),
+        None => pair.invoke.process.to_string(),
+    };
+    let begun = pair.invoke.time;
+    let ended = pair
+        .completion
+        .map_or_else(|| "never ended".to_owned(), |op| format!("took {}", span(begun, op.time)));
+    let mut text =
+        format!("#{name} ({place})  {}, {ended}  process {process}  {}", time(begun), pair.f(),);
     if let Some(key) = pair.key() {
         let _ = write!(text, " {key:?}");
     }

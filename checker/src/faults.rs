@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::budget::Budget;
 use crate::cart::distribution;
-use crate::finding::{Findings, seconds};
+use crate::finding::{Findings, time};
 use crate::history::{History, Outcome};
 use crate::op::{Kind, Op, Process};
 use crate::verdict::{CheckReport, Checker};
@@ -76,7 +76,8 @@ fn turn(op: &Op) -> Option<((String, u64), Turn)> {
 }
 
 /// The checker: demands, of the operations begun within each window, a share that is `ok` and a
-/// bound on the 99.9th percentile of their latency. Without demands it reports the numbers.
+/// bound on the 99.9th percentile of their latency. Without demands nothing is judged: it answers
+/// unknown, with the numbers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Availability {
     /// At least this share ends `ok`, from 0 to 1.
@@ -105,6 +106,7 @@ impl Checker for Availability {
         }
         let mut findings = Findings::default();
         let mut rows = Vec::new();
+        let mut judged = 0;
         let windows = windows(history);
         for window in &windows {
             if let Err(exhausted) = meter.look() {
@@ -112,15 +114,15 @@ impl Checker for Availability {
             }
             let from = ops.partition_point(|(begun, ..)| *begun < window.from);
             let to = ops.partition_point(|(begun, ..)| *begun <= window.to);
-            rows.push(self.judge(window, &ops[from..to], &mut findings));
+            rows.push(self.judge(window, &ops[from..to], &mut judged, &mut findings));
         }
         let demands = self.least_ok.is_some() || self.p999_ms.is_some();
-        let report = if findings.is_empty() && demands && windows.is_empty() {
-            CheckReport::unknown("no fault was in force: nothing was tried")
-        } else {
-            findings.report()
+        let nothing = match (demands, windows.is_empty()) {
+            (false, _) => "neither a share nor a latency is demanded: this only measures",
+            (true, true) => "no fault was in force: nothing was tried",
+            (true, false) => "no operation began while a fault was in force",
         };
-        report.with("windows", rows).with("overall", summary(&ops))
+        findings.report(judged, nothing).with("windows", rows).with("overall", summary(&ops))
     }
 }
 
@@ -129,11 +131,15 @@ impl Availability {
         &self,
         window: &Window,
         ops: &[(u64, Outcome, u64)],
+        judged: &mut usize,
         findings: &mut Findings,
     ) -> Value {
         let mut row = summary(ops);
-        let times = format!("{} to {}", seconds(window.from), seconds(window.to));
-        if let (Some(least), Some(share)) = (self.least_ok, row["ok_share"].as_f64())
+        let share = row["ok_share"].as_f64().filter(|_| self.least_ok.is_some());
+        let p999 = row["latency_ms"]["p999"].as_f64().filter(|_| self.p999_ms.is_some());
+        *judged += if share.is_some() || p999.is_some() { ops.len() } else { 0 };
+        let times = format!("{} to {}", time(window.from), time(window.to));
+        if let (Some(least), Some(share)) = (self.least_ok, share)
             && share < least
         {
             let what = format!(
@@ -144,7 +150,7 @@ impl Availability {
             );
             findings.add("availability", "", Vec::new(), what);
         }
-        if let (Some(most), Some(p999)) = (self.p999_ms, row["latency_ms"]["p999"].as_f64())
+        if let (Some(most), Some(p999)) = (self.p999_ms, p999)
             && p999 > most
         {
             let what = format!(
@@ -231,10 +237,10 @@ mod tests {
             let demand = Availability { least_ok, p999_ms };
             demand.check(&history(), &Budget::UNLIMITED)
         };
-        assert_eq!(check(Some(0.7), Some(3.0)).verdict, Verdict::Valid);
+        assert_eq!(check(Some(0.7), Some(3.0)).verdict(), Verdict::Valid);
         let report = check(Some(0.8), None);
         assert!(report.reason.unwrap().contains("72.7 % of the operations were ok"));
-        assert_eq!(check(None, Some(2.9)).verdict, Verdict::Invalid);
+        assert_eq!(check(None, Some(2.9)).verdict(), Verdict::Invalid);
         assert_eq!(check(None, None).details["windows"][0]["ok"], 8);
     }
 
@@ -243,6 +249,6 @@ mod tests {
         let op = Op::invoke(0, "get");
         let history = History::numbered(vec![op.clone(), op.completed(Kind::Ok)]).unwrap();
         let demand = Availability { least_ok: Some(0.5), p999_ms: None };
-        assert_eq!(demand.check(&history, &Budget::UNLIMITED).verdict, Verdict::Unknown);
+        assert_eq!(demand.check(&history, &Budget::UNLIMITED).verdict(), Verdict::Unknown);
     }
 }

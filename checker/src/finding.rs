@@ -58,16 +58,18 @@ impl Findings {
         self.counts.values().sum()
     }
 
-    /// Invalid with the findings, or valid without.
-    pub(crate) fn report(&self) -> CheckReport {
+    /// Invalid with the findings, or, without, valid if something was judged
+    /// ([`CheckReport::valid_if_judged`]).
+    pub(crate) fn report(&self, judged: usize, nothing: &str) -> CheckReport {
         let Some(first) = self.listed.first() else {
-            return CheckReport::valid();
+            return CheckReport::valid_if_judged(judged, nothing);
         };
         let mut reason = first.what.clone();
         if self.total() > 1 {
             let _ = write!(reason, " (and {} more)", self.total() - 1);
         }
         CheckReport::invalid(reason)
+            .judging(judged)
             .with("witness", &first.ops)
             .with("violations", &self.listed)
             .with("counts", &self.counts)
@@ -103,9 +105,25 @@ pub(crate) fn shown_all<'a>(values: impl IntoIterator<Item = &'a Value>) -> Stri
     text
 }
 
-/// A time for a sentence.
-pub(crate) fn seconds(nanos: u64) -> String {
-    format!("{:.3} s", nanos as f64 / 1e9)
+/// A time for a sentence: to the nanosecond, in the unit in which it is short.
+pub(crate) fn time(nanos: u64) -> String {
+    let (unit, digits) = match nanos {
+        0..1_000 => return format!("{nanos} ns"),
+        1_000..1_000_000 => ("us", 3),
+        1_000_000..1_000_000_000 => ("ms", 6),
+        _ => ("s", 9),
+    };
+    let one = 10_u64.pow(digits);
+    let fraction = format!("{:0width$}", nanos % one, width = digits as usize);
+    match fraction.trim_end_matches('0') {
+        "" => format!("{} {unit}", nanos / one),
+        fraction => format!("{}.{fraction} {unit}", nanos / one),
+    }
+}
+
+/// The time between two, for a sentence.
+pub(crate) fn span(from: u64, to: u64) -> String {
+    time(to.saturating_sub(from))
 }
 
 /// A count with its noun: `1 put`, `2 puts`.
@@ -124,11 +142,20 @@ mod tests {
         for op in 0..250 {
             findings.add("V1", "k", vec![op], format!("get #{op} is wrong"));
         }
-        let report = findings.report();
+        let report = findings.report(300, "nothing was there");
+        assert_eq!(report.judged(), 300);
         assert_eq!(report.reason.as_deref(), Some("get #0 is wrong (and 249 more)"));
         assert_eq!(report.details["counts"]["V1"], 250);
         assert_eq!(report.details["violations"].as_array().unwrap().len(), 100);
         assert_eq!(report.witness(), [0]);
+    }
+
+    #[test]
+    fn a_time_is_told_in_a_unit_that_shows_it() {
+        let told = [0, 80, 1_000, 50_080, 3_100_000, 1_000_000_000, 12_000_000_080].map(time);
+        let expected = ["0 ns", "80 ns", "1 us", "50.08 us", "3.1 ms", "1 s", "12.00000008 s"];
+        assert_eq!(told, expected);
+        assert_eq!(span(12_000_000_000, 12_000_000_080), "80 ns");
     }
 
     #[test]

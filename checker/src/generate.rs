@@ -309,7 +309,7 @@ mod tests {
                     let report = named(spec).unwrap().check(&history, &Budget::UNLIMITED);
                     let expected =
                         if planted.is_empty() { Verdict::Valid } else { Verdict::Invalid };
-                    assert_eq!(report.verdict, expected, "{settings:?}: {planted:?} {report:?}");
+                    assert_eq!(report.verdict(), expected, "{settings:?}: {planted:?} {report:?}");
                     assert!(violations == 1 || planted.is_empty());
                     if let [one] = planted.as_slice() {
                         assert!(report.witness().contains(&one.index), "{settings:?} {report:?}");

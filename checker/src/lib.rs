@@ -17,7 +17,7 @@
 //! );
 //! let history = History::from_reader(lines.as_bytes())?;
 //! let report = Siblings::default().check(&history, &Budget::UNLIMITED);
-//! assert_eq!(report.verdict, Verdict::Invalid);
+//! assert_eq!(report.verdict(), Verdict::Invalid);
 //! assert_eq!(report.witness(), [1, 3]); // the put, and the get that lacks it
 //! # Ok::<(), checker::history::HistoryError>(())
 //! ```
@@ -44,6 +44,7 @@ pub mod formats;
 pub mod generate;
 mod graph;
 pub mod history;
+mod left_out;
 pub mod linearizable;
 pub mod logs;
 pub mod minimize;

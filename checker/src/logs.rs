@@ -58,7 +58,7 @@ pub fn search(files: &[PathBuf], patterns: &[&str]) -> CheckReport {
             CheckReport::invalid(format!("{}:{}: {}", first.file.display(), first.line, first.text))
         }
         (None, Some(unread)) => CheckReport::unknown(unread),
-        (None, None) => CheckReport::valid(),
+        (None, None) => CheckReport::valid_if_judged(files.len(), "no log was given"),
     };
     report.with("files", files.len()).with("count", count).with("matches", &matches)
 }
@@ -92,14 +92,15 @@ mod tests {
         let (good, bad) = (dir.path().join("n1.log"), dir.path().join("n2.log"));
         std::fs::write(&good, "all is well\n\u{fffd}").unwrap();
         std::fs::write(&bad, b"fine\n\xff\xfe\nthread 'main' panicked at src/x.rs:1\n").unwrap();
-        assert_eq!(search(std::slice::from_ref(&good), &SUSPICIOUS).verdict, Verdict::Valid);
+        assert_eq!(search(std::slice::from_ref(&good), &SUSPICIOUS).verdict(), Verdict::Valid);
         let report = search(&[good, bad], &SUSPICIOUS);
-        assert_eq!(report.verdict, Verdict::Invalid);
+        assert_eq!(report.verdict(), Verdict::Invalid);
         assert_eq!(report.details["matches"][0]["line"], 3);
     }
 
     #[test]
-    fn a_missing_log_is_unknown() {
-        assert_eq!(search(&["/nonexistent.log".into()], &SUSPICIOUS).verdict, Verdict::Unknown);
+    fn a_missing_log_is_unknown_and_so_are_none() {
+        assert_eq!(search(&[], &SUSPICIOUS).verdict(), Verdict::Unknown);
+        assert_eq!(search(&["/nonexistent.log".into()], &SUSPICIOUS).verdict(), Verdict::Unknown);
     }
 }

@@ -1,19 +1,24 @@
 //! Shrinks a failing history to operations none of which can go.
 //!
 //! Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input",
-//! 2002) over operations, not lines. What is taken away takes with it what makes no sense without
-//! it, so that the smaller history is one that could have been recorded: a write goes with the
-//! reads that returned its value, and a get with the puts that were made with its context.
+//! 2002) over operations, not lines. What remains is a counterexample only if nothing that was left
+//! out can explain it. So it has to be wrong twice: by itself, and with every other operation that
+//! may change something made *indeterminate*, which may have happened or not. And what is taken away
+//! takes with it what makes no sense without it, so that the smaller history is one that could have
+//! been recorded: a write goes with the reads that returned its value, and a get with the puts that
+//! were made with its context.
+//!
+//! A checker that made its witness small itself (the detail `minimal`) is taken at its word.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use crate::budget::{Budget, Meter};
 use crate::compose::check_safe;
 use crate::history::{History, Outcome, Pair};
-use crate::op::Op;
-use crate::verdict::{Checker, Verdict};
+use crate::op::{Op, Process};
+use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::versions::context;
 
 /// A failing history made small.
@@ -30,14 +35,32 @@ pub struct Minimal {
 /// Shrinks a history that `checker` calls invalid; none if it does not.
 pub fn minimize(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<Minimal> {
     let meter = budget.start();
-    let mut shrink = Shrink { history, pairs: history.pairs().collect(), checker, meter };
-    let all: Vec<usize> = (0..shrink.pairs.len()).collect();
-    if !shrink.fails(&all) {
+    let report = check_safe(checker, history, budget);
+    minimize_found(history, checker, &report, &meter.left())
+}
+
+/// The same where the checker has said what it has to say.
+pub fn minimize_found(
+    history: &History,
+    checker: &dyn Checker,
+    report: &CheckReport,
+    budget: &Budget,
+) -> Option<Minimal> {
+    if report.verdict() != Verdict::Invalid {
         return None;
     }
+    let meter = budget.start();
+    let mut shrink = Shrink { history, pairs: history.pairs().collect(), checker, meter };
+    let witness = shrink.positions(&report.witness());
+    if let Some(is_minimal) = report.details.get("minimal").and_then(Value::as_bool) {
+        let (part, original) = shrink.part(&witness);
+        let history = part.part_of(history, &original);
+        return Some(Minimal { history, original, is_minimal });
+    }
+    let all: Vec<usize> = (0..shrink.pairs.len()).collect();
     let needs = shrink.needs();
-    let mut kept = shrink.one_key(&all).unwrap_or(all);
-    let is_minimal = shrink.delta_debug(&mut kept, &needs);
+    let mut kept = shrink.start(all, &witness, &needs);
+    let is_minimal = shrink.by_process(&mut kept, &needs) && shrink.delta_debug(&mut kept, &needs);
     let (part, original) = shrink.part(&kept);
     let history = part.part_of(history, &original);
     Some(Minimal { history, original, is_minimal })
@@ -54,9 +77,47 @@ struct Shrink<'a> {
 type Needs = Vec<Vec<Vec<usize>>>;
 
 impl Shrink<'_> {
+    /// Are these wrong by themselves, and still so whatever the others did?
     fn fails(&self, kept: &[usize]) -> bool {
-        let (part, _) = self.part(kept);
-        check_safe(self.checker, &part, &self.meter.left()).verdict == Verdict::Invalid
+        let is_wrong = |part: &History| {
+            let report = check_safe(self.checker, part, &self.meter.left());
+            report.verdict() == Verdict::Invalid
+        };
+        is_wrong(&self.part(kept).0)
+            && (kept.len() == self.pairs.len() || is_wrong(&self.with_others(kept)))
+    }
+
+    /// The operations of these names.
+    fn positions(&self, names: &[u64]) -> Vec<usize> {
+        let names: HashSet<u64> = names.iter().copied().collect();
+        let pairs = self.pairs.iter().enumerate();
+        pairs.filter(|(_, pair)| names.contains(&pair.name())).map(|(at, _)| at).collect()
+    }
+
+    /// The history of these operations and, without their ends, of all others that may have changed
+    /// something. Reads are left out, unless one of those was made with the context of it.
+    fn with_others(&self, kept: &[usize]) -> History {
+        let kept: HashSet<usize> = kept.iter().copied().collect();
+        let contexts: HashSet<u64> = self.pairs.iter().filter_map(context).collect();
+        let mut lines: Vec<u64> = Vec::new();
+        let mut strangers: HashSet<u64> = HashSet::new();
+        for (at, pair) in self.pairs.iter().enumerate() {
+            let whole = kept.contains(&at) || contexts.contains(&pair.name());
+            let ended = pair.completion.filter(|_| whole).map(|op| op.index);
+            if whole || !only_reads(pair) && pair.outcome() != Outcome::Fail {
+                lines.push(pair.invoke.index);
+                lines.extend(ended);
+            }
+            if !whole {
+                strangers.insert(pair.invoke.index);
+            }
+        }
+        self.lines(lines, |op| {
+            // Whoever never learns what became of it does nothing more.
+            if strangers.contains(&op.index) {
+                op.process = Process::Client(u64::MAX - op.index);
+            }
+        })
     }
 
     /// The history of these operations alone.
@@ -70,17 +131,69 @@ impl Shrink<'_> {
             .flatten()
             .collect();
         original.sort_unstable();
-        let renumbered: HashMap<u64, u64> = original.iter().copied().zip(0..).collect();
-        let ops: Vec<Op> = original
+        (self.lines(original.clone(), |_| {}), original)
+    }
+
+    /// The history of these lines, changed.
+    fn lines(&self, mut lines: Vec<u64>, change: impl Fn(&mut Op)) -> History {
+        lines.sort_unstable();
+        let renumbered: HashMap<u64, u64> = lines.iter().copied().zip(0..).collect();
+        let ops: Vec<Op> = lines
             .iter()
             .filter_map(|index| self.history.get(*index))
             .map(|op| {
                 let context = op.context.and_then(|get| renumbered.get(&get).copied());
-                Op { context, ..op.clone() }
+                let mut op = Op { context, ..op.clone() };
+                change(&mut op);
+                op
             })
             .collect();
-        let part = History::numbered(ops).expect("a part of a sound history is sound");
-        (part, original)
+        History::numbered(ops).expect("a part of a sound history is sound")
+    }
+
+    /// Where to begin: with the witness and what it needs, or what came until its end, or one key,
+    /// whichever is wrong by itself already.
+    fn start(&self, all: Vec<usize>, witness: &[usize], needs: &Needs) -> Vec<usize> {
+        let mut core = witness.to_vec();
+        let mut next = 0;
+        while let Some(at) = core.get(next).copied() {
+            next += 1;
+            for any in &needs[at] {
+                if !any.iter().any(|need| core.contains(need)) {
+                    core.extend(any.first());
+                }
+            }
+        }
+        core.sort_unstable();
+        if !core.is_empty() && self.fails(&core) {
+            return core;
+        }
+        let ended = |at: &usize| self.pairs[*at].completion.map_or(u64::MAX, |op| op.index);
+        let end = witness.iter().map(ended).max().unwrap_or(u64::MAX);
+        let until = all.iter().copied().filter(|at| self.pairs[*at].invoke.index < end);
+        let until = closed(until.collect(), needs);
+        let all = if until.len() < all.len() && self.fails(&until) { until } else { all };
+        self.one_key(&all).unwrap_or(all)
+    }
+
+    /// Takes away whole processes. True when each was tried.
+    fn by_process(&self, kept: &mut Vec<usize>, needs: &Needs) -> bool {
+        let mut processes: Vec<Process> =
+            kept.iter().map(|at| self.pairs[*at].invoke.process).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        for process in processes {
+            if self.meter.look().is_err() {
+                return false;
+            }
+            let others = kept.iter().copied();
+            let others = others.filter(|at| self.pairs[*at].invoke.process != process);
+            let rest = closed(others.collect(), needs);
+            if !rest.is_empty() && self.fails(&rest) {
+                *kept = rest;
+            }
+        }
+        true
     }
 
     fn needs(&self) -> Needs {
@@ -161,7 +274,7 @@ impl Shrink<'_> {
 fn closed(mut kept: Vec<usize>, needs: &Needs) -> Vec<usize> {
     loop {
         let before = kept.len();
-        let there: std::collections::HashSet<usize> = kept.iter().copied().collect();
+        let there: HashSet<usize> = kept.iter().copied().collect();
         kept.retain(|&at| needs[at].iter().all(|any| any.iter().any(|need| there.contains(need))));
         if kept.len() == before {
             return kept;
@@ -171,6 +284,11 @@ fn closed(mut kept: Vec<usize>, needs: &Needs) -> Vec<usize> {
 
 fn is_read(pair: &Pair<'_>) -> bool {
     matches!(pair.f(), "get" | "read" | "home" | "dequeue")
+}
+
+/// Does it change nothing?
+fn only_reads(pair: &Pair<'_>) -> bool {
+    matches!(pair.f(), "get" | "read" | "home")
 }
 
 #[cfg(test)]
@@ -209,6 +327,32 @@ mod tests {
         let expected = [Some(1.into()), Some(5.into()), Some(9.into()), Some(13.into()), None];
         assert_eq!(values, expected);
         assert_eq!(minimal.original[6], 13 * 4);
+    }
+
+    #[test]
+    fn what_explains_the_rest_is_not_left_out() {
+        let add = |amount: i64| done(Op::invoke(0, "add").value(amount), Kind::Ok);
+        let [read, done_reading] = done(Op::invoke(1, "read"), Kind::Ok);
+        let reads = |value: i64| [read.clone(), done_reading.clone().value(value)];
+        // 3 is more than there can be, and what the first read returned is right.
+        let lines = [add(1), add(1), reads(2), reads(3)].concat();
+        let mut lines: Vec<Op> = lines;
+        for (at, op) in (0..).zip(&mut lines) {
+            op.time = at;
+        }
+        let history = History::numbered(lines).unwrap();
+        let checker = crate::collections::CounterBounds;
+        let minimal = minimize(&history, &checker, &Budget::UNLIMITED).expect("3 is too much");
+        assert!(minimal.is_minimal);
+        // The read alone is wrong too, but not if the adds may have happened: two of them make 2.
+        assert_eq!(minimal.original, [6, 7], "no two adds make it 3, whether they happened or not");
+        // One that adds enough has to stay: without it, it would be the cause.
+        let lines = [add(1), add(5), reads(2)].concat();
+        let history =
+            History::numbered(lines.into_iter().zip(0..).map(|(op, at)| op.at(at)).collect());
+        let minimal =
+            minimize(&history.unwrap(), &checker, &Budget::UNLIMITED).expect("6 or nothing");
+        assert_eq!(minimal.original, [2, 3, 4, 5]);
     }
 
     #[test]

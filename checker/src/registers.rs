@@ -2,7 +2,8 @@
 //! checkers judge.
 //!
 //! Values are unique per key, so that each read names the write it read. `read` and `write` are
-//! understood, and `get` and `put` where no get returns more than one sibling. Writes that surely
+//! understood, and `get` and `put`; gets that return more than one sibling are
+//! [left out](crate::left_out), and so are reads of homes. Writes that surely
 //! failed are left out, and so are indeterminate ones that nobody read: they may not have happened.
 
 use hashbrown::{HashMap, HashSet};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::budget::Meter;
 use crate::finding::{Findings, shown};
 use crate::history::{History, Outcome, Pair};
+use crate::left_out::{LeftOut, has_several};
 use crate::op::Process;
 use crate::verdict::CheckReport;
 
@@ -42,9 +44,16 @@ pub(crate) struct Registers<'a> {
     /// Of each key its writes in order of invocation.
     pub(crate) writes: Vec<Vec<EventId>>,
     pub(crate) keys: Vec<&'a str>,
+    /// How many of the events are reads.
+    pub(crate) reads: usize,
+    /// What is no read or write of a register.
+    pub(crate) left_out: LeftOut,
     /// Reads of what no write can have written.
     pub(crate) thin_air: Findings,
 }
+
+/// Why registers without an answered read are not judged.
+pub(crate) const NO_READ: &str = "no read was answered";
 
 /// Why a history cannot be judged as registers.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +62,13 @@ pub(crate) enum NoRegisters {
     F(u64, String),
     #[error("op {1} writes {2}, which op {0} wrote before: whose value a read saw is not known")]
     Repeated(u64, u64, String),
-    #[error("get #{0} returned several siblings: this is no register (see the spec `siblings`)")]
-    Siblings(u64),
+    #[error("{0}")]
+    Siblings(String),
 }
 
 impl<'a> Registers<'a> {
     /// The history as registers, or the report that ends every judgement of it: unknown if it has
-    /// none, invalid if a read shows what nobody wrote.
+    /// none or no read was answered, invalid if a read shows what nobody wrote.
     pub(crate) fn readable(history: &'a History, meter: &Meter) -> Result<Self, CheckReport> {
         /// An event, its place in its session, and its value in two tables while they are made.
         const BYTES_A_LINE: u64 = 128;
@@ -68,7 +77,15 @@ impl<'a> Registers<'a> {
             .map_err(|exhausted| CheckReport::unknown(exhausted.to_string()))?;
         let registers =
             Self::of(history).map_err(|error| CheckReport::unknown(error.to_string()))?;
-        if registers.thin_air.is_empty() { Ok(registers) } else { Err(registers.thin_air.report()) }
+        if registers.thin_air.is_empty() && registers.reads > 0 {
+            return Ok(registers);
+        }
+        Err(registers.report(&registers.thin_air))
+    }
+
+    /// The report of what was found about all the answered reads.
+    pub(crate) fn report(&self, findings: &Findings) -> CheckReport {
+        self.left_out.noted_in(findings.report(self.reads, NO_READ))
     }
 
     fn of(history: &'a History) -> Result<Self, NoRegisters> {
@@ -76,12 +93,19 @@ impl<'a> Registers<'a> {
         let mut keys = Vec::new();
         let mut writers: HashMap<(u32, &Value), Pair<'a>> = HashMap::new();
         let mut pairs = Vec::new();
+        let (mut left_out, mut also_read) = (LeftOut::default(), Vec::new());
         for pair in history.pairs() {
             let name = pair.key().unwrap_or("");
             let key = *key_numbers.entry(name).or_insert_with(|| {
                 keys.push(name);
                 keys.len() as u32 - 1
             });
+            if left_out.takes(&pair) {
+                let siblings = pair.result().filter(|_| has_several(&pair));
+                let siblings = siblings.and_then(Value::as_array).into_iter().flatten();
+                also_read.extend(siblings.map(|value| (key, value)));
+                continue;
+            }
             match pair.f() {
                 "write" | "put" => {
                     let value = pair.invoke.value.as_ref().unwrap_or(&Value::Null);
@@ -92,13 +116,18 @@ impl<'a> Registers<'a> {
                     pairs.push((pair, key, Some(value), true));
                 }
                 "read" | "get" if pair.outcome() == Outcome::Ok => {
-                    pairs.push((pair, key, value_read(&pair)?, false));
+                    pairs.push((pair, key, value_read(&pair), false));
                 }
                 "read" | "get" => {}
                 other => return Err(NoRegisters::F(pair.name(), other.to_owned())),
             }
         }
+        if let Some(why) = left_out.refusal() {
+            return Err(NoRegisters::Siblings(why));
+        }
         let mut gathering = Gathering::new(keys, &pairs);
+        gathering.read_values.extend(also_read);
+        gathering.registers.left_out = left_out;
         gathering.gather(pairs, &writers);
         Ok(gathering.registers)
     }
@@ -129,15 +158,11 @@ impl<'a> Registers<'a> {
 }
 
 /// None for the initial value.
-fn value_read<'a>(pair: &Pair<'a>) -> Result<Option<&'a Value>, NoRegisters> {
+fn value_read<'a>(pair: &Pair<'a>) -> Option<&'a Value> {
     match (pair.f(), pair.result()) {
-        (_, None | Some(Value::Null)) => Ok(None),
-        ("get", Some(Value::Array(siblings))) => match siblings.as_slice() {
-            [] => Ok(None),
-            [one] => Ok(Some(one)),
-            _ => Err(NoRegisters::Siblings(pair.name())),
-        },
-        (_, value) => Ok(value),
+        (_, None | Some(Value::Null)) => None,
+        ("get", Some(Value::Array(siblings))) => siblings.first(),
+        (_, value) => value,
     }
 }
 
@@ -152,12 +177,14 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(keys: Vec<&'a str>, pairs: &[Raw<'a>]) -> Self {
         let reads = pairs.iter().filter(|raw| !raw.3);
-        let read_values = reads.filter_map(|raw| Some((raw.1, raw.2?))).collect();
+        let read_values = reads.clone().filter_map(|raw| Some((raw.1, raw.2?))).collect();
         let registers = Registers {
             events: Vec::new(),
             sessions: Vec::new(),
             writes: vec![Vec::new(); keys.len()],
             keys,
+            reads: reads.count(),
+            left_out: LeftOut::default(),
             thin_air: Findings::default(),
         };
         Self { registers, read_values, session_numbers: HashMap::new() }

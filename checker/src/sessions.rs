@@ -89,7 +89,7 @@ impl Checker for Sessions {
             }
             _ => {
                 let events = registers.events.len();
-                findings.report().with("events", events).with("guarantees", verdicts)
+                registers.report(&findings).with("events", events).with("guarantees", verdicts)
             }
         }
     }

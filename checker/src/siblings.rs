@@ -26,10 +26,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::budget::{Budget, Exhausted, Meter};
-use crate::finding::{Findings, counted, seconds, shown, shown_all};
+use crate::finding::{Findings, counted, shown, shown_all, time};
 use crate::history::{History, Outcome};
 use crate::parallel::in_ranges;
-use crate::verdict::{CheckReport, Checker};
+use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::versions::{
     Deed, Does, Key, Keys, Nodes, Read, Strange, Strangeness, Version, VersionId, keys,
 };
@@ -104,7 +104,7 @@ impl Siblings {
         }
         match exhausted {
             None => tally.report(self, keys),
-            Some(_) if !tally.findings.is_empty() => tally.findings.report(),
+            Some(_) if !tally.findings.is_empty() => tally.found(self),
             Some(why) => {
                 CheckReport::unknown(format!("{why}: {judged} of {keys} keys were judged"))
             }
@@ -175,27 +175,31 @@ impl Tally {
         self.most_siblings = self.most_siblings.max(other.most_siblings);
     }
 
-    fn report(&self, rules: &Siblings, keys: usize) -> CheckReport {
-        let report = if !self.findings.is_empty() {
-            self.findings.report()
-        } else if self.acknowledged == 0 {
-            CheckReport::unknown("no put or delete was acknowledged: there is nothing to judge")
-        } else if self.undecided > 0 {
-            let writes = counted(self.undecided, "acknowledged write");
-            CheckReport::unknown(format!(
-                "{writes} that final gets lack, on keys of which a home was not read"
-            ))
-        } else if rules.strict && self.gets > 0 {
-            // Every get was judged for what it promised: that is proof without final reads.
-            CheckReport::valid()
-        } else if self.final_gets == 0 {
-            CheckReport::unknown("no final get was answered: what was kept is not known")
-        } else if self.unverified > 0 {
-            let writes = counted(self.unverified, "acknowledged write");
-            CheckReport::unknown(format!("{writes} on keys that no final get answered for"))
-        } else {
-            CheckReport::valid()
+    /// What was found, of the gets that were judged. Where every get is judged for what it promised,
+    /// that is proof without final reads.
+    fn found(&self, rules: &Siblings) -> CheckReport {
+        let (judged, nothing) = match (self.acknowledged, rules.strict) {
+            (0, _) => (0, "no put or delete was acknowledged"),
+            (_, true) => (self.gets, "no get was answered"),
+            (_, false) => {
+                (self.final_gets, "no final get was answered, what was kept is not known")
+            }
         };
+        self.findings.report(judged, nothing)
+    }
+
+    fn report(&self, rules: &Siblings, keys: usize) -> CheckReport {
+        let mut report = self.found(rules);
+        let is_valid = report.verdict() == Verdict::Valid;
+        if is_valid && self.undecided > 0 {
+            let writes = counted(self.undecided, "acknowledged write");
+            report = report.doubted(format!(
+                "{writes} that final gets lack, on keys of which a home was not read"
+            ));
+        } else if is_valid && !rules.strict && self.unverified > 0 {
+            let writes = counted(self.unverified, "acknowledged write");
+            report = report.doubted(format!("{writes} on keys that no final get answered for"));
+        }
         // The same history under other claims has another number of violations.
         report
             .with("converged", rules.converged)
@@ -377,7 +381,7 @@ impl KeyJudge<'_, '_> {
         let op = &self.key.versions[id as usize].op;
         let first = reads[0];
         let known = match op.acknowledged_at() {
-            Some(at) => format!("was acknowledged at {}", seconds(at)),
+            Some(at) => format!("was acknowledged at {}", time(at)),
             None => "had been observed".to_owned(),
         };
         format!(

@@ -19,9 +19,9 @@ use serde_json::json;
 
 use crate::budget::{Budget, Exhausted, Meter};
 use crate::cart::distribution;
-use crate::finding::seconds;
+use crate::finding::time;
 use crate::history::History;
-use crate::registers::{Act, Event, EventId, Registers};
+use crate::registers::{Act, Event, EventId, NO_READ, Registers};
 use crate::verdict::{CheckReport, Checker};
 
 mod delta;
@@ -87,30 +87,28 @@ impl Staleness {
         meter: &mut Meter,
     ) -> Result<CheckReport, Exhausted> {
         let reads = lag::reads(registers, meter)?;
-        if reads.is_empty() {
-            return Ok(CheckReport::unknown("no read was answered"));
-        }
         let delta = delta::worst(registers, meter)?;
         let laggard = reads.iter().max_by_key(|read| read.lag);
         let most_lag = laggard.map_or(0, |read| read.lag);
         let mut milliseconds: Vec<f64> = reads.iter().map(|r| r.staleness as f64 / 1e6).collect();
         let stale = reads.iter().filter(|read| read.staleness > 0).count();
-        let mut report = CheckReport::valid();
+        let mut report = CheckReport::valid_if_judged(reads.len(), NO_READ);
         if let (Some(most), Some(read)) = (self.most_lag, laggard)
             && read.lag > most
         {
             let name = registers.name(read.id);
             let what = format!("read #{name} lags {} versions behind, more than {most}", read.lag);
-            report = CheckReport::invalid(what).with("witness", [name]);
+            report = report.refuted(what).with("witness", [name]);
         }
         if let (Some(most), Some(worst)) = (self.most_delta, &delta)
             && worst.delta.is_none_or(|delta| delta > most)
         {
-            let by = worst.delta.map_or_else(|| "for ever".to_owned(), seconds);
+            let by = worst.delta.map_or_else(|| "for ever".to_owned(), time);
             let what = format!("the reads of {:?} are stale by {by}", worst.key);
-            report = CheckReport::invalid(what).with("witness", &worst.ops);
+            report = report.refuted(what).with("witness", &worst.ops);
         }
         let never = delta.as_ref().is_some_and(|worst| worst.delta.is_none());
+        let report = registers.left_out.noted_in(report);
         Ok(report
             .with("reads", reads.len())
             .with("stale_reads", stale)

@@ -1,6 +1,12 @@
 //! What a checker says: valid, invalid or unknown, why, and with what numbers.
+//!
+//! A valid report is made of how much was [`Judged`], of which there is no zero: who judged nothing
+//! cannot say valid.
 
-use serde::{Deserialize, Serialize};
+use std::num::NonZeroU64;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::budget::Budget;
@@ -24,9 +30,9 @@ impl Verdict {
         self.max(other)
     }
 
-    /// All together; valid when there are none.
+    /// All together; unknown when there are none.
     pub fn all(verdicts: impl IntoIterator<Item = Self>) -> Self {
-        verdicts.into_iter().fold(Self::Valid, Self::and)
+        verdicts.into_iter().reduce(Self::and).unwrap_or(Self::Unknown)
     }
 
     /// The word for it: `valid`, `unknown` or `invalid`.
@@ -45,33 +51,105 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// What one checker found. As JSON the details stand beside verdict and reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How much was judged: answers that could have been wrong, whatever those are to a checker
+/// (`docs/checkers.md` has them in a table). It is never nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Judged(NonZeroU64);
+
+impl Judged {
+    /// So many; none where there was nothing to judge.
+    pub fn new(count: usize) -> Option<Self> {
+        NonZeroU64::new(count as u64).map(Self)
+    }
+
+    /// How many.
+    pub fn count(self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// An answer with how much was judged for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Valid(Judged),
+    Unknown(u64),
+    Invalid(u64),
+}
+
+/// What one checker found. As JSON the details stand beside verdict, count and reason.
+#[derive(Clone, Debug, PartialEq)]
 pub struct CheckReport {
-    /// The answer.
-    pub verdict: Verdict,
+    answer: Answer,
     /// In one sentence: why not valid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The checker's own numbers and witnesses.
-    #[serde(flatten)]
     pub details: Map<String, Value>,
 }
 
 impl CheckReport {
-    /// A valid report without details.
-    pub fn valid() -> Self {
-        Self { verdict: Verdict::Valid, reason: None, details: Map::new() }
+    fn new(answer: Answer, reason: Option<String>) -> Self {
+        Self { answer, reason, details: Map::new() }
+    }
+
+    /// A valid report, of so much that was judged.
+    pub fn valid(judged: Judged) -> Self {
+        Self::new(Answer::Valid(judged), None)
+    }
+
+    /// Valid if something was judged, else unknown; `nothing` says what was not there, as `no read
+    /// was answered`.
+    pub fn valid_if_judged(count: usize, nothing: &str) -> Self {
+        Judged::new(count)
+            .map_or_else(|| Self::unknown(format!("nothing was judged: {nothing}")), Self::valid)
     }
 
     /// An invalid report, and why.
     pub fn invalid(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Invalid, reason: Some(reason.into()), details: Map::new() }
+        Self::new(Answer::Invalid(0), Some(reason.into()))
     }
 
     /// An unknown report, and why.
     pub fn unknown(reason: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Unknown, reason: Some(reason.into()), details: Map::new() }
+        Self::new(Answer::Unknown(0), Some(reason.into()))
+    }
+
+    /// With how much was judged, where it is not valid: a valid one says so already.
+    pub fn judging(mut self, count: usize) -> Self {
+        self.answer = match self.answer {
+            Answer::Valid(judged) => Answer::Valid(judged),
+            Answer::Unknown(_) => Answer::Unknown(count as u64),
+            Answer::Invalid(_) => Answer::Invalid(count as u64),
+        };
+        self
+    }
+
+    /// The same report, but invalid, for this reason.
+    pub fn refuted(self, reason: impl Into<String>) -> Self {
+        let answer = Answer::Invalid(self.judged());
+        Self { answer, reason: Some(reason.into()), ..self }
+    }
+
+    /// The same report, but unknown, for this reason: what it said proves nothing.
+    pub fn doubted(self, reason: impl Into<String>) -> Self {
+        let answer = Answer::Unknown(self.judged());
+        Self { answer, reason: Some(reason.into()), ..self }
+    }
+
+    /// The answer.
+    pub fn verdict(&self) -> Verdict {
+        match self.answer {
+            Answer::Valid(_) => Verdict::Valid,
+            Answer::Unknown(_) => Verdict::Unknown,
+            Answer::Invalid(_) => Verdict::Invalid,
+        }
+    }
+
+    /// How much was judged. Never 0 where it is valid.
+    pub fn judged(&self) -> u64 {
+        match self.answer {
+            Answer::Valid(judged) => judged.count(),
+            Answer::Unknown(count) | Answer::Invalid(count) => count,
+        }
     }
 
     /// Adds a detail.
@@ -89,12 +167,28 @@ impl CheckReport {
     }
 }
 
+impl Serialize for CheckReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("verdict", &self.verdict())?;
+        map.serialize_entry("judged", &self.judged())?;
+        if let Some(reason) = &self.reason {
+            map.serialize_entry("reason", reason)?;
+        }
+        for (name, value) in &self.details {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
 /// Something that judges a history.
 pub trait Checker: Send + Sync {
     /// Its name in reports.
     fn name(&self) -> &str;
 
-    /// Judges the history within the budget. Out of budget is `unknown`, never `valid`.
+    /// Judges the history within the budget. Out of budget is `unknown`, never `valid`, and so is a
+    /// history with nothing to judge.
     fn check(&self, history: &History, budget: &Budget) -> CheckReport;
 }
 
@@ -105,18 +199,33 @@ mod tests {
     #[test]
     fn the_worst_wins() {
         use Verdict::{Invalid, Unknown, Valid};
-        assert_eq!(Verdict::all([]), Valid);
+        assert_eq!(Verdict::all([]), Unknown);
         assert_eq!(Verdict::all([Valid, Unknown, Valid]), Unknown);
         assert_eq!(Verdict::all([Invalid, Unknown]), Invalid);
     }
 
     #[test]
     fn details_stand_beside_the_verdict() {
-        let report = CheckReport::invalid("two were lost").with("lost", 2);
+        let report = CheckReport::invalid("two were lost").judging(7).with("lost", 2);
         let json = serde_json::to_string(&report).unwrap();
-        assert_eq!(json, r#"{"verdict":"invalid","reason":"two were lost","lost":2}"#);
-        assert_eq!(serde_json::from_str::<CheckReport>(&json).unwrap(), report);
-        let json = serde_json::to_string(&CheckReport::valid()).unwrap();
-        assert_eq!(json, r#"{"verdict":"valid"}"#);
+        let expected = r#"{"verdict":"invalid","judged":7,"reason":"two were lost","lost":2}"#;
+        assert_eq!(json, expected);
+        let json = serde_json::to_string(&CheckReport::valid_if_judged(3, "")).unwrap();
+        assert_eq!(json, r#"{"verdict":"valid","judged":3}"#);
+    }
+
+    #[test]
+    fn who_judged_nothing_cannot_say_valid() {
+        assert_eq!(Judged::new(0), None);
+        let report = CheckReport::valid_if_judged(0, "no read was answered");
+        assert_eq!((report.verdict(), report.judged()), (Verdict::Unknown, 0));
+        let reason = "nothing was judged: no read was answered";
+        assert_eq!(report.reason.as_deref(), Some(reason));
+        for count in [0, 5] {
+            let unknown = CheckReport::unknown("out of time").judging(count);
+            assert_eq!(unknown.doubted("still").verdict(), Verdict::Unknown);
+        }
+        let refuted = CheckReport::valid_if_judged(2, "").refuted("one was lost");
+        assert_eq!((refuted.verdict(), refuted.judged()), (Verdict::Invalid, 2));
     }
 }

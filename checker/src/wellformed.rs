@@ -55,7 +55,7 @@ impl Checker for WellFormed {
             let what = format!("line {} was cut short: the recorder was killed", torn.line);
             findings.add("torn", "", Vec::new(), what);
         }
-        findings.report().with("ops", history.len())
+        findings.report(history.len(), "the history has no line").with("ops", history.len())
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
             put.clone(),
             put.completed(Kind::Ok),
         ]);
-        assert_eq!(report.verdict, Verdict::Valid, "{report:?}");
+        assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
     }
 
     #[test]
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn one_value_on_two_keys_is_fine() {
         let report = check(vec![put("k", 1), put("k", 1).completed(Kind::Ok), put("l", 1)]);
-        assert_eq!(report.verdict, Verdict::Valid, "{report:?}");
+        assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn reports(checker: &dyn Checker, setup: Setup) -> Vec<CheckReport> {
 
 fn all_valid(checker: &dyn Checker, setup: Setup) {
     for (seed, report) in reports(checker, setup).into_iter().enumerate() {
-        assert_eq!(report.verdict, Verdict::Valid, "seed {seed} of {setup:?}: {report:?}");
+        assert_eq!(report.verdict(), Verdict::Valid, "seed {seed} of {setup:?}: {report:?}");
     }
 }
 
@@ -28,7 +28,7 @@ fn all_valid(checker: &dyn Checker, setup: Setup) {
 fn caught(checker: &dyn Checker, setup: Setup, rules: &[&str]) -> f64 {
     let mut caught = 0;
     for report in reports(checker, setup) {
-        if report.verdict == Verdict::Invalid {
+        if report.verdict() == Verdict::Invalid {
             let counts = &report.details["counts"];
             let named = rules.iter().any(|rule| counts.get(rule).is_some());
             assert!(named, "{setup:?} is caught for the wrong reason: {report:?}");
@@ -87,7 +87,7 @@ fn planted_faults_lose_cart_items() {
     for bug in [Bug::DropSibling, Bug::BlindOverwrite, Bug::LoseHint] {
         let setup = Setup { bug, carts: true, ..Setup::default() };
         let invalid = reports(&Cart::default(), setup).into_iter().filter(|report| {
-            report.verdict == Verdict::Invalid && report.details["lost_count"] != 0
+            report.verdict() == Verdict::Invalid && report.details["lost_count"] != 0
         });
         let invalid = invalid.count();
         assert!(invalid as u64 > SEEDS / 2, "{bug:?} lost items in {invalid} seeds only");

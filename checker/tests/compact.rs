@@ -264,7 +264,7 @@ fn pieces_that_are_cut_short_or_nonsense_are_left_to_the_ordinary_way() {
     let settings = Settings { ops: 60, keys: 3, indeterminate: 0.2, ..Settings::default() };
     let bytes = packed_as(IN_PIECES, &generated(&settings));
     let check = |bytes: &[u8]| check_registers(|| Ok(bytes), &mut Budget::UNLIMITED.start());
-    assert_eq!(check(&bytes).unwrap().unwrap().verdict, Verdict::Valid);
+    assert_eq!(check(&bytes).unwrap().unwrap().verdict(), Verdict::Valid);
     for cut in 9..bytes.len() {
         assert!(check(&bytes[..cut]).unwrap().is_none(), "{cut}");
     }
@@ -277,7 +277,7 @@ fn pieces_that_are_cut_short_or_nonsense_are_left_to_the_ordinary_way() {
             if let (Ok(Some(report)), Ok(history)) = (check(&other), unpacked(&other)) {
                 let whole = Linearizable::new(Register::default());
                 let whole = whole.check(&history, &Budget::UNLIMITED);
-                assert_eq!(report.verdict, whole.verdict, "byte {at}");
+                assert_eq!(report.verdict(), whole.verdict(), "byte {at}");
             }
         }
     }
@@ -300,7 +300,7 @@ fn a_large_file_without_states_is_read_piece_by_piece_too() {
         let bytes = packed_as(layout, &ops);
         let checked = check_registers(|| Ok(bytes.as_slice()), &mut Budget::UNLIMITED.start());
         let report = checked.unwrap().unwrap();
-        assert_eq!((report.verdict, report.witness().len()), (Verdict::Invalid, 3), "{layout:?}");
+        assert_eq!((report.verdict(), report.witness().len()), (Verdict::Invalid, 3), "{layout:?}");
     }
 }
 
@@ -354,9 +354,9 @@ fn registers_are_judged_from_the_stream_as_from_the_history() {
         };
         let history = History::from_ops(ops).unwrap();
         let whole = Linearizable::new(Register::default()).check(&history, &Budget::UNLIMITED);
-        assert_eq!(streamed.verdict, whole.verdict, "seed {seed}");
+        assert_eq!(streamed.verdict(), whole.verdict(), "seed {seed}");
         assert_eq!(streamed.details["calls"], history.pairs().count(), "seed {seed}");
-        match streamed.verdict {
+        match streamed.verdict() {
             Verdict::Invalid => {
                 // Two ends of each of two zones, and the writes of the two values.
                 assert!((1..=6).contains(&streamed.witness().len()), "{streamed:?}");
@@ -389,10 +389,14 @@ fn registers_are_judged_piece_by_piece_and_witnesses_read_from_the_middle() {
         let streamed = checked.unwrap().unwrap();
         let history = History::from_ops(ops).unwrap();
         let whole = Linearizable::new(Register::default()).check(&history, &Budget::UNLIMITED);
-        assert_eq!((streamed.verdict, &streamed.reason), (whole.verdict, &whole.reason), "{seed}");
+        assert_eq!(
+            (streamed.verdict(), &streamed.reason),
+            (whole.verdict(), &whole.reason),
+            "{seed}"
+        );
         assert_eq!(streamed.witness(), whole.witness(), "{seed}");
         assert_eq!(streamed.details["calls"], history.pairs().count(), "{seed}");
-        match streamed.verdict {
+        match streamed.verdict() {
             Verdict::Valid => valid += 1,
             Verdict::Invalid => invalid += 1,
             Verdict::Unknown => {}
@@ -408,7 +412,7 @@ fn failed_writes_and_strange_histories_are_told_apart_from_the_stream() {
     let read = Op::invoke(1, "read").at(4);
     let ops = |ops: &[Op]| packed(ops);
     let check = |bytes: &[u8]| {
-        check_registers(|| Ok(bytes), &mut Budget::UNLIMITED.start()).unwrap().map(|r| r.verdict)
+        check_registers(|| Ok(bytes), &mut Budget::UNLIMITED.start()).unwrap().map(|r| r.verdict())
     };
     let failed = [write.clone(), write.completed(Kind::Fail).at(1)];
     let seen = [read.clone(), read.completed(Kind::Ok).value(1).at(5)];
@@ -462,14 +466,14 @@ fn siblings_are_judged_from_the_stream_as_from_the_history() {
         let whole = rules.check(&history, &Budget::UNLIMITED);
         match streamed.unwrap() {
             Some(mut streamed) => {
-                assert_eq!(streamed.verdict, whole.verdict, "seed {seed}: {whole:?}");
+                assert_eq!(streamed.verdict(), whole.verdict(), "seed {seed}: {whole:?}");
                 assert_eq!(streamed.details.remove("lines"), Some(json!(history.len())));
                 assert_eq!(streamed, whole, "seed {seed}");
-                counts[whole.verdict as usize] += 1;
+                counts[whole.verdict() as usize] += 1;
             }
             None => {
                 // What is wrong must be told in words; nothing else is beyond the stream here.
-                assert_eq!(whole.verdict, Verdict::Invalid, "seed {seed}: {whole:?}");
+                assert_eq!(whole.verdict(), Verdict::Invalid, "seed {seed}: {whole:?}");
                 counts[3] += 1;
             }
         }
@@ -486,7 +490,7 @@ fn what_is_no_sound_history_of_siblings_is_left_to_the_ordinary_way() {
     let check = |ops: &[Op]| {
         let bytes = packed(ops);
         let checked = check_siblings(&*bytes, &Siblings::default(), &mut Budget::UNLIMITED.start());
-        checked.unwrap().map(|report| report.verdict)
+        checked.unwrap().map(|report| report.verdict())
     };
     let done = |op: &Op| [op.clone(), op.completed(Kind::Ok)];
     let got = |value: Value| {

@@ -191,7 +191,7 @@ fn times_are_told_in_every_way_or_refused() {
             "a date of Clojure's",
             "{:process 0, :type :invoke, :f :read, :time #inst \"2024-05-01T12:00:00.000-00:00\"}",
             &["--spec", "register"],
-            "valid",
+            "unknown",
             "",
         ),
     ]);

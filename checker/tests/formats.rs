@@ -143,7 +143,8 @@ fn a_converted_history_keeps_its_verdict() {
             let mut edn = Vec::new();
             write_edn(&history, &mut edn).unwrap();
             let back = auto(std::str::from_utf8(&edn).unwrap());
-            let verdict = |history| Siblings::default().check(history, &Budget::UNLIMITED).verdict;
+            let verdict =
+                |history| Siblings::default().check(history, &Budget::UNLIMITED).verdict();
             assert_eq!(verdict(&history), verdict(&back), "{bug:?}, seed {seed}");
             assert_eq!(history.len(), back.len());
         }

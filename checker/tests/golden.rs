@@ -137,7 +137,7 @@ fn every_case_has_the_verdicts_it_should() {
                 let spec = Spec::named(spec).unwrap_or_else(|| panic!("{name}: no spec {spec}"));
                 let report = spec.checker().check(&history, &Budget::UNLIMITED);
                 *verdicts.entry(verdict.to_owned()).or_default() += 1;
-                if report.verdict.as_str() != verdict {
+                if report.verdict().as_str() != verdict {
                     wrong.push(format!("{name}: {expected}, but {report:?}"));
                 }
                 if verdict == "invalid" && !matches!(spec.name(), "availability" | "register") {

@@ -46,7 +46,7 @@ fn unchanged_by(what: &str, change: impl Fn(&History) -> History) {
     for (checkers, history) in histories() {
         let changed = change(&history);
         for checker in checkers {
-            let verdict = |history| checker.check(history, &Budget::UNLIMITED).verdict;
+            let verdict = |history| checker.check(history, &Budget::UNLIMITED).verdict();
             let before = verdict(&history);
             assert_eq!(before, verdict(&changed), "{what} changes {}", checker.name());
             seen[before as usize] += 1;

@@ -137,7 +137,7 @@ fn delta_is_the_least_shift_that_makes_a_history_linearizable() {
     for seed in base..base + histories() / 4 {
         let history = simple_oracle::registers(&mut StdRng::seed_from_u64(seed));
         let report = Staleness::default().check(&history, &Budget::UNLIMITED);
-        if report.verdict == Verdict::Unknown {
+        if report.verdict() == Verdict::Unknown {
             continue;
         }
         let Some(delta) = report.details["delta_ns"].as_u64() else {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dynamo_sim::trace::Property;
 use serde::Serialize;
 
 use crate::bench::Bench;
@@ -17,6 +18,8 @@ use crate::world::Action;
 pub struct Report {
     /// The scenario's name.
     pub scenario: String,
+    /// What was searched: the cluster, the script and the budgets of faults.
+    pub bounds: String,
     /// Every reachable state was seen.
     pub complete: bool,
     /// As expected: nothing that must hold is broken, all that must be found was.
@@ -175,6 +178,7 @@ pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Actio
     let properties: std::collections::BTreeMap<_, _> = judged.collect();
     Report {
         scenario: scenario.name.clone(),
+        bounds: scenario.spec.label(),
         complete: outcome.complete,
         as_expected: properties.values().all(|judgement| judgement.as_expected),
         states: outcome.progress.states,
@@ -201,7 +205,7 @@ impl Checked {
         for (claim, path) in CLAIMS.iter().zip(&self.outcome.found) {
             let Some(path) = path else { continue };
             let name = format!("{}: {}", self.report.scenario, claim.name);
-            let trace = match self.bench.to_trace(path, &name) {
+            let mut trace = match self.bench.to_trace(path, &name) {
                 Ok(trace) => trace,
                 Err(crate::path::PathError::NoWord(what)) => {
                     let why = format!("{name}: no trace, the format has no word for {what}");
@@ -210,6 +214,13 @@ impl Checked {
                 }
                 Err(error) => return Err(error).context(name),
             };
+            trace.property = Some(Property {
+                claim: claim.name.to_owned(),
+                source: claim.source.to_owned(),
+                is_broken: claim.kind == Kind::Always,
+                settings: self.report.bounds.clone(),
+                story: self.bench.trace(path),
+            });
             let scenario = self.report.scenario.replace([' ', ',', '='], "-");
             let file = folder.join(format!("{scenario}-{}.json", claim.name));
             std::fs::write(&file, trace.to_json()).with_context(|| file.display().to_string())?;
@@ -222,18 +233,28 @@ impl Checked {
 }
 
 impl Report {
-    /// For people: a line, and one for each thing that was found or is not as expected.
+    /// For people: what came of it in a word, what holds within which bounds, and a line for each
+    /// thing that was found or is not as expected.
     #[must_use]
     pub fn to_text(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
         let end = if self.complete { "complete" } else { "NOT complete" };
-        let mark = if self.as_expected { "ok  " } else { "FAIL" };
         let _ = writeln!(
             text,
-            "{mark} {}: {} states of {} generated, depth {}, {:.1} s, {end}",
-            self.scenario, self.states, self.generated, self.depth, self.seconds
+            "{:7} {}: {} states of {} generated, depth {}, {:.1} s, {end}",
+            self.word(),
+            self.scenario,
+            self.states,
+            self.generated,
+            self.depth,
+            self.seconds
         );
+        let _ = writeln!(text, "        searched: {}", self.bounds);
+        let holds = self.properties.iter().filter(|(_, it)| it.verdict == Verdict::Holds);
+        let holds: Vec<&str> = holds.map(|(name, _)| *name).collect();
+        let how = if self.complete { "holds" } else { "not broken so far" };
+        let _ = writeln!(text, "        {how}: {}", holds.join(", "));
         for (name, judgement) in &self.properties {
             let steps = judgement.steps.map_or(String::new(), |steps| format!(" in {steps} steps"));
             let word = match judgement.verdict {
@@ -244,13 +265,24 @@ impl Report {
                 Verdict::NotReached => "not reached",
             };
             let surprise = if judgement.as_expected { "" } else { "  <- not as it must be" };
-            let _ = writeln!(text, "       {name}: {word}{steps}{surprise}");
+            let _ = writeln!(text, "        {name}: {word}{steps}{surprise}");
             if judgement.verdict == Verdict::Violated {
                 for (at, step) in judgement.trace.iter().enumerate() {
-                    let _ = writeln!(text, "         {:>2}. {step}", at + 1);
+                    let _ = writeln!(text, "          {:>2}. {step}", at + 1);
                 }
             }
         }
         text
+    }
+
+    /// `ok` only where all was searched and nothing is broken.
+    fn word(&self) -> &'static str {
+        let broken = self.properties.values().any(|it| it.verdict == Verdict::Violated);
+        match (self.as_expected, self.complete, broken) {
+            (false, ..) => "FAIL",
+            (true, _, true) => "broken",
+            (true, false, false) => "unknown",
+            (true, true, false) => "ok",
+        }
     }
 }

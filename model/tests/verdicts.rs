@@ -101,3 +101,29 @@ fn every_claim_has_a_name_of_its_own_and_a_source() {
         assert!(!claim.source.is_empty());
     }
 }
+
+#[test]
+fn ok_stands_only_above_a_whole_search_that_broke_nothing() {
+    let named = |name: &str| defaults().into_iter().find(|it| it.name == name).unwrap();
+    let atomic = search(&named("atomic")).to_text();
+    assert!(atomic.starts_with("ok      atomic: "), "{atomic}");
+    assert!(atomic.contains("holds: acknowledged-kept, "), "{atomic}");
+    assert!(atomic.contains(&format!("searched: {}", named("atomic").spec.label())), "{atomic}");
+    let weak = search(&named("weak"));
+    assert!(weak.as_expected && weak.to_text().starts_with("broken  weak: "), "{}", weak.to_text());
+    let budget = Budget { states: 1, ..Budget::NONE };
+    let open = check(&named("atomic"), &budget, &mut |_| ()).unwrap().report.to_text();
+    assert!(open.starts_with("unknown atomic: ") && open.contains("not broken so far"), "{open}");
+}
+
+#[test]
+fn a_trace_says_which_claim_it_breaks_and_how() {
+    let weak = defaults().into_iter().find(|scenario| scenario.name == "weak").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut checked = check(&weak, &Budget::NONE, &mut |_| ()).unwrap();
+    checked.write_traces(folder.path()).unwrap();
+    let text = std::fs::read_to_string(folder.path().join("weak-regular-gets.json")).unwrap();
+    let property = dynamo_sim::trace::Trace::parse(&text).unwrap().property.unwrap();
+    assert!(property.is_broken && property.claim == "regular-gets", "{property:?}");
+    assert_eq!((property.settings, property.story.len()), (weak.spec.label(), 2));
+}

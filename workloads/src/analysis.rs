@@ -70,8 +70,8 @@ pub fn record(checks: &BTreeMap<String, CheckReport>) -> (Verdict, Vec<String>) 
 
 fn said<'a>(checks: impl Iterator<Item = (&'a String, &'a CheckReport)>) -> (Verdict, Vec<String>) {
     let checks: Vec<_> = checks.collect();
-    let verdict = Verdict::all(checks.iter().map(|(_, report)| report.verdict));
-    let reasons = checks.iter().filter(|(_, report)| report.verdict != Verdict::Valid);
+    let verdict = Verdict::all(checks.iter().map(|(_, report)| report.verdict()));
+    let reasons = checks.iter().filter(|(_, report)| report.verdict() != Verdict::Valid);
     let reasons = reasons.map(|(name, report)| {
         let reason = report.reason.as_deref().unwrap_or("it does not say why");
         format!("{name}: {reason}")

@@ -306,7 +306,7 @@ fn from_file(settings: &Settings, expected: Verdict) -> Measured {
         report = checked.expect("a sound file");
     });
     let report = report.expect("unique writes");
-    assert_eq!(report.verdict, expected, "{report:?}");
+    assert_eq!(report.verdict(), expected, "{report:?}");
     let bytes = std::fs::metadata(&path).map_or(0, |data| data.len());
     let witness = match expected {
         Verdict::Invalid => format!(", witness of {} ops", report.witness().len()),
@@ -386,7 +386,7 @@ fn search(settings: &Settings, checker: &dyn Checker) -> Measured {
     let before = checker::budget::resident_bytes().unwrap_or(0);
     let times = timed(5, || {
         let report = checker.check(&history, &Budget::UNLIMITED);
-        assert_eq!(report.verdict, Verdict::Valid, "{report:?}");
+        assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
         widest = report.details["widest"].as_u64().unwrap_or(0);
     });
     let own = peak_bytes().unwrap_or(0).saturating_sub(before) >> 20;

@@ -8,7 +8,7 @@ use checker::op::{Kind, Op};
 use checker::sessions::Sessions;
 use checker::siblings::Siblings;
 use checker::siblings::stream::check_siblings;
-use checker::verdict::{CheckReport, Checker, Verdict};
+use checker::verdict::{Checker, Verdict};
 use rand::prelude::*;
 use serde_json::Value;
 
@@ -17,8 +17,8 @@ use crate::{Measured, OnDisk, made_by_parent, timed};
 /// Of one check of one history in memory; its making is not counted.
 fn held(checker: &dyn Checker, history: &History, runs: usize) -> Measured {
     let times = timed(runs, || {
-        let CheckReport { verdict, reason, .. } = checker.check(history, &Budget::UNLIMITED);
-        assert_eq!(verdict, Verdict::Valid, "{reason:?}");
+        let report = checker.check(history, &Budget::UNLIMITED);
+        assert_eq!(report.verdict(), Verdict::Valid, "{report:?}");
     });
     Measured { times, peak: None, note: "history in memory included".to_owned() }
 }
@@ -58,7 +58,7 @@ fn from_file(rules: &Siblings) -> Measured {
     let times = timed(5, || {
         let open = std::fs::File::open(&path).expect("it is there");
         let report = check_siblings(open, rules, &mut Budget::UNLIMITED.start());
-        verdict = report.expect("a sound file").expect("nothing to find").verdict;
+        verdict = report.expect("a sound file").expect("nothing to find").verdict();
     });
     assert_eq!(verdict, Verdict::Valid);
     let bytes = std::fs::metadata(&path).map_or(0, |data| data.len());

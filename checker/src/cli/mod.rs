@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dyno_command::{Size, Span, document, output};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::compose::check_safe;
 use crate::explain;
 use crate::formats::{Loaded, ReadError, Source};
 use crate::history::History;
-use crate::minimize::minimize;
+use crate::minimize::minimize_found;
 use crate::staleness::{Quorum, Staleness};
 use crate::verdict::{CheckReport, Checker, Verdict};
 use crate::wellformed::WellFormed;
@@ -52,6 +52,9 @@ pub struct CheckArgs {
     /// Sizes of the quorum, for what --spec staleness predicts
     #[arg(long, value_name = "N,R,W", value_parser = parse_quorum)]
     pub quorum: Option<Quorum>,
+    /// What registers, cas-registers, kv and counters hold before the first write: JSON, or a text
+    #[arg(long, value_name = "VALUE")]
+    pub initial: Option<String>,
     /// Shrink what is invalid to operations none of which can go, and show them
     #[arg(long)]
     pub minimize: bool,
@@ -105,6 +108,8 @@ struct Checked {
     minimal: Option<String>,
     /// What should be known of how it was read and judged.
     notes: Vec<String>,
+    /// The operations of the witness.
+    shown: Vec<String>,
 }
 
 fn check_file(args: &CheckArgs, file: &Path) -> Checked {
@@ -130,8 +135,9 @@ fn check_source(
 ) -> Result<Checked, ReadError> {
     if let Some((spec, report)) = stream::check(args, source, meter) {
         let ops = report.details.get("lines").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let status = status_of(report.verdict);
-        let mut checked = Checked::new(Some(spec), report, status, ops);
+        let status = status_of(report.verdict());
+        let shown = stream::witness(source, &report, meter);
+        let mut checked = Checked { shown, ..Checked::new(Some(spec), report, status, ops) };
         if args.spec.is_none() {
             checked
                 .notes
@@ -171,23 +177,38 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
         // A torn end is fine: what is there can be judged.
         let rules = WellFormed { whole: false, ..WellFormed::default() };
         let sound = check_safe(&rules, history, &meter.left());
-        if sound.verdict != Verdict::Valid {
+        if sound.verdict() == Verdict::Invalid {
             let reason = sound.reason.clone().unwrap_or_default();
-            checked.report = CheckReport { verdict: Verdict::Unknown, ..sound };
-            checked.report.reason = Some(format!("the history is not well-formed: {reason}"));
+            checked.report = sound.doubted(format!("the history is not well-formed: {reason}"));
             return checked;
         }
     }
-    let checker = match (spec.name(), args.quorum) {
-        ("staleness", quorum) => Box::new(Staleness { quorum, ..Staleness::default() }),
-        _ => spec.checker(),
+    let checker = match (spec.name(), args.quorum, &args.initial) {
+        ("staleness", quorum, None) => Box::new(Staleness { quorum, ..Staleness::default() }),
+        (_, _, None) => spec.checker(),
+        (_, _, Some(initial)) => match spec.beginning_with(&value_of(initial)) {
+            Ok(checker) => checker,
+            Err(why) => {
+                checked.report = CheckReport::unknown(format!("--initial {initial}: {why}"));
+                return checked;
+            }
+        },
     };
     checked.report = check_safe(&*checker, history, &meter.left());
-    if args.minimize && checked.report.verdict == Verdict::Invalid {
-        checked.minimal = shrink(history, &*checker, &meter.left());
+    if checked.report.verdict() == Verdict::Invalid && !args.minimize {
+        checked.shown = explain::witness_in_words(history, &checked.report.witness());
+    } else if checked.report.verdict() == Verdict::Invalid {
+        let within = meter.within((2 * meter.elapsed()).max(SHRINKING));
+        let budget = Budget { time: within.remaining(), ..meter.left() };
+        checked.minimal = shrink(history, &*checker, &checked.report, &budget);
     }
-    checked.status = status_of(checked.report.verdict);
+    checked.status = status_of(checked.report.verdict());
     checked
+}
+
+/// A value as people give it: JSON, or else a text.
+fn value_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
 fn status_of(verdict: Verdict) -> u8 {
@@ -198,8 +219,16 @@ fn status_of(verdict: Verdict) -> u8 {
     }
 }
 
-fn shrink(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<String> {
-    let minimal = minimize(history, checker, budget)?;
+/// What is wrong may be shrunk for twice as long as it took to find, and for so long at least.
+const SHRINKING: Duration = Duration::from_secs(1);
+
+fn shrink(
+    history: &History,
+    checker: &dyn Checker,
+    report: &CheckReport,
+    budget: &Budget,
+) -> Option<String> {
+    let minimal = minimize_found(history, checker, report, budget)?;
     let mut text = explain::minimal_in_words(&minimal);
     if !minimal.is_minimal {
         text.push_str("(out of budget: it may be possible to make it smaller)\n");
@@ -209,7 +238,16 @@ fn shrink(history: &History, checker: &dyn Checker, budget: &Budget) -> Option<S
 
 impl Checked {
     fn new(spec: Option<Spec>, report: CheckReport, status: u8, ops: usize) -> Self {
-        Self { spec, report, status, ops, seconds: 0.0, minimal: None, notes: Vec::new() }
+        Self {
+            spec,
+            report,
+            status,
+            ops,
+            seconds: 0.0,
+            minimal: None,
+            notes: Vec::new(),
+            shown: Vec::new(),
+        }
     }
 
     /// The same history in the order of times must be judged the same, or nothing is known.
@@ -220,10 +258,12 @@ impl Checked {
         let reason = format!(
             "the lines go back in time, and no :index tells the order of events: {} in the order of \
              the lines (--order lines), {} in that of the times (--order time)",
-            self.report.verdict, by_time.report.verdict
+            self.report.verdict(),
+            by_time.report.verdict()
         );
         self.report = CheckReport::unknown(reason);
         self.minimal = None;
+        self.shown.clear();
         self.status = BROKEN;
     }
 
@@ -231,6 +271,7 @@ impl Checked {
         let body = json!({
             "file": file.to_string_lossy(),
             "spec": self.spec.map(Spec::name),
+            "judged": self.report.judged(),
             "ops": self.ops,
             "seconds": self.seconds,
             "peak_bytes": peak_bytes(),
@@ -238,18 +279,20 @@ impl Checked {
             "reason": self.report.reason,
             "minimal": self.minimal,
             "notes": self.notes,
+            "operations": self.shown,
             "details": self.report.details,
         });
-        document("check", Some(self.report.verdict.as_str()), body)
+        document("check", Some(self.report.verdict().as_str()), body)
     }
 
     fn text(&self, file: &Path) -> String {
         let spec = self.spec.map_or("no spec", Spec::name);
         let mut text = format!(
-            "{}: {} ({spec}, {} lines, {:.3} s)\n",
+            "{}: {} ({spec}, {} lines, {} judged, {:.3} s)\n",
             file.display(),
-            self.report.verdict,
+            self.report.verdict(),
             self.ops,
+            self.report.judged(),
             self.seconds
         );
         if let Some(reason) = &self.report.reason {
@@ -258,7 +301,12 @@ impl Checked {
         for note in &self.notes {
             text.push_str(&format!("  note: {note}\n"));
         }
-        for line in self.minimal.iter().flat_map(|minimal| minimal.lines()) {
+        if let Some(Value::Object(left_out)) = self.report.details.get("left_out") {
+            let counts = left_out.iter().map(|(what, n)| format!("{n} {}", what.replace('_', " ")));
+            text.push_str(&format!("  left out: {}\n", counts.collect::<Vec<_>>().join(", ")));
+        }
+        let minimal = self.minimal.iter().flat_map(|minimal| minimal.lines());
+        for line in minimal.chain(self.shown.iter().map(String::as_str)) {
             text.push_str(&format!("  {line}\n"));
         }
         text

@@ -44,6 +44,20 @@ impl Spec {
         (self.make)()
     }
 
+    /// Its checker where objects hold this value at first; an error where it has no such choice.
+    pub fn beginning_with(self, initial: &serde_json::Value) -> Result<Box<dyn Checker>, String> {
+        match self.name {
+            "sequential-register" => {
+                Ok(Box::new(Sequential::new(Register { initial: initial.clone() })))
+            }
+            "sequential-kv" => {
+                let initial = crate::spec::text_of(initial)?;
+                Ok(Box::new(Sequential::new(Kv { initial })))
+            }
+            name => linearizable::beginning_with(name, initial),
+        }
+    }
+
     /// Must the history be one of unique values and sound contexts?
     pub fn needs_unique_values(self) -> bool {
         self.unique_values
@@ -91,7 +105,7 @@ static ALL: &[Spec] = &[
         Box::new(Sequential::new(Register::default()))
     }),
     any("sequential-kv", "sequentially consistent get, put and append", || {
-        Box::new(Sequential::new(Kv))
+        Box::new(Sequential::new(Kv::default()))
     }),
     siblings("siblings", "no lost update, no false sibling, at the final reads", || {
         Box::new(Siblings::default())

@@ -1,15 +1,19 @@
 //! Registers and siblings straight from the file, whatever its size: they need no history in hand.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::{CheckArgs, Spec};
 use crate::budget::Meter;
+use crate::explain;
 use crate::formats::compact::{self, CompactError};
 use crate::formats::packed::Packed;
 use crate::formats::{Format, Source};
 use crate::linearizable::stream::check_registers;
+use crate::op::{Kind, Op, Process};
 use crate::siblings::Siblings;
 use crate::siblings::stream::check_siblings;
 use crate::verdict::{CheckReport, Verdict};
@@ -21,7 +25,7 @@ pub(super) fn check(
     source: &Source,
     meter: &mut Meter,
 ) -> Option<(Spec, CheckReport)> {
-    if !matches!(source.format(), Some(Format::Compact | Format::Jsonl)) {
+    if args.initial.is_some() || !matches!(source.format(), Some(Format::Compact | Format::Jsonl)) {
         return None;
     }
     let spec = args.spec.or_else(|| plain_registers(source, meter))?;
@@ -39,7 +43,7 @@ pub(super) fn check(
     match checked {
         Ok(report) => {
             let report = report?;
-            let in_full = args.minimize && report.verdict == Verdict::Invalid;
+            let in_full = args.minimize && report.verdict() == Verdict::Invalid;
             (!in_full).then_some((spec, report))
         }
         Err(CompactError::Budget { exhausted, ops }) => {
@@ -49,6 +53,35 @@ pub(super) fn check(
         // The ordinary reader says what it is and where.
         Err(_) => None,
     }
+}
+
+/// The operations of a witness, which are looked for in the file again: no longer than it took to
+/// judge it, or a second.
+pub(super) fn witness(source: &Source, report: &CheckReport, meter: &Meter) -> Vec<String> {
+    const LEAST: Duration = Duration::from_secs(1);
+    let names = report.witness();
+    if report.verdict() != Verdict::Invalid || names.is_empty() {
+        return Vec::new();
+    }
+    let mut within = meter.within(meter.elapsed().max(LEAST));
+    let mut find = || -> Option<Vec<String>> {
+        let mut ops = compact::Reader::new(open(source, &within.clone()).ok()?).ok()?;
+        let mut begun: HashMap<Process, Op> = HashMap::new();
+        let mut lines = Vec::new();
+        while lines.len() < names.len() {
+            within.tick().ok()?;
+            let Some(op) = ops.next_op().ok()? else { break };
+            let named = names.contains(&op.index);
+            if op.kind == Kind::Invoke {
+                begun.insert(op.process, op);
+            } else if let (Some(invoke), true) = (begun.remove(&op.process), named) {
+                lines.push((invoke.index, explain::operation(&invoke, &op)));
+            }
+        }
+        lines.sort_by_key(|(index, _)| *index);
+        Some(lines.into_iter().map(|(_, line)| line).collect())
+    };
+    find().unwrap_or_default()
 }
 
 fn siblings(

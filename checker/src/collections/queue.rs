@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::budget::Budget;
 use crate::finding::{Findings, counted, shown};
 use crate::history::{History, Outcome, Pair};
-use crate::verdict::{CheckReport, Checker};
+use crate::verdict::{CheckReport, Checker, Verdict};
 
 /// A queue: what is acknowledged is dequeued, nothing more often than it was enqueued.
 ///
@@ -93,18 +93,15 @@ impl Checker for TotalQueue {
             }
         }
         let acknowledged: usize = elements.values().map(|e| e.acknowledged.len()).sum();
-        let report = if !findings.is_empty() {
-            findings.report()
-        } else if acknowledged == 0 {
-            CheckReport::unknown("no enqueue was acknowledged")
-        } else if open > lost.len() {
-            CheckReport::unknown("elements are left, and the queue was not seen empty after them")
-        } else if !lost.is_empty() {
+        let mut report = findings.report(acknowledged, "no enqueue was acknowledged");
+        if report.verdict() == Verdict::Valid && open > lost.len() {
+            let why = "elements are left, and the queue was not seen empty after them";
+            report = report.doubted(why);
+        } else if report.verdict() == Verdict::Valid && !lost.is_empty() {
             let missing = counted(lost.len(), "element");
-            CheckReport::unknown(format!("{missing} may have gone to dequeues of unknown outcome"))
-        } else {
-            CheckReport::valid()
-        };
+            let why = format!("{missing} may have gone to dequeues of unknown outcome");
+            report = report.doubted(why);
+        }
         report.with("acknowledged", acknowledged).with("dequeued", taken.len())
     }
 }

@@ -62,6 +62,7 @@ struct Tally {
     findings: Findings,
     acknowledged: usize,
     stable: usize,
+    lost: usize,
     stale: usize,
     never_read: usize,
     stable_ms: Vec<f64>,
@@ -69,17 +70,12 @@ struct Tally {
 
 impl Tally {
     fn report(mut self) -> CheckReport {
-        let report = if !self.findings.is_empty() {
-            self.findings.report()
-        } else if self.acknowledged == 0 {
-            CheckReport::unknown("no add was acknowledged")
-        } else if self.stable == 0 {
-            let adds = counted(self.acknowledged, "acknowledged add");
-            CheckReport::unknown(format!("{adds}, and no element was read at the end"))
-        } else {
-            CheckReport::valid()
+        let nothing = match self.acknowledged {
+            0 => "no add was acknowledged".to_owned(),
+            n => format!("{}, and no element was read at the end", counted(n, "acknowledged add")),
         };
-        report
+        self.findings
+            .report(self.stable + self.lost, &nothing)
             .with("acknowledged", self.acknowledged)
             .with("stable", self.stable)
             .with("stale", self.stale)
@@ -153,6 +149,7 @@ impl SetFull {
                 shown(value),
                 read.name()
             );
+            tally.lost += 1;
             tally.findings.add("lost", key, vec![add, read.name()], what);
             return;
         }

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::budget::{Exhausted, Meter};
 use crate::history::{History, Outcome, Pair};
+use crate::left_out::{LeftOut, has_several, is_home};
 use crate::op::Process;
 use crate::spec::{Spec, Values};
 
@@ -49,16 +50,31 @@ pub enum ReadError {
     Exhausted(#[from] Exhausted),
 }
 
-/// Reads a history as calls to the objects of a specification.
+/// Reads a history as calls to the objects of a specification. Reads of single replicas (`home`) ask
+/// none of these, and are left out.
 pub fn objects<S: Spec>(
     spec: &S,
     history: &History,
     meter: &mut Meter,
 ) -> Result<Vec<Object<S::Op>>, ReadError> {
+    Ok(objects_and_rest(spec, history, meter)?.0)
+}
+
+/// The same, with how much was left out.
+pub(crate) fn objects_and_rest<S: Spec>(
+    spec: &S,
+    history: &History,
+    meter: &mut Meter,
+) -> Result<(Vec<Object<S::Op>>, LeftOut), ReadError> {
+    let mut left_out = LeftOut::default();
     let mut objects: Vec<Object<S::Op>> = Vec::new();
     let mut by_key: HashMap<Option<&str>, usize> = HashMap::new();
     for pair in history.pairs() {
         meter.tick()?;
+        if is_home(&pair) {
+            left_out.takes(&pair);
+            continue;
+        }
         let key = pair.invoke.key.as_ref().filter(|_| spec.by_key());
         let at = *by_key.entry(key.map(|key| &**key)).or_insert_with(|| {
             let values = Values::new(spec.first_value());
@@ -66,17 +82,24 @@ pub fn objects<S: Spec>(
             objects.push(Object { key, values, calls: Vec::new(), failed: Vec::new() });
             objects.len() - 1
         });
-        add(spec, &pair, &mut objects[at]).map_err(|what| ReadError::Op(pair.name(), what))?;
+        let said =
+            add(spec, &pair, &mut objects[at]).map_err(|what| ReadError::Op(pair.name(), what))?;
+        // Whether a list is one value or several siblings is for the specification to say.
+        if pair.f() == "delete" || !said && has_several(&pair) {
+            left_out.takes(&pair);
+        }
     }
-    Ok(objects)
+    Ok((objects, left_out))
 }
 
-fn add<S: Spec>(spec: &S, pair: &Pair<'_>, object: &mut Object<S::Op>) -> Result<(), String> {
+/// Adds a call. Did the operation say anything?
+fn add<S: Spec>(spec: &S, pair: &Pair<'_>, object: &mut Object<S::Op>) -> Result<bool, String> {
     let process = match pair.invoke.process {
         Process::Client(process) => process,
-        Process::Nemesis => return Ok(()),
+        Process::Nemesis => return Ok(false),
     };
     let read = spec.read(pair, &mut object.values)?;
+    let said = read.is_some();
     let (name, invoked) = (pair.name(), pair.invoke.time);
     let returned = pair.completion.map(|op| op.time);
     let call = |op, returned| Call { op, name, process, invoked, returned };
@@ -89,7 +112,18 @@ fn add<S: Spec>(spec: &S, pair: &Pair<'_>, object: &mut Object<S::Op>) -> Result
             object.failed.extend(read.map(|op| call(op, returned)));
         }
     }
-    Ok(())
+    Ok(said)
+}
+
+/// How many answers there are that can be wrong.
+pub(crate) fn answers<S: Spec>(spec: &S, objects: &[Object<S::Op>]) -> usize {
+    let calls = objects.iter().flat_map(|object| &object.calls);
+    calls.filter(|call| call.returned.is_some() && spec.can_be_wrong(&call.op)).count()
+}
+
+/// Of none of those there is nothing to judge.
+pub(crate) fn no_answer<S: Spec>(spec: &S) -> String {
+    format!("no {} was answered", spec.tells())
 }
 
 /// The instants at which calls begin and return, in order; at one instant all that begins comes

@@ -31,6 +31,10 @@ use super::states::{DEAD, Known, States};
 use crate::budget::{Exhausted, Meter};
 use crate::spec::{Needs, Spec};
 
+mod held;
+
+pub(crate) use held::{Held, held, recent};
+
 /// What the search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

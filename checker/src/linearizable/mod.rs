@@ -21,7 +21,7 @@
 //!     read.clone(), read.completed(Kind::Ok).value(serde_json::Value::Null).at(3),
 //! ])?;
 //! let report = Linearizable::new(Register::default()).check(&history, &Budget::UNLIMITED);
-//! assert_eq!(report.verdict, Verdict::Invalid);
+//! assert_eq!(report.verdict(), Verdict::Invalid);
 //! assert_eq!(report.witness(), [1, 3]); // the write, and the read that missed it
 //! # Ok::<(), checker::history::HistoryError>(())
 //! ```
@@ -32,19 +32,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
+use serde_json::Value;
 
 use crate::budget::{Budget, Exhausted, Meter};
-use crate::finding::{Findings, counted, seconds};
+use crate::finding::Findings;
 use crate::history::History;
-use crate::spec::{self, Spec, Tie};
+use crate::spec::{self, Spec};
 use crate::verdict::{CheckReport, Checker, Verdict};
 
 mod calls;
 mod links;
 mod mask;
 mod plan;
+mod relax;
 mod states;
 mod turns;
+mod words;
 
 pub mod frontier;
 pub mod sequential;
@@ -54,7 +57,9 @@ pub mod validate;
 pub mod zones;
 
 pub use calls::{Call, Object, ReadError, objects};
-use frontier::Answer;
+use calls::{answers, no_answer, objects_and_rest};
+use frontier::{Answer, held, recent};
+use words::Basis;
 use zones::Conflict;
 
 /// Which engine judges.
@@ -100,8 +105,11 @@ impl<S: Spec> Checker for Linearizable<S> {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        match objects(&self.spec, history, &mut meter) {
-            Ok(objects) => self.check_in_turn(&objects, &meter),
+        match objects_and_rest(&self.spec, history, &mut meter) {
+            Ok((objects, left_out)) => match left_out.refusal() {
+                Some(why) => CheckReport::unknown(why),
+                None => left_out.noted_in(self.check_in_turn(&objects, &meter)),
+            },
             Err(error) => CheckReport::unknown(error.to_string()),
         }
     }
@@ -123,6 +131,15 @@ struct Wrong {
     minimal: bool,
     /// The call that could not have happened, where the search found that.
     stuck: Option<u32>,
+    /// What the object can have held then, and what was answered.
+    core: Option<String>,
+    /// Had nothing that changes the object returned when the first of these calls began?
+    is_first: bool,
+}
+
+/// A witness takes no more than as much time again as the verdict, or the blink of an eye.
+fn share(spent: Duration) -> Duration {
+    spent.clamp(Duration::from_millis(200), Duration::from_secs(5))
 }
 
 impl<S: Spec> Linearizable<S> {
@@ -134,7 +151,7 @@ impl<S: Spec> Linearizable<S> {
         }
         if !split.is_exact {
             let report = self.check_objects(objects, meter);
-            match report.verdict {
+            match report.verdict() {
                 Verdict::Valid => {}
                 // With the calls of a process in turn fewer of them might show it.
                 Verdict::Invalid => return report.with("minimal", false),
@@ -144,11 +161,12 @@ impl<S: Spec> Linearizable<S> {
         let judged = self.judge_all(&split.objects, meter);
         // In words stand the times of the history.
         let told = self.report(&turns::with_times_of(objects, &split.objects), &judged);
-        match told.verdict {
+        match told.verdict() {
             Verdict::Invalid if !split.is_exact => CheckReport::unknown(
                 "linearizable if equal times overlap, but perhaps not with the calls of each \
                  process in turn: the clock is too coarse to tell",
-            ),
+            )
+            .judging(told.judged() as usize),
             Verdict::Valid | Verdict::Invalid | Verdict::Unknown => told,
         }
     }
@@ -237,37 +255,79 @@ impl<S: Spec> Linearizable<S> {
             Ok(matches!(found, Ok(Some(_))))
         };
         let shrunk = shrink::shrink(&self.spec, &calls, 0, is_wrong);
+        let kept: Vec<Call<S::Op>> =
+            shrunk.kept.iter().map(|at| calls[*at as usize].clone()).collect();
+        let core = match rule {
+            "no_order" => self.core_of_few(object, &kept),
+            _ => None,
+        };
+        let is_first = self.is_first(object, &kept[0]);
         let calls = shrunk.kept.iter().map(|at| part[*at as usize]).collect();
-        Wrong { rule, calls, minimal: shrunk.minimal, stuck: None }
+        Wrong { rule, calls, minimal: shrunk.minimal, stuck: None, core, is_first }
+    }
+
+    /// Had nothing that changes the object returned when a call began?
+    fn is_first(&self, object: &Object<S::Op>, call: &Call<S::Op>) -> bool {
+        let mut updates = object.calls.iter().filter(|other| !self.spec.is_observer(&other.op));
+        !updates.any(|other| other.returned.is_some_and(|at| at < call.invoked))
+    }
+
+    /// The core of a conflict, of which nothing but its own calls is at hand.
+    fn core_of_few(&self, object: &Object<S::Op>, calls: &[Call<S::Op>]) -> Option<String> {
+        let mut meter = Budget::UNLIMITED.start();
+        let Answer::Stuck(stuck) = frontier::search(&self.spec, calls, &mut meter).answer else {
+            return None;
+        };
+        let held = held(&self.spec, calls, stuck, &mut meter)?;
+        self.core(object, calls, stuck, &held, Basis::Witness)
     }
 
     /// A small part of the calls that cannot be explained.
     fn small_part(&self, object: &Object<S::Op>, stuck: u32, meter: &Meter) -> Wrong {
-        const LONGEST: Duration = Duration::from_secs(5);
-        let part = self.part_until(object, stuck);
-        let calls: Vec<Call<S::Op>> =
-            part.iter().map(|at| object.calls[*at as usize].clone()).collect();
-        let mut meter = meter.within(LONGEST);
+        let spent = share(meter.elapsed());
+        let whole = meter;
+        let mut meter = whole.within(spent);
+        let mut part = self.part_until(object, stuck);
+        let calls_of = |part: &[u32]| -> Vec<Call<S::Op>> {
+            part.iter().map(|at| object.calls[*at as usize].clone()).collect()
+        };
+        if let Some(recent) = self.recent_part(object, &part, stuck, &mut meter) {
+            part = recent;
+        }
+        let calls = calls_of(&part);
+        let around = part.iter().position(|at| *at == stuck).unwrap_or(0) as u32;
         let is_wrong = |part: &[Call<S::Op>]| {
             meter.look()?;
             match frontier::search(&self.spec, part, &mut meter).answer {
-                Answer::Stuck(_) => Ok(true),
+                // Where another fits nowhere first, what explains that one is gone.
+                Answer::Stuck(at) => {
+                    Ok(part[at as usize].name == object.calls[stuck as usize].name)
+                }
                 Answer::Linearizable(_) => Ok(false),
                 Answer::Unknown { .. } => Err(Exhausted::Stopped),
             }
         };
-        let shrunk = shrink::shrink(&self.spec, &calls, stuck, is_wrong);
-        let kept: Vec<Call<S::Op>> =
-            shrunk.kept.iter().map(|at| calls[*at as usize].clone()).collect();
-        let again = frontier::search(&self.spec, &kept, &mut meter);
-        let calls: Vec<u32> = shrunk.kept.iter().map(|at| part[*at as usize]).collect();
-        let stuck = match again.answer {
-            Answer::Stuck(call) => Some(calls[call as usize]),
-            Answer::Linearizable(_) | Answer::Unknown { .. } => Some(stuck),
-        };
-        let alone = calls.len() == 1 && self.spec.is_observer(&kept[0].op);
+        let shrunk = shrink::shrink(&self.spec, &calls, around, is_wrong);
+        let mut minimal = shrunk.minimal;
+        let mut places: Vec<u32> = shrunk.kept.iter().map(|at| part[*at as usize]).collect();
+        let mut kept = calls_of(&places);
+        let mut stuck = stuck;
+        if let Answer::Stuck(at) = frontier::search(&self.spec, &kept, &mut meter).answer {
+            stuck = places[at as usize];
+            let others = self.others(object, stuck, &places);
+            let (left, finished) = relax::relax(&self.spec, &kept, &others, at, &mut meter);
+            minimal &= finished;
+            kept = left.iter().map(|at| kept[*at as usize].clone()).collect();
+            places = left.into_iter().map(|at| places[at as usize]).collect();
+        } else {
+            minimal = false;
+        }
+        let held = held(&self.spec, &object.calls, stuck, &mut whole.within(spent));
+        let core = held.and_then(|held| self.core(object, &object.calls, stuck, &held, Basis::All));
+        let alone = kept.len() == 1 && self.is_from_nowhere(object, &kept[0]);
         let rule = if alone { "nobody_wrote" } else { "no_order" };
-        Wrong { rule, calls, minimal: shrunk.minimal, stuck }
+        let is_first = self.is_first(object, &kept[0]);
+        Wrong { rule, calls: places, minimal, stuck: Some(stuck), core, is_first }
     }
 
     /// The calls that play a part when `stuck` returns: those that had begun. And, so that none of
@@ -275,30 +335,78 @@ impl<S: Spec> Linearizable<S> {
     fn part_until(&self, object: &Object<S::Op>, stuck: u32) -> Vec<u32> {
         let end = object.calls[stuck as usize].returned.unwrap_or(u64::MAX);
         let until = object.calls.partition_point(|call| call.invoked <= end);
-        let mut part: Vec<u32> = (0..until as u32).collect();
+        let part: Vec<u32> = (0..until as u32).collect();
         if until == object.calls.len() {
             return part;
         }
+        self.with_makers(object, part)
+    }
+
+    /// Of a part what is left when all is left out that is long past, if the same call fits nowhere.
+    fn recent_part(
+        &self,
+        object: &Object<S::Op>,
+        part: &[u32],
+        stuck: u32,
+        meter: &mut Meter,
+    ) -> Option<Vec<u32>> {
+        let calls_of = |part: &[u32]| -> Vec<Call<S::Op>> {
+            part.iter().map(|at| object.calls[*at as usize].clone()).collect()
+        };
+        let at = part.iter().position(|at| *at == stuck)?;
+        let recent = recent(&self.spec, &calls_of(part), at as u32, meter)?;
+        let recent = recent.into_iter().map(|at| part[at as usize]).collect();
+        let recent = self.with_makers(object, recent);
+        let answer = frontier::search(&self.spec, &calls_of(&recent), meter).answer;
+        matches!(answer, Answer::Stuck(at) if recent[at as usize] == stuck).then_some(recent)
+    }
+
+    /// These calls, and of whatever they use and none of them makes a call that makes it.
+    fn with_makers(&self, object: &Object<S::Op>, mut part: Vec<u32>) -> Vec<u32> {
         let ops: Vec<&S::Op> = object.calls.iter().map(|call| &call.op).collect();
         let ties = self.spec.ties(&ops);
-        let mut makers: HashMap<u32, u32> = HashMap::new();
-        for (at, tie) in (0..).zip(&ties) {
-            for thing in &tie.makes {
-                makers.entry(*thing).or_insert(at);
+        // Of each thing the first maker, and the first other one: what makes what it uses is none.
+        let mut makers: HashMap<u32, (u32, Option<u32>)> = HashMap::new();
+        for at in 0..ties.len() as u32 {
+            for thing in &ties[at as usize].makes {
+                let (first, other) = makers.entry(*thing).or_insert((at, None));
+                if *first != at && other.is_none() {
+                    *other = Some(at);
+                }
             }
         }
         let mut taken: HashSet<u32> = part.iter().copied().collect();
         let mut next = 0;
         while let Some(at) = part.get(next).copied() {
             next += 1;
-            for maker in ties[at as usize].uses.iter().filter_map(|thing| makers.get(thing)) {
-                if taken.insert(*maker) {
-                    part.push(*maker);
-                }
+            let made_by = ties[at as usize].uses.iter().filter_map(|thing| makers.get(thing));
+            for &(first, other) in made_by {
+                let maker = if first == at { other } else { Some(first) };
+                part.extend(maker.filter(|maker| taken.insert(*maker)));
             }
         }
         part.sort_unstable();
         part
+    }
+
+    /// What else had begun when `stuck` returned and may have changed something.
+    fn others(&self, object: &Object<S::Op>, stuck: u32, part: &[u32]) -> Vec<Call<S::Op>> {
+        let end = object.calls[stuck as usize].returned.unwrap_or(u64::MAX);
+        let part: HashSet<u32> = part.iter().copied().collect();
+        let others = (0..).zip(&object.calls).filter(|(at, call)| {
+            call.invoked <= end && !part.contains(at) && !self.spec.is_observer(&call.op)
+        });
+        others.map(|(_, call)| call.clone()).collect()
+    }
+
+    /// Does a call use what no call made that had begun when it returned?
+    fn is_from_nowhere(&self, object: &Object<S::Op>, call: &Call<S::Op>) -> bool {
+        let begun = object.calls.iter().filter(|other| Some(other.invoked) <= call.returned);
+        let mut ops = vec![&call.op];
+        ops.extend(begun.map(|other| &other.op));
+        let ties = self.spec.ties(&ops);
+        let uses = &ties[0].uses;
+        !uses.is_empty() && !ties.iter().any(|tie| tie.makes.iter().any(|it| uses.contains(it)))
     }
 
     fn report(&self, objects: &[Object<S::Op>], judged: &[(usize, Judgement)]) -> CheckReport {
@@ -322,74 +430,26 @@ impl<S: Spec> Linearizable<S> {
                 Judgement::Unknown { reason } => open.push((object.key.as_deref(), reason)),
             }
         }
-        let report = match open.first() {
-            _ if !findings.is_empty() => findings.report().with("minimal", minimal),
-            None if objects.is_empty() => CheckReport::unknown("no operation: nothing to judge"),
-            None => CheckReport::valid(),
+        let answers = answers(&self.spec, objects);
+        let mut report = findings.report(answers, &no_answer(&self.spec));
+        match open.first() {
+            _ if !findings.is_empty() => report = report.with("minimal", minimal),
+            None => {}
             Some((key, reason)) => {
                 let key = key.map_or_else(String::new, |key| format!("key {key:?}: "));
                 let more = match open.len() {
                     1 => String::new(),
                     n => format!(" (and {} more of {} keys)", n - 1, objects.len()),
                 };
-                CheckReport::unknown(format!("{key}{reason}{more}"))
+                report = report.doubted(format!("{key}{reason}{more}"));
             }
-        };
+        }
         let calls: usize = objects.iter().map(|object| object.calls.len()).sum();
         report
             .with("keys", objects.len())
             .with("calls", calls)
             .with("engines", engines)
             .with("widest", widest)
-    }
-
-    fn in_words(&self, object: &Object<S::Op>, wrong: &Wrong) -> String {
-        let call = |at: u32| &object.calls[at as usize];
-        let said = |at: u32| {
-            let call = call(at);
-            format!("#{} {}", call.name, self.spec.describe(&call.op, &object.values))
-        };
-        match (wrong.rule, wrong.calls.as_slice()) {
-            ("nobody_wrote", &[read]) => match self.failed_source(object, call(read)) {
-                Some(failed) => format!("{}, which only the failed op #{failed} wrote", said(read)),
-                None => format!("{}, which nobody wrote", said(read)),
-            },
-            ("from_the_future", &[a, b]) => {
-                let read_first = call(a).returned < Some(call(b).invoked);
-                let (read, write) = if read_first { (a, b) } else { (b, a) };
-                let (at, began) = (call(read).returned.unwrap_or(0), call(write).invoked);
-                let (at, began) = (seconds(at), seconds(began));
-                format!("{} at {at}, but {} began at {began} only", said(read), said(write))
-            }
-            (_, calls) => {
-                const MOST: usize = 8;
-                let interval = |at: u32| match call(at).returned {
-                    Some(end) => format!("{} to {}", seconds(call(at).invoked), seconds(end)),
-                    None => format!("{} and never returned", seconds(call(at).invoked)),
-                };
-                let shown = calls.iter().take(MOST);
-                let list = shown.map(|at| format!("{} ({})", said(*at), interval(*at)));
-                let mut list = list.collect::<Vec<_>>().join("; ");
-                if calls.len() > MOST {
-                    list.push_str("; ...");
-                }
-                let stuck = wrong.stuck.map_or_else(String::new, |at| {
-                    format!(": #{} cannot have happened when it returned", call(at).name)
-                });
-                let ops = counted(calls.len(), "operation");
-                format!("no order explains these {ops}{stuck}: {list}")
-            }
-        }
-    }
-
-    /// The failed call that would have made what a call used.
-    fn failed_source(&self, object: &Object<S::Op>, call: &Call<S::Op>) -> Option<u64> {
-        let mut ops = vec![&call.op];
-        ops.extend(object.failed.iter().map(|failed| &failed.op));
-        let ties = self.spec.ties(&ops);
-        let made = |tie: &Tie| tie.makes.iter().any(|thing| ties[0].uses.contains(thing));
-        let at = ties[1..].iter().position(made)?;
-        Some(object.failed[at].name)
     }
 }
 
@@ -413,11 +473,33 @@ pub fn named(name: &str) -> Option<Box<dyn Checker>> {
         "cas-register" => Box::new(Linearizable::new(spec::CasRegister::default())),
         "mutex" => Box::new(Linearizable::new(spec::Mutex { owned: false })),
         "owned-mutex" => Box::new(Linearizable::new(spec::Mutex { owned: true })),
-        "multi-register" => Box::new(Linearizable::new(spec::MultiRegister)),
+        "multi-register" => Box::new(Linearizable::new(spec::MultiRegister::default())),
         "set" => Box::new(Linearizable::new(spec::Set)),
         "queue" => Box::new(Linearizable::new(spec::Queue)),
-        "counter" => Box::new(Linearizable::new(spec::Counter)),
-        "kv" => Box::new(Linearizable::new(spec::Kv)),
+        "counter" => Box::new(Linearizable::new(spec::Counter::default())),
+        "kv" => Box::new(Linearizable::new(spec::Kv::default())),
         _ => return None,
+    })
+}
+
+/// The checker of a named specification whose objects hold `initial` at first; an error where it has
+/// no such value, or none of that kind.
+pub fn beginning_with(name: &str, initial: &Value) -> Result<Box<dyn Checker>, String> {
+    let initial_value = || initial.clone();
+    Ok(match name {
+        "register" => Box::new(Linearizable::new(spec::Register { initial: initial_value() })),
+        "cas-register" => {
+            let initial = initial_value();
+            Box::new(Linearizable::new(spec::CasRegister { initial, ..Default::default() }))
+        }
+        "multi-register" => {
+            Box::new(Linearizable::new(spec::MultiRegister { initial: initial_value() }))
+        }
+        "counter" => {
+            let initial = initial.as_i64().ok_or("a counter begins with a whole number")?;
+            Box::new(Linearizable::new(spec::Counter { initial }))
+        }
+        "kv" => Box::new(Linearizable::new(spec::Kv { initial: spec::text_of(initial)? })),
+        other => return Err(format!("the objects of {other} have no initial value to choose")),
     })
 }

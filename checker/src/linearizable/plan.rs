@@ -29,6 +29,24 @@ pub(crate) struct Plan<'a, S: Spec> {
 
 impl<'a, S: Spec> Plan<'a, S> {
     pub(crate) fn new(spec: &'a S, calls: &'a [Call<S::Op>]) -> Self {
+        let (mut plan, begun) = Self::all(spec, calls);
+        plan.drop_idle_indeterminates(&begun);
+        plan.width = plan.most_open();
+        plan
+    }
+
+    /// For who wants to know every state there may have been: none is ever dead.
+    pub(crate) fn telling(spec: &'a S, calls: &'a [Call<S::Op>]) -> Self {
+        let (mut plan, _) = Self::all(spec, calls);
+        for (dropped, call) in plan.dropped.iter_mut().zip(calls) {
+            *dropped = call.returned.is_none() && spec.is_observer(&call.op);
+        }
+        plan.width = plan.most_open();
+        plan
+    }
+
+    /// With all states of use, and when each call begins.
+    fn all(spec: &'a S, calls: &'a [Call<S::Op>]) -> (Self, Vec<u32>) {
         let events = events(calls);
         let mut begun = vec![0; calls.len()];
         let mut deadline = vec![NEVER; calls.len()];
@@ -46,11 +64,8 @@ impl<'a, S: Spec> Plan<'a, S> {
         let group = group.collect();
         let dropped = vec![false; calls.len()];
         let (last_use, any_use, width) = (HashMap::new(), NEVER, 0);
-        let mut plan =
-            Self { spec, calls, events, deadline, group, dropped, last_use, any_use, width };
-        plan.drop_idle_indeterminates(&begun);
-        plan.width = plan.most_open();
-        plan
+        let plan = Self { spec, calls, events, deadline, group, dropped, last_use, any_use, width };
+        (plan, begun)
     }
 
     /// Until which event a state is of use: after it the state is *dead*, for all that can happen

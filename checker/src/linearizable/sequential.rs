@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
-use super::calls::{Call, Object, objects};
+use super::calls::{Call, Object, answers, no_answer, objects_and_rest};
 use super::frontier::{self, Answer};
 use super::{shrink, turns, zones};
 use crate::budget::{Budget, Exhausted, Meter};
@@ -50,19 +50,20 @@ impl<S: Spec> Checker for Sequential<S> {
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
-        let objects = match objects(&self.spec, history, &mut meter) {
-            Ok(objects) => objects,
+        let (objects, left_out) = match objects_and_rest(&self.spec, history, &mut meter) {
+            Ok((objects, left_out)) => (objects, left_out),
             Err(error) => return CheckReport::unknown(error.to_string()),
         };
+        if let Some(why) = left_out.refusal() {
+            return CheckReport::unknown(why);
+        }
         let calls: usize = objects.iter().map(|object| object.calls.len()).sum();
-        let report = if calls == 0 {
-            CheckReport::unknown("no operation: nothing to judge")
-        } else if self.is_linearizable(&turns::in_turn(&objects).objects, &meter) {
-            CheckReport::valid().with("engine", "linearizable")
+        let report = if self.is_linearizable(&turns::in_turn(&objects).objects, &meter) {
+            self.holds(&objects, "linearizable")
         } else {
             self.decide(&objects, &mut meter)
         };
-        report.with("keys", objects.len()).with("calls", calls)
+        left_out.noted_in(report.with("keys", objects.len()).with("calls", calls))
     }
 }
 
@@ -86,15 +87,14 @@ impl<S: Spec> Sequential<S> {
     }
 
     fn decide(&self, objects: &[Object<S::Op>], meter: &mut Meter) -> CheckReport {
-        const LONGEST: Duration = Duration::from_secs(5);
         let calls = joined(objects);
         match decide(&self.spec, &calls, meter) {
             Ok(Decision::Order(order)) => {
                 validate(&self.spec, &calls, &order).expect("the order that was found is legal");
-                CheckReport::valid().with("engine", "search")
+                self.holds(objects, "search")
             }
             Ok(Decision::None { around }) => {
-                let mut within = meter.within(LONGEST);
+                let mut within = meter.within(super::share(meter.elapsed()));
                 let is_wrong = |part: &[Call<Joint<S::Op>>]| {
                     within.look()?;
                     let decision = decide(&self.spec, part, &mut within)?;
@@ -106,6 +106,11 @@ impl<S: Spec> Sequential<S> {
             }
             Err(exhausted) => CheckReport::unknown(exhausted.to_string()),
         }
+    }
+
+    fn holds(&self, objects: &[Object<S::Op>], engine: &str) -> CheckReport {
+        CheckReport::valid_if_judged(answers(&self.spec, objects), &no_answer(&self.spec))
+            .with("engine", engine)
     }
 
     fn wrong(
@@ -131,7 +136,8 @@ impl<S: Spec> Sequential<S> {
         let mut findings = Findings::default();
         let names = kept().map(|call| call.name).collect();
         findings.add("no_sequential_order", "", names, what);
-        findings.report().with("minimal", shrunk.minimal)
+        let answers = answers(&self.spec, objects);
+        findings.report(answers, "").with("minimal", shrunk.minimal)
     }
 }
 
@@ -175,6 +181,10 @@ impl<S: Spec> Spec for JointSpec<'_, S> {
 
     fn step(&self, (): &(), _: &Self::Op) -> Option<()> {
         Some(())
+    }
+
+    fn can_be_wrong(&self, op: &Self::Op) -> bool {
+        self.0.can_be_wrong(&op.1)
     }
 
     fn is_observer(&self, op: &Self::Op) -> bool {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use self::gather::{Gathered, gather};
 use self::names::Names;
 use self::register::Does;
-use super::calls::{Call, Object};
+use super::calls::{Call, Object, no_answer};
 use super::zones::Conflict;
 use super::{Judgement, Linearizable};
 use crate::budget::Meter;
@@ -36,15 +36,15 @@ pub fn check_registers<R: Read + Send>(
     meter: &mut Meter,
 ) -> Result<Option<CheckReport>, CompactError> {
     let Some(gathered) = gather(open()?, meter)? else { return Ok(None) };
-    let Gathered { lines, calls, used, conflicts, names, places } = gathered;
+    let Gathered { lines, calls, answers, used, conflicts, names, places } = gathered;
     // Calls are numbered in 32 bits here, of which the last number stands for none.
     if lines >= u64::from(u32::MAX) {
         return Ok(None);
     }
-    let report = if calls == 0 {
-        CheckReport::unknown("no operation: nothing to judge")
-    } else if conflicts.is_empty() {
-        CheckReport::valid()
+    let answers = answers as usize;
+    let checker = Linearizable::new(spec::Register::default());
+    let report = if conflicts.is_empty() {
+        CheckReport::valid_if_judged(answers, &no_answer(checker.spec()))
     } else {
         let mut fetched = fetch(&mut open, &conflicts, &places, &names, meter)?;
         if fetched.is_none() {
@@ -52,14 +52,18 @@ pub fn check_registers<R: Read + Send>(
             fetched = fetch(&mut open, &conflicts, &[], &names, meter)?;
         }
         let Some(objects) = fetched else { return Ok(None) };
-        let checker = Linearizable::new(spec::Register::default());
-        let judged = objects.iter().zip(&conflicts).enumerate().map(|(at, (object, found))| {
-            let conflict = found.1.renumbered(|call| object.position(call));
-            (at, Judgement::Wrong(checker.small_conflict(&object.object, &conflict)))
-        });
-        let judged: Vec<(usize, Judgement)> = judged.collect();
+        let mut judged: Vec<(usize, Judgement)> = Vec::with_capacity(objects.len());
+        for (at, (object, (place, found))) in objects.iter().zip(&conflicts).enumerate() {
+            let conflict = found.renumbered(|call| object.position(call));
+            let mut wrong = checker.small_conflict(&object.object, &conflict);
+            if let Conflict::NobodyWrote { read, .. } = found {
+                wrong.is_first = is_first(open()?, *place, *read, meter)?;
+            }
+            judged.push((at, Judgement::Wrong(wrong)));
+        }
         let objects: Vec<Object<RegisterOp>> = objects.into_iter().map(|it| it.object).collect();
-        checker.report(&objects, &judged)
+        // Only the calls of what is wrong are at hand there.
+        checker.report(&objects, &judged).judging(answers)
     };
     Ok(Some(
         report
@@ -127,6 +131,29 @@ fn fetch<R: Read>(
         });
     }
     Ok(Some(fetched))
+}
+
+/// Had no write of a register returned when a call began? It is read as far as it takes to know.
+fn is_first(
+    reader: impl Read,
+    place: u32,
+    call: u32,
+    meter: &mut Meter,
+) -> Result<bool, CompactError> {
+    let mut rows = Rows::new(reader)?;
+    let mut texts = Texts::default();
+    while let Some(row) = rows.next_row(&mut texts)? {
+        let ops = row.index;
+        meter.tick().map_err(|exhausted| CompactError::Budget { exhausted, ops })?;
+        if row.index == u64::from(call) {
+            return Ok(true);
+        }
+        let writes = || Does::named(rows.f(row.f)).is_some_and(|does| does != Does::Read);
+        if row.key.wrapping_add(1) == place && row.kind == Kind::Ok && writes() {
+            return Ok(false);
+        }
+    }
+    Ok(false)
 }
 
 /// Of a call its beginning, whether it writes, and its end.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::KeyJudge;
 use crate::budget::{Exhausted, Meter};
-use crate::finding::seconds;
+use crate::finding::time;
 use crate::history::Outcome;
 use crate::versions::{Deed, Read, VersionId};
 
@@ -103,8 +103,8 @@ impl KeyJudge<'_, '_> {
             self.set(&read.returned),
             put.name,
             self.value(id),
-            seconds(put.acknowledged_at().unwrap_or(0)),
-            seconds(read.op.begun),
+            time(put.acknowledged_at().unwrap_or(0)),
+            time(read.op.begun),
         );
         (vec![put.name, read.op.name], what)
     }

@@ -36,7 +36,7 @@ pub fn check_siblings<R: Bytes>(
     drop(rows);
     let Some(report) = judge(&logs, rules, meter) else { return Ok(None) };
     let report = report.with("lines", lines);
-    Ok((report.verdict != Verdict::Invalid).then_some(report))
+    Ok((report.verdict() != Verdict::Invalid).then_some(report))
 }
 
 /// Makes and judges the keys of logs; `None` when the ordinary way must look at one.

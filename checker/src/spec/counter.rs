@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Spec, Tie, Values, unknown_f};
+use super::{Needs, Spec, Tie, Values, unknown_f};
 use crate::history::{Outcome, Pair};
 
 /// An operation on a counter.
@@ -14,9 +14,12 @@ pub enum CounterOp {
     Read(i64),
 }
 
-/// The specification. It begins at 0 and wraps at the ends of 64 bits.
+/// The specification. It wraps at the ends of 64 bits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counter;
+pub struct Counter {
+    /// Where it begins.
+    pub initial: i64,
+}
 
 impl Spec for Counter {
     type Op = CounterOp;
@@ -40,7 +43,7 @@ impl Spec for Counter {
     }
 
     fn init(&self) -> i64 {
-        0
+        self.initial
     }
 
     fn step(&self, state: &i64, op: &CounterOp) -> Option<i64> {
@@ -50,8 +53,23 @@ impl Spec for Counter {
         }
     }
 
+    fn can_be_wrong(&self, op: &CounterOp) -> bool {
+        matches!(op, CounterOp::Read(_))
+    }
+
+    fn tells(&self) -> &'static str {
+        "read"
+    }
+
     fn is_observer(&self, op: &CounterOp) -> bool {
         matches!(op, CounterOp::Read(_) | CounterOp::Add(0))
+    }
+
+    fn needs(&self, op: &CounterOp) -> Needs<i64> {
+        match *op {
+            CounterOp::Read(value) => Needs::Only(value),
+            CounterOp::Add(_) => Needs::Unsaid,
+        }
     }
 
     /// Any read may have counted any add: only reads can go.
@@ -61,6 +79,18 @@ impl Spec for Counter {
             CounterOp::Read(_) => Tie::default(),
         };
         ops.iter().map(tie).collect()
+    }
+
+    fn object(&self) -> &'static str {
+        "the counter"
+    }
+
+    fn show(&self, state: &i64, _values: &Values) -> Option<String> {
+        Some(state.to_string())
+    }
+
+    fn initial_of(&self, state: &i64, _values: &Values) -> Option<String> {
+        Some(state.to_string())
     }
 
     fn describe(&self, op: &CounterOp, _values: &Values) -> String {

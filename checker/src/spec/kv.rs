@@ -18,9 +18,12 @@ pub enum KvOp {
     Append(Arc<str>),
 }
 
-/// The specification. A key that was never written holds the empty string; `delete` writes it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Kv;
+/// The specification. `delete` writes the empty string.
+#[derive(Clone, Debug, Default)]
+pub struct Kv {
+    /// What a key holds before the first write.
+    pub initial: Arc<str>,
+}
 
 impl Spec for Kv {
     type Op = KvOp;
@@ -33,7 +36,7 @@ impl Spec for Kv {
     fn read(&self, pair: &Pair<'_>, _values: &mut Values) -> Result<Option<KvOp>, String> {
         match pair.f() {
             "get" | "read" if pair.outcome() != Outcome::Ok => Ok(None),
-            "get" | "read" => Ok(Some(KvOp::Get(text(returned(pair)?)?))),
+            "get" | "read" => returned(pair).map(|value| Ok(KvOp::Get(text(value)?))).transpose(),
             "put" | "write" => Ok(Some(KvOp::Put(text(argument(pair)?)?))),
             "append" => Ok(Some(KvOp::Append(text(argument(pair)?)?))),
             "delete" => Ok(Some(KvOp::Put("".into()))),
@@ -42,7 +45,7 @@ impl Spec for Kv {
     }
 
     fn init(&self) -> Arc<str> {
-        "".into()
+        self.initial.clone()
     }
 
     fn step(&self, state: &Arc<str>, op: &KvOp) -> Option<Arc<str>> {
@@ -51,6 +54,14 @@ impl Spec for Kv {
             KvOp::Put(value) => Some(value.clone()),
             KvOp::Append(value) => Some([&**state, &**value].concat().into()),
         }
+    }
+
+    fn can_be_wrong(&self, op: &KvOp) -> bool {
+        matches!(op, KvOp::Get(_))
+    }
+
+    fn tells(&self) -> &'static str {
+        "get"
     }
 
     fn is_observer(&self, op: &KvOp) -> bool {
@@ -85,8 +96,19 @@ impl Spec for Kv {
         ops.iter().map(tie).collect()
     }
 
+    fn object(&self) -> &'static str {
+        "the value"
+    }
+
+    fn show(&self, state: &Arc<str>, _values: &Values) -> Option<String> {
+        Some(shown(state))
+    }
+
+    fn initial_of(&self, state: &Arc<str>, _values: &Values) -> Option<String> {
+        Some(shown(state))
+    }
+
     fn describe(&self, op: &KvOp, _values: &Values) -> String {
-        let shown = |text: &Arc<str>| crate::finding::shown(&Value::from(&**text));
         match op {
             KvOp::Get(value) => format!("get {}", shown(value)),
             KvOp::Put(value) => format!("put {}", shown(value)),
@@ -95,8 +117,12 @@ impl Spec for Kv {
     }
 }
 
+fn shown(text: &Arc<str>) -> String {
+    crate::finding::shown(&Value::from(&**text))
+}
+
 /// A value as a string; nothing is the empty one.
-fn text(value: &Value) -> Result<Arc<str>, String> {
+pub(crate) fn text(value: &Value) -> Result<Arc<str>, String> {
     match value {
         Value::Null => Ok("".into()),
         Value::String(text) => Ok(text.as_str().into()),

@@ -19,12 +19,15 @@ pub enum Micro {
 
 /// `txn` (also `read`, `write`) with the value `[["r", key, value], ["w", key, value], ...]`, all
 /// of it at one instant, each part seeing the ones before it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MultiRegister;
+#[derive(Clone, Debug, Default)]
+pub struct MultiRegister {
+    /// What every register holds before the first write.
+    pub initial: Value,
+}
 
 impl Spec for MultiRegister {
     type Op = Vec<Micro>;
-    /// Registers that were written; the others hold `null`.
+    /// Registers that were written; the others hold the initial value.
     type State = BTreeMap<u32, u32>;
 
     fn name(&self) -> &str {
@@ -60,6 +63,10 @@ impl Spec for MultiRegister {
         Ok((!micros.is_empty()).then_some(micros))
     }
 
+    fn first_value(&self) -> Value {
+        self.initial.clone()
+    }
+
     fn init(&self) -> BTreeMap<u32, u32> {
         BTreeMap::new()
     }
@@ -80,6 +87,14 @@ impl Spec for MultiRegister {
             }
         }
         Some(next)
+    }
+
+    fn can_be_wrong(&self, op: &Vec<Micro>) -> bool {
+        op.iter().any(|micro| matches!(micro, Micro::Read(..)))
+    }
+
+    fn tells(&self) -> &'static str {
+        "read"
     }
 
     fn is_observer(&self, op: &Vec<Micro>) -> bool {
@@ -104,6 +119,21 @@ impl Spec for MultiRegister {
             tie
         };
         ops.iter().map(&mut tie_of).collect()
+    }
+
+    fn show(&self, state: &BTreeMap<u32, u32>, values: &Values) -> Option<String> {
+        const MOST: usize = 8;
+        let held = state
+            .iter()
+            .take(MOST)
+            .map(|(key, value)| format!("{} = {}", values.get(*key)["key"], values.shown(*value)));
+        let mut held: Vec<String> = held.collect();
+        if state.len() > MOST {
+            held.push("...".to_owned());
+        }
+        let others = if held.is_empty() { "all" } else { "all else" };
+        held.push(format!("{others} {}", values.shown(Values::FIRST)));
+        Some(format!("({})", held.join(", ")))
     }
 
     fn describe(&self, op: &Vec<Micro>, values: &Values) -> String {

@@ -71,6 +71,15 @@ impl Spec for Mutex {
         }
     }
 
+    /// Each promises something: that it was free, or that it was held.
+    fn can_be_wrong(&self, _op: &MutexOp) -> bool {
+        true
+    }
+
+    fn tells(&self) -> &'static str {
+        "acquire or release"
+    }
+
     fn needs(&self, op: &MutexOp) -> Needs<Holder> {
         match *op {
             MutexOp::Acquire(_) => Needs::Only(Holder::Nobody),
@@ -101,6 +110,18 @@ impl Spec for Mutex {
             MutexOp::Release(by) => Tie::makes(holds.remove(&by).unwrap_or(at as u32)),
         };
         ops.iter().enumerate().map(tie).collect()
+    }
+
+    fn object(&self) -> &'static str {
+        "the lock"
+    }
+
+    fn show(&self, state: &Holder, _values: &Values) -> Option<String> {
+        Some(match state {
+            Holder::Nobody => "free".to_owned(),
+            Holder::Somebody => "held".to_owned(),
+            Holder::Process(process) => format!("held by process {process}"),
+        })
     }
 
     fn describe(&self, op: &MutexOp, _values: &Values) -> String {

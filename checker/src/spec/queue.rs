@@ -62,6 +62,14 @@ impl Spec for Queue {
         }
     }
 
+    fn can_be_wrong(&self, op: &QueueOp) -> bool {
+        matches!(op, QueueOp::Dequeue(_) | QueueOp::Empty)
+    }
+
+    fn tells(&self) -> &'static str {
+        "dequeue"
+    }
+
     fn allows(&self, state: &Vec<u32>, op: &QueueOp) -> bool {
         match *op {
             QueueOp::Enqueue(_) => true,
@@ -79,11 +87,20 @@ impl Spec for Queue {
     /// stays: it may have been what emptied the queue.
     fn ties(&self, ops: &[&QueueOp]) -> Vec<Tie> {
         let tie = |op: &&QueueOp| match **op {
-            QueueOp::Enqueue(element) | QueueOp::Dequeue(element) => Tie::makes(element),
+            QueueOp::Enqueue(element) => Tie::makes(element),
+            QueueOp::Dequeue(element) => Tie { uses: vec![element], ..Tie::makes(element) },
             QueueOp::Empty => Tie::default(),
             QueueOp::DequeueAny => Tie::stays(),
         };
         ops.iter().map(tie).collect()
+    }
+
+    fn object(&self) -> &'static str {
+        "the queue"
+    }
+
+    fn show(&self, state: &Vec<u32>, values: &Values) -> Option<String> {
+        Some(crate::finding::shown_all(state.iter().map(|element| values.get(*element))))
     }
 
     fn describe(&self, op: &QueueOp, values: &Values) -> String {

@@ -51,6 +51,14 @@ impl Spec for Register {
         }
     }
 
+    fn can_be_wrong(&self, op: &RegisterOp) -> bool {
+        matches!(op, RegisterOp::Read(_))
+    }
+
+    fn tells(&self) -> &'static str {
+        "read"
+    }
+
     fn is_observer(&self, op: &RegisterOp) -> bool {
         matches!(op, RegisterOp::Read(_))
     }
@@ -77,6 +85,18 @@ impl Spec for Register {
             RegisterOp::Write(value) => Tie::makes(value),
         };
         ops.iter().map(tie).collect()
+    }
+
+    fn object(&self) -> &'static str {
+        "the value"
+    }
+
+    fn show(&self, state: &u32, values: &Values) -> Option<String> {
+        Some(values.shown(*state))
+    }
+
+    fn initial_of(&self, state: &u32, values: &Values) -> Option<String> {
+        Some(values.shown(*state))
     }
 
     fn describe(&self, op: &RegisterOp, values: &Values) -> String {
@@ -156,6 +176,14 @@ impl Spec for CasRegister {
         }
     }
 
+    fn can_be_wrong(&self, op: &CasOp) -> bool {
+        !matches!(op, CasOp::Write(_))
+    }
+
+    fn tells(&self) -> &'static str {
+        "read or compare-and-set"
+    }
+
     fn is_observer(&self, op: &CasOp) -> bool {
         match *op {
             CasOp::Read(_) | CasOp::Not(_) => true,
@@ -201,6 +229,18 @@ impl Spec for CasRegister {
         ops.iter().map(tie).collect()
     }
 
+    fn object(&self) -> &'static str {
+        "the value"
+    }
+
+    fn show(&self, state: &u32, values: &Values) -> Option<String> {
+        Some(values.shown(*state))
+    }
+
+    fn initial_of(&self, state: &u32, values: &Values) -> Option<String> {
+        Some(values.shown(*state))
+    }
+
     fn describe(&self, op: &CasOp, values: &Values) -> String {
         match *op {
             CasOp::Read(value) => format!("read {}", values.shown(value)),
@@ -218,7 +258,7 @@ fn read_or_write(
 ) -> Result<Option<Option<RegisterOp>>, String> {
     Ok(Some(match pair.f() {
         "read" | "get" => match pair.outcome() {
-            Outcome::Ok => Some(RegisterOp::Read(values.intern(returned(pair)?))),
+            Outcome::Ok => returned(pair).map(|value| RegisterOp::Read(values.intern(value))),
             Outcome::Fail | Outcome::Info => None,
         },
         "write" | "put" => Some(RegisterOp::Write(values.intern(argument(pair)?))),

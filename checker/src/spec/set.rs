@@ -97,6 +97,14 @@ impl Spec for Set {
         Some(next)
     }
 
+    fn can_be_wrong(&self, op: &SetOp) -> bool {
+        matches!(op, SetOp::Read(_) | SetOp::Twice(_))
+    }
+
+    fn tells(&self) -> &'static str {
+        "read"
+    }
+
     fn allows(&self, state: &Elements, op: &SetOp) -> bool {
         match op {
             SetOp::Add(_) | SetOp::Remove(_) => true,
@@ -117,6 +125,14 @@ impl Spec for Set {
             SetOp::Twice(element) => Tie::uses(*element),
         };
         ops.iter().map(tie).collect()
+    }
+
+    fn object(&self) -> &'static str {
+        "the set"
+    }
+
+    fn show(&self, state: &Elements, values: &Values) -> Option<String> {
+        Some(crate::finding::shown_all(state.iter().map(|element| values.get(element))))
     }
 
     fn describe(&self, op: &SetOp, values: &Values) -> String {

@@ -1,9 +1,11 @@
 //! Checkers against oracles that try everything, on random small histories.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use checker::budget::Budget;
 use checker::history::History;
+use checker::op::{Kind, Process};
 use checker::verdict::{Checker, Verdict};
 use rand::prelude::*;
 
@@ -36,7 +38,16 @@ pub fn agree<C: Checker>(
                     let history = generate(&mut rng);
                     let expected = oracle(&checker, &history);
                     let report = checker.check(&history, &Budget::UNLIMITED);
-                    let found = match report.verdict {
+                    for silent in silent(&history) {
+                        let silent_report = checker.check(&silent, &Budget::UNLIMITED);
+                        let verdict = silent_report.verdict();
+                        assert_ne!(
+                            verdict,
+                            Verdict::Valid,
+                            "{name}, seed {seed}: {silent_report:?}"
+                        );
+                    }
+                    let found = match report.verdict() {
                         Verdict::Valid => true,
                         Verdict::Invalid => false,
                         // Nothing to judge: the oracle agrees with anything. Or a clock too coarse
@@ -69,6 +80,33 @@ pub fn agree<C: Checker>(
     println!("{name}: {valid} valid, {invalid} invalid, 0 disagreements");
     let rare = (valid + invalid) * 3 / 10;
     assert!(valid >= rare && invalid >= rare, "{name}: one answer is too rare to be tested");
+}
+
+/// The history as it would be if nothing had been answered: all refused, and all indeterminate. There
+/// is nothing to judge in it, whatever the checker.
+fn silent(history: &History) -> [History; 2] {
+    let all = |kind: Kind| {
+        let mut ops = history.ops().to_vec();
+        for op in ops.iter_mut().filter(|op| op.is_client() && op.kind != Kind::Invoke) {
+            op.kind = kind;
+            op.value = history.pair(op.index).and_then(|pair| pair.invoke.value.clone());
+        }
+        // A process ends with what it never learned the outcome of: each op is another's.
+        let mut lives: HashMap<Process, u64> = HashMap::new();
+        for (at, op) in (0..).zip(&mut ops) {
+            if !op.is_client() || kind == Kind::Fail {
+                continue;
+            }
+            if op.kind == Kind::Invoke {
+                lives.insert(op.process, at);
+            }
+            op.process = Process::Client(lives[&op.process]);
+        }
+        // A context names a get that was answered.
+        ops.iter_mut().for_each(|op| op.context = None);
+        History::from_ops(ops).expect("it is as sound as it was")
+    };
+    [all(Kind::Fail), all(Kind::Info)]
 }
 
 /// All subsets of `set`, as masks over its indices.

@@ -154,8 +154,16 @@ pub fn final_reads(rng: &mut StdRng) -> History {
 
 /// Of any two last answers to one key: the same elements?
 pub fn all_agree(_: &Convergence, history: &History) -> bool {
+    let answers =
+        || history.pairs().filter(|pair| pair.is_final() && pair.outcome() == Outcome::Ok);
+    // What a home held before a get of the key had repaired it says nothing.
+    let repaired_later = |home: &Pair<'_>| {
+        answers().any(|get| {
+            get.f() == "get" && get.key() == home.key() && get.name() > home.invoke.index
+        })
+    };
     let answers: Vec<Pair<'_>> =
-        history.pairs().filter(|pair| pair.is_final() && pair.outcome() == Outcome::Ok).collect();
+        answers().filter(|pair| pair.f() == "get" || !repaired_later(pair)).collect();
     let place = |pair: &Pair<'_>| {
         (pair.key().map(str::to_owned), pair.f().to_owned(), pair.node().map(str::to_owned))
     };

@@ -52,6 +52,9 @@ pub struct Trace {
     /// What it is to be seen to break, if anything: the name of a check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
+    /// The claim of the model that its last step breaks or shows, if it is a path of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub property: Option<Property>,
     /// The seeded bug it needs, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mutant: Option<String>,
@@ -62,6 +65,22 @@ pub struct Trace {
     pub cluster: Cluster,
     /// What happens, in order.
     pub steps: Vec<Entry>,
+}
+
+/// A claim and a path to where it is broken, or shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Property {
+    /// The claim's name.
+    pub claim: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Is it broken there (or only shown)?
+    pub is_broken: bool,
+    /// The configuration that was searched.
+    pub settings: String,
+    /// The path in words.
+    pub story: Vec<String>,
 }
 
 /// The final phase of a run, once everything is healed and at rest.
@@ -322,6 +341,9 @@ impl Trace {
                 text += &format!(",\"{name}\":{}", json(value));
             }
         }
+        if let Some(property) = &self.property {
+            text += &format!(",\"property\":{}", json(property));
+        }
         if let Some(closing) = &self.closing {
             text += &format!(",\"closing\":{}", json(closing));
         }
@@ -457,7 +479,16 @@ impl Recorder {
     pub fn finish(self, name: impl Into<String>) -> Trace {
         let cluster = *self.bench.cluster();
         let (name, steps) = (name.into(), self.entries);
-        Trace { schema: SCHEMA, name, check: None, mutant: None, closing: None, cluster, steps }
+        Trace {
+            schema: SCHEMA,
+            name,
+            check: None,
+            property: None,
+            mutant: None,
+            closing: None,
+            cluster,
+            steps,
+        }
     }
 }
 

@@ -160,7 +160,7 @@ impl World {
         let cluster = *self.bench.cluster();
         let name = name.to_owned();
         let (check, mutant, closing) = (None, None, self.closing);
-        Some(Trace { schema: SCHEMA, name, check, mutant, closing, cluster, steps })
+        Some(Trace { schema: SCHEMA, name, check, property: None, mutant, closing, cluster, steps })
     }
 
     /// The homes' own replicas are looked at now.

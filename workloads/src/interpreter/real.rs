@@ -259,6 +259,6 @@ mod tests {
             [&checker::wellformed::WellFormed::default()];
         let budget = checker::budget::Budget::default();
         let report = &checker::compose::compose(&checks, &history, &budget)["well_formed"];
-        assert_eq!(report.verdict, checker::verdict::Verdict::Valid, "{report:?}");
+        assert_eq!(report.verdict(), checker::verdict::Verdict::Valid, "{report:?}");
     }
 }

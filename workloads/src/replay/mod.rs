@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use dynamo_sim::replay::{ReplayError, Replayed, on_core};
-use dynamo_sim::trace::Trace;
+use dynamo_sim::trace::{Property, Trace};
 use dyno_command::{document, exit, output};
 use serde_json::{Value, json};
 
 use crate::sim::cli::{enable, quietly, refuse};
 use crate::sim::replay::judge;
 use crate::sim::run::Violation;
-use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
+use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 use local::{Compared, LocalError, Processes, Scratch, on_local};
 
 /// Arguments of `dyno replay`.
@@ -107,7 +107,12 @@ fn say(
     violations: &[Violation],
     with_json: bool,
 ) -> u8 {
+    let property = trace.property.as_ref();
+    let broken = property.filter(|property| property.is_broken);
     let verdict = match &judged {
+        // Every state is as it was where the model saw the claim broken: it is broken.
+        Ok(replayed) if broken.is_some() && replayed.compared == 0 => UNKNOWN,
+        Ok(_) if broken.is_some() => INVALID,
         Ok(_) if violations.is_empty() => VALID,
         Ok(_) | Err(ReplayError::Diverged { .. }) => INVALID,
         // A trace that says what cannot be.
@@ -119,6 +124,9 @@ fn say(
             output::say(format_args!("{}: {equal}", trace.name));
         }
         Err(error) => output::say(format_args!("{}: {error}", trace.name)),
+    }
+    if let (Some(property), Ok(_)) = (property, &judged) {
+        tell(property, verdict);
     }
     for violation in violations {
         output::say(format_args!("{}: {}", violation.check, violation.what));
@@ -133,11 +141,28 @@ fn say(
         let error = judged.err().map(|error| error.to_string());
         let body = json!({
             "on": on, "steps": steps, "compared": compared,
-            "violations": violations, "error": error,
+            "violations": violations, "error": error, "property": property,
         });
         output::say(document("replay", Some(exit::verdict(verdict)), body));
     }
     verdict
+}
+
+/// What the trace is an example of, and its steps in words.
+fn tell(property: &Property, verdict: u8) {
+    let Property { claim, source, is_broken, settings, story } = property;
+    match (is_broken, verdict) {
+        (true, UNKNOWN) => {
+            output::say(format_args!("{claim}: not known, no step has a state to compare"))
+        }
+        (true, _) => output::say(format_args!("{claim} is broken, as recorded")),
+        (false, _) => output::say(format_args!("{claim} is reached, as recorded")),
+    }
+    output::say(format_args!("  claim: {source}"));
+    output::say(format_args!("  in: {settings}"));
+    for (at, step) in (1..).zip(story) {
+        output::say(format_args!("  {at:>2}. {step}"));
+    }
 }
 
 fn local(trace: &Trace, args: &ReplayArgs) -> u8 {

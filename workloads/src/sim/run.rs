@@ -302,7 +302,7 @@ pub(super) fn said(
         let what = report.reason.clone().unwrap_or_else(|| "it does not say why".to_owned());
         let rules = broken_rules(report, history);
         let said = Violation { check: name.clone(), what, rules };
-        match report.verdict {
+        match report.verdict() {
             Verdict::Invalid => violations.push(said),
             Verdict::Unknown => unknown.push(said),
             Verdict::Valid => {}
@@ -396,7 +396,7 @@ mod tests {
                 let judge =
                     |history: &History| check(&scenario.cluster, scenario.losses(), history);
                 let brief = judge(&history);
-                assert_eq!(brief[0].1.verdict, verdict);
+                assert_eq!(brief[0].1.verdict(), verdict);
                 let whole = judge(&history.resolved());
                 let text = |reports| serde_json::to_string(reports).unwrap();
                 assert_eq!(text(&brief), text(&whole));

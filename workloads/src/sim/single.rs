@@ -69,7 +69,7 @@ pub fn bench(
 fn on_the_core(trace: &Trace) -> CheckReport {
     let started = Instant::now();
     match replay::on_core(trace) {
-        Ok(replayed) => CheckReport::valid()
+        Ok(replayed) => CheckReport::valid_if_judged(replayed.compared, "no step was compared")
             .with("steps", replayed.compared)
             .with("seconds", started.elapsed().as_secs_f64()),
         Err(error) => CheckReport::invalid(error.to_string()),

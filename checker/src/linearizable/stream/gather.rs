@@ -16,6 +16,7 @@ use crate::formats::compact::{
     CompactError, Dictionary, Listener, Literal, Piece, Pieces, Place, Refused, Row, Told,
 };
 use crate::linearizable::zones::Conflict;
+use crate::op::Kind;
 
 /// Registers are told in so many groups: those whose places are the same modulo this. With ten
 /// thousand keys a group's registers, as far as they are looked at, fit into a near cache.
@@ -34,6 +35,8 @@ const ROWS: u32 = 8192;
 pub(super) struct Gathered {
     pub(super) lines: u64,
     pub(super) calls: u64,
+    /// Reads that were answered.
+    pub(super) answers: u64,
     /// Registers that had a call.
     pub(super) used: usize,
     /// By place.
@@ -247,6 +250,7 @@ impl<R: Read> Desk<R> {
         for done in workers {
             gathered.lines = gathered.lines.max(done.lines);
             gathered.calls += done.calls;
+            gathered.answers += done.answers;
             gathered.conflicts.extend(done.conflicts);
             gathered.names.extend(&done.names);
             if done.used.len() > used.len() {
@@ -274,6 +278,7 @@ struct Worker {
 struct Done {
     /// In the pieces that it has read.
     calls: u64,
+    answers: u64,
     lines: u64,
     /// By place: did the register have a call?
     used: Vec<bool>,
@@ -349,13 +354,15 @@ impl Worker {
             fs: piece.fs().iter().map(|f| Does::named(f)).collect(),
             is_null: false,
             calls: 0,
+            answers: 0,
             used: std::mem::take(&mut self.done.used),
         };
         let told = piece.tell(&mut reading, ROWS, |ops| {
             meter.look().map_err(|exhausted| CompactError::Budget { exhausted, ops })
         });
-        let Reading { batch, calls, used, .. } = reading;
+        let Reading { batch, calls, answers, used, .. } = reading;
         self.done.calls += calls;
+        self.done.answers += answers;
         self.done.used = used;
         let mut told = told.map_err(Stopped::Failed)?;
         // The calls of one process stand in turn even when they are of one instant: that is for a
@@ -425,6 +432,7 @@ struct Reading {
     /// The row at hand introduces `null`.
     is_null: bool,
     calls: u64,
+    answers: u64,
     used: Vec<bool>,
 }
 
@@ -456,6 +464,8 @@ impl Listener for Reading {
             }
             events.push(event);
         });
+        // Which rows are answered reads is as good as random: no branch.
+        self.answers += u64::from((does == Does::Read) & (row.kind == Kind::Ok));
         if row.invoke.is_none() {
             self.calls += 1;
             match self.used.get_mut(place) {
