@@ -329,6 +329,10 @@ impl Small {
                 found => assert_eq!(found, Ok(self.kept.get(&n).cloned()), "{what}: key {n}"),
             }
         }
+        // And it goes on from there.
+        commit(&directory, vec![Change::Put(place(1), record(1 << 40))]);
+        let found = Records::open(&directory, Versioning::Dotted).record(&place(1));
+        assert_eq!(found, Ok(Some(record(1 << 40))), "{what}");
         came
     }
 

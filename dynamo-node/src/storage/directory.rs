@@ -264,13 +264,15 @@ impl Opening<'_> {
                  amnesiac: it keeps what it holds and takes puts, but its answers to gets do not count. \
                  Check the disk; if the directory was put back from a copy, this is as it should be"
             );
-            commit_caught(&engine, vec![state.write()]).map_err(engine_error(path))?;
         } else if found.damaged > 0 {
             tracing::warn!(
                 mark = %path.join(MARK).display(),
                 "one of the mark's two slots is damaged, the other agrees with the engine: mended"
             );
         }
+        // Whether or not it is another: an engine that reads and cannot write is found now, and not by
+        // the first put of every start.
+        commit_caught(&engine, vec![state.write()]).map_err(engine_error(path))?;
         self.opened(mark, Arc::new(engine), state)
     }
 
