@@ -31,7 +31,8 @@ pub fn check(
     faults: &BTreeMap<FaultName, FaultCoverage>,
     history: &History,
 ) -> BTreeMap<String, CheckReport> {
-    let wiped = faults.get(&FaultName::Wipe).map_or(0, |wipe| wipe.installed);
+    let lost = faults.iter().filter(|(name, _)| name.loses_a_disk());
+    let wiped = lost.map(|(_, fault)| fault.installed).sum();
     let cart = cart(plan, wiped);
     let siblings = siblings(plan, wiped);
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];

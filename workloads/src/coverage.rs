@@ -178,7 +178,7 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 
 /// When faults of this name were in force: from their proof to the beginning of their healing.
 fn windows(history: &History, name: FaultName) -> Vec<Window> {
-    let stops = matches!(name, FaultName::Kill | FaultName::Pause | FaultName::Wipe);
+    let stops = name.loses_a_disk() || matches!(name, FaultName::Kill | FaultName::Pause);
     let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
     for (op, value) in nemesis(history, name) {
         let Some(fault) = value.get("fault").and_then(Value::as_u64) else { continue };

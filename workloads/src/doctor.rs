@@ -102,6 +102,8 @@ fn local() -> Vec<Line> {
         ("kill", Ok("SIGKILL")),
         ("pause", Ok("SIGSTOP")),
         ("wipe", Ok("its disk is emptied")),
+        ("rollback", Ok("the end of its journal is cut off")),
+        ("bitflip", Ok("bits of its files are flipped")),
         ("partition", Ok(proxies)),
         ("delay", Ok(proxies)),
         ("rate", Ok(proxies)),

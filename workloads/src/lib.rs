@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod coverage;
+pub mod disk;
 pub mod doctor;
 pub mod finish;
 pub mod generator;

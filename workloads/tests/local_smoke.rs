@@ -181,6 +181,17 @@ fn every_other_fault_can_be_done_and_proven() {
 }
 
 #[test]
+fn a_disk_that_was_rolled_back_and_one_with_flipped_bits_are_noticed() {
+    let bench = Bench::new();
+    let line = "--nodes 6 -n 4 -r 2 -w 4 --faults rollback,bitflip --time 8s --seed 6";
+    let (status, verdict) = bench.judge(line);
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    for fault in ["rollback", "bitflip"] {
+        assert!(count(&verdict["faults"][fault]["healed"]) >= 1, "{:#}", verdict["faults"]);
+    }
+}
+
+#[test]
 fn a_strict_cluster_keeps_its_promise_in_an_open_loop() {
     let bench = Bench::new();
     let line = "--quorum strict --faults kill --rate 200 --time 5s --seed 4";

@@ -17,6 +17,8 @@ pub(super) async fn all(data: IpAddr) -> Vec<Fact> {
         signals("kill", "SIGKILL"),
         signals("pause", "SIGSTOP"),
         signals("wipe", "its disk is emptied"),
+        signals("rollback", "the end of its journal is cut off"),
+        signals("bitflip", "bits of its files are flipped"),
         fact("partition", cuts.map(|()| "nftables, a table of our own".to_owned())),
         fact("delay", netem.clone().or_else(|_| aside.clone())),
     ];

@@ -78,6 +78,7 @@ impl Host {
             Request::Pause => self.node.pause().await,
             Request::Resume => self.node.resume().await,
             Request::Wipe => self.node.wipe(),
+            Request::Damage(damage) => return self.node.damage(damage).map(Answer::Damaged),
             Request::Shape(fault, shapes) => self.links.install(fault, shapes).await,
             Request::Unshape(fault) => self.links.heal(fault).await,
             Request::HealAll => self.links.heal_all().await,

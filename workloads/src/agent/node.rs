@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::proto::{NodeLife, NodeSpec};
 use crate::cluster::{Life, Process};
+use crate::disk::{self, Damage, remove};
 
 /// How much of a log is shipped at a time: it delays no request by more than a few milliseconds.
 pub const PIECE: u64 = 1 << 20;
@@ -116,6 +117,14 @@ impl Node {
         remove(&data).map_err(|error| format!("{}: {error}", data.display()))
     }
 
+    /// Damages it.
+    pub(super) fn damage(&self, damage: Damage) -> Result<String, String> {
+        if self.life() != NodeLife::Gone {
+            return Err("the node is up: its disk is not damaged".to_owned());
+        }
+        disk::damage(&self.data_dir(), damage)
+    }
+
     /// Why it has ended: what the system says, what it said itself, and whether its disk is full, as
     /// then its log may be silent.
     pub(super) fn why(&self) -> String {
@@ -153,13 +162,6 @@ pub(super) fn read_some(path: &Path, from: u64) -> Result<Vec<u8>, String> {
         Ok(piece)
     };
     read().map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn remove(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn last_line(log: &Path) -> Option<String> {

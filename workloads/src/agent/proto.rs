@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::disk::Damage;
 use crate::plan::FaultName;
 use crate::proxy::{FaultId, Pair, Shape};
 use crate::remote::Secret;
@@ -52,6 +53,8 @@ pub enum Request {
     Resume,
     /// Empty the disk of a node that is down.
     Wipe,
+    /// Damage it.
+    Damage(Damage),
     /// Shape flows that begin or end here, under the name of a fault.
     Shape(FaultId, Vec<(Pair, Shape)>),
     /// Take away what a fault does to flows.
@@ -86,6 +89,7 @@ impl Request {
             Self::Pause => "pause its node",
             Self::Resume => "resume its node",
             Self::Wipe => "wipe its node's disk",
+            Self::Damage(_) => "damage its node's disk",
             Self::Shape(..) => "break links",
             Self::Unshape(_) | Self::HealAll => "heal links",
             Self::Probe(_) | Self::Heard(_) => "probe links",
@@ -190,6 +194,8 @@ pub enum Answer {
     Log(Vec<u8>),
     /// What the system and the node's log say of its end.
     Why(String),
+    /// What was done to its disk.
+    Damaged(String),
     /// What can be done here.
     Facts(Vec<Fact>),
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dynamo_protocol::NodeId;
 
 use super::{Cluster, ClusterError, Life, Status};
+use crate::disk::Damage;
 use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape, Way};
 
 /// See the module.
@@ -104,6 +105,11 @@ impl Cluster for FakeCluster {
 
     async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
         self.order(node, |state| state.identity += 1)
+    }
+
+    async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
+        self.order(node, |state| state.identity += 1)?;
+        Ok(format!("{damage:?}"))
     }
 
     async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {

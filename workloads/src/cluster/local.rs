@@ -16,6 +16,7 @@ use futures::future::join_all;
 use super::arguments::Arguments;
 use super::process::Process;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
+use crate::disk::{self, Damage};
 use crate::plan::{ClusterPlan, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
 use crate::replay::records;
@@ -228,6 +229,14 @@ impl Cluster for LocalCluster {
             return Err(ClusterError::Node { node, reason: "its disk is in use".to_owned() });
         }
         fs::remove_dir_all(&home.data).map_err(|error| io(&home.data.display(), &error))
+    }
+
+    async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
+        let home = &self.homes[&node];
+        if home.running().is_some() {
+            return Err(ClusterError::Node { node, reason: "its disk is in use".to_owned() });
+        }
+        disk::damage(&home.data, damage).map_err(ClusterError::Io)
     }
 
     async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {

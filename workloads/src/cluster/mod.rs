@@ -24,6 +24,7 @@ pub use local::LocalCluster;
 pub(crate) use process::Process;
 pub use ssh::{SshCluster, connect, facts};
 
+use crate::disk::Damage;
 use crate::plan::FaultName;
 use crate::proxy::{FaultId, Net, Observed, Pair, Ping, Shape};
 
@@ -166,6 +167,13 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Empties the disk of a node that is down.
     fn wipe(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Does damage to the disk of a node that is down; what was done, for people.
+    fn damage(
+        &self,
+        node: NodeId,
+        damage: Damage,
+    ) -> impl Future<Output = Result<String, ClusterError>> + Send;
 
     /// Shapes flows, under the name of a fault.
     fn shape(

@@ -23,6 +23,7 @@ use crate::agent::{
     Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed, Request,
     Terms, Welcome, Whose,
 };
+use crate::disk::Damage;
 use crate::plan::{ClusterPlan, FaultName, Plan};
 use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
 use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
@@ -359,8 +360,9 @@ async fn unable(
     plan: &Plan,
     greeted: &[(Handle, Welcome)],
 ) -> Result<BTreeMap<FaultName, String>, ClusterError> {
-    let of_links =
-        |fault: &FaultName| !matches!(fault, FaultName::Kill | FaultName::Pause | FaultName::Wipe);
+    let of_links = |fault: &FaultName| {
+        !fault.loses_a_disk() && !matches!(fault, FaultName::Kill | FaultName::Pause)
+    };
     if !plan.faults.iter().any(of_links) {
         return Ok(BTreeMap::new());
     }
@@ -457,6 +459,15 @@ impl Cluster for SshCluster {
 
     async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
         self.order(node, Request::Wipe).await
+    }
+
+    async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
+        let agent = &self.home(node).agent;
+        match agent.ask(Request::Damage(damage)).await {
+            Ok(Answer::Damaged(what)) => Ok(what),
+            Ok(other) => Err(failed(node, &agent.strange(&other))),
+            Err(error) => Err(failed(node, &error)),
+        }
     }
 
     async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {

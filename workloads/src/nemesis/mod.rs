@@ -5,6 +5,7 @@
 //! call returned. Every step is in the history. A fault is leased: whatever holds it up, it is
 //! healed when its time is over, and dies with the driver.
 
+mod disks;
 pub(crate) mod links;
 mod partition;
 mod processes;
@@ -154,6 +155,8 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Kill(nodes) => processes::kill(cluster, nodes).await,
             Fault::Pause(nodes) => processes::pause(cluster, nodes).await,
             Fault::Wipe(node) => processes::wipe(cluster, *node).await,
+            Fault::Rollback(node, how) => disks::roll_back(cluster, *node, *how).await,
+            Fault::Bitflip(node, flip) => disks::flip(cluster, *node, *flip).await,
             Fault::Partition(_, cuts) => links::cut(cluster, episode.id, cuts).await,
             Fault::Delay(nodes) => links::slow(cluster, episode.id, nodes, self.slowness).await,
             Fault::Rate(nodes) => {
@@ -174,6 +177,8 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Kill(nodes) => processes::restart(cluster, nodes, before).await,
             Fault::Pause(nodes) => processes::resume(cluster, nodes).await,
             Fault::Wipe(node) => processes::refresh(cluster, *node, before).await,
+            Fault::Rollback(node, _) => disks::notice(cluster, *node, before).await,
+            Fault::Bitflip(node, _) => disks::survive(cluster, *node, before).await,
             Fault::Partition(_, cuts) => {
                 links::join(cluster, episode.id, &links::of_cuts(cuts)).await
             }
@@ -211,7 +216,9 @@ impl<C: Cluster> Nemesis<C> {
             | Fault::Reset(nodes) => {
                 value["nodes"] = nodes.iter().map(ToString::to_string).collect();
             }
-            Fault::Wipe(node) => value["nodes"] = json!([node.to_string()]),
+            Fault::Wipe(node) | Fault::Rollback(node, _) | Fault::Bitflip(node, _) => {
+                value["nodes"] = json!([node.to_string()]);
+            }
             Fault::Partition(shape, cuts) => {
                 value["shape"] = json!(shape);
                 value["cuts"] = json!(cuts);
@@ -259,7 +266,9 @@ fn described(fault: &Fault) -> String {
         | Fault::Reset(nodes) => {
             format!("{} {}", fault.name(), list(nodes))
         }
-        Fault::Wipe(node) => format!("wipe {node}"),
+        Fault::Wipe(node) | Fault::Rollback(node, _) | Fault::Bitflip(node, _) => {
+            format!("{} {node}", fault.name())
+        }
         Fault::Partition(shape, cuts) => format!("partition {shape} ({} cuts)", cuts.len()),
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn kill(cluster: &impl Cluster, nodes: &[NodeId]) -> Result<Val
     Ok(try_join_all(each).await?.into_iter().collect())
 }
 
-async fn kill_one(cluster: &impl Cluster, node: NodeId) -> Result<String, Unproven> {
+pub(super) async fn kill_one(cluster: &impl Cluster, node: NodeId) -> Result<String, Unproven> {
     let pid = runs(cluster, node)?;
     cluster.kill(node).await.map_err(in_words)?;
     until(async || (cluster.life(node) == Life::Gone).then_some(())).await;
@@ -98,7 +98,7 @@ pub(super) async fn refresh(
 }
 
 /// Starts a node and waits until it answers.
-async fn return_of(cluster: &impl Cluster, node: NodeId) -> Result<Status, Unproven> {
+pub(super) async fn return_of(cluster: &impl Cluster, node: NodeId) -> Result<Status, Unproven> {
     if cluster.life(node) == Life::Gone {
         cluster.start(node).await.map_err(in_words)?;
     }
@@ -106,6 +106,6 @@ async fn return_of(cluster: &impl Cluster, node: NodeId) -> Result<Status, Unpro
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err wants it")]
-fn in_words(error: ClusterError) -> Unproven {
+pub(super) fn in_words(error: ClusterError) -> Unproven {
     error.to_string()
 }

@@ -13,6 +13,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::partition;
+use crate::disk::Damage;
 use crate::plan::{Cut, FaultName, Plan, Role, Shape, Target};
 use crate::proxy::FaultId;
 use crate::seed::{Purpose, stream};
@@ -57,6 +58,20 @@ pub enum Fault {
     Reset(Vec<NodeId>),
     /// This disk is emptied.
     Wipe(NodeId),
+    /// This disk holds what it held earlier.
+    Rollback(NodeId, Rollback),
+    /// Of this disk bits are flipped.
+    Bitflip(NodeId, Damage),
+}
+
+/// What takes a disk back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rollback {
+    /// So many hundredths of its journal are cut off.
+    Cut(u8),
+    /// A copy of it that is older than what was written since is put back, as from a backup. Only peers
+    /// can notice that; it is not drawn yet.
+    PutBack,
 }
 
 impl Fault {
@@ -71,6 +86,8 @@ impl Fault {
             Self::Rate(_) => FaultName::Rate,
             Self::Reset(_) => FaultName::Reset,
             Self::Wipe(_) => FaultName::Wipe,
+            Self::Rollback(..) => FaultName::Rollback,
+            Self::Bitflip(..) => FaultName::Bitflip,
         }
     }
 
@@ -79,7 +96,9 @@ impl Fault {
     pub fn stops(&self) -> &[NodeId] {
         match self {
             Self::Kill(nodes) | Self::Pause(nodes) => nodes,
-            Self::Wipe(node) => std::slice::from_ref(node),
+            Self::Wipe(node) | Self::Rollback(node, _) | Self::Bitflip(node, _) => {
+                std::slice::from_ref(node)
+            }
             Self::Partition(..) | Self::Delay(_) | Self::Rate(_) | Self::Reset(_) => &[],
         }
     }
@@ -105,7 +124,7 @@ pub fn schedule(plan: &Plan, config: &Config, keys: &[Key]) -> Vec<Episode> {
         shapes: Deck::new(partition::possible(&plan.fault.shapes, config.members().len())),
         targets: Deck::new(plan.fault.targets.clone()),
         busy: BTreeMap::new(),
-        wipes_left: config.w.saturating_sub(1),
+        disks_left: config.w.saturating_sub(1),
         episodes: Vec::new(),
     };
     draw.turns();
@@ -149,8 +168,8 @@ struct Draw<'a> {
     targets: Deck<Target>,
     /// Until when a node's process is stopped or comes back.
     busy: BTreeMap<NodeId, Duration>,
-    /// Without refilling, a wiped disk stays a lost copy for the rest of the run.
-    wipes_left: usize,
+    /// Without refilling, a lost disk stays a lost copy for the rest of the run.
+    disks_left: usize,
     episodes: Vec<Episode>,
 }
 
@@ -190,8 +209,7 @@ impl Draw<'_> {
     /// It ends within its turn, so that the next one finds every process running.
     fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
         let others = self.plan.faults.iter().copied();
-        let others: Vec<_> =
-            others.filter(|kind| *kind != first && *kind != FaultName::Wipe).collect();
+        let others: Vec<_> = others.filter(|kind| *kind != first && !kind.loses_a_disk()).collect();
         let Some(kind) = others.choose(&mut self.rng).copied() else { return };
         let at = at + hold.mul_f64(self.rng.random_range(0.2..0.6));
         let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
@@ -223,17 +241,29 @@ impl Draw<'_> {
             FaultName::Delay => self.target().map(Fault::Delay),
             FaultName::Rate => self.target().map(Fault::Rate),
             FaultName::Reset => self.target().map(Fault::Reset),
-            FaultName::Wipe => self.wipe(at),
+            FaultName::Wipe => self.disk(at).map(Fault::Wipe),
+            FaultName::Rollback => {
+                let node = self.disk(at)?;
+                Some(Fault::Rollback(node, Rollback::Cut(self.rng.random_range(20..80))))
+            }
+            FaultName::Bitflip => {
+                let node = self.disk(at)?;
+                let (bits, seed) = (self.rng.random_range(1..4), self.rng.random());
+                Some(Fault::Bitflip(node, Damage::Flip { bits, seed }))
+            }
         }
     }
 
-    fn wipe(&mut self, at: Duration) -> Option<Fault> {
+    /// A disk to lose, while there are any.
+    fn disk(&mut self, at: Duration) -> Option<NodeId> {
         let node = *self.free(at).choose(&mut self.rng)?;
-        self.wipes_left = self.wipes_left.checked_sub(1)?;
-        if self.wipes_left == 0 {
-            self.kinds.remove(&FaultName::Wipe);
+        self.disks_left = self.disks_left.checked_sub(1)?;
+        if self.disks_left == 0 {
+            FaultName::ALL.iter().filter(|name| name.loses_a_disk()).for_each(|name| {
+                self.kinds.remove(name);
+            });
         }
-        Some(Fault::Wipe(node))
+        Some(node)
     }
 
     /// Whose processes to stop: none that is stopped already, and not half of all together, except
@@ -331,9 +361,10 @@ mod tests {
         for seed in 0..50 {
             let mut plan = seeded(seed);
             plan.faults = FaultName::ALL.to_vec();
+            (plan.cluster.n, plan.cluster.w) = (4, 4);
             let episodes = drawn(&plan);
             for kind in FaultName::ALL {
-                let least = if *kind == FaultName::Wipe { 1 } else { 2 };
+                let least = if kind.loses_a_disk() { 1 } else { 2 };
                 assert!(count(&episodes, *kind) >= least, "{kind} in seed {seed}");
             }
         }
@@ -392,6 +423,8 @@ mod tests {
             plan.faults = vec![FaultName::Wipe, FaultName::Kill];
             plan.cluster.w = w;
             assert_eq!(count(&drawn(&plan), FaultName::Wipe), w - 1);
+            plan.faults = vec![FaultName::Rollback, FaultName::Kill];
+            assert_eq!(count(&drawn(&plan), FaultName::Rollback), w - 1);
         }
     }
 

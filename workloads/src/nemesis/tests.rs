@@ -1,8 +1,10 @@
 use checker::history::History;
 
+use super::schedule::Rollback;
 use super::*;
 use crate::cluster::fake::FakeCluster;
 use crate::coverage;
+use crate::disk::Damage;
 use crate::plan::{Cut, FaultName, Plan, Shape};
 
 const A: NodeId = NodeId(1);
@@ -19,6 +21,8 @@ fn one_of_each() -> Vec<Episode> {
         Fault::Rate(vec![A]),
         Fault::Reset(vec![B]),
         Fault::Wipe(A),
+        Fault::Rollback(B, Rollback::Cut(50)),
+        Fault::Bitflip(A, Damage::Flip { bits: 1, seed: 7 }),
     ];
     let hold = Duration::from_millis(1);
     let episode =

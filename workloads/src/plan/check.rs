@@ -208,18 +208,41 @@ impl Plan {
                 })?;
                 self.check_targets()
             }
-            FaultName::Wipe => {
-                let strict = cluster.quorum == Quorum::Strict;
-                refuse_if(&["cluster.quorum", "faults"], strict, || {
-                    "fault wipe with quorum strict needs refilling, which is not built: use sloppy"
-                        .to_owned()
+            FaultName::Wipe => self.check_disks(fault),
+            FaultName::Rollback | FaultName::Bitflip => {
+                let simulated = cluster.kind == ClusterKind::Sim;
+                refuse_if(&["cluster.kind", "faults"], simulated, || {
+                    format!("fault {fault} is done to real files: use cluster local, ssh or lab")
                 })?;
-                refuse_if(&["cluster.w", "faults"], cluster.w < 2, || {
-                    "fault wipe claims at most W-1 disks: with W = 1 that is none; use -w 2"
-                        .to_owned()
-                })
+                refuse_if(&["cluster.engine", "faults"], cluster.engine == Engine::Memory, || {
+                    format!("fault {fault} with engine memory finds no files: use engine fjall")
+                })?;
+                self.check_disks(fault)
             }
         }
+    }
+
+    /// A disk that is lost stays lost for the rest of the run.
+    fn check_disks(&self, fault: FaultName) -> Result<(), Wrong> {
+        let cluster = &self.cluster;
+        let strict = cluster.quorum == Quorum::Strict;
+        refuse_if(&["cluster.quorum", "faults"], strict, || {
+            format!(
+                "fault {fault} with quorum strict needs refilling, which is not built: use sloppy"
+            )
+        })?;
+        refuse_if(&["cluster.w", "faults"], cluster.w < 2, || {
+            format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
+        })?;
+        let lost: Vec<_> = self.faults.iter().filter(|fault| fault.loses_a_disk()).collect();
+        refuse_if(&["cluster.w", "faults"], lost.len() >= cluster.w, || {
+            let names: Vec<_> = lost.iter().map(ToString::to_string).collect();
+            let (names, w) = (names.join(", "), cluster.w);
+            format!(
+                "faults {names} lose a disk each, and W = {w} stands for at most W-1 lost: use a \
+                 larger -w, or fewer of them"
+            )
+        })
     }
 
     fn check_targets(&self) -> Result<(), Wrong> {
@@ -316,6 +339,15 @@ mod tests {
         check(
             "faults = [\"wipe\"]\n[cluster]\nw = 1",
             "fault wipe claims at most W-1 disks: with W = 1 that is none; use -w 2",
+        );
+        check(
+            "faults = [\"rollback\", \"kill\", \"bitflip\"]",
+            "faults rollback, bitflip lose a disk each, and W = 2 stands for at most W-1 lost: use a \
+             larger -w, or fewer of them",
+        );
+        check(
+            "faults = [\"bitflip\"]\n[cluster]\nengine = \"memory\"",
+            "fault bitflip with engine memory finds no files: use engine fjall",
         );
         check("[fault]\ntargets = [\"n9\"]", "n9 is no node of this cluster: it has n1 to n5");
         check("[fault]\nshapes = [\"cuts\"]", "shape cuts needs the links: cuts = [\"n1->n2\"]");

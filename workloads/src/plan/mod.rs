@@ -219,6 +219,18 @@ names! {
         Reset = "reset",
         /// The disk is emptied; the node returns with a new identity.
         Wipe = "wipe",
+        /// The disk holds what it held earlier: its journal lost its end.
+        Rollback = "rollback",
+        /// Bits of the disk are others.
+        Bitflip = "bitflip",
+    }
+}
+
+impl FaultName {
+    /// Whether the disk counts as lost: the node that notices has no vote any more.
+    #[must_use]
+    pub fn loses_a_disk(self) -> bool {
+        matches!(self, Self::Wipe | Self::Rollback | Self::Bitflip)
     }
 }
 

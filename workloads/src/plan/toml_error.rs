@@ -56,7 +56,7 @@ mod tests {
         check(
             "faults = [\"kill\", \"puase\"]\n",
             "plan.toml:1:19: unknown variant `puase`, expected one of `kill`, `pause`, `partition`, \
-             `delay`, `rate`, `reset`, `wipe`; is `pause` meant?",
+             `delay`, `rate`, `reset`, `wipe`, `rollback`, `bitflip`; is `pause` meant?",
         );
     }
 

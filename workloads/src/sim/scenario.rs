@@ -113,7 +113,8 @@ fn kind_of(name: FaultName) -> Kind {
         FaultName::Delay | FaultName::Rate => Kind::Delay,
         // Messages lost is what a broken connection looks like from inside.
         FaultName::Reset => Kind::Loss,
-        FaultName::Wipe => Kind::Wipe,
+        FaultName::Wipe | FaultName::Rollback => Kind::Wipe,
+        FaultName::Bitflip => Kind::BitFlip,
     }
 }
 

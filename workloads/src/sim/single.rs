@@ -104,6 +104,9 @@ fn fault(plan: &Plan, episode: &Episode) -> Fault {
             What::Shape(links(nodes), Shape { loss: 1_000_000, ..Shape::default() })
         }
         schedule::Fault::Wipe(node) => What::Wipe(*node),
+        schedule::Fault::Rollback(..) | schedule::Fault::Bitflip(..) => {
+            unreachable!("Plan::check refuses it: the disks have no files")
+        }
     };
     let at = micros(episode.at);
     let name = episode.fault.name().as_str();
