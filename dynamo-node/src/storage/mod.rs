@@ -15,7 +15,9 @@ mod state;
 #[cfg(test)]
 mod suite;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -111,7 +113,7 @@ impl EngineError {
         work: impl FnOnce() -> Result<T, Self>,
     ) -> Result<T, Self> {
         // What a panic leaves half done is the engine's own, which is not used again.
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        quietly(|| catch_unwind(AssertUnwindSafe(work))).unwrap_or_else(|panic| {
             let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
             let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
             Err(Self::Panicked {
@@ -120,6 +122,29 @@ impl EngineError {
             })
         })
     }
+}
+
+thread_local! {
+    /// A panic of this thread is about to be caught, and told as an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` without a word of panics in it on standard error: a log with a panic is a node's own
+/// assertion that failed.
+fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |info| {
+            if !CAUGHT.get() {
+                usual(info);
+            }
+        }));
+    });
+    let outer = CAUGHT.replace(true);
+    let result = work();
+    CAUGHT.set(outer);
+    result
 }
 
 /// What is done with an entry a scan meets; false ends the scan.
