@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// What is read at a time; as much of nothing but zeros is left as a hole.
 const PIECE: usize = 1 << 16;
 /// A journal with less than this is hardly begun: what a cut takes need not have been acknowledged.
-const LEAST: u64 = 16 << 10;
+const LEAST: u64 = 4 << 10;
 
 /// What is done to a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -169,9 +169,9 @@ pub trait Engine: Send + Sync {
     /// crash before that there are all of them or none, and none without those of earlier commits.
     ///
     /// # Errors
-    /// If a key is too short or too long, with nothing changed; or if it failed. What the disk then holds is not known, and a second try proves nothing (the
-    /// system may have dropped what it could not write and forgotten that it did): the process has
-    /// to end.
+    /// If a key is too short or too long, with nothing changed; or if it failed. What the disk then
+    /// holds is not known, and a second try proves nothing (the system may have dropped what it could
+    /// not write and forgotten that it did): the process has to end.
     fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError>;
 
     /// Whether nothing survives the process anyway: then a commit takes no time, and no thread is

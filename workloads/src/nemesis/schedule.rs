@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dynamo_protocol::{Config, Key, NodeId};
 use rand::Rng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::partition;
@@ -125,6 +125,7 @@ pub fn schedule(plan: &Plan, config: &Config, keys: &[Key]) -> Vec<Episode> {
         targets: Deck::new(plan.fault.targets.clone()),
         busy: BTreeMap::new(),
         disks_left: config.w.saturating_sub(1),
+        lost: Vec::new(),
         episodes: Vec::new(),
     };
     draw.turns();
@@ -170,6 +171,8 @@ struct Draw<'a> {
     busy: BTreeMap<NodeId, Duration>,
     /// Without refilling, a lost disk stays a lost copy for the rest of the run.
     disks_left: usize,
+    /// Whose they were.
+    lost: Vec<NodeId>,
     episodes: Vec<Episode>,
 }
 
@@ -256,7 +259,10 @@ impl Draw<'_> {
 
     /// A disk to lose, while there are any.
     fn disk(&mut self, at: Duration) -> Option<NodeId> {
-        let node = *self.free(at).choose(&mut self.rng)?;
+        // One that was lost already has hardly anything to lose.
+        let whole = |node: &NodeId| !self.lost.contains(node);
+        let node = self.free(at).into_iter().filter(whole).choose(&mut self.rng)?;
+        self.lost.push(node);
         self.disks_left = self.disks_left.checked_sub(1)?;
         if self.disks_left == 0 {
             FaultName::ALL.iter().filter(|name| name.loses_a_disk()).for_each(|name| {
