@@ -430,7 +430,11 @@ mod tests {
             plan.cluster.w = w;
             assert_eq!(count(&drawn(&plan), FaultName::Wipe), w - 1);
             plan.faults = vec![FaultName::Rollback, FaultName::Kill];
-            assert_eq!(count(&drawn(&plan), FaultName::Rollback), w - 1);
+            let episodes = drawn(&plan);
+            let lost = episodes.iter().filter(|episode| episode.fault.name().loses_a_disk());
+            let nodes: Vec<_> = lost.flat_map(|episode| episode.fault.stops()).collect();
+            let distinct = nodes.iter().collect::<std::collections::BTreeSet<_>>().len();
+            assert_eq!((nodes.len(), distinct), (w - 1, w - 1), "no disk is lost twice");
         }
     }
 
