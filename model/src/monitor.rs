@@ -92,8 +92,8 @@ fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     check_dot(step, node, put, mint);
 }
 
-/// Whether `put` is known to anybody but `node`. What a directory had minted before it was put back, and nobody
-/// else has in a record or a context, never happened for all that anybody can tell.
+/// Whether `put` is known to anybody but `node`. What a directory had minted before it was put back, and
+/// nobody else has in a record or a context, never happened for all that anybody can tell.
 fn is_known_elsewhere(step: &mut Step<'_>, node: u8, put: u8) -> bool {
     if step.world.ghost.acked >> put & 1 == 1 {
         return true;

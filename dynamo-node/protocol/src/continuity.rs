@@ -6,16 +6,18 @@
 //! heard; before it acknowledges a [`Message::Store`] that memory is on its own disk. A node that starts
 //! on a directory that was there before is *in doubt*: it asks every other member what that one remembers.
 //!
-//! | who | until all other members have answered |
-//! |---|---|
-//! | puts | wait for answers as long as a member that owes one is held up, [`Timing::patience`] at most, then mint under fresh births of the *spare* identity, which is this start's alone: always safe, but an actor more in the context of each record that is written |
-//! | strict gets | the home does not vote on a key until at most W-2 of its other homes owe an answer: an acknowledged put that the directory lost is then held by one that answered |
-//! | sloppy gets | the node votes: a sloppy get may be stale anyway, and is always served |
+//! Until all of them have answered:
+//! - Puts wait for answers as long as a member that owes one is held up, [`Timing::patience`] at most,
+//!   then mint under fresh births of the *spare* identity, which is this start's alone: always safe, but an
+//!   actor more in the context of each record that is written.
+//! - For strict gets the home does not vote on a key until at most W-2 of its other homes owe an answer: an
+//!   acknowledged put that the directory lost is then held by one that answered.
+//! - For sloppy gets the node votes: a sloppy get may be stale anyway, and is always served.
 //!
 //! In doubt a node tells the position it started from, and no more: what it writes meanwhile must not hide
-//! what it lost. Who remembers a higher position of the identity, or another identity after it, tells at any time, and
-//! the directory goes on under the spare identity, amnesiac, as if it had been wiped: a rolled-back directory
-//! is a lost disk. So nobody has to wait for a member that is gone for good but strict gets with W = 2,
+//! what it lost. Who remembers a higher position of the identity, or another identity after it, tells at any
+//! time, and the directory goes on under the spare identity, amnesiac, as if it had been wiped: a
+//! rolled-back directory is a lost disk. So nobody has to wait for a member that is gone for good but strict gets with W = 2,
 //! and they only until an empty directory takes its place: it remembers nothing, and says so.
 //!
 //! What this rests on: at most W-1 disks are lost, rolled-back ones among them, and W and R are 2 at

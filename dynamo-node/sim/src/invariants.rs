@@ -14,7 +14,7 @@
 //! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | contract, 2 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
-//! | `rollback-minted` | a rolled-back directory that another durably remembers mints under no old actor | decision 11 |
+//! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | decision 11 |
 //! | `rollback-voted` | nor is its word taken for all there is, under a strict quorum | decision 11 |
 
 use bytes::Bytes;
@@ -202,7 +202,7 @@ impl Monitor {
     /// A mint is durable: from now on others may hear of it. One that a crash undid before may come
     /// again, since nobody did.
     ///
-    /// Nor does it matter if the first one was lost with all who knew of it: with a disk that was rolled back,
+    /// Nor does it matter if the first one was lost with all who knew of it: with a disk that was put back,
     /// say, before anything of it had arrived anywhere.
     fn minted(
         &mut self,

@@ -185,8 +185,8 @@ fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
     if cluster.w < 2 || cluster.r < 2 {
         kinds.retain(|kind| *kind != Kind::Rollback);
     }
-    // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position it came with
-    // is on its hearer's disk with the hearer's next write, and not before.
+    // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position that came
+    // with it is on its hearer's disk with the hearer's next write, and not before.
     if cluster.quorum == Quorum::Strict && kinds.contains(&Kind::Rollback) {
         kinds.retain(|kind| !kind.ends_processes());
     }
