@@ -162,18 +162,21 @@ fn value(rng: &mut ChaCha8Rng) -> String {
 /// The default plan with some values replaced, sometimes with bytes flipped or cut off.
 fn plan(rng: &mut ChaCha8Rng) -> String {
     let whole = include_str!("../plans/default.toml");
-    let changed = rng.random_range(1..4);
-    let mut lines: Vec<String> = whole.lines().map(|line| line.replace("# ", "")).collect();
-    let settings: Vec<_> = (0..lines.len()).filter(|at| lines[*at].contains(" = ")).collect();
-    for _ in 0..changed {
+    // Those that are left out by default are written too.
+    let written = |line: &str| match line.strip_prefix("# ") {
+        Some(setting) if setting.starts_with("seed = ") || setting.starts_with("rate = ") => {
+            setting.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let mut lines: Vec<String> = whole.lines().map(written).collect();
+    let is_setting = |at: &usize| !lines[*at].starts_with('#') && lines[*at].contains(" = ");
+    let settings: Vec<_> = (0..lines.len()).filter(is_setting).collect();
+    for _ in 0..rng.random_range(1..4) {
         let at = *settings.choose(rng).unwrap();
         let name = lines[at].split(" = ").next().unwrap().to_owned();
         lines[at] = format!("{name} = {}", value(rng));
     }
-    // What is no setting was a comment, and is one again.
-    let comment =
-        |line: &String| !line.contains(" = ") && !line.starts_with('[') && !line.is_empty();
-    lines.iter_mut().filter(|line| comment(line)).for_each(|line| line.insert_str(0, "# "));
     let mut text = lines.join("\n");
     if rng.random_ratio(1, 8) {
         let at = rng.random_range(0..text.len());
