@@ -60,12 +60,14 @@ pub fn objects<S: Spec>(
     Ok(objects_and_rest(spec, history, meter)?.0)
 }
 
+type ObjectsAndRest<T> = (Vec<Object<T>>, LeftOut);
+
 /// The same, with how much was left out.
 pub(crate) fn objects_and_rest<S: Spec>(
     spec: &S,
     history: &History,
     meter: &mut Meter,
-) -> Result<(Vec<Object<S::Op>>, LeftOut), ReadError> {
+) -> Result<ObjectsAndRest<S::Op>, ReadError> {
     let mut left_out = LeftOut::default();
     let mut objects: Vec<Object<S::Op>> = Vec::new();
     let mut by_key: HashMap<Option<&str>, usize> = HashMap::new();

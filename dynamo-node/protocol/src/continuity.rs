@@ -157,10 +157,9 @@ impl Memory {
     }
 
     fn saved(&mut self, peer: Option<NodeId>) {
-        match peer {
-            Some(peer) => self.0.entry(peer).and_modify(|entry| entry.saved = true),
-            None => return self.0.values_mut().for_each(|entry| entry.saved = true),
-        };
+        let is_meant = |at: &NodeId| peer.is_none_or(|peer| peer == *at);
+        let meant = self.0.iter_mut().filter(|(at, _)| is_meant(at));
+        meant.for_each(|(_, entry)| entry.saved = true);
     }
 }
 
