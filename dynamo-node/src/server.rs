@@ -195,8 +195,7 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let mut recorder = None;
     if let Some(folder) = &options.record {
         let system = |error| StartError::System { what: "begin the record", error };
-        let position = Store::position(&store);
-        let recording = Recorder::create(folder, &options.config, start.clone(), position);
+        let recording = Recorder::create(folder, &options.config, start.clone());
         let recording = recorder.insert(recording.map_err(system)?);
         store.visit(|place, record| recording.stored(place, record))?;
     }

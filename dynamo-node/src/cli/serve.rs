@@ -66,16 +66,20 @@ pub struct ServeArgs {
     #[arg(long, default_value = "plain", value_parser = word::<ReadMode>)]
     read: ReadMode,
     /// After this a silent replica is held down.
-    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().patience), value_parser = wait())]
+    #[arg(long, value_name = "TIME", value_parser = wait(),
+          default_value_t = Span(Timing::default().patience))]
     patience: Span,
     /// After this a request is answered "timed out".
-    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().deadline), value_parser = wait())]
+    #[arg(long, value_name = "TIME", value_parser = wait(),
+          default_value_t = Span(Timing::default().deadline))]
     deadline: Span,
     /// Between two pings of a peer that is held down.
-    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().ping), value_parser = wait())]
+    #[arg(long, value_name = "TIME", value_parser = wait(),
+          default_value_t = Span(Timing::default().ping))]
     ping: Span,
     /// Between two looks at the hints for one target.
-    #[arg(long, value_name = "TIME", default_value_t = Span(Timing::default().handoff), value_parser = wait())]
+    #[arg(long, value_name = "TIME", value_parser = wait(),
+          default_value_t = Span(Timing::default().handoff))]
     handoff: Span,
     /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
     /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.

@@ -41,8 +41,6 @@ enum Frame {
 struct Start {
     settings: Settings,
     start: dynamo_protocol::Start,
-    /// How far the directory had come.
-    position: u64,
 }
 
 /// One call of `handle`.
@@ -50,6 +48,9 @@ struct Start {
 struct Step {
     now: u64,
     input: Input,
+    /// How far the directory had come before the step, and after what it applied, if it applied anything: how
+    /// many steps share a batch is chance.
+    positions: [u64; 2],
     /// Which calls of the store failed, counted within the step, and how.
     errors: Vec<(u32, StoreError)>,
     outputs: Vec<Output>,
@@ -82,12 +83,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a record in `folder`, for a start of a node on a directory at `position`.
+    /// Begins a record in `folder`, for a start of a node.
     pub(crate) fn create(
         folder: &Path,
         config: &Config,
         start: dynamo_protocol::Start,
-        position: u64,
     ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -98,7 +98,7 @@ impl Recorder {
         let file = BufWriter::new(File::create_new(&path)?);
         let mut recorder = Self { file, path, frame: Vec::new(), broken: false };
         let settings = Settings::of(config);
-        recorder.write(&Frame::Start(Start { settings, start, position }));
+        recorder.write(&Frame::Start(Start { settings, start }));
         Ok(recorder)
     }
 
@@ -120,9 +120,12 @@ impl Recorder {
         let frame = std::mem::take(&mut self.frame);
         // The fields of a `Step` one after the other are a `Step`: the input is gone when the outputs come.
         let mut frame = extend(frame, &(STEP, now.0, &input));
+        let position = store.position();
         let mut watched = Watched::new(store);
         node.handle(now, input, &mut watched, outbox);
-        frame = extend(frame, &(watched.into_errors(), &outbox.outputs[before..]));
+        let errors = watched.into_errors();
+        let positions = [position, store.position()];
+        frame = extend(frame, &(positions, errors, &outbox.outputs[before..]));
         self.append(frame);
     }
 

@@ -132,7 +132,7 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
     };
     let (mut outbox, mut encoded) = (Outbox::default(), Vec::new());
     while let Some(frame) = frames.next()? {
-        let Given { now, input, errors } = match frame {
+        let Given { now, input, positions, errors } = match frame {
             Read::Start(_) => return Err(frames.damaged("a second start")),
             Read::Stored(place, record) => {
                 store.records.insert(place, record);
@@ -141,7 +141,7 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
             Read::Step(given) => given,
         };
         outbox.outputs.clear();
-        let mut scripted = Scripted::new(&mut store, &errors);
+        let mut scripted = Scripted::new(&mut store, positions, &errors);
         node.handle(Time(now), input, &mut scripted, &mut outbox);
         // Equal outputs are equal bytes: to write them again costs less than to read what was recorded.
         encoded.clear();
@@ -179,7 +179,7 @@ pub(super) fn read_steps(
 
 fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
     let config = Arc::new(start.settings.into_config()?);
-    let store = MemoryStore { position: start.position, ..MemoryStore::new(start.start.meta) };
+    let store = MemoryStore::new(start.start.meta);
     Ok((Node::new(config, start.start), store))
 }
 
@@ -224,6 +224,7 @@ enum Read {
 struct Given {
     now: u64,
     input: Input,
+    positions: [u64; 2],
     errors: Vec<(u32, StoreError)>,
 }
 

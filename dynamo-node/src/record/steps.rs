@@ -48,7 +48,7 @@ pub fn steps(path: &Path, mut visit: impl FnMut(ToldStep) -> bool) -> Result<(),
 }
 
 impl Known {
-    fn told(&mut self, step: u64, Step { now, input, errors, outputs }: &Step) -> ToldStep {
+    fn told(&mut self, step: u64, Step { now, input, errors, outputs, .. }: &Step) -> ToldStep {
         let names = std::iter::once(Names::of_input(input));
         let names: Vec<_> = names.chain(outputs.iter().map(Names::of_output)).collect();
         // A step that coordinates names the request's key first and the operation later.

@@ -25,7 +25,7 @@ fn put(request: u64, key: &str) -> Input {
     Input::Client { request: RequestId(request), op }
 }
 
-/// A store whose every third read finds a damaged record.
+/// A store whose every third read finds a damaged record, and of which three changes share a batch.
 struct Failing {
     store: MemoryStore,
     reads: std::cell::Cell<u32>,
@@ -55,7 +55,7 @@ impl Store for Failing {
     }
 
     fn position(&self) -> u64 {
-        self.store.position()
+        5 + self.store.position() / 3
     }
 }
 
@@ -63,18 +63,13 @@ impl Store for Failing {
 fn record(folder: &Path, steps: u64) -> PathBuf {
     let meta = Meta::genesis(Identity(7));
     let (config, mut outbox) = (Arc::new(config()), Outbox::default());
-    let mut before = MemoryStore::new(meta);
+    let mut before = MemoryStore { position: 1, ..MemoryStore::new(meta) };
     let mut earlier = Node::new(Arc::clone(&config), dynamo_protocol::Start::proven(meta, 1));
     earlier.handle(Time(1), Input::Started, &mut before, &mut outbox);
     earlier.handle(Time(1), put(0, "k0"), &mut before, &mut outbox);
 
-    let mut recorder = Recorder::create(
-        folder,
-        &config,
-        dynamo_protocol::Start::proven(before.meta, 2),
-        before.position,
-    )
-    .unwrap();
+    let mut recorder =
+        Recorder::create(folder, &config, dynamo_protocol::Start::proven(before.meta, 2)).unwrap();
     for (place, record) in before.records.clone() {
         recorder.stored(place, record);
     }

@@ -51,16 +51,23 @@ impl<S: Store> Store for Watched<'_, S> {
     }
 }
 
-/// Fails as the recorded store did.
+/// Fails as the recorded store did, and stands where it stood.
 pub(super) struct Scripted<'a, S> {
     store: &'a mut S,
+    /// Before anything is applied, and after.
+    positions: [u64; 2],
+    applied: bool,
     calls: Cell<u32>,
     errors: &'a [(u32, StoreError)],
 }
 
 impl<'a, S> Scripted<'a, S> {
-    pub(super) fn new(store: &'a mut S, errors: &'a [(u32, StoreError)]) -> Self {
-        Self { store, calls: Cell::new(0), errors }
+    pub(super) fn new(
+        store: &'a mut S,
+        positions: [u64; 2],
+        errors: &'a [(u32, StoreError)],
+    ) -> Self {
+        Self { store, positions, applied: false, calls: Cell::new(0), errors }
     }
 
     fn scripted(&self) -> Result<(), StoreError> {
@@ -89,10 +96,12 @@ impl<S: Store> Store for Scripted<'_, S> {
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.scripted()?;
-        self.store.apply(changes)
+        self.store.apply(changes)?;
+        self.applied = true;
+        Ok(())
     }
 
     fn position(&self) -> u64 {
-        self.store.position()
+        self.positions[usize::from(self.applied)]
     }
 }

@@ -121,7 +121,8 @@ fn a_host_whose_key_was_swapped_is_refused_and_sent_nothing() {
     let reason = verdict(&out)["reasons"]["harness"].to_string();
     assert!(reason.contains("n2: its host key is another"), "{reason}");
     // A lab's hosts have the program from the beginning, and nothing beside it.
-    let sent = fs::read_dir(lab.dir.join("hosts/n2/home/.dyno")).unwrap().count();
+    let sent =
+        fs::read_dir(lab.dir.join("hosts").join("n2").join("home").join(".dyno")).unwrap().count();
     assert_eq!(sent, 1, "it was sent something");
     let log =
         |host: &str| fs::read_to_string(lab.dir.join("hosts").join(host).join("sshd.log")).unwrap();
