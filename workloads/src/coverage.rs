@@ -138,8 +138,8 @@ fn work_done(history: &History) -> Vec<String> {
     lacking.map(|f| format!("no {f} was ok")).collect()
 }
 
-/// Whether anybody stands in for a home. Where nobody does, a home that was away may be brought what it missed
-/// by a get of the workload, if one of that key came afterwards.
+/// Whether anybody stands in for a home. Where nobody does, a home that was away may be brought what it
+/// missed by a get of the workload, if one of that key came afterwards.
 fn has_hints(config: &Config) -> bool {
     config.quorum == Quorum::Sloppy && config.members().len() > config.n
 }
@@ -334,8 +334,12 @@ mod tests {
     }
 
     fn judged(ops: Vec<Op>, counts: &[(&str, u64)]) -> Coverage {
+        judged_of(3, ops, counts)
+    }
+
+    fn judged_of(nodes: u16, ops: Vec<Op>, counts: &[(&str, u64)]) -> Coverage {
         let mut plan = Plan { faults: vec![FaultName::Kill], ..Plan::default() };
-        plan.cluster.nodes = 3;
+        plan.cluster.nodes = nodes;
         let config = plan.config(NodeId(1)).unwrap();
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         judge(&plan, &config, &history(ops), &counts)
@@ -387,14 +391,20 @@ mod tests {
         assert!(reasons.iter().any(|r| r.contains("1 of 1 were not proven")), "{reasons:?}");
     }
 
-    /// A put while n1 was down, and what n1 and n2 hold at the end.
+    /// A put while n1, a home of the key, was down, and what n1 and n2 hold at the end; of four nodes.
     fn missed(held: Value) -> Vec<Op> {
+        let mut plan = Plan::default();
+        plan.cluster.nodes = 4;
+        let config = plan.config(NodeId(1)).unwrap();
+        let is_home = |key: &str, node| config.preference_list(&Key::from(key)).0.contains(&node);
+        let mut keys = (0..).map(|number| format!("k{number}"));
+        let key = keys.find(|key| is_home(key, NodeId(1)) && is_home(key, NodeId(2))).unwrap();
         let mut ops = killed();
-        ops.extend(client_op(0, 110, 120, "get", "k"));
-        let [put, ok] = client_op(0, 130, 140, "put", "k");
+        ops.extend(client_op(0, 110, 120, "get", &key));
+        let [put, ok] = client_op(0, 130, 140, "put", &key);
         ops.extend([put.value(json!(1)), ok.value(json!(1))]);
-        for (node, held) in [("n1", held), ("n2", json!([1]))] {
-            let home = Op::invoke(7, "home").key("k").node(node).finally().at(500);
+        for (process, node, held) in [(7, "n1", held), (8, "n2", json!([1]))] {
+            let home = Op::invoke(process, "home").key(&*key).node(node).finally().at(500);
             ops.extend([home.clone(), home.completed(Kind::Ok).value(held).at(510)]);
         }
         ops
@@ -403,8 +413,8 @@ mod tests {
     #[test]
     fn a_home_that_never_gets_what_it_missed_is_not_covered_whatever_nodes_say_of_themselves() {
         let counts = [("read_repairs", 1), ("hints_stored", 9), ("hints_delivered", 9)];
-        assert_eq!(judged(missed(json!([1])), &counts).reasons, Vec::<String>::new());
-        let reasons = judged(missed(json!([])), &counts).reasons;
+        assert_eq!(judged_of(4, missed(json!([1])), &counts).reasons, Vec::<String>::new());
+        let reasons = judged_of(4, missed(json!([])), &counts).reasons;
         assert!(
             reasons[0].starts_with("no home that was down holds any of the 1 values"),
             "{reasons:?}"

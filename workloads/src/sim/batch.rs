@@ -55,6 +55,8 @@ pub struct Mechanisms {
     pub hints_delivered: u64,
     /// Gets that brought replicas together.
     pub read_repairs: u64,
+    /// Nodes that learned from their peers that their directory was rolled back.
+    pub rolled_back: u64,
 }
 
 /// What the seeds found together.
@@ -183,6 +185,7 @@ impl Findings {
         self.mechanisms.hints_stored += fired.hints_stored;
         self.mechanisms.hints_delivered += fired.hints_delivered;
         self.mechanisms.read_repairs += fired.read_repairs;
+        self.mechanisms.rolled_back += fired.rolled_back;
         if differs {
             self.nondeterministic.push(seed);
         }

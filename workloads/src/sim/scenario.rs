@@ -36,7 +36,7 @@ impl Scenario {
     pub fn of_plan(plan: &Plan, seed: u64) -> Self {
         let cluster = cluster_of(plan);
         let weather = Weather {
-            kinds: plan.faults.iter().map(|name| kind_of(*name)).collect(),
+            kinds: plan.faults.iter().map(|name| kind_of(*name, &cluster)).collect(),
             losses: cluster.w - 1,
             gap: micros(plan.fault.gap.0 + plan.fault.hold.0),
             hold: micros(plan.fault.hold.0),
@@ -104,7 +104,7 @@ fn cluster_of(plan: &Plan) -> Cluster {
     }
 }
 
-fn kind_of(name: FaultName) -> Kind {
+fn kind_of(name: FaultName, cluster: &Cluster) -> Kind {
     match name {
         FaultName::Kill => Kind::Kill,
         FaultName::Pause => Kind::Pause,
@@ -113,6 +113,12 @@ fn kind_of(name: FaultName) -> Kind {
         FaultName::Delay | FaultName::Rate => Kind::Delay,
         // Messages lost is what a broken connection looks like from inside.
         FaultName::Reset => Kind::Loss,
+        // See `draw_weather`: strict gets promise nothing where processes end beside it.
+        FaultName::Rollback
+            if cluster.w >= 2 && cluster.r >= 2 && cluster.quorum == Quorum::Sloppy =>
+        {
+            Kind::Rollback
+        }
         FaultName::Wipe | FaultName::Rollback => Kind::Wipe,
         FaultName::Bitflip => Kind::BitFlip,
     }
