@@ -201,8 +201,13 @@ fn a_drawn_plan_runs_or_is_refused_in_one_clear_line() {
         let text = plan(&mut rng);
         let begun = Instant::now();
         let source = Source::of("plan.toml", &text);
-        let checked =
-            Plan::parse(&text, "plan.toml").and_then(|plan| source.check(&plan).map(|()| plan));
+        let checked = Plan::parse(&text, "plan.toml").and_then(|mut plan| {
+            // As when the file is read: a plan without a name has the file's.
+            if plan.name.is_empty() {
+                "plan".clone_into(&mut plan.name);
+            }
+            source.check(&plan).map(|()| plan)
+        });
         match checked {
             Err(error) => {
                 one_clear_line(&error.0, &text);
