@@ -63,7 +63,7 @@ pub enum Message {
         role: Role,
         /// The key.
         key: Key,
-        /// The sender's whole set, never the new version alone (ARCHITECTURE.md, decision 3).
+        /// The sender's whole set, never the new version alone (docs/protocol.md, rule 3).
         set: Siblings,
     },
     /// What became of a [`Message::Store`]: if all went well, the versions are durable here.

@@ -1,21 +1,22 @@
 //! White-box invariants: what must hold inside a cluster after every step, one function each.
 //!
 //! They look only at the host a step touched, and at the disks of those that should hold what it
-//! acknowledged. What a monitor knows beside the cluster is what every put had read and minted.
+//! acknowledged. What a monitor knows beside the cluster is what every put had read and minted. The rules are
+//! those of docs/protocol.md.
 //!
 //! | check | what | from |
 //! |---|---|---|
-//! | `dots-unique` | no event is minted twice | design decision 2 |
-//! | `dots-closed` | a record that mints has seen all earlier events of its actor | design decision 2 |
-//! | `minted-once` | no operation becomes two events | decision 8 |
-//! | `record-forgets` | what a record has seen it never unsees | decision 3 |
+//! | `dots-unique` | no event is minted twice | rule 2 |
+//! | `dots-closed` | a record that mints has seen all earlier events of its actor | rule 2 |
+//! | `minted-once` | no operation becomes two events | rule 8 |
+//! | `record-forgets` | what a record has seen it never unsees | rule 3 |
 //! | `no-dominated-sibling` | no live version was read by the writer of another | paper, 4.4 |
-//! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | decision 6 |
-//! | `copies-kept` | and do so ever after, disks lost apart | protocol.md, 5 |
-//! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | contract, 2 |
-//! | `hint-accounting` | a hint goes only when its target's disk covers it | decision 7 |
-//! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | decision 11 |
-//! | `rollback-voted` | nor is its word taken for all there is, under a strict quorum | decision 11 |
+//! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | rule 6 |
+//! | `copies-kept` | and do so ever after, disks lost apart | rules 5, 6 |
+//! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
+//! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
+//! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
+//! | `rollback-voted` | nor is its word taken for all there is, under a strict quorum | rule 11 |
 
 use bytes::Bytes;
 use dynamo_protocol::{
