@@ -90,8 +90,8 @@ struct TestArgs {
     /// What clients do: cart.
     #[arg(long, value_name = "NAME")]
     workload: Option<WorkloadName>,
-    /// The faults that happen, or none: kill, pause, partition, delay, rate, reset,
-    /// wipe.
+    /// The faults that happen, or none: kill, pause, partition, delay, rate, reset, wipe,
+    /// rollback, bitflip.
     #[arg(long, value_name = "LIST")]
     faults: Option<String>,
     /// How long clients work.
