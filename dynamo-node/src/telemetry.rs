@@ -75,11 +75,11 @@ impl Telemetry {
             Event::ReadRepair(_) => counters.read_repairs += 1,
             Event::Down(peer) => {
                 counters.held_down += 1;
-                tracing::info!(%peer, "held down");
+                tracing::info!(%peer, "suspected: believed to be down");
             }
             Event::Up(peer) => {
                 counters.held_up += 1;
-                tracing::info!(%peer, "held up");
+                tracing::info!(%peer, "heard again: up");
             }
             Event::Discarded(from, why) => {
                 match why {

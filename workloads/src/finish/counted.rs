@@ -95,7 +95,7 @@ impl<K: Client, C: Cluster> Client for Counted<K, C> {
         let why = match self.seen_since(Instant::now()).await {
             // Also one that failed: then it was not for want of homes.
             Ok(after) if after == before => return completion,
-            Ok(_) => "somebody was held down meanwhile".to_owned(),
+            Ok(_) => "a node suspected another meanwhile".to_owned(),
             Err(why) => format!("meanwhile {why}"),
         };
         match completion {

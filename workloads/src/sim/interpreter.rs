@@ -323,7 +323,7 @@ impl<'a> Interpreter<'a> {
         let why = match &read {
             Err((_, error)) => error.as_str(),
             Ok(_) if counts => "",
-            Ok(_) => "somebody was held down meanwhile",
+            Ok(_) => "a node suspected another meanwhile",
         };
         generator.update(&Event { now, worker, outcome, why });
         match read {
