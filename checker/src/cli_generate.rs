@@ -28,13 +28,13 @@ pub struct GenerateArgs {
     /// Over how many keys the operations are spread.
     #[arg(long, default_value_t = 1, value_parser = within(1, MOST_KEYS))]
     pub keys: u32,
-    /// Draw written values from so many; 0 makes every one new.
+    /// From how many values writes are drawn; 0 makes every value new.
     #[arg(long, default_value_t = 0)]
     pub values: u64,
     /// How many violations to plant.
     #[arg(long, default_value_t = 0)]
     pub violations: u64,
-    /// The share of operations of which nobody learns whether they happened, from 0 to 1.
+    /// The share of operations that are indeterminate, from 0 to 1.
     #[arg(long, default_value_t = 0.0, value_parser = within(0.0, 1.0))]
     pub indeterminate: f64,
     /// Everything random comes from it: one seed, one history.

@@ -34,11 +34,11 @@ pub enum NodeCommand {
     Get(GetArgs),
     /// Write a version of a key.
     Put(PutArgs),
-    /// Delete what a context was read with.
+    /// Delete the versions that a context covers.
     Delete(DeleteArgs),
     /// Make a key writable again whose context names too many actors.
     Prune(PruneArgs),
-    /// Print how a node does.
+    /// Print a node's status.
     Status(StatusArgs),
 }
 

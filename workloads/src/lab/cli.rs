@@ -50,13 +50,13 @@ enum LabCommand {
         #[command(flatten)]
         place: Place,
     },
-    /// Remove what labs have left whose driver was killed: every new lab does so too.
+    /// Remove what is left of labs whose driver was killed; every new lab does so too.
     Sweep {
         /// Print one line of JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Run a command where the driver must stand, or on a host of the lab.
+    /// Run a command where all hosts of the lab can be reached, as the driver must, or on one host.
     Exec {
         #[command(flatten)]
         place: Place,

@@ -8,7 +8,7 @@ pub struct HostArgs {
     /// The hosts of --cluster ssh: an inventory file, or hosts separated by commas.
     #[arg(long, value_name = "HOSTS")]
     pub hosts: Option<String>,
-    /// Believe hosts whose key nobody knows, and remember them.
+    /// Accept hosts that known_hosts says nothing of, and remember their keys.
     #[arg(long)]
     pub accept_new: bool,
 }

@@ -19,7 +19,7 @@ const LAST_DATE: u64 = 253_402_300_800_000_000;
 pub struct RecordsArgs {
     /// The folder of a run of `dyno test --record`, or that of its records.
     pub run: PathBuf,
-    /// Only steps about this key, also those that name but its operation.
+    /// Only steps about this key: also those that name one of its operations and not the key.
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     /// Only steps about this operation, as logs and records name it: 5c01f3.17.

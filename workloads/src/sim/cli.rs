@@ -15,7 +15,7 @@ use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 /// Arguments of `dyno sim`. Without a plan every seed draws its cluster, links, clients and faults.
 #[derive(Debug, Args)]
 pub struct SimArgs {
-    /// The seeds, as in 0..1000; the end is left out.
+    /// The seeds, as in 0..1000, of which 999 is the last.
     #[arg(long, value_name = "FROM..TO", default_value = "0..100")]
     pub seeds: Seeds,
     /// The plan, if there is one.
