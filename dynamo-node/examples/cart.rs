@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dynamo_node::{Client, ClientError, Options, Running, start};
-use dynamo_protocol::{Config, Member, NodeId};
+use dynamo_protocol::{Member, NodeId, Settings, View};
 use tokio::net::TcpListener;
 
 type Cart = BTreeSet<String>;
@@ -63,13 +63,15 @@ async fn start_nodes(count: u16) -> Result<Vec<Running>, Box<dyn std::error::Err
         addresses.insert(id, listener.local_addr()?.to_string());
         listeners.insert(id, listener);
     }
-    let members: Vec<_> = addresses.keys().map(|&id| Member { id, tokens: 16 }).collect();
+    let members = addresses.keys().map(|&id| Member { id, tokens: 16 }).collect();
+    let settings = Settings::new([3, 2, 2]);
+    let view = View::genesis(&settings, members)?;
     let mut nodes = Vec::new();
     for (id, listener) in listeners {
-        let config = Config::new(id, members.clone(), [3, 2, 2])?;
         let mut peers = addresses.clone();
         peers.remove(&id);
-        let options = Options { genesis: true, ..Options::new(config, peers) };
+        let options = Options::new(id, settings, view.clone(), peers);
+        let options = Options { genesis: true, ..options };
         nodes.push(start(options, listener).await?);
     }
     Ok(nodes)

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::stepped::Nonces;
-use dynamo_protocol::{Config, NodeId, Quorum, ReadMode, Versioning};
+use dynamo_protocol::{NodeId, Settings, View};
 
 /// Everything a node is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The protocol's settings.
-    pub config: Config,
+    /// This node.
+    pub me: NodeId,
+    /// The cluster's settings.
+    pub settings: Settings,
+    /// The membership it starts in.
+    pub view: View,
     /// The cluster's name: nodes of another one are refused.
     pub cluster: String,
     /// Where this node dials its peers. Every member but the node itself has to be here. It need not be
@@ -41,9 +45,16 @@ pub enum Storage {
 impl Options {
     /// A node of the cluster "dynamo" in memory, with all other options off.
     #[must_use]
-    pub fn new(config: Config, peers: BTreeMap<NodeId, String>) -> Self {
+    pub fn new(
+        me: NodeId,
+        settings: Settings,
+        view: View,
+        peers: BTreeMap<NodeId, String>,
+    ) -> Self {
         Self {
-            config,
+            me,
+            settings,
+            view,
             cluster: DEFAULT_CLUSTER.to_owned(),
             peers,
             storage: Storage::Memory,
@@ -52,39 +63,6 @@ impl Options {
             stepped: None,
             fault_hooks: false,
         }
-    }
-
-    /// All that the nodes of one cluster have to agree on, as one line: it is compared when a peer links
-    /// up, and shown when it differs.
-    #[must_use]
-    pub fn settings(&self) -> String {
-        let Config { n, r, w, quorum, versioning, read, limits, .. } = &self.config;
-        let quorum = match quorum {
-            Quorum::Sloppy => "sloppy",
-            Quorum::Strict => "strict",
-        };
-        let versioning = match versioning {
-            Versioning::Dotted => "dotted",
-            Versioning::Paper => "paper",
-            Versioning::Lww => "lww",
-        };
-        let read = match read {
-            ReadMode::Plain => "plain",
-            ReadMode::Atomic => "atomic",
-        };
-        let members = self.config.members().iter();
-        let members: Vec<_> = members.map(|m| format!("{}x{}", m.id.0, m.tokens)).collect();
-        format!(
-            "cluster={} n={n} r={r} w={w} quorum={quorum} versioning={versioning} read={read} \
-             limits={}/{}/{}/{}/{} members={}",
-            self.cluster,
-            limits.key_bytes,
-            limits.value_bytes,
-            limits.siblings,
-            limits.actors,
-            limits.set_bytes,
-            members.join(",")
-        )
     }
 }
 

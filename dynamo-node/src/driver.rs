@@ -9,7 +9,6 @@
 //! file moves values.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::{
@@ -118,8 +117,8 @@ pub(crate) struct Driver<T> {
 pub(crate) struct About {
     /// The nonce of this start.
     pub(crate) incarnation: u64,
-    /// What all nodes of the cluster agree on.
-    pub(crate) settings: Arc<str>,
+    /// What all nodes of the cluster agree on, for people.
+    pub(crate) settings: String,
 }
 
 /// What leaves the node when a batch is durable.
@@ -268,7 +267,7 @@ impl<T: Transport> Driver<T> {
             Command::Step(..) => {}
             Command::Stop => {
                 // A little more than the deadline, after which the protocol has answered everything.
-                let patience = self.node.config().timing.deadline + Duration::from_millis(100);
+                let patience = self.node.settings().timing.deadline + Duration::from_millis(100);
                 self.ends.get_or_insert(Instant::now() + patience);
             }
         }
@@ -357,7 +356,7 @@ impl<T: Transport> Driver<T> {
     fn status(&self) -> StatusReport {
         let meta = self.node.meta();
         StatusReport {
-            id: self.node.config().me.0.into(),
+            id: self.node.me().0.into(),
             identity: meta.identity.to_string(),
             incarnation: self.about.incarnation,
             amnesiac: meta.amnesiac,
@@ -368,7 +367,7 @@ impl<T: Transport> Driver<T> {
             down: self.node.held_down().map(|peer| peer.0.into()).collect(),
             open_requests: self.requests.len() as u64,
             counters: Some(self.telemetry.snapshot()),
-            settings: self.about.settings.to_string(),
+            settings: self.about.settings.clone(),
             stopping: self.ends.is_some(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Change, Identity, Node, Start, Store};
+use dynamo_protocol::{Change, Identity, Node, Start, Store, ViewError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -29,6 +29,7 @@ use crate::storage::{
 };
 use crate::telemetry::Telemetry;
 use crate::transport::{GrpcTransport, Links, largest_message};
+use crate::wire::Agreement;
 
 /// Operators are few.
 const COMMANDS: usize = 16;
@@ -50,6 +51,9 @@ pub struct Running {
 /// Why a node did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// The membership it starts in.
+    #[error(transparent)]
+    View(#[from] ViewError),
     /// A member that cannot be reached by any address.
     #[error("member {0} has no address: give --peer {0}=HOST:PORT")]
     NoAddress(u16),
@@ -96,8 +100,12 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     }
     let system = |what| move |error| StartError::System { what, error };
     let address = listener.local_addr().map_err(system("tell the address"))?;
-    let settings: Arc<str> = options.settings().into();
-    let config = Arc::new(options.config.clone());
+    if !options.view.contains(options.me) {
+        return Err(ViewError::NotAMember(options.me).into());
+    }
+    let (me, settings, view) =
+        (options.me, Arc::new(options.settings), Arc::new(options.view.clone()));
+    let agreement = Arc::new(Agreement::new(&options.cluster, &settings, &view));
     // Opening reads files, for as long as it takes: not on a thread that serves.
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
     let opening = tokio::task::spawn_blocking({
@@ -113,15 +121,15 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let (command, commands) = mpsc::channel(COMMANDS);
     let (close, closing) = watch::channel(false);
     let links = Links {
-        me: config.me,
-        settings: Arc::clone(&settings),
+        me,
+        agreement: Arc::clone(&agreement),
         arrivals: arrive.clone(),
         counters: Arc::clone(&telemetry.links),
     };
     let shared = Shared {
-        me: config.me,
-        members: config.members().iter().map(|member| member.id).collect(),
-        settings: Arc::clone(&settings),
+        me,
+        members: view.ids().collect(),
+        agreement: Arc::clone(&agreement),
         fault_hooks: options.fault_hooks && cfg!(feature = "faults"),
         stepped: options.stepped.is_some(),
         arrivals: arrive,
@@ -130,8 +138,8 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         links: Arc::default(),
         closing,
     };
-    let largest = largest_message(&config);
-    let node = Node::new(config, start);
+    let largest = largest_message(&settings.limits, view.members().len());
+    let node = Node::new(me, settings, view, start);
     let sources = Sources { arrivals, commands };
     let driving = if let Some(nonces) = options.stepped {
         let hand = Hand::new(node, (directory, store), nonces.counts, recorder);
@@ -140,7 +148,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         let committer = Committer::start(directory);
         let committer = committer.map_err(system("start the committer"))?;
         let transport = GrpcTransport::start(&options.peers, &links);
-        let about = About { incarnation, settings };
+        let about = About { incarnation, settings: agreement.settings() };
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };
@@ -148,16 +156,14 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let task = tokio::spawn(oversee(driving, serving, close));
     let identity = meta.identity;
     tracing::info!(
-        node = %options.config.me, %address, %identity, incarnation,
+        node = %me, %address, %identity, incarnation,
         amnesiac = meta.amnesiac, "started"
     );
     Ok(Running { address, identity, incarnation, commands: command, task })
 }
 
 fn check_addresses(options: &Options) -> Result<(), StartError> {
-    let me = options.config.me;
-    let members = options.config.members().iter().map(|member| member.id);
-    let peers: Vec<_> = members.filter(|member| *member != me).collect();
+    let peers: Vec<_> = options.view.ids().filter(|member| *member != options.me).collect();
     if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
         return Err(StartError::NoAddress(peer.0));
     }
@@ -170,14 +176,13 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
 type Opened = (Arc<Directory>, Start, Records, Option<Recorder>);
 
 fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
-    let versioning = options.config.versioning;
+    let versioning = options.settings.versioning;
     let identity = options.stepped.and_then(|nonces| nonces.identity);
     let origin = Origin { genesis: options.genesis, identity };
     let directory = match &options.storage {
         Storage::Memory => Directory::in_memory(origin),
         Storage::Disk(path) => {
-            let owner =
-                Owner { node: options.config.me, cluster: options.cluster.clone(), versioning };
+            let owner = Owner { node: options.me, cluster: options.cluster.clone(), versioning };
             Directory::open(path, &owner, origin)?
         }
     };
@@ -195,7 +200,8 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
     let mut recorder = None;
     if let Some(folder) = &options.record {
         let system = |error| StartError::System { what: "begin the record", error };
-        let recording = Recorder::create(folder, &options.config, start.clone());
+        let cluster = (options.me, &options.settings, &options.view);
+        let recording = Recorder::create(folder, cluster, start.clone());
         let recording = recorder.insert(recording.map_err(system)?);
         store.visit(|place, record| recording.stored(place, record))?;
     }

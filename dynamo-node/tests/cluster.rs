@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Cluster, bound_socket, config, eventually, on_disk, peers};
+use common::{Cluster, bound_socket, eventually, on_disk, options, peers};
 use dynamo_node::record::replay;
 use dynamo_node::{ClientError, Options, ReplicaState, start};
-use dynamo_protocol::{NodeId, Quorum};
+use dynamo_protocol::{NodeId, Quorum, Settings, View};
 use tokio::net::TcpListener;
 
 fn values(values: Vec<Bytes>) -> BTreeSet<Bytes> {
@@ -93,7 +93,7 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     eventually("a hint is held", async || hints().await > 0).await;
 
     let listener = TcpListener::bind(&address).await.unwrap();
-    let mut options = Options::new(config(down.0, 4), peers(&cluster.addresses, down));
+    let mut options = options(down, 4, peers(&cluster.addresses, down));
     options.storage = on_disk(&folder);
     let back = start(options, listener).await.unwrap();
     eventually("the hint is delivered", async || hints().await == 0).await;
@@ -156,7 +156,7 @@ async fn a_mangled_context_is_refused() {
 #[tokio::test]
 async fn strict_quorums_refuse_when_homes_are_gone() {
     let mut cluster =
-        Cluster::start_with(3, |options| options.config.quorum = Quorum::Strict).await;
+        Cluster::start_with(3, |options| options.settings.quorum = Quorum::Strict).await;
     for id in [2, 3] {
         cluster.nodes.remove(&NodeId(id)).unwrap().stop().await.unwrap();
     }
@@ -171,7 +171,7 @@ async fn strict_quorums_refuse_when_homes_are_gone() {
 #[tokio::test]
 async fn nodes_that_disagree_about_the_cluster_refuse_each_other() {
     let cluster = Cluster::start_with(3, |options| {
-        if options.config.me == NodeId(3) {
+        if options.me == NodeId(3) {
             options.cluster = "another".to_owned();
         }
     })
@@ -223,7 +223,7 @@ async fn a_client_reconnects_to_a_node_that_was_started_again() {
     let refused = client.get("k").await;
     assert!(refused.is_err());
     let listener = TcpListener::bind(&cluster.addresses[&NodeId(1)]).await.unwrap();
-    let options = Options::new(config(1, 3), peers(&cluster.addresses, NodeId(1)));
+    let options = options(NodeId(1), 3, peers(&cluster.addresses, NodeId(1)));
     let back = start(options, listener).await.unwrap();
     eventually(
         "it answers again",
@@ -269,7 +269,7 @@ async fn the_clock_is_not_set_without_fault_hooks() {
 async fn an_address_book_with_a_gap_or_a_stranger_is_refused() {
     for book in [vec![2], vec![2, 3, 4], vec![1, 2, 3]] {
         let book = book.into_iter().map(|id| (NodeId(id), "127.0.0.1:1".to_owned()));
-        let options = Options::new(config(1, 3), book.collect::<BTreeMap<_, _>>());
+        let options = options(NodeId(1), 3, book.collect::<BTreeMap<_, _>>());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let error = start(options, listener).await.unwrap_err();
         assert!(error.to_string().contains("--peer"), "{error}");
@@ -280,7 +280,7 @@ async fn an_address_book_with_a_gap_or_a_stranger_is_refused() {
 async fn what_a_cluster_did_replays_from_its_records() {
     let folder = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start_with(4, |options| {
-        options.record = Some(folder.path().join(options.config.me.to_string()));
+        options.record = Some(folder.path().join(options.me.to_string()));
     })
     .await;
     let client = cluster.client(NodeId(1));
@@ -310,10 +310,11 @@ async fn a_record_begins_with_what_lay_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("records");
     let member = dynamo_protocol::Member { id: NodeId(1), tokens: 4 };
-    let config = dynamo_protocol::Config::new(NodeId(1), vec![member], [1, 1, 1]).unwrap();
+    let settings = Settings::new([1, 1, 1]);
+    let view = View::genesis(&settings, vec![member]).unwrap();
     for round in 0..2 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut options = Options::new(config.clone(), BTreeMap::new());
+        let mut options = Options::new(NodeId(1), settings, view.clone(), BTreeMap::new());
         options.storage = on_disk(&folder);
         options.genesis = round == 0;
         options.record = Some(records.clone());
@@ -332,7 +333,7 @@ async fn a_record_begins_with_what_lay_in_the_store() {
 #[tokio::test]
 async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
     let cluster = Cluster::start_with(3, |options| {
-        options.config.versioning = dynamo_protocol::Versioning::Lww;
+        options.settings.versioning = dynamo_protocol::Versioning::Lww;
         options.fault_hooks = true;
     })
     .await;

@@ -158,7 +158,7 @@ async fn what_cannot_start_says_so_in_one_line() {
         (255, "in use by another process", common(&["--members", "1,2,3", "--data", data])),
         (255, "in use", common(&["--members", "1,2,3", "--data", elsewhere, "--listen", taken])),
         (255, "cannot make", common(&["--members", "1,2,3", "--data", "/proc/none/1"])),
-        (254, "W = 4", common(&["--members", "1,2,3", "--data", elsewhere, "-w", "4"])),
+        (254, "-w 4: from 1 to 3", common(&["--members", "1,2,3", "--data", elsewhere, "-w", "4"])),
         (254, "not among", common(&["--members", "2,3,4", "--data", elsewhere])),
         (254, "twice", common(&["--members", "1,2,3,3", "--data", elsewhere])),
         (254, "--data", common(&["--members", "1,2,3"])),

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{config, on_disk};
+use common::{on_disk, options, view};
 use dynamo_node::stepped::{Nonces, Step};
-use dynamo_node::{Admin, Client, ClientError, Options, Running, start};
+use dynamo_node::{Admin, Client, ClientError, Running, start};
 use dynamo_protocol::{
     ClientOp, Context, Digest, Identity, Input, Key, MemoryStore, Meta, Node, NodeId, Outbox,
     Output, Reply, RequestId, Start, Time,
@@ -31,7 +31,7 @@ impl Pair {
     async fn start(id: u16) -> Self {
         let folder = TempDir::new().unwrap();
         let (identity, incarnation) = (Identity(u64::from(id) * 11), u64::from(id) * 7);
-        let mut options = Options::new(config(id, 3), BTreeMap::new());
+        let mut options = options(NodeId(id), 3, BTreeMap::new());
         options.genesis = true;
         options.storage = on_disk(&folder);
         options.stepped =
@@ -40,7 +40,12 @@ impl Pair {
         let running = start(options, listener).await.unwrap();
         assert_eq!(running.identity(), identity);
         let meta = Meta::genesis(identity);
-        let node = Node::new(Arc::new(config(id, 3)), Start::proven(meta, incarnation));
+        let node = Node::new(
+            NodeId(id),
+            Arc::default(),
+            Arc::new(view(3)),
+            Start::proven(meta, incarnation),
+        );
         let admin = Admin::new(running.address().to_string());
         Self { node, store: MemoryStore::new(meta), running, admin, _folder: folder }
     }

@@ -634,7 +634,7 @@ impl Step<'_> {
     }
 
     fn is_symmetric(&self) -> bool {
-        self.spec.reductions.alike && self.spec.nodes == self.spec.n
+        self.spec.reductions.alike && self.spec.nodes == self.spec.settings.n
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
-use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use clap::{Args, Subcommand};
+use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
 use dyno_command::exit::{self, BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 use dyno_command::{Jobs, Size, Span, document, output, within, word};
 use serde_json::json;
@@ -110,19 +110,22 @@ struct Custom {
     /// W: slots a put waits for.
     #[arg(short, default_value_t = 2, value_parser = within(1, MAX_NODES), requires = "script")]
     w: usize,
-    /// Whether fallbacks stand in for homes: sloppy or strict. Strict, unlike in `dyno test`: where all nodes
+    /// Whether fallbacks stand in for homes. Strict, unlike in `dyno test`: where all nodes
     /// are homes there is no fallback, and strict mode promises more.
-    #[arg(long, default_value = "strict", value_parser = word::<Quorum>, requires = "script")]
+    #[arg(long, default_value = "strict", requires = "script",
+          value_parser = word::<Quorum>(Quorum::WORDS))]
     quorum: Quorum,
-    /// How versions are told apart: dotted, paper or lww.
-    #[arg(long, default_value = "dotted", value_parser = word::<Versioning>, requires = "script")]
+    /// How versions are told apart: only dotted loses nothing.
+    #[arg(long, default_value = "dotted", requires = "script",
+          value_parser = word::<Versioning>(Versioning::WORDS))]
     versioning: Versioning,
-    /// Whether gets write back before they answer: plain or atomic.
-    #[arg(long, default_value = "plain", value_parser = word::<ReadMode>, requires = "script")]
+    /// Whether gets write back before they answer: only atomic ones do.
+    #[arg(long, default_value = "plain", requires = "script",
+          value_parser = word::<ReadMode>(ReadMode::WORDS))]
     read: ReadMode,
     /// When writes are durable.
-    #[arg(long, value_enum, default_value_t = DurabilityArg::Step, requires = "script")]
-    durability: DurabilityArg,
+    #[arg(long, value_enum, default_value_t = Durability::Step, requires = "script")]
+    durability: Durability,
     /// Processes that end.
     #[arg(long, default_value_t = 0, value_parser = faults(), requires = "script")]
     crashes: u8,
@@ -163,13 +166,6 @@ const MOST_FAULTS: u8 = 8;
 
 fn faults() -> impl Fn(&str) -> Result<u8, String> + Clone + Send + Sync {
     within(0, MOST_FAULTS)
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DurabilityArg {
-    Step,
-    Group,
-    Buffered,
 }
 
 /// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused, 255 if
@@ -367,17 +363,13 @@ impl Custom {
         let ended = self.crashes + self.wipes + self.power_cuts + self.rollbacks;
         Spec {
             nodes: self.nodes,
-            n: self.n,
-            r: self.r,
-            w: self.w,
-            quorum: self.quorum,
-            versioning: self.versioning,
-            read: self.read,
-            durability: match self.durability {
-                DurabilityArg::Step => Durability::Step,
-                DurabilityArg::Group => Durability::Group,
-                DurabilityArg::Buffered => Durability::Buffered,
+            settings: Settings {
+                quorum: self.quorum,
+                versioning: self.versioning,
+                read: self.read,
+                ..Settings::new([self.n, self.r, self.w])
             },
+            durability: self.durability,
             faults: Faults {
                 crashes: self.crashes,
                 restarts: self.restarts.unwrap_or(ended),

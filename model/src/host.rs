@@ -1,6 +1,7 @@
 //! One host: the core's node, its disk, and what the host owes both. No protocol rule is here.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
@@ -110,13 +111,14 @@ impl Host {
 
     fn start(&mut self, setup: &Setup) -> (Vec<Output>, Option<String>) {
         self.starts += 1;
-        let config = setup.configs[usize::from(self.me)].clone();
+        let me = setup.ids[usize::from(self.me)];
+        let (settings, view) = (Arc::clone(&setup.settings), Arc::clone(&setup.view));
         let incarnation = Setup::incarnation(self.me, self.starts);
         let (meta, heard) = (self.store.meta, self.store.heard.clone());
         // The first start makes the directory.
         let is_doubtful = setup.counts && setup.renew && self.starts > 1;
         let spare = is_doubtful.then(|| Setup::spare(self.me, self.starts));
-        self.node = Some(Node::new(config, Start { meta, heard, incarnation, spare }));
+        self.node = Some(Node::new(me, settings, view, Start { meta, heard, incarnation, spare }));
         self.handle(setup, &Input::Started)
     }
 

@@ -207,7 +207,7 @@ fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
     let mut hosts = holders.to_vec();
     hosts.sort_unstable();
     hosts.dedup();
-    if hosts.len() < step.spec.w {
+    if hosts.len() < step.spec.settings.w {
         step.world.ghost.flags |= flag::FEW_HOLDERS;
     }
 }
@@ -241,7 +241,7 @@ fn done(step: &mut Step<'_>, put: u8) {
     ghost.flags |= flag::ACKED;
     let spent = step.world.spent;
     let lost = spent.wipes + spent.forgotten + spent.rollbacks;
-    if copies(step, put) + usize::from(lost) < step.spec.w {
+    if copies(step, put) + usize::from(lost) < step.spec.settings.w {
         step.world.ghost.flags |= flag::FEW_HOLDERS;
     }
 }

@@ -107,12 +107,25 @@ fn late_acks(mut spec: Spec) -> Spec {
     spec
 }
 
-fn all_writes(spec: Spec) -> Spec {
-    Spec { r: 1, w: 3, ..spec }
+fn all_writes(mut spec: Spec) -> Spec {
+    (spec.settings.r, spec.settings.w) = (1, 3);
+    spec
+}
+
+fn strict(mut spec: Spec) -> Spec {
+    spec.settings.quorum = Quorum::Strict;
+    spec
+}
+
+/// Two nodes, one home.
+fn pair(mut spec: Spec) -> Spec {
+    spec.nodes = 2;
+    (spec.settings.n, spec.settings.r, spec.settings.w) = (1, 1, 1);
+    spec
 }
 
 fn atomic(mut spec: Spec) -> Spec {
-    spec.read = ReadMode::Atomic;
+    spec.settings.read = ReadMode::Atomic;
     spec
 }
 
@@ -123,8 +136,7 @@ fn atomic(mut spec: Spec) -> Spec {
 #[must_use]
 pub fn trials() -> Vec<Trial> {
     let spec = |script: &str| Spec::new(script.parse().expect("a constant script is well formed"));
-    let sloppy = |script: &str| Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) };
-    let pair = |script: &str| Spec { nodes: 2, n: 1, r: 1, w: 1, ..sloppy(script) };
+    let sloppy = |script: &str| spec(script).sloppy();
     [
         ("actor-reused", forgets(spec("pp,p")), LOST),
         ("forgotten-goes-on", forgets(spec("pp,gp")), LOST),
@@ -137,7 +149,7 @@ pub fn trials() -> Vec<Trial> {
         ("retry-mints", crashes(sloppy("p")), LOST),
         ("ack-before-w", spec("p"), HELD),
         ("host-twice", all_writes(sloppy("p")), HELD),
-        ("sloppy-as-strict", cuts(Spec { quorum: Quorum::Strict, ..sloppy("p,g") }), FRESH),
+        ("sloppy-as-strict", cuts(strict(sloppy("p,g"))), FRESH),
         ("first-reply", spec("p,g"), FRESH),
         ("coordinator-unsynced", unsynced(spec("p")), HELD),
         ("ack-unsynced", unsynced(spec("p")), HELD),
@@ -151,7 +163,7 @@ pub fn trials() -> Vec<Trial> {
         ("slot-twice", all_writes(hedges(sloppy("p"))), HELD),
         ("fallback-twice", all_writes(cuts(sloppy("p"))), HELD),
         // The get before finds the home out of reach, the one after hears of its new directory.
-        ("dead-identity-acks", late_acks(wipes(cuts(pair("gpg")))), KEPT),
+        ("dead-identity-acks", late_acks(wipes(cuts(pair(sloppy("gpg"))))), KEPT),
         // The fallback has to hold the target down: it learns so by asking it for somebody's get.
         ("hints-expire", cuts(sloppy("p,g")), HINTS),
         ("rollback-ignored", puts_back(spec("pp")), LOST),

@@ -23,7 +23,7 @@ use crate::world::{Action, World};
 pub enum PathError {
     /// The simulator has no such cluster.
     #[error("no cluster for the trace: {0}")]
-    Cluster(#[from] dynamo_protocol::ConfigError),
+    Cluster(#[from] dynamo_protocol::ViewError),
     /// The simulator refuses a step.
     #[error("step {at} of the path cannot be taken by the simulator: {why}")]
     Refused {
@@ -95,15 +95,13 @@ impl<'a> Walk<'a> {
         let nodes = u16::try_from(spec.nodes).expect("there are few nodes");
         let cluster = Cluster {
             tokens: TOKENS,
-            quorum: spec.quorum,
-            versioning: spec.versioning,
-            read: spec.read,
+            settings: spec.settings,
             sync: match spec.durability {
                 Durability::Group => Sync::Explicit,
                 Durability::Step | Durability::Buffered => Sync::EachStep,
             },
             counts: spec.faults.rollbacks > 0,
-            ..Cluster::new(nodes, [spec.n, spec.r, spec.w])
+            nodes,
         };
         let recorder = Recorder::new(cluster)?;
         let world = bench.first_of(&named, tables);
@@ -308,7 +306,7 @@ impl<'a> Walk<'a> {
     /// Under last-writer-wins clocks show what they show in the model.
     fn set_clock(&mut self, node: NodeId, input: &Input) -> Result<(), PathError> {
         let shows = crate::host::clock(&self.bench.setup, input).0;
-        if self.named.versioning != Versioning::Lww || shows == 0 {
+        if self.named.settings.versioning != Versioning::Lww || shows == 0 {
             return Ok(());
         }
         let offset = i64::try_from(shows).expect("scripts are short") - CLOCK_START;

@@ -57,7 +57,7 @@ pub static CLAIMS: [Claim; 25] = [
         flag: 0,
         kind: Kind::Always,
         source: "paper 4.4 and 6.1: no acknowledged put is lost or forgotten; rules 1 to 13",
-        promised: |spec| usize::from(spec.copies_lost()) < spec.w,
+        promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
         check: acknowledged_kept,
     },
     Claim {
@@ -73,7 +73,7 @@ pub static CLAIMS: [Claim; 25] = [
         flag: 0,
         kind: Kind::Always,
         source: "rules 5, 6, 7: W hosts, less one for each lost disk, hold or cover the put",
-        promised: |spec| usize::from(spec.copies_lost()) < spec.w,
+        promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
         check: w_copies,
     },
     Claim {
@@ -352,8 +352,8 @@ impl View<'_> {
 fn is_strict(spec: &Spec) -> bool {
     // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
     // home does not vote. A forgotten record is a disk that broke its promise.
-    spec.r + spec.w > spec.n
-        && (spec.quorum == Quorum::Strict || spec.nodes == spec.n)
+    spec.settings.r + spec.settings.w > spec.settings.n
+        && (spec.settings.quorum == Quorum::Strict || spec.nodes == spec.settings.n)
         && is_dotted(spec)
         && (spec.faults.wipes == 0 || spec.renew)
         && spec.faults.forgotten == 0
@@ -367,17 +367,19 @@ fn hears_of_rollbacks(spec: &Spec) -> bool {
     let faults = &spec.faults;
     faults.rollbacks == 0
         || spec.renew
-            && spec.quorum == Quorum::Strict
+            && spec.settings.quorum == Quorum::Strict
             && faults.crashes + faults.wipes + faults.power_cuts == 0
 }
 
 fn is_atomic(spec: &Spec) -> bool {
-    let written_back = spec.read == dynamo_protocol::ReadMode::Atomic;
-    is_strict(spec) && (written_back || spec.r == spec.n) && spec.versioning == Versioning::Dotted
+    let written_back = spec.settings.read == dynamo_protocol::ReadMode::Atomic;
+    is_strict(spec)
+        && (written_back || spec.settings.r == spec.settings.n)
+        && spec.settings.versioning == Versioning::Dotted
 }
 
 fn is_dotted(spec: &Spec) -> bool {
-    spec.versioning == Versioning::Dotted
+    spec.settings.versioning == Versioning::Dotted
 }
 
 fn loses_unsynced(spec: &Spec) -> bool {
@@ -387,14 +389,15 @@ fn loses_unsynced(spec: &Spec) -> bool {
 /// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.
 fn settles(spec: &Spec) -> bool {
     is_dotted(spec)
-        && usize::from(spec.faults.wipes + spec.faults.rollbacks) <= spec.n - spec.r
+        && usize::from(spec.faults.wipes + spec.faults.rollbacks)
+            <= spec.settings.n - spec.settings.r
         && !loses_unsynced(spec)
 }
 
 fn expects_hints(spec: &Spec) -> bool {
     let faults = &spec.faults;
-    spec.quorum == Quorum::Sloppy
-        && spec.nodes > spec.n
+    spec.settings.quorum == Quorum::Sloppy
+        && spec.nodes > spec.settings.n
         && spec.script.puts() > 0
         && (faults.crashes > 0 || faults.partitions > 0)
 }
@@ -444,7 +447,7 @@ fn w_copies(view: &View<'_>) -> bool {
     }
     each(ghost.acked).all(|put| {
         let copies = held.iter().filter(|held| **held >> put & 1 == 1).count();
-        copies + view.lost() >= view.spec.w
+        copies + view.lost() >= view.spec.settings.w
     })
 }
 
@@ -503,7 +506,7 @@ fn one_answer(view: &View<'_>) -> bool {
 /// a fallback minted.
 fn bounded_versions(view: &View<'_>) -> bool {
     let minted = u64::from(view.world.ghost.minted().count_ones());
-    let births = view.spec.n + view.lost() + usize::from(view.world.ghost.stand_ins);
+    let births = view.spec.settings.n + view.lost() + usize::from(view.world.ghost.stand_ins);
     view.records().all(|(_, record, _)| {
         let context = &view.tables.contexts.get(record.context).0;
         let events: u64 = context.iter().map(|(_, counter)| counter).sum();
@@ -530,6 +533,6 @@ fn converged_by_hints_alone(view: &View<'_>) -> bool {
 
 impl Setup {
     pub(crate) fn homes(&self) -> usize {
-        self.configs[0].n
+        self.settings.n
     }
 }

@@ -1,6 +1,6 @@
 //! Named scenarios: a configuration and what the search of it must find.
 
-use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use dynamo_protocol::{ReadMode, Settings, Versioning};
 
 use crate::properties::{CLAIMS, Claim, Kind};
 use crate::spec::{Durability, Spec};
@@ -63,21 +63,13 @@ impl Spec {
     /// The configuration in a line.
     #[must_use]
     pub fn label(&self) -> String {
-        let quorum = match self.quorum {
-            Quorum::Sloppy => "sloppy",
-            Quorum::Strict => "strict",
-        };
-        let mut label = format!(
-            "{} {quorum} nodes={} N={} R={} W={}",
-            self.script, self.nodes, self.n, self.r, self.w
-        );
-        match self.versioning {
-            Versioning::Dotted => {}
-            Versioning::Paper => label += " paper",
-            Versioning::Lww => label += " lww",
+        let Settings { n, r, w, quorum, versioning, read, .. } = self.settings;
+        let mut label = format!("{} {quorum} nodes={} N={n} R={r} W={w}", self.script, self.nodes);
+        if versioning != Versioning::Dotted {
+            label += &format!(" {versioning}");
         }
-        if self.read == ReadMode::Atomic {
-            label += " atomic";
+        if read != ReadMode::Plain {
+            label += &format!(" {read}");
         }
         match self.durability {
             Durability::Step => {}
@@ -125,7 +117,7 @@ fn spec(script: &str) -> Spec {
 }
 
 fn sloppy(script: &str) -> Spec {
-    Spec { nodes: 4, quorum: Quorum::Sloppy, ..spec(script) }
+    spec(script).sloppy()
 }
 
 fn adder(scenarios: &mut Vec<Scenario>) -> impl FnMut(&str, &str, Spec, &[(&'static str, usize)]) {
@@ -153,19 +145,19 @@ fn strict_quorums(scenarios: &mut Vec<Scenario>) {
     cut.faults.partitions = 1;
     add("strict-partition", "one cut: strict gets stay regular", cut, &[]);
     let mut weak = spec("p,g");
-    (weak.r, weak.w) = (1, 1);
+    (weak.settings.r, weak.settings.w) = (1, 1);
     add("weak", "R=W=1: a get misses an acknowledged put", weak, &[("regular-gets", 2)]);
     let mut lopsided = spec("p,gg");
-    (lopsided.r, lopsided.w) = (1, 3);
+    (lopsided.settings.r, lopsided.settings.w) = (1, 3);
     add("read-one", "R=1 W=3 is regular, not atomic", lopsided, &[("no-inversion", 3)]);
     let mut all = spec("p,gg");
-    (all.r, all.w) = (3, 1);
+    (all.settings.r, all.settings.w) = (3, 1);
     add("read-all", "R=3 W=1 is atomic on this script", all, &[]);
     let mut atomic = spec("p,gg");
-    atomic.read = ReadMode::Atomic;
+    atomic.settings.read = ReadMode::Atomic;
     add("atomic", "write-back before the reply: no inversion", atomic, &[]);
     let mut atomic = spec("p,p,g");
-    atomic.read = ReadMode::Atomic;
+    atomic.settings.read = ReadMode::Atomic;
     add("atomic-siblings", "the same with concurrent puts", atomic, &[]);
 }
 
@@ -220,7 +212,7 @@ fn sloppy_quorums(scenarios: &mut Vec<Scenario>) {
 fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
     let mut add = adder(scenarios);
     let mut paper = spec("p,p");
-    paper.versioning = Versioning::Paper;
+    paper.settings.versioning = Versioning::Paper;
     add(
         "paper-clocks",
         "the paper's clocks lose an acknowledged put",
@@ -228,8 +220,8 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
         &[("acknowledged-kept", 3)],
     );
     let mut lww = spec("p,p,gp");
-    lww.versioning = Versioning::Lww;
-    (lww.r, lww.w) = (1, 1);
+    lww.settings.versioning = Versioning::Lww;
+    (lww.settings.r, lww.settings.w) = (1, 1);
     add(
         "last-writer-wins",
         "a put over the newest version drops one its client never read",
@@ -240,7 +232,7 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
     (group.durability, group.faults.power_cuts, group.faults.restarts) = (Durability::Group, 1, 1);
     add("power-cut", "what was acknowledged was synced", group, &[]);
     let mut buffered = spec("p");
-    (buffered.w, buffered.faults.power_cuts) = (1, 1);
+    (buffered.settings.w, buffered.faults.power_cuts) = (1, 1);
     buffered.durability = Durability::Buffered;
     add(
         "buffered",

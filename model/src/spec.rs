@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Config, ConfigError, Identity, Key, Member, NodeId, OpId, Quorum, ReadMode, Versioning,
+    Identity, Key, Member, NodeId, OpId, Quorum, Settings, Versioning, View, ViewError,
 };
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub const MAX_NODES: usize = 5;
 pub(crate) const TOKENS: u16 = 16;
 
 /// When a host makes what it applied durable, and when it lets the outputs go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Durability {
     /// Durable before the step ends: one step is one synced write.
     Step,
@@ -97,18 +98,8 @@ pub struct Spec {
     pub script: Script,
     /// How many nodes there are.
     pub nodes: usize,
-    /// N.
-    pub n: usize,
-    /// R.
-    pub r: usize,
-    /// W.
-    pub w: usize,
-    /// Sloppy or strict.
-    pub quorum: Quorum,
-    /// How versions are told apart.
-    pub versioning: Versioning,
-    /// Plain or atomic gets.
-    pub read: ReadMode,
+    /// What they are told for life.
+    pub settings: Settings,
     /// When writes are durable.
     pub durability: Durability,
     /// Fault budgets.
@@ -127,19 +118,20 @@ pub struct Spec {
 pub enum SpecError {
     /// The core refuses it.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    View(#[from] ViewError),
     /// Too many nodes.
     #[error("{0} nodes; the model carries from 1 to {MAX_NODES}: pass --nodes in that range")]
     Nodes(usize),
 }
 
-/// What a [`Spec`] comes to: the key and every node's settings. Node `i` of the model is the `i`-th
-/// of the key's preference list: the first N are its homes.
+/// What a [`Spec`] comes to: the key, and the settings and the view that all nodes share. Node `i` of the
+/// model is the `i`-th of the key's preference list: the first N are its homes.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     pub(crate) key: Key,
     pub(crate) ids: Vec<NodeId>,
-    pub(crate) configs: Vec<Arc<Config>>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) view: Arc<View>,
     pub(crate) script: Script,
     pub(crate) durability: Durability,
     pub(crate) renew: bool,
@@ -262,18 +254,20 @@ impl Spec {
         Self {
             script,
             nodes: 3,
-            n: 3,
-            r: 2,
-            w: 2,
-            quorum: Quorum::Strict,
-            versioning: Versioning::Dotted,
-            read: ReadMode::Plain,
+            settings: Settings { quorum: Quorum::Strict, ..Settings::default() },
             durability: Durability::Step,
             faults: Faults::default(),
             renew: true,
             reductions: Reductions::ALL,
             mutant: None,
         }
+    }
+
+    /// The same with four nodes, one of them a fallback that may stand in.
+    #[must_use]
+    pub fn sloppy(mut self) -> Self {
+        (self.nodes, self.settings.quorum) = (4, Quorum::Sloppy);
+        self
     }
 
     /// How many copies the faults may destroy.
@@ -297,21 +291,17 @@ impl Spec {
         }
         let (members, key) = ordered(self.nodes);
         let ids: Vec<_> = members.iter().map(|member| member.id).collect();
-        let config = |me: &NodeId| {
-            let mut config = Config::new(*me, members.clone(), [self.n, self.r, self.w])?;
-            config.quorum = self.quorum;
-            config.versioning = match self.versioning {
-                _ if mutated(Mutant::PlainClocks) => Versioning::Paper,
-                _ if mutated(Mutant::LastWriterWins) => Versioning::Lww,
-                versioning => versioning,
-            };
-            config.read = self.read;
-            Ok(Arc::new(config))
+        let mut settings = self.settings;
+        settings.versioning = match settings.versioning {
+            _ if mutated(Mutant::PlainClocks) => Versioning::Paper,
+            _ if mutated(Mutant::LastWriterWins) => Versioning::Lww,
+            versioning => versioning,
         };
-        let configs = ids.iter().map(config).collect::<Result<Vec<_>, ConfigError>>()?;
+        let view = Arc::new(View::genesis(&settings, members)?);
+        let settings = Arc::new(settings);
         let (script, durability, renew) = (self.script.clone(), self.durability, self.renew);
         let counts = self.faults.rollbacks > 0;
-        Ok(Setup { key, ids, configs, script, durability, renew, counts })
+        Ok(Setup { key, ids, settings, view, script, durability, renew, counts })
     }
 }
 
@@ -365,9 +355,9 @@ mod tests {
     fn node_i_is_the_ith_of_the_preference_list() {
         for nodes in 1..=MAX_NODES {
             let mut spec = Spec::new("pg".parse().unwrap());
-            (spec.nodes, spec.n, spec.r, spec.w) = (nodes, 1, 1, 1);
+            (spec.nodes, spec.settings) = (nodes, Settings::new([1, 1, 1]));
             let setup = spec.setup().unwrap();
-            let (homes, fallbacks) = setup.configs[0].preference_list(&setup.key);
+            let (homes, fallbacks) = setup.view.preference_list(&setup.key);
             let list: Vec<_> = homes.iter().chain(fallbacks).copied().collect();
             assert_eq!(list, setup.ids);
         }
@@ -376,8 +366,8 @@ mod tests {
     #[test]
     fn what_no_cluster_can_run_with_is_refused_by_name() {
         let mut spec = Spec::new("pg".parse().unwrap());
-        spec.w = 4;
-        assert!(spec.setup().unwrap_err().to_string().contains("W = 4"));
+        spec.settings.w = 4;
+        assert!(spec.setup().unwrap_err().to_string().contains("w = 4"));
         spec.nodes = 9;
         assert!(spec.setup().unwrap_err().to_string().contains("--nodes"));
     }

@@ -30,7 +30,7 @@ pub(crate) struct Swap {
 /// All ways but the trivial one to take clients for others with the same script. None where values
 /// are told apart by more than being equal: plain clocks order them, wall clocks are told by them.
 pub(crate) fn swaps(spec: &Spec, setup: &Setup) -> Vec<Swap> {
-    if !spec.reductions.twins || setup.configs[0].versioning != Versioning::Dotted {
+    if !spec.reductions.twins || setup.settings.versioning != Versioning::Dotted {
         return Vec::new();
     }
     let clients = spec.script.clients();

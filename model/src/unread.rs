@@ -84,9 +84,9 @@ impl Step<'_> {
     pub(crate) fn leaves_unread(&self) -> bool {
         let (spec, faults) = (self.spec, &self.spec.faults);
         let ended = usize::from(faults.crashes);
-        let nobody_minds = spec.nodes == spec.n
+        let nobody_minds = spec.nodes == spec.settings.n
             && faults.partitions == 0
-            && ended <= spec.n - spec.r.max(spec.w)
+            && ended <= spec.settings.n - spec.settings.r.max(spec.settings.w)
             && spec.reductions.notice;
         spec.reductions.unread
             && spec.reductions.prompt

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use dynamo_protocol::{Quorum, ReadMode, Versioning};
+use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
 use model::{Budget, CLAIMS, Kind, Reductions, Search, Spec};
 
 /// The claims that were found broken, by name, and whether all was seen. "Converged by hints alone"
@@ -28,7 +28,8 @@ fn modes(spec: &Spec) -> Vec<Spec> {
     for versioning in [Versioning::Dotted, Versioning::Paper, Versioning::Lww] {
         for read in [ReadMode::Plain, ReadMode::Atomic] {
             for quorum in [Quorum::Strict, Quorum::Sloppy] {
-                modes.push(Spec { versioning, read, quorum, ..spec.clone() });
+                let settings = Settings { versioning, read, quorum, ..spec.settings };
+                modes.push(Spec { settings, ..spec.clone() });
             }
         }
     }
@@ -111,9 +112,9 @@ fn reductions_change_no_verdict_with_one_crash_or_one_partition() {
 fn reductions_change_no_verdict_where_fallbacks_stand_in() {
     for script in ["p,g", "p,p", "pg", "pp"] {
         let mut sloppy = spec(script);
-        (sloppy.nodes, sloppy.n, sloppy.quorum) = (3, 2, Quorum::Sloppy);
+        (sloppy.nodes, sloppy.settings.n, sloppy.settings.quorum) = (3, 2, Quorum::Sloppy);
         for r in 1..=2 {
-            sloppy.r = r;
+            sloppy.settings.r = r;
             for spec in [crash(&sloppy), cut(&sloppy), cut(&crash(&sloppy))] {
                 let complete = compare_with(PLAIN, &spec, FALLBACK_STATES);
                 println!("{}: {}", spec.label(), if complete { "whole" } else { "in part" });
@@ -140,7 +141,7 @@ const PLAIN: Reductions = Reductions {
 #[test]
 fn each_reduction_alone_changes_no_verdict() {
     let mut weak = spec("p,g");
-    (weak.nodes, weak.n, weak.r, weak.w) = (2, 2, 1, 1);
+    (weak.nodes, weak.settings.n, weak.settings.r, weak.settings.w) = (2, 2, 1, 1);
     for spec in [cut(&weak), crash(&weak)] {
         let (whole, complete) = found(&spec, Reductions::NONE, usize::MAX);
         assert!(complete);
@@ -159,7 +160,7 @@ fn each_reduction_alone_changes_no_verdict() {
 fn grid() -> Vec<Spec> {
     let mut specs = Vec::new();
     for script in scripts(2) {
-        let strict = |spec: &Spec| spec.quorum == Quorum::Strict;
+        let strict = |spec: &Spec| spec.settings.quorum == Quorum::Strict;
         for spec in modes(&spec(&script)).into_iter().filter(strict) {
             specs.extend([crash(&spec), cut(&spec)]);
         }
@@ -172,7 +173,8 @@ fn grid() -> Vec<Spec> {
 #[test]
 fn sloppy_is_strict_where_nobody_can_stand_in() {
     for strict in grid().into_iter().step_by(53) {
-        let sloppy = Spec { quorum: Quorum::Sloppy, ..strict.clone() };
+        let mut sloppy = strict.clone();
+        sloppy.settings.quorum = Quorum::Sloppy;
         let states = |spec: &Spec| {
             let bench = model::Bench::new(spec.clone()).unwrap();
             // The order of a search is that of its states: as far as both go, they go alike.

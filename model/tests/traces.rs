@@ -37,7 +37,7 @@ fn every_path_of_the_default_set_replays_with_equal_states() {
 #[test]
 fn a_trace_starts_the_cluster_and_names_what_clients_ask() {
     let mut spec = Spec::new("p,g".parse().unwrap());
-    (spec.r, spec.w) = (1, 1);
+    (spec.settings.r, spec.settings.w) = (1, 1);
     let checked = check(&Scenario::of(spec), &Budget::NONE, &mut |_| ()).unwrap();
     let stale = CLAIMS.iter().position(|claim| claim.name == "regular-gets").unwrap();
     let path = checked.outcome.found[stale].clone().unwrap();

@@ -37,9 +37,9 @@ fn state_counts_are_pinned() {
 #[test]
 fn paper_clocks_lose_an_acknowledged_put_in_three_steps() {
     let mut spec = spec("p,p");
-    spec.versioning = Versioning::Paper;
+    spec.settings.versioning = Versioning::Paper;
     assert_eq!(steps(&spec, "acknowledged-kept"), Some(3));
-    spec.versioning = Versioning::Dotted;
+    spec.settings.versioning = Versioning::Dotted;
     assert_eq!(steps(&spec, "acknowledged-kept"), None);
 }
 
@@ -52,7 +52,13 @@ fn the_sweep_over_r_and_w_is_as_the_table_says_cell_for_cell() {
             for w in 1..=n {
                 for read in [ReadMode::Plain, ReadMode::Atomic] {
                     let mut spec = spec("p,gg");
-                    (spec.nodes, spec.n, spec.r, spec.w, spec.read) = (n, n, r, w, read);
+                    (
+                        spec.nodes,
+                        spec.settings.n,
+                        spec.settings.r,
+                        spec.settings.w,
+                        spec.settings.read,
+                    ) = (n, n, r, w, read);
                     let report = search(&Scenario::of(spec));
                     let broken = |name: &str| report.properties[name].steps.is_some();
                     let cell = format!("N={n} R={r} W={w} {read:?}");
@@ -71,7 +77,7 @@ fn the_sweep_over_r_and_w_is_as_the_table_says_cell_for_cell() {
 #[test]
 fn a_sloppy_quorum_is_stale_in_five_steps_and_loses_nothing() {
     let mut spec = spec("p,g");
-    (spec.nodes, spec.quorum) = (4, Quorum::Sloppy);
+    (spec.nodes, spec.settings.quorum) = (4, Quorum::Sloppy);
     (spec.faults.crashes, spec.faults.restarts) = (1, 1);
     let report = search(&Scenario::of(spec));
     assert_eq!(report.properties["regular-gets"].steps, Some(5));

@@ -11,7 +11,7 @@ use checker::history::History;
 use checker::siblings::Siblings;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use checker::wellformed::WellFormed;
-use dynamo_protocol::{Quorum, ReadMode};
+use dynamo_protocol::ReadMode;
 
 use crate::coverage::FaultCoverage;
 use crate::plan::{FaultName, Plan};
@@ -42,18 +42,18 @@ pub fn check(
 /// An acknowledged add is on W homes once all hints are delivered, less the disks that were wiped.
 fn cart(plan: &Plan, wiped: u64) -> Cart {
     let lost = usize::try_from(wiped).unwrap_or(usize::MAX);
-    Cart { copies: Some(plan.cluster.w.saturating_sub(lost)), enforce_copies: true }
+    Cart { copies: Some(plan.cluster.settings.w.saturating_sub(lost)), enforce_copies: true }
 }
 
 fn siblings(plan: &Plan, wiped: u64) -> Siblings {
-    let cluster = &plan.cluster;
+    let settings = &plan.cluster.settings;
     // Quorums of homes meet, unless one of them has forgotten.
-    let meet = cluster.quorum == Quorum::Strict && cluster.r + cluster.w > cluster.n && wiped == 0;
+    let meet = settings.quorums_meet() && wiped == 0;
     Siblings {
         // The settling gets have made homes agree, and none has forgotten what only it knew.
         converged: wiped == 0,
         strict: meet,
-        sessions: meet && cluster.read == ReadMode::Atomic,
+        sessions: meet && settings.read == ReadMode::Atomic,
     }
 }
 
@@ -91,6 +91,8 @@ pub fn panics(log: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use dynamo_protocol::Quorum;
+
     use super::*;
 
     #[test]
@@ -115,9 +117,9 @@ mod tests {
     fn only_strict_quorums_that_meet_claim_freshness() {
         let mut plan = Plan::default();
         assert!(!siblings(&plan, 0).strict);
-        plan.cluster.quorum = Quorum::Strict;
+        plan.cluster.settings.quorum = Quorum::Strict;
         assert!(siblings(&plan, 0).strict && !siblings(&plan, 0).sessions);
-        plan.cluster.r = 1;
+        plan.cluster.settings.r = 1;
         assert!(!siblings(&plan, 0).strict);
     }
 }

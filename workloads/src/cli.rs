@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use checker::cli::CheckArgs;
 use checker::cli_generate::GenerateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use dynamo_node::cli::NodeCommand;
-use dynamo_protocol::{Quorum, ReadMode, Versioning};
-use dyno_command::{help_or_refusal, in_one_line, output, word};
+use dynamo_node::cli::{NodeCommand, SettingFlags};
+use dyno_command::{help_or_refusal, in_one_line, output};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -103,24 +102,8 @@ struct TestArgs {
     /// Begin this many operations a second instead, whether or not earlier ones are done.
     #[arg(long, value_name = "PER_SECOND")]
     rate: Option<f64>,
-    /// N: homes of a key.
-    #[arg(short)]
-    n: Option<usize>,
-    /// R: answers a get waits for.
-    #[arg(short)]
-    r: Option<usize>,
-    /// W: durable copies a put waits for.
-    #[arg(short)]
-    w: Option<usize>,
-    /// Whether fallbacks stand in for homes: sloppy or strict.
-    #[arg(long, value_parser = word::<Quorum>)]
-    quorum: Option<Quorum>,
-    /// How versions are told apart: dotted, paper or lww.
-    #[arg(long, value_parser = word::<Versioning>)]
-    versioning: Option<Versioning>,
-    /// Whether gets write back before they answer: plain or atomic.
-    #[arg(long, value_parser = word::<ReadMode>)]
-    read: Option<ReadMode>,
+    #[command(flatten)]
+    settings: SettingFlags,
     /// The nodes' storage: fjall or memory.
     #[arg(long)]
     engine: Option<Engine>,
@@ -348,12 +331,12 @@ impl TestArgs {
             (self.lease.is_some(), "cluster.lease", "--lease"),
             (self.at.hosts.is_some(), "cluster.hosts", "--hosts"),
             (self.at.accept_new, "cluster.accept_new", "--accept-new"),
-            (self.n.is_some(), "cluster.n", "-n"),
-            (self.r.is_some(), "cluster.r", "-r"),
-            (self.w.is_some(), "cluster.w", "-w"),
-            (self.quorum.is_some(), "cluster.quorum", "--quorum"),
-            (self.versioning.is_some(), "cluster.versioning", "--versioning"),
-            (self.read.is_some(), "cluster.read", "--read"),
+            (self.settings.n.is_some(), "cluster.n", "-n"),
+            (self.settings.r.is_some(), "cluster.r", "-r"),
+            (self.settings.w.is_some(), "cluster.w", "-w"),
+            (self.settings.quorum.is_some(), "cluster.quorum", "--quorum"),
+            (self.settings.versioning.is_some(), "cluster.versioning", "--versioning"),
+            (self.settings.read.is_some(), "cluster.read", "--read"),
             (self.engine.is_some(), "cluster.engine", "--engine"),
             (self.record, "cluster.record", "--record"),
             (self.binary.is_some(), "cluster.binary", "--binary"),
@@ -384,12 +367,7 @@ impl TestArgs {
         if self.at.hosts.is_some() {
             cluster.hosts.clone_from(&self.at.hosts);
         }
-        set(&mut cluster.n, self.n);
-        set(&mut cluster.r, self.r);
-        set(&mut cluster.w, self.w);
-        set(&mut cluster.quorum, self.quorum);
-        set(&mut cluster.versioning, self.versioning);
-        set(&mut cluster.read, self.read);
+        self.settings.apply(&mut cluster.settings);
         set(&mut cluster.engine, self.engine);
         cluster.record |= self.record;
         if self.binary.is_some() {
@@ -424,6 +402,8 @@ fn parse_faults(list: &str) -> Result<Vec<FaultName>, PlanError> {
 
 #[cfg(test)]
 mod tests {
+    use dynamo_protocol::Settings;
+
     use super::*;
 
     fn parse(line: &str) -> Result<Plan, PlanError> {
@@ -438,7 +418,8 @@ mod tests {
     fn flags_override_the_defaults() {
         let line = "--nodes 7 -n 5 -r 3 -w 3 --faults kill,wipe --time 5s --quorum sloppy --seed 9";
         let plan = parse(line).unwrap();
-        assert_eq!([plan.cluster.n, plan.cluster.r, plan.cluster.w], [5, 3, 3]);
+        let Settings { n, r, w, .. } = plan.cluster.settings;
+        assert_eq!([n, r, w], [5, 3, 3]);
         assert_eq!(plan.faults, [FaultName::Kill, FaultName::Wipe]);
         assert_eq!((plan.cluster.nodes, plan.seed), (7, Some(9)));
         assert_eq!(parse("--faults none").unwrap().faults, []);

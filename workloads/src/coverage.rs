@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use checker::history::{History, Pair};
 use checker::op::{Kind, Op, Process};
 use checker::verdict::Verdict;
-use dynamo_protocol::{Config, Key, NodeId, Quorum};
+use dynamo_protocol::{Key, NodeId, Quorum, Settings, View};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,18 +57,20 @@ struct Window {
 
 /// Tells which keys a fault touches.
 struct Homes<'a> {
-    config: &'a Config,
+    settings: &'a Settings,
+    view: &'a View,
 }
 
 /// Judges what a run has tried.
 #[must_use]
 pub fn judge(
     plan: &Plan,
-    config: &Config,
+    view: &View,
     history: &History,
     mechanisms: &BTreeMap<String, u64>,
 ) -> Coverage {
-    let homes = Homes { config };
+    let settings = &plan.cluster.settings;
+    let homes = Homes { settings, view };
     let mut reasons = Vec::new();
     let mut faults = BTreeMap::new();
     let mut home_unreachable = false;
@@ -93,8 +95,8 @@ pub fn judge(
         faults.insert(*name, coverage);
     }
     reasons.extend(work_done(history));
-    reasons.extend(fired(config, home_unreachable, mechanisms));
-    if has_hints(config) {
+    reasons.extend(homes.fired(home_unreachable, mechanisms));
+    if homes.has_hints() {
         reasons.extend(homes.never_caught_up(history, &windows(history, FaultName::Kill)));
     }
     let verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Unknown };
@@ -136,22 +138,6 @@ fn work_done(history: &History) -> Vec<String> {
         |f: &str| history.pairs().any(|pair| pair.f() == f && pair.acknowledged_at().is_some());
     let lacking = ["get", "put"].into_iter().filter(|f| !ok(f));
     lacking.map(|f| format!("no {f} was ok")).collect()
-}
-
-/// Whether anybody stands in for a home. Where nobody does, a home that was away may be brought what it
-/// missed by a get of the workload, if one of that key came afterwards.
-fn has_hints(config: &Config) -> bool {
-    config.quorum == Quorum::Sloppy && config.members().len() > config.n
-}
-
-/// The mechanisms that had to fire.
-fn fired(config: &Config, home_unreachable: bool, counts: &BTreeMap<String, u64>) -> Vec<String> {
-    let hints = home_unreachable && has_hints(config);
-    let repairs = home_unreachable && config.w < config.n;
-    let wanted = [("hints_stored", hints), ("hints_delivered", hints), ("read_repairs", repairs)];
-    let count = |name: &str| counts.get(name).copied().unwrap_or_default();
-    let lacking = wanted.iter().filter(|(name, wanted)| *wanted && count(name) == 0);
-    lacking.map(|(name, _)| format!("{name} is 0 though homes were out of reach")).collect()
 }
 
 fn steps(history: &History, name: FaultName) -> FaultCoverage {
@@ -276,8 +262,25 @@ impl Homes<'_> {
         })
     }
 
+    /// Whether anybody stands in for a home. Where nobody does, a home that was away may be brought what it
+    /// missed by a get of the workload, if one of that key came afterwards.
+    fn has_hints(&self) -> bool {
+        self.settings.quorum == Quorum::Sloppy && self.view.members().len() > self.settings.n
+    }
+
+    /// The mechanisms that had to fire, and did not.
+    fn fired(&self, home_unreachable: bool, counts: &BTreeMap<String, u64>) -> Vec<String> {
+        let hints = home_unreachable && self.has_hints();
+        let repairs = home_unreachable && self.settings.w < self.settings.n;
+        let wanted =
+            [("hints_stored", hints), ("hints_delivered", hints), ("read_repairs", repairs)];
+        let count = |name: &str| counts.get(name).copied().unwrap_or_default();
+        let lacking = wanted.iter().filter(|(name, wanted)| *wanted && count(name) == 0);
+        lacking.map(|(name, _)| format!("{name} is 0 though homes were out of reach")).collect()
+    }
+
     fn of(&self, key: &str) -> &[NodeId] {
-        self.config.preference_list(&Key::from(key)).0
+        self.view.homes(&Key::from(key))
     }
 
     /// Is a home of the key hit, or a link between two of them cut?
@@ -290,10 +293,10 @@ impl Homes<'_> {
 
     /// Strict mode has to refuse while too few homes are left.
     fn must_refuse(&self, window: &Window, pair: &Pair<'_>) -> bool {
-        let config = self.config;
+        let settings = self.settings;
         let Some(key) = pair.key() else { return false };
         let left = self.of(key).iter().filter(|home| !window.nodes.contains(home)).count();
-        window.stops && config.quorum == Quorum::Strict && left < config.r.max(config.w)
+        window.stops && settings.quorum == Quorum::Strict && left < settings.r.max(settings.w)
     }
 }
 
@@ -340,9 +343,9 @@ mod tests {
     fn judged_of(nodes: u16, ops: Vec<Op>, counts: &[(&str, u64)]) -> Coverage {
         let mut plan = Plan { faults: vec![FaultName::Kill], ..Plan::default() };
         plan.cluster.nodes = nodes;
-        let config = plan.config(NodeId(1)).unwrap();
+        let view = plan.view().unwrap();
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        judge(&plan, &config, &history(ops), &counts)
+        judge(&plan, &view, &history(ops), &counts)
     }
 
     #[test]
@@ -395,8 +398,8 @@ mod tests {
     fn missed(held: Value) -> Vec<Op> {
         let mut plan = Plan::default();
         plan.cluster.nodes = 4;
-        let config = plan.config(NodeId(1)).unwrap();
-        let is_home = |key: &str, node| config.preference_list(&Key::from(key)).0.contains(&node);
+        let view = plan.view().unwrap();
+        let is_home = |key: &str, node| view.homes(&Key::from(key)).contains(&node);
         let mut keys = (0..).map(|number| format!("k{number}"));
         let key = keys.find(|key| is_home(key, NodeId(1)) && is_home(key, NodeId(2))).unwrap();
         let mut ops = killed();
@@ -424,9 +427,9 @@ mod tests {
     #[test]
     fn a_cut_touches_keys_with_homes_on_both_of_its_ends() {
         let plan = Plan::default();
-        let config = plan.config(NodeId(1)).unwrap();
-        let homes = Homes { config: &config };
-        let list = config.preference_list(&Key::from("k"));
+        let view = plan.view().unwrap();
+        let homes = Homes { settings: &plan.cluster.settings, view: &view };
+        let list = view.preference_list(&Key::from("k"));
         let [invoke, ok] = client_op(0, 1, 2, "get", "k");
         let pair = Pair { invoke: &invoke, completion: Some(&ok) };
         let window = |from, to| Window { cuts: vec![Cut { from, to }], ..Window::default() };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use checker::history::History;
 use checker::verdict::{CheckReport, Verdict};
-use dynamo_protocol::{Config, NodeId};
+use dynamo_protocol::View;
 
 use crate::analysis;
 use crate::cluster::{ClusterError, Deployed, LocalCluster, Mishap, NodeClients, SshCluster};
@@ -63,12 +63,12 @@ pub struct Finished {
 /// If the plan is refused: then nothing was started.
 pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
     order.plan.check()?;
-    let config = order.plan.config(NodeId(1))?;
+    let view = order.plan.view()?;
     let store = Store::create(order.out, order.plan)?;
     let mut document = order.empty_document();
     let mut harness = Vec::new();
     if order.plan.cluster.kind == ClusterKind::Sim {
-        simulate(order, &config, &store, &mut document);
+        simulate(order, &view, &store, &mut document);
         return Ok(Finished { store, document });
     }
     let logs = store.path("logs");
@@ -76,7 +76,7 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         // What cannot be written to is no place for results.
         return Err(PlanError(format!("{}: {error}", logs.display())));
     }
-    let run = Run { order, config: &config, store: &store };
+    let run = Run { order, view: &view, store: &store };
     match order.plan.cluster.kind {
         ClusterKind::Ssh | ClusterKind::Lab => {
             let logs = store.path("logs");
@@ -101,7 +101,7 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
 /// What stays the same throughout a run.
 struct Run<'a> {
     order: &'a Order<'a>,
-    config: &'a Config,
+    view: &'a View,
     store: &'a Store,
 }
 
@@ -113,7 +113,7 @@ impl Run<'_> {
         document: &mut Document,
         harness: &mut Vec<String>,
     ) {
-        let Self { order, config, store } = *self;
+        let Self { order, view, store } = *self;
         let started = tokio::select! {
             started = starting => started,
             () = order.interrupt.asked() => {
@@ -126,9 +126,9 @@ impl Run<'_> {
         };
         let began = Instant::now();
         let mut closing = Closing::default();
-        let benched = bench(order, config, store, &cluster, document, &mut closing).await;
+        let benched = bench(order, view, store, &cluster, document, &mut closing).await;
         // Judged before teardown: whatever that does, the verdict is there.
-        judge(order.plan, config, store, document, closing);
+        judge(order.plan, view, store, document, closing);
         harness.extend(benched.err().map(|error| format!("{error:#}")));
         complaints(&*cluster, began, document, harness).await;
         document.conclude(std::mem::take(harness));
@@ -138,11 +138,11 @@ impl Run<'_> {
 }
 
 /// The same under virtual time.
-fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Document) {
-    let episodes = single::episodes(order.plan, config);
+fn simulate(order: &Order<'_>, view: &View, store: &Store, document: &mut Document) {
+    let episodes = single::episodes(order.plan, view);
     match single::bench(order.plan, order.seed, &episodes, store, document) {
         Ok(closing) => {
-            judge(order.plan, config, store, document, closing);
+            judge(order.plan, view, store, document, closing);
             document.conclude(Vec::new());
         }
         Err(error) => document.conclude(vec![format!("{error:#}")]),
@@ -153,7 +153,7 @@ fn simulate(order: &Order<'_>, config: &Config, store: &Store, document: &mut Do
 /// Workload and faults, then the final phase: also when the first part is cut short.
 async fn bench(
     order: &Order<'_>,
-    config: &Config,
+    view: &View,
     store: &Store,
     cluster: &Arc<impl Deployed>,
     document: &mut Document,
@@ -171,7 +171,7 @@ async fn bench(
     let workload = match plan.workload.name {
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
-    let episodes = schedule(plan, config, &cart::first_keys(plan.workload.carts));
+    let episodes = schedule(plan, view, &cart::first_keys(plan.workload.carts));
     let slowness =
         Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0, rate: plan.fault.rate };
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);
@@ -192,8 +192,9 @@ async fn bench(
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
-    let patience = plan.cluster.patience.0.min(plan.cluster.deadline.0);
-    let phase = Phase { cluster: &**cluster, config, keys: &keys, patience };
+    let timing = &plan.cluster.settings.timing;
+    let patience = timing.patience.min(timing.deadline);
+    let phase = Phase { cluster: &**cluster, view, keys: &keys, patience };
     let finished = match worked {
         Ok(()) => settle(&phase, &mut interpreter, &episodes, closing).await,
         Err(error) => Err(error),
@@ -242,7 +243,7 @@ pub(crate) fn workers(plan: &Plan) -> usize {
     open.min(500).max(plan.workload.concurrency)
 }
 
-fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document, closing: Closing) {
+fn judge(plan: &Plan, view: &View, store: &Store, document: &mut Document, closing: Closing) {
     let history = match History::read(store.path("history.jsonl")) {
         Ok(history) => history,
         Err(error) => {
@@ -251,14 +252,14 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document, c
             return;
         }
     };
-    let coverage = coverage::judge(plan, config, &history, &document.mechanisms);
+    let coverage = coverage::judge(plan, view, &history, &document.mechanisms);
     document.coverage = coverage.verdict;
     document.reasons.coverage = coverage.reasons;
     document.checks = analysis::check(plan, &coverage.faults, &history);
     document.checks.extend(closing.checks);
     document.faults = coverage.faults;
     if plan.cluster.record && plan.cluster.kind == ClusterKind::Local {
-        replay_records(config, store, document);
+        replay_records(view, store, document);
     }
     (document.property, document.reasons.property) = analysis::property(&document.checks);
     (document.harness, document.reasons.harness) = analysis::record(&document.checks);
@@ -271,7 +272,7 @@ fn judge(plan: &Plan, config: &Config, store: &Store, document: &mut Document, c
 
 /// Runs what the nodes recorded through the core: a step that comes out otherwise refutes that the
 /// nodes are what was proven.
-fn replay_records(config: &Config, store: &Store, document: &mut Document) {
+fn replay_records(view: &View, store: &Store, document: &mut Document) {
     let records = match records::replay(store.dir()) {
         Ok(records) => records,
         Err(error) => {
@@ -280,10 +281,10 @@ fn replay_records(config: &Config, store: &Store, document: &mut Document) {
             return;
         }
     };
-    for member in config.members() {
-        let replayed = records.nodes.get(&member.id.to_string()).map_or(0, |node| node.equal);
+    for node in view.ids() {
+        let replayed = records.nodes.get(&node.to_string()).map_or(0, |node| node.equal);
         if replayed == 0 {
-            let reason = format!("{}: no recorded step was replayed", member.id);
+            let reason = format!("{node}: no recorded step was replayed");
             document.coverage = Verdict::Unknown;
             document.reasons.coverage.push(reason);
         }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use dynamo_protocol::Settings;
+
 use crate::plan::{ClusterPlan, Plan, PlanError};
 
 /// The folder of one run.
@@ -60,21 +62,19 @@ impl Store {
 /// The settings of the cluster that are not the default, as part of a folder's name: runs of one plan with
 /// other flags are told apart.
 fn unusual(plan: &Plan) -> String {
-    fn word(value: impl serde::Serialize) -> String {
-        let value = serde_json::to_value(value).unwrap_or_default();
-        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-    }
-    let (is, usual) = (&plan.cluster, &ClusterPlan::default());
-    let quorum = |of: &ClusterPlan| format!("n{}r{}w{}", of.n, of.r, of.w);
-    let parts = [
-        (word(is.kind), word(usual.kind)),
-        (quorum(is), quorum(usual)),
-        (word(is.quorum), word(usual.quorum)),
-        (word(is.versioning), word(usual.versioning)),
-        (word(is.read), word(usual.read)),
-        (word(is.engine), word(usual.engine)),
-    ];
-    let unusual = parts.into_iter().filter(|(is, usual)| is != usual);
+    let parts = |of: &ClusterPlan| {
+        let Settings { n, r, w, quorum, versioning, read, .. } = of.settings;
+        [
+            of.kind.to_string(),
+            format!("n{n}r{r}w{w}"),
+            quorum.to_string(),
+            versioning.to_string(),
+            read.to_string(),
+            of.engine.to_string(),
+        ]
+    };
+    let (is, usual) = (parts(&plan.cluster), parts(&ClusterPlan::default()));
+    let unusual = is.into_iter().zip(usual).filter(|(is, usual)| is != usual);
     unusual.map(|(is, _)| format!("-{is}")).collect()
 }
 
@@ -119,8 +119,8 @@ mod tests {
         let mut plan = Plan::default();
         assert_eq!(unusual(&plan), "");
         plan.cluster.kind = crate::plan::ClusterKind::Sim;
-        plan.cluster.quorum = dynamo_protocol::Quorum::Strict;
-        plan.cluster.w = 3;
+        plan.cluster.settings.quorum = dynamo_protocol::Quorum::Strict;
+        plan.cluster.settings.w = 3;
         assert_eq!(unusual(&plan), "-sim-n3r2w3-strict");
     }
 

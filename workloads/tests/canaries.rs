@@ -64,9 +64,9 @@ fn nodes_with_the_least_patience_there_is_are_not_accused() {
     for read in [ReadMode::Plain, ReadMode::Atomic] {
         for quorum in [Quorum::Sloppy, Quorum::Strict] {
             let document = judged(|plan| {
-                plan.cluster.patience = Span::millis(1);
-                plan.cluster.ping = Span::millis(5);
-                (plan.cluster.read, plan.cluster.quorum) = (read, quorum);
+                plan.cluster.settings.timing.patience = Duration::from_millis(1);
+                plan.cluster.settings.timing.ping = Duration::from_millis(5);
+                (plan.cluster.settings.read, plan.cluster.settings.quorum) = (read, quorum);
                 plan.workload.concurrency = 40;
                 plan.workload.think = Span::millis(1);
             });
@@ -78,7 +78,7 @@ fn nodes_with_the_least_patience_there_is_are_not_accused() {
 #[test]
 fn a_store_that_loses_is_accused_and_what_it_lost_is_named() {
     let document = judged(|plan| {
-        plan.cluster.versioning = Versioning::Lww;
+        plan.cluster.settings.versioning = Versioning::Lww;
         plan.faults = vec![FaultName::Partition];
     });
     assert_eq!(document.property, Verdict::Invalid);

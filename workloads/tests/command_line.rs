@@ -8,7 +8,6 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction};
-use dynamo_protocol::NodeId;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -219,8 +218,8 @@ fn a_drawn_plan_runs_or_is_refused_in_one_clear_line() {
             }
             Ok(plan) => {
                 // All that is made of a plan before anything starts.
-                let config = plan.config(NodeId(1)).unwrap();
-                let faults = episodes(&plan, &config).len();
+                let view = plan.view().unwrap();
+                let faults = episodes(&plan, &view).len();
                 assert!(faults <= 300_000, "draw {draw}: {faults} faults");
                 if plan.time.0 <= Duration::from_secs(3600) {
                     drop(Scenario::of_plan(&plan, draw));

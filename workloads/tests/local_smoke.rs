@@ -413,13 +413,13 @@ fn refused(line: &str, expected: &str) {
 #[test]
 fn bad_input_is_refused_before_anything_starts() {
     refused("--faults kil", "is `kill` meant?");
-    refused("-w 4", "W = 4 must be from 1 to 3 (N)");
-    refused("-n 9", "N = 9 must be from 1 to 5");
+    refused("-w 4", "-w: cluster.w = 4: from 1 to 3, which is n");
+    refused("-n 9", "-n: cluster.n = 9: from 1 to 5, the number of nodes");
     refused("--nodes 0", "--nodes: cluster.nodes 0: from 1 to 25");
     refused("--time soon", "no length of time");
     refused("--time 0s", "--time: time 0s: from 1ms");
-    refused("--quorum weak", "unknown variant `weak`");
-    refused("--versioning wall", "unknown variant `wall`");
+    refused("--quorum weak", "possible values: sloppy, strict");
+    refused("--versioning wall", "possible values: dotted, paper, lww");
     refused("--cluster cloud", "`cloud` is not one of local, ssh, lab, sim");
     refused("--seed minus", "invalid value");
     refused("--seed 18446744073709551615", "the largest a plan can hold");

@@ -92,7 +92,7 @@ impl Scene {
 
     /// The homes of the key in their order, then the others.
     fn nodes(&self) -> Vec<u16> {
-        let (homes, others) = self.0.bench().config().preference_list(&Key::from("k"));
+        let (homes, others) = self.0.bench().view().preference_list(&Key::from("k"));
         homes.iter().chain(others).map(|node| node.0).collect()
     }
 }
@@ -174,7 +174,7 @@ fn what_was_not_synced_is_gone_after_a_crash_and_what_was_kept_is_there() {
 fn a_shrunk_seed_comes_out_equal() {
     let losing = |seed| {
         let mut scenario = Scenario::drawn(seed);
-        scenario.cluster.versioning = Versioning::Lww;
+        scenario.cluster.settings.versioning = Versioning::Lww;
         scenario.time = Duration::from_secs(1);
         let lost = |violations: &[_]| {
             violations.iter().any(|v: &workloads::sim::run::Violation| v.check == "cart")
@@ -192,10 +192,7 @@ fn a_shrunk_seed_comes_out_equal() {
 /// A `dyno` whose nodes are told another W than the trace says.
 fn with_another_w(folder: &Path) -> PathBuf {
     let path = folder.join("dyno-with-another-w");
-    let script = format!(
-        "#!/bin/sh\nfor word; do shift; [ \"$last\" = -w ] && word=3; set -- \"$@\" \"$word\"; \
-         last=$word; done\nexec {DYNO} \"$@\"\n"
-    );
+    let script = format!("#!/bin/sh\nexec {DYNO} \"$@\" -w 3\n");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path

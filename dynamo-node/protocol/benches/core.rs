@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dynamo_protocol::{
-    ClientOp, Config, Context, Envelope, Identity, Input, Key, Member, MemoryStore, Meta, Node,
-    NodeId, Outbox, Output, Reply, RequestId, Start, Time,
+    ClientOp, Context, Envelope, Identity, Input, Key, Member, MemoryStore, Meta, Node, NodeId,
+    Outbox, Output, Reply, RequestId, Settings, Start, Time, View,
 };
 
 struct Cluster {
@@ -21,14 +21,14 @@ struct Cluster {
 
 impl Cluster {
     fn new(nodes: u16) -> Self {
-        let members: Vec<_> = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
-        let hosts = members.iter().map(|member| {
-            let config = Config::new(member.id, members.clone(), [3, 2, 2]).unwrap();
-            let meta = Meta::genesis(Identity(u64::from(member.id.0)));
-            (
-                Node::new(Arc::new(config), Start::proven(meta, u64::from(member.id.0))),
-                MemoryStore::new(meta),
-            )
+        let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
+        let settings = Arc::new(Settings::new([3, 2, 2]));
+        let view = Arc::new(View::genesis(&settings, members).unwrap());
+        let hosts = view.ids().map(|id| {
+            let meta = Meta::genesis(Identity(u64::from(id.0)));
+            let start = Start::proven(meta, u64::from(id.0));
+            let node = Node::new(id, Arc::clone(&settings), Arc::clone(&view), start);
+            (node, MemoryStore::new(meta))
         });
         Self { hosts: hosts.collect(), flight: VecDeque::new(), outbox: Outbox::default() }
     }
@@ -48,7 +48,7 @@ impl Cluster {
     }
 
     fn request(&mut self, op: ClientOp) -> Reply {
-        let home = self.hosts[0].0.config().preference_list(op_key(&op)).0[0];
+        let home = self.hosts[0].0.view().homes(op_key(&op))[0];
         let mut reply = self.step(home, Input::Client { request: RequestId(1), op });
         while let Some(envelope) = self.flight.pop_front() {
             reply = self.step(envelope.to, Input::Peer(envelope)).or(reply);

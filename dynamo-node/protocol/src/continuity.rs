@@ -35,9 +35,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Quorum;
 use crate::id::{Identity, Key, NodeId};
 use crate::io::{Event, Output, Timer};
+use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Change, Meta, Role, Store, StoreError};
@@ -327,18 +327,18 @@ impl Node {
         if self.meta.amnesiac && !mutated(Mutant::AmnesiacVotes) || self.continuity.refuted {
             return false;
         }
-        if self.continuity.is_proven() || self.config.quorum == Quorum::Sloppy {
+        if self.continuity.is_proven() || self.settings.quorum == Quorum::Sloppy {
             return true;
         }
-        let homes = self.config.preference_list(key).0;
+        let homes = self.view.homes(key);
         let owed = homes.iter().filter(|home| self.continuity.is_owed(**home)).count();
         // With W = 1 a lost disk may be the only one, and nothing is promised.
-        self.config.w == 1 || owed + 2 <= self.config.w
+        self.settings.w == 1 || owed + 2 <= self.settings.w
     }
 
     /// Whether those who can end the doubt may be about to.
     pub(crate) fn awaits_proof(&self) -> bool {
-        !self.config.versioning.is_plain()
+        !self.settings.versioning.is_plain()
             && self.continuity.owed.iter().any(|peer| self.detector.is_up(*peer))
     }
 

@@ -44,7 +44,7 @@ impl Node {
     pub(crate) fn suspect<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         if self.detector.down.insert(peer) {
             step.event(Event::Down(peer));
-            step.set_timer(Timer::Ping(peer), self.config.timing.ping);
+            step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
         }
     }
 
@@ -64,7 +64,7 @@ impl Node {
         if is_owed || !self.detector.is_up(peer) {
             let nonce = is_owed.then(|| self.incarnation());
             self.send(step, peer, Message::Ping { nonce });
-            step.set_timer(Timer::Ping(peer), self.config.timing.ping);
+            step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
         }
     }
 

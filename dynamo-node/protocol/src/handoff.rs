@@ -60,9 +60,9 @@ impl Node {
         if mutated(Mutant::HandoffNotResumed) {
             return;
         }
-        for target in self.config.clone().members().iter().map(|member| member.id) {
+        for target in self.view.clone().ids() {
             // A store that cannot tell is asked again when the timer runs out.
-            if target != self.config.me
+            if target != self.me
                 && step.store.hints(target, None, 1).map_or(true, |keys| !keys.is_empty())
             {
                 self.expect_hints(step, target);
@@ -74,7 +74,7 @@ impl Node {
     pub(crate) fn expect_hints<S>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if let Entry::Vacant(none) = self.handoff.0.entry(target) {
             none.insert(Deliveries::default());
-            step.set_timer(Timer::Handoff(target), self.config.timing.handoff);
+            step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
         }
     }
 
@@ -84,7 +84,7 @@ impl Node {
             for seq in std::mem::take(deliveries).open {
                 self.operations.remove(&seq);
             }
-            step.set_timer(Timer::Handoff(target), self.config.timing.handoff);
+            step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
             self.deliver_hints(step, target);
             if mutated(Mutant::HintsExpire) && !self.detector.is_up(target) {
                 for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
@@ -213,8 +213,8 @@ mod tests {
     use super::*;
     use crate::version::{Actor, VersionVector};
     use crate::{
-        Config, Dot, DottedSet, Identity, Input, Member, MemoryStore, Meta, Outbox, Record,
-        Siblings, Start, Time, Version,
+        Dot, DottedSet, Identity, Input, Member, MemoryStore, Meta, Outbox, Record, Settings,
+        Siblings, Start, Time, Version, View,
     };
 
     const TARGET: NodeId = NodeId(2);
@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn hints_that_cannot_be_read_do_not_keep_the_others_waiting() {
         let members: Vec<_> = (1..=2).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
-        let config = Arc::new(Config::new(NodeId(1), members, [2, 1, 1]).unwrap());
+        let settings = Arc::new(Settings::new([2, 1, 1]));
+        let view = Arc::new(View::genesis(&settings, members).unwrap());
         let meta = Meta::genesis(Identity(1));
         let mut store = Damaged(MemoryStore::new(meta), BTreeSet::new());
         let key = |at: usize| Key::from(&*format!("k{at:03}"));
@@ -270,7 +271,7 @@ mod tests {
             store.0.records.insert(place, hint());
         }
         store.1 = (0..3 * BATCH).map(key).collect();
-        let mut node = Node::new(config, Start::proven(meta, 1));
+        let mut node = Node::new(NodeId(1), settings, view, Start::proven(meta, 1));
         let mut outbox = Outbox::default();
         for input in [Input::Started, Input::Timer(Timer::Handoff(TARGET))] {
             node.handle(Time(0), input, &mut store, &mut outbox);

@@ -101,10 +101,14 @@ pub enum Refusal {
         limit: usize,
     },
     /// Too many live versions: read, reconcile, and put with the context of that get.
-    #[error("the key has {siblings} siblings, the limit: get it and put with the get's context")]
+    #[error(
+        "the key has {siblings} siblings; the limit is {limit}: get it and put with the get's context"
+    )]
     TooManySiblings {
         /// How many there are.
         siblings: usize,
+        /// How many there may be, the new one included.
+        limit: usize,
     },
     /// The live values would be too long together: read, reconcile, and put with the context of that get.
     #[error(
@@ -118,10 +122,12 @@ pub enum Refusal {
         limit: usize,
     },
     /// Too many actors in the key's context.
-    #[error("the key's context names {actors} actors, the limit")]
+    #[error("the key's context names {actors} actors; the limit is {limit}")]
     TooManyActors {
         /// How many there are.
         actors: usize,
+        /// How many there may be, the new one included.
+        limit: usize,
     },
     /// A context that no get of this cluster answered.
     #[error("the context is malformed")]

@@ -25,7 +25,6 @@
 //! 6. What a process said arrives before anything of its successor on the same directory, or never: links
 //!    end with the process at either end. (What it *acknowledged* may come late.)
 
-mod config;
 mod continuity;
 mod coordinator;
 mod detector;
@@ -34,25 +33,30 @@ mod handoff;
 mod id;
 mod io;
 mod message;
+mod mode;
 pub mod mutant;
 mod names;
 mod node;
 mod prune;
 mod replica;
 mod ring;
+mod settings;
 mod storage;
 mod version;
+mod view;
 
-pub use config::{Config, ConfigError, Limits, Quorum, ReadMode, Timing};
 pub use continuity::{Heard, Remembered, Start};
 pub use digest::Digest;
 pub use id::{Identity, Key, NodeId, OpId, RequestId};
 pub use io::{ClientOp, Discard, Event, Input, Output, Refusal, Reply, Timer};
 pub use message::{Answer, Envelope, Message};
+pub use mode::{Quorum, ReadMode, UnknownMode, Versioning};
 pub use node::{Node, Outbox, Time};
 pub use ring::{Member, Ring, Token};
+pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
 pub use version::{
     Actor, COUNTER_LIMIT, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary,
-    Version, VersionVector, Versioning,
+    Version, VersionVector,
 };
+pub use view::{Epoch, View, ViewError};

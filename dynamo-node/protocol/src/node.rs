@@ -3,10 +3,10 @@
 //! It does not retry a put, ever: a put is minted once, and what a client hears after a timeout is
 //! "timed out". It does not decide when something is durable: its host holds back the outputs.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
 use crate::continuity::{Continuity, Heard, Memory, Start};
 use crate::coordinator::{Forwarded, Operations, Origin};
 use crate::detector::Detector;
@@ -14,7 +14,9 @@ use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
 use crate::io::{ClientOp, Discard, Event, Input, Output, Reply, Timer};
 use crate::message::{Envelope, Message};
+use crate::settings::Settings;
 use crate::storage::{Meta, Store};
+use crate::view::View;
 
 /// A node's wall clock, in microseconds since the Unix epoch. Used for nothing but the stamps of
 /// last-writer-wins: it may jump and differ between nodes.
@@ -29,9 +31,11 @@ pub struct Outbox {
 }
 
 /// One Dynamo node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    pub(crate) config: Arc<Config>,
+    pub(crate) me: NodeId,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) view: Arc<View>,
     /// As in the store; written there before it is relied on.
     pub(crate) meta: Meta,
     incarnation: u64,
@@ -54,15 +58,20 @@ pub(crate) struct Step<'a, S> {
 }
 
 impl Node {
-    /// A node that starts.
+    /// Node `me` of `view`, which starts.
+    ///
+    /// # Panics
+    /// If the view does not know it: who starts a node asks first.
     #[must_use]
-    pub fn new(config: Arc<Config>, mut start: Start) -> Self {
-        let others = config.members().iter().map(|member| member.id).filter(|id| *id != config.me);
-        let continuity = start.continuity(others);
+    pub fn new(me: NodeId, settings: Arc<Settings>, view: Arc<View>, mut start: Start) -> Self {
+        assert!(view.contains(me), "{me} runs in a view that does not know it");
+        let continuity = start.continuity(view.ids().filter(|id| *id != me));
         Self {
             memory: start.memory(),
             continuity,
-            config,
+            me,
+            settings,
+            view,
             meta: start.meta,
             incarnation: start.incarnation,
             next_seq: 0,
@@ -119,10 +128,22 @@ impl Node {
         self.detector.heard(peer)
     }
 
-    /// Its settings.
+    /// Who it is.
     #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
+    pub fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// What it was told for life.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// The membership it goes by now.
+    #[must_use]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// The directory it runs on.
@@ -161,20 +182,19 @@ impl Node {
 
     /// A message from outside is checked before anything of it is believed.
     fn admit(&self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Discard> {
-        let member = |id| self.config.members().iter().any(|member| member.id == id);
-        if to != self.config.me || from == to || !member(from) {
+        if to != self.me || from == to || !self.view.contains(from) {
             return Err(Discard::Misaddressed);
         }
         match message.set() {
-            Some(set) if !set.fits(self.config.versioning) => Err(Discard::BadVersions),
+            Some(set) if !set.fits(self.settings.versioning) => Err(Discard::BadVersions),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn open<S>(&mut self, step: &mut Step<'_, S>) -> OpId {
         let op = self.next_op();
-        step.set_timer(Timer::Patience(op), self.config.timing.patience);
-        step.set_timer(Timer::Deadline(op), self.config.timing.deadline);
+        step.set_timer(Timer::Patience(op), self.settings.timing.patience);
+        step.set_timer(Timer::Deadline(op), self.settings.timing.deadline);
         op
     }
 
@@ -213,8 +233,8 @@ impl Node {
     }
 
     pub(crate) fn send<S: Store>(&self, step: &mut Step<'_, S>, to: NodeId, message: Message) {
-        assert_ne!(to, self.config.me, "what a node asks of itself it does at once");
-        let (from, identity) = (self.config.me, self.meta.identity);
+        assert_ne!(to, self.me, "what a node asks of itself it does at once");
+        let (from, identity) = (self.me, self.meta.identity);
         let (position, heard) = (self.position(step), self.memory.of(to));
         step.output(Output::Send(Envelope { from, identity, position, to, heard, message }));
     }
@@ -224,6 +244,29 @@ impl Node {
             Origin::Client(request) => step.output(Output::Reply(request, reply)),
             Origin::Peer(node, op) => self.send(step, node, Message::Forwarded { op, reply }),
         }
+    }
+}
+
+impl Hash for Node {
+    /// All but the settings, which are the same for all nodes of a run and never change: states are told
+    /// apart without reading them.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            me,
+            settings: _,
+            view,
+            meta,
+            incarnation,
+            next_seq,
+            operations,
+            detector,
+            handoff,
+            forwarded,
+            memory,
+            continuity,
+        } = self;
+        (me, view, meta, incarnation, next_seq).hash(state);
+        (operations, detector, handoff, forwarded, memory, continuity).hash(state);
     }
 }
 
@@ -246,5 +289,50 @@ impl ClientOp {
         match self {
             Self::Get { key } | Self::Put { key, .. } => key,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, Member};
+
+    fn node(members: u16, tokens: u16) -> Node {
+        let settings = Settings::new([1, 1, 1]);
+        let members = (1..=members).map(|id| Member { id: NodeId(id), tokens }).collect();
+        let view = View::genesis(&settings, members).unwrap();
+        let start = Start::proven(Meta::genesis(Identity(1)), 1);
+        Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start)
+    }
+
+    fn digest(node: &Node) -> Digest {
+        Digest::of_host(Some(node), node.meta(), [])
+    }
+
+    #[test]
+    fn nodes_that_differ_in_their_view_alone_differ_in_hash_digest_and_equality() {
+        let one = node(3, 8);
+        let same = node(3, 8);
+        assert_eq!(
+            (&one, Digest::of(&one), digest(&one)),
+            (&same, Digest::of(&same), digest(&same))
+        );
+        for (members, tokens) in [(2, 8), (4, 8), (3, 9)] {
+            // Who owes an answer depends on the members too: the view alone is to tell them apart.
+            let other = Node { view: node(members, tokens).view, ..one.clone() };
+            assert_ne!(one, other);
+            assert_ne!(Digest::of(&one), Digest::of(&other));
+            assert_ne!(digest(&one), digest(&other));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "n1 runs in a view that does not know it")]
+    fn a_node_does_not_run_in_a_view_that_does_not_know_it() {
+        let settings = Settings::new([1, 1, 1]);
+        let members = vec![Member { id: NodeId(2), tokens: 8 }];
+        let view = View::genesis(&settings, members).unwrap();
+        let start = Start::proven(Meta::genesis(Identity(1)), 1);
+        let _ = Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start);
     }
 }

@@ -20,7 +20,7 @@ impl Node {
     /// homes and hints elsewhere may bring them back: so it is done everywhere, and until nothing is left
     /// to forget.
     pub(crate) fn prune<S: Store>(&mut self, step: &mut Step<'_, S>, key: &Key) {
-        let members = self.config.members().iter().map(|member| Role::Hint(member.id));
+        let members = self.view.ids().map(Role::Hint);
         let roles: Vec<_> = std::iter::once(Role::Home).chain(members).collect();
         let (mut changes, mut entries) = (Vec::new(), 0);
         for role in roles {

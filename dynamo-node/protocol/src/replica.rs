@@ -34,7 +34,7 @@ impl Node {
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
         if mutated(Mutant::StoreOverwrites) {
-            record.set = Siblings::empty(self.config.versioning);
+            record.set = Siblings::empty(self.settings.versioning);
         }
         let mut changes = Vec::new();
         if record.set.merge(set) {
@@ -70,12 +70,12 @@ impl Node {
         place: &Place,
     ) -> Result<Record, StoreError> {
         let empty = |amnesiac| Record {
-            set: Siblings::empty(self.config.versioning),
+            set: Siblings::empty(self.settings.versioning),
             minter: None,
             amnesiac,
         };
         match step.store.record(place) {
-            Ok(Some(record)) if record.set.fits(self.config.versioning) => Ok(record),
+            Ok(Some(record)) if record.set.fits(self.settings.versioning) => Ok(record),
             Ok(None) => Ok(empty(false)),
             Ok(Some(_)) | Err(_) if mutated(Mutant::ErrorAsAbsent) => Ok(empty(false)),
             Ok(Some(_)) | Err(StoreError::Corrupt) => {
@@ -103,7 +103,7 @@ impl Node {
                 Answer::Known { set, votes: remembers && self.votes(key) }
             }
             Ok(None) => Answer::Known {
-                set: Siblings::empty(self.config.versioning),
+                set: Siblings::empty(self.settings.versioning),
                 votes: self.votes(key),
             },
             Err(error) => {
@@ -119,7 +119,7 @@ impl Node {
         key: &Key,
     ) -> Result<Option<Record>, StoreError> {
         let mut all: Option<Record> = None;
-        for home in self.config.preference_list(key).0 {
+        for home in self.view.homes(key) {
             match (&mut all, self.load(step, Role::Hint(*home), key)?) {
                 (Some(all), Some(hint)) => {
                     all.set.merge(&hint.set);
@@ -138,7 +138,7 @@ impl Node {
         key: &Key,
     ) -> Result<Option<Record>, StoreError> {
         match step.store.record(&Place { role, key: key.clone() })? {
-            Some(record) if !record.set.fits(self.config.versioning) => Err(StoreError::Corrupt),
+            Some(record) if !record.set.fits(self.settings.versioning) => Err(StoreError::Corrupt),
             record => Ok(record),
         }
     }
@@ -159,12 +159,13 @@ impl Node {
         let mut meta = self.meta;
         let dot = match &mut record.set {
             Siblings::Plain(set) => {
-                let identity = Identity(u64::from(self.config.me.0));
+                let identity = Identity(u64::from(self.me.0));
                 set.write(read, Actor { identity, birth: 0 }, value);
                 None
             }
             Siblings::Dotted(_) => {
-                let stamp = if self.config.versioning.last_writer_wins() { step.now.0 } else { 0 };
+                let stamp =
+                    if self.settings.versioning.last_writer_wins() { step.now.0 } else { 0 };
                 Some(record.write(&self.continuity, &mut meta, read, stamp, value))
             }
         };
@@ -188,10 +189,10 @@ impl Node {
         if !read.is_canonical() {
             return Err(Refusal::BadContext);
         }
-        let limits = &self.config.limits;
+        let limits = &self.settings.limits;
         let siblings = set.len_without(read);
         if siblings >= limits.siblings {
-            return Err(Refusal::TooManySiblings { siblings });
+            return Err(Refusal::TooManySiblings { siblings, limit: limits.siblings });
         }
         // A tombstone adds nothing, and a key that is over the limit has to be deletable.
         let bytes = value.map_or(0, |value| set.bytes_without(read) + value.len());
@@ -201,7 +202,7 @@ impl Node {
         let mut context = set.context().0;
         context.join(read);
         if context.actors() >= limits.actors {
-            return Err(Refusal::TooManyActors { actors: context.actors() });
+            return Err(Refusal::TooManyActors { actors: context.actors(), limit: limits.actors });
         }
         Ok(())
     }

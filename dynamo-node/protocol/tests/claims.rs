@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, COUNTER_LIMIT, ClientOp, Config, Context, Identity, Input, Key, Member, MemoryStore,
-    Meta, Node, NodeId, Outbox, Output, Refusal, Reply, RequestId, Time, VersionVector, Versioning,
+    Actor, COUNTER_LIMIT, ClientOp, Context, Identity, Input, Key, Member, MemoryStore, Meta, Node,
+    NodeId, Outbox, Output, Refusal, Reply, RequestId, Settings, Start, Time, VersionVector,
+    Versioning, View,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,10 +26,10 @@ struct Alone {
 
 impl Alone {
     fn new(versioning: Versioning) -> Self {
-        let mut config = Config::new(ME, vec![Member { id: ME, tokens: 1 }], [1, 1, 1]).unwrap();
-        config.versioning = versioning;
+        let settings = Settings { versioning, ..Settings::new([1, 1, 1]) };
+        let view = View::genesis(&settings, vec![Member { id: ME, tokens: 1 }]).unwrap();
         let meta = Meta::genesis(IDENTITY);
-        let node = Node::new(Arc::new(config), dynamo_protocol::Start::proven(meta, 1));
+        let node = Node::new(ME, Arc::new(settings), Arc::new(view), Start::proven(meta, 1));
         Self { node, store: MemoryStore::new(meta), asked: 0 }
     }
 

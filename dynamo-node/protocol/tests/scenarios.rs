@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, ClientOp, Config, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore,
-    Message, Meta, Node, NodeId, Outbox, Output, Place, Quorum, ReadMode, Record, Reply, RequestId,
-    Role, Siblings, Start, Store, StoreError, Time, Timer, Versioning,
+    Actor, ClientOp, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore, Message,
+    Meta, Node, NodeId, Outbox, Output, Place, Record, Reply, RequestId, Role, Settings, Siblings,
+    Start, Store, StoreError, Time, Timer, View,
 };
 
 /// A memory store some of whose records are corrupt.
@@ -99,11 +99,21 @@ impl World {
         let members: Vec<_> = (1..=number("nodes", 4))
             .map(|id| Member { id: NodeId(id as u16), tokens: 8 })
             .collect();
-        let quorums = [number("n", 3), number("r", 2), number("w", 2)];
+        let mut settings = Settings::new([number("n", 3), number("r", 2), number("w", 2)]);
+        settings.quorum = option("quorum").map_or(settings.quorum, |word| word.parse().unwrap());
+        settings.read = option("read").map_or(settings.read, |word| word.parse().unwrap());
+        let versioning = option("versioning").map(|word| word.parse().unwrap());
+        settings.versioning = versioning.unwrap_or(settings.versioning);
+        let limits = &mut settings.limits;
+        limits.actors = number("actors", limits.actors);
+        limits.set_bytes = number("set_bytes", limits.set_bytes);
+        limits.siblings = number("siblings", limits.siblings);
+        let (settings, view) =
+            (Arc::new(settings), Arc::new(View::genesis(&settings, members).unwrap()));
         let mut world = Self {
             counts: words.contains(&"counting"),
             hosts: BTreeMap::new(),
-            order: Vec::new(),
+            order: view.ring().preference_list(&key()).to_vec(),
             flight: Vec::new(),
             cut: BTreeSet::new(),
             contexts: BTreeMap::new(),
@@ -112,35 +122,14 @@ impl World {
             now: 0,
             out: String::new(),
         };
-        for member in &members {
-            let mut config = Config::new(member.id, members.clone(), quorums).unwrap();
-            if option("quorum") == Some("strict") {
-                config.quorum = Quorum::Strict;
-            }
-            if option("read") == Some("atomic") {
-                config.read = ReadMode::Atomic;
-            }
-            config.versioning = match option("versioning") {
-                Some("paper") => Versioning::Paper,
-                Some("lww") => Versioning::Lww,
-                _ => Versioning::Dotted,
-            };
-            if let Some(limit) = option("actors") {
-                config.limits.actors = limit.parse().unwrap();
-            }
-            if let Some(limit) = option("set_bytes") {
-                config.limits.set_bytes = limit.parse().unwrap();
-            }
-            if let Some(limit) = option("siblings") {
-                config.limits.siblings = limit.parse().unwrap();
-            }
-            world.order = config.ring().preference_list(&key()).to_vec();
+        for id in view.ids() {
             world.starts += 1;
-            let meta = Meta::genesis(Identity(u64::from(member.id.0)));
-            let node = Node::new(Arc::new(config), Start::proven(meta, world.starts));
+            let meta = Meta::genesis(Identity(u64::from(id.0)));
+            let start = Start::proven(meta, world.starts);
+            let node = Node::new(id, Arc::clone(&settings), Arc::clone(&view), start);
             let disk = Disk { store: world.store(meta), corrupt: BTreeSet::new() };
             let (timers, running, backup, drawn) = (BTreeSet::new(), true, None, 0);
-            world.hosts.insert(member.id, Host { node, disk, timers, running, backup, drawn });
+            world.hosts.insert(id, Host { node, disk, timers, running, backup, drawn });
         }
         world
     }
@@ -339,9 +328,9 @@ impl World {
         self.starts += 1;
         let incarnation = self.starts;
         let host = self.hosts.get_mut(&id).unwrap();
-        let config = Arc::new(host.node.config().clone());
+        let (settings, view) = (Arc::clone(host.node.settings()), Arc::clone(host.node.view()));
         let (meta, heard) = (host.disk.store.meta, host.disk.store.heard.clone());
-        host.node = Node::new(config, Start { meta, heard, incarnation, spare });
+        host.node = Node::new(id, settings, view, Start { meta, heard, incarnation, spare });
         host.timers.clear();
         host.running = true;
         self.step(id, Input::Started);

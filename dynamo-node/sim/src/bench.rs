@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Config, ConfigError, Context, Digest, Envelope, Event, Identity, Input, Message,
-    Meta, Node, NodeId, Outbox, Output, Reply, RequestId, Start, Store as _, Time, Timer,
+    ClientOp, Context, Digest, Envelope, Event, Identity, Input, Message, Meta, Node, NodeId,
+    Outbox, Output, Reply, RequestId, Settings, Start, Store as _, Time, Timer, View, ViewError,
 };
 use rustc_hash::FxHashMap;
 use thiserror::Error;
@@ -27,7 +27,8 @@ pub const CLOCK_START: i64 = 1_700_000_000_000_000;
 #[derive(Clone, Debug)]
 pub struct Bench {
     cluster: Cluster,
-    configs: Configs,
+    settings: Arc<Settings>,
+    view: Arc<View>,
     hosts: Vec<Host>,
     flight: Flight,
     now: u64,
@@ -38,10 +39,6 @@ pub struct Bench {
     /// Kept from step to step for its room.
     outbox: Outbox,
 }
-
-/// The settings of every node of a cluster: rings are costly, runs of one cluster share them.
-#[derive(Clone, Debug)]
-pub struct Configs(Arc<[Arc<Config>]>);
 
 /// A host of the cluster.
 #[derive(Clone, Debug)]
@@ -118,35 +115,18 @@ pub enum StepError {
     },
 }
 
-impl Configs {
-    /// The settings of the nodes of `cluster`.
-    ///
-    /// # Errors
-    /// If there is no such cluster.
-    pub fn new(cluster: &Cluster) -> Result<Self, ConfigError> {
-        // One ring for all: nodes differ in who they are.
-        let first = cluster.config(NodeId(1))?;
-        let config = |me| {
-            let mut config = first.clone();
-            config.me = me;
-            Arc::new(config)
-        };
-        Ok(Self(cluster.ids().map(config).collect()))
-    }
-}
-
 impl Bench {
     /// A new cluster, none of whose nodes runs yet.
     ///
     /// # Errors
     /// If there is no such cluster.
-    pub fn new(cluster: Cluster) -> Result<Self, ConfigError> {
-        Ok(Self::with_configs(cluster, Configs::new(&cluster)?))
+    pub fn new(cluster: Cluster) -> Result<Self, ViewError> {
+        Ok(Self::with_view(cluster, Arc::new(cluster.view()?)))
     }
 
-    /// The same, with settings made earlier for this very cluster.
+    /// The same, with a view made earlier for this very cluster: a ring is costly.
     #[must_use]
-    pub fn with_configs(cluster: Cluster, configs: Configs) -> Self {
+    pub fn with_view(cluster: Cluster, view: Arc<View>) -> Self {
         let host = |id: NodeId| Host {
             node: None,
             disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))).counting(cluster.counts),
@@ -160,7 +140,8 @@ impl Bench {
         };
         Self {
             cluster,
-            configs,
+            settings: Arc::new(cluster.settings),
+            view,
             hosts: cluster.ids().map(host).collect(),
             flight: Flight::default(),
             now: 0,
@@ -183,16 +164,10 @@ impl Bench {
         &self.cluster
     }
 
-    /// The settings of its nodes.
+    /// The view its nodes start in.
     #[must_use]
-    pub fn configs(&self) -> &Configs {
-        &self.configs
-    }
-
-    /// The settings any node has, but for who it is.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.configs.0[0]
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     /// The time of the last step.
@@ -384,13 +359,14 @@ impl Bench {
         incarnation: u64,
         spare: Option<Identity>,
     ) -> Result<(), StepError> {
-        let config = self.configs.0[index(node)].clone();
+        let (settings, view) = (Arc::clone(&self.settings), Arc::clone(&self.view));
         let host = &mut self.hosts[index(node)];
         if host.node.is_some() {
             return Err(StepError::Running(node));
         }
         let (meta, heard) = (*host.disk.meta(), host.disk.heard().clone());
-        host.node = Some(Node::new(config, Start { meta, heard, incarnation, spare }));
+        host.node =
+            Some(Node::new(node, settings, view, Start { meta, heard, incarnation, spare }));
         host.starts += 1;
         self.now = at;
         self.handle(node, Input::Started);

@@ -93,14 +93,14 @@ pub(crate) struct Noted {
 impl Monitor {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         Self {
-            w: cluster.w,
+            w: cluster.settings.w,
             keys: FxHashMap::default(),
             dots: FxHashSet::default(),
             written: FxHashSet::default(),
             operations: FxHashMap::default(),
             heard: FxHashSet::default(),
             rolled_back: Vec::new(),
-            strict: cluster.quorum == Quorum::Strict,
+            strict: cluster.settings.quorum == Quorum::Strict,
             given: Vec::new(),
             again: FxHashSet::default(),
             lost: Vec::new(),
@@ -185,8 +185,8 @@ impl Monitor {
 
     fn enter(&mut self, hosts: &[Host], op: OpId, dot: Dot, noted: Noted) {
         let puts = self.keys.entry(noted.key.clone()).or_insert_with(|| {
-            let config = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.config());
-            let homes = config.map(|config| config.preference_list(&noted.key).0);
+            let view = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.view());
+            let homes = view.map(|view| view.homes(&noted.key));
             Puts {
                 homes: homes.unwrap_or_default().to_vec(),
                 puts: Vec::new(),

@@ -19,5 +19,5 @@ pub mod replay;
 pub mod trace;
 pub mod world;
 
-pub use bench::{Bench, Configs, Effect, Host};
+pub use bench::{Bench, Effect, Host};
 pub use world::World;

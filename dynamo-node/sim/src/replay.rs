@@ -1,6 +1,6 @@
 //! Traces, run again: each step's state must come out as recorded.
 
-use dynamo_protocol::{ConfigError, Digest, NodeId};
+use dynamo_protocol::{Digest, NodeId, ViewError};
 use thiserror::Error;
 
 use crate::bench::{Bench, Effect, StepError};
@@ -23,7 +23,7 @@ pub struct Replayed {
 pub enum ReplayError {
     /// The cluster cannot be.
     #[error("the trace's cluster cannot be: {0}")]
-    Cluster(#[from] ConfigError),
+    Cluster(#[from] ViewError),
     /// A step cannot happen.
     #[error("step {step}: {why}")]
     Step {

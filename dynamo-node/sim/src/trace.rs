@@ -29,8 +29,7 @@
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Config, ConfigError, Digest, Identity, Key, Limits, Member, NodeId, Quorum, ReadMode,
-    RequestId, Timer, Timing, Versioning,
+    Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -39,7 +38,7 @@ use crate::bench::{Bench, StepError};
 use crate::disk::DiskFault;
 
 /// The format this build reads and writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A cluster and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,27 +101,8 @@ pub struct Cluster {
     pub nodes: u16,
     /// Virtual nodes of each.
     pub tokens: u16,
-    /// Homes of a key.
-    pub n: usize,
-    /// Slots a get waits for.
-    pub r: usize,
-    /// Slots a put waits for.
-    pub w: usize,
-    /// Whether fallbacks stand in.
-    #[serde(default = "sloppy")]
-    pub quorum: Quorum,
-    /// How versions are told apart.
-    #[serde(default = "dotted")]
-    pub versioning: Versioning,
-    /// Plain or atomic gets.
-    #[serde(default = "plain")]
-    pub read: ReadMode,
-    /// What puts are refused for.
-    #[serde(default)]
-    pub limits: Limits,
-    /// How long nodes wait. A replay fires timers when the trace says so.
-    #[serde(default)]
-    pub timing: Timing,
+    /// What all of them are told. A replay fires timers when the trace says so.
+    pub settings: Settings,
     /// When changes become durable.
     #[serde(default)]
     pub sync: Sync,
@@ -322,8 +302,15 @@ impl Trace {
     /// # Errors
     /// If it is not one, or of another schema.
     pub fn parse(text: &str) -> Result<Self, TraceError> {
-        let trace: Self = serde_json::from_str(text)?;
-        if trace.schema == SCHEMA { Ok(trace) } else { Err(TraceError::Schema(trace.schema)) }
+        /// What every schema begins with.
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        match serde_json::from_str(text)? {
+            Head { schema: SCHEMA } => Ok(serde_json::from_str(text)?),
+            Head { schema } => Err(TraceError::Schema(schema)),
+        }
     }
 
     /// The trace as JSON, one step a line.
@@ -360,18 +347,11 @@ impl Trace {
 impl Cluster {
     /// So many nodes and N, R, W; everything else at its default.
     #[must_use]
-    pub fn new(nodes: u16, [n, r, w]: [usize; 3]) -> Self {
+    pub fn new(nodes: u16, quorums: [usize; 3]) -> Self {
         Self {
             nodes,
             tokens: 8,
-            n,
-            r,
-            w,
-            quorum: Quorum::Sloppy,
-            versioning: Versioning::Dotted,
-            read: ReadMode::Plain,
-            limits: Limits::default(),
-            timing: Timing::default(),
+            settings: Settings::new(quorums),
             sync: Sync::EachStep,
             counts: false,
         }
@@ -382,19 +362,13 @@ impl Cluster {
         (1..=self.nodes).map(NodeId)
     }
 
-    /// The settings of its node `me`.
+    /// The view it begins with.
     ///
     /// # Errors
     /// If there is no such cluster.
-    pub fn config(&self, me: NodeId) -> Result<Config, ConfigError> {
+    pub fn view(&self) -> Result<View, ViewError> {
         let members = self.ids().map(|id| Member { id, tokens: self.tokens }).collect();
-        let mut config = Config::new(me, members, [self.n, self.r, self.w])?;
-        config.quorum = self.quorum;
-        config.versioning = self.versioning;
-        config.read = self.read;
-        config.limits = self.limits;
-        config.timing = self.timing;
-        Ok(config)
+        View::genesis(&self.settings, members)
     }
 }
 
@@ -443,7 +417,7 @@ impl Recorder {
     ///
     /// # Errors
     /// If there is no such cluster.
-    pub fn new(cluster: Cluster) -> Result<Self, ConfigError> {
+    pub fn new(cluster: Cluster) -> Result<Self, ViewError> {
         Ok(Self { bench: Bench::new(cluster)?, entries: Vec::new() })
     }
 
@@ -494,18 +468,6 @@ impl Recorder {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-fn sloppy() -> Quorum {
-    Quorum::Sloppy
-}
-
-fn dotted() -> Versioning {
-    Versioning::Dotted
-}
-
-fn plain() -> ReadMode {
-    ReadMode::Plain
 }
 
 /// Bytes as text: as they are where they are UTF-8, else `0x` and hexadecimal digits.

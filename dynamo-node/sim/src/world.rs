@@ -5,8 +5,10 @@
 
 mod faults;
 
+use std::sync::Arc;
+
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Digest, NodeId, Reply, RequestId, Timer};
+use dynamo_protocol::{Digest, NodeId, Reply, RequestId, Timer, View};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -14,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 pub use crate::mechanisms::Mechanisms;
 
-use crate::bench::{Bench, Configs, Effect, index};
+use crate::bench::{Bench, Effect, index};
 use crate::disk::DiskFault;
 use crate::invariants::Breach;
 use crate::network::{Fate, Links, Network};
@@ -45,7 +47,7 @@ pub enum Answer {
 
 /// How a world behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct Conditions {
     /// The cluster; its changes become durable when the simulated disks say so.
     pub cluster: Cluster,
     /// Its links.
@@ -59,7 +61,7 @@ pub struct Settings {
 pub struct World {
     bench: Bench,
     links: Links,
-    settings: Settings,
+    conditions: Conditions,
     rng: ChaCha8Rng,
     now: u64,
     queue: Queue<What>,
@@ -114,14 +116,14 @@ impl World {
     /// A cluster whose nodes are about to start.
     ///
     /// # Panics
-    /// If `configs` are not those of the cluster.
+    /// If `view` is not that of the cluster.
     #[must_use]
-    pub fn new(settings: Settings, configs: Configs, seed: u64) -> Self {
-        let cluster = Cluster { sync: Sync::Explicit, counts: true, ..settings.cluster };
+    pub fn new(conditions: Conditions, view: Arc<View>, seed: u64) -> Self {
+        let cluster = Cluster { sync: Sync::Explicit, counts: true, ..conditions.cluster };
         let mut world = Self {
-            bench: Bench::with_configs(cluster, configs),
-            links: Links::new(settings.network, cluster.nodes),
-            settings,
+            bench: Bench::with_view(cluster, view),
+            links: Links::new(conditions.network, cluster.nodes),
+            conditions,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: 0,
             queue: Queue::new(),
@@ -339,7 +341,7 @@ impl World {
         let host = self.bench.host(node);
         if self.links.network.tells && host.node().is_some() {
             let life = host.starts();
-            let after = self.settings.network.latency;
+            let after = self.conditions.network.latency;
             self.schedule(after, What::Unreachable { node, life, peer });
         }
     }
@@ -422,7 +424,7 @@ impl World {
         }
         outside.syncing = Some(disk.applied());
         let life = host.starts();
-        let least = self.settings.sync * outside.slowness;
+        let least = self.conditions.sync * outside.slowness;
         let after = least + self.rng.random_range(0..=2 * least);
         self.schedule(after, What::Synced { node, life });
     }

@@ -5,20 +5,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
+use std::sync::Arc;
 
-use dynamo_protocol::{NodeId, Quorum, ReadMode, Reply, RequestId};
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Reply, RequestId, Settings};
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::network::{Network, Shape};
 use dynamo_sim::trace::{Cluster, Op, Trace};
-use dynamo_sim::world::{Answer, Settings};
-use dynamo_sim::{Configs, World, replay};
+use dynamo_sim::world::{Answer, Conditions};
+use dynamo_sim::{World, replay};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 const SECOND: u64 = 1_000_000;
 
-fn settings(cluster: Cluster, seed: u64) -> Settings {
+fn conditions(cluster: Cluster, seed: u64) -> Conditions {
     let mut network = Network::quiet();
     if seed % 2 == 1 {
         network = Network {
@@ -30,7 +31,7 @@ fn settings(cluster: Cluster, seed: u64) -> Settings {
             ..network
         };
     }
-    Settings { cluster, network, sync: 100 }
+    Conditions { cluster, network, sync: 100 }
 }
 
 /// Clients that get a key and put it with what they read, or without.
@@ -117,8 +118,8 @@ fn trouble(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) {
 }
 
 fn run(cluster: Cluster, seed: u64, wipes: u32, record: bool) -> (World, Clients) {
-    let configs = Configs::new(&cluster).unwrap();
-    let mut world = World::new(settings(cluster, seed), configs, seed);
+    let view = Arc::new(cluster.view().unwrap());
+    let mut world = World::new(conditions(cluster, seed), view, seed);
     if record {
         world.record();
     }
@@ -158,7 +159,10 @@ fn check(cluster: Cluster, wipes: u32, seeds: std::ops::Range<u64>) {
         mechanisms.1 += world.mechanisms().read_repairs;
     }
     assert!(mechanisms.1 > 0, "nothing was ever repaired");
-    assert!(cluster.quorum == Quorum::Strict || mechanisms.0 > 0, "no hint was ever delivered");
+    assert!(
+        cluster.settings.quorum == Quorum::Strict || mechanisms.0 > 0,
+        "no hint was ever delivered"
+    );
 }
 
 #[test]
@@ -168,12 +172,14 @@ fn a_sloppy_cluster_keeps_its_promises_through_every_fault() {
 
 #[test]
 fn a_strict_cluster_keeps_its_promises_through_every_fault() {
-    check(Cluster { quorum: Quorum::Strict, ..Cluster::new(4, [3, 2, 2]) }, 1, 0..40);
+    let settings = Settings { quorum: Quorum::Strict, ..Settings::default() };
+    check(Cluster { settings, ..Cluster::new(4, [3, 2, 2]) }, 1, 0..40);
 }
 
 #[test]
 fn a_wide_cluster_with_atomic_gets_keeps_its_promises_through_every_fault() {
-    check(Cluster { read: ReadMode::Atomic, ..Cluster::new(7, [5, 3, 3]) }, 2, 0..40);
+    let settings = Settings { read: ReadMode::Atomic, ..Settings::new([5, 3, 3]) };
+    check(Cluster { settings, ..Cluster::new(7, [5, 3, 3]) }, 2, 0..40);
 }
 
 #[test]

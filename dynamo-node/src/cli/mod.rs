@@ -7,6 +7,7 @@
 mod client;
 mod parent;
 mod serve;
+mod settings;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +17,8 @@ use dyno_command::{help_or_refusal, output};
 use tokio::runtime::Builder;
 
 pub use client::{AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
-pub use serve::{LONGEST_WAIT, MOST_TOKENS, ServeArgs};
+pub use serve::ServeArgs;
+pub use settings::SettingFlags;
 
 /// It could not start, or it failed.
 pub use dyno_command::exit::BROKEN as FAILED;

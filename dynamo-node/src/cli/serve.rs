@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-#[cfg(feature = "faults")]
-use dynamo_protocol::Limits;
-use dynamo_protocol::{Config, Member, NodeId, Quorum, ReadMode, Timing, Versioning};
-use dyno_command::{Span, document, span_within, within, word};
+use dynamo_protocol::{Member, NodeId, Settings, View, ViewError};
+use dyno_command::{document, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::settings::{self, SettingFlags, TimingFlags, by_flag};
 use super::{Failure, parent};
 use crate::config::{DEFAULT_CLUSTER, Options, Storage};
 use crate::server::{Running, start};
@@ -39,7 +38,7 @@ pub struct ServeArgs {
     #[arg(long = "member", alias = "members", value_delimiter = ',', required = true)]
     members: Vec<u16>,
     /// Virtual nodes of each member.
-    #[arg(long, default_value_t = 64, value_parser = within(1, MOST_TOKENS))]
+    #[arg(long, default_value_t = 64, value_parser = within(1, Member::MOST_TOKENS))]
     tokens: u16,
     /// Where to dial a peer, ID=HOST:PORT; once for each other member.
     #[arg(long = "peer", value_parser = peer)]
@@ -47,40 +46,13 @@ pub struct ServeArgs {
     /// The cluster's name: nodes of another one are refused.
     #[arg(long, default_value = DEFAULT_CLUSTER)]
     cluster: String,
-    /// How many homes a key has.
-    #[arg(short, default_value_t = 3)]
-    n: usize,
-    /// How many of them answer a get.
-    #[arg(short, default_value_t = 2)]
-    r: usize,
-    /// How many of them hold a put before it is acknowledged.
-    #[arg(short, default_value_t = 2)]
-    w: usize,
-    /// Whether fallbacks stand in for homes that are out of reach: sloppy or strict.
-    #[arg(long, default_value = "sloppy", value_parser = word::<Quorum>)]
-    quorum: Quorum,
-    /// How versions are told apart: dotted; or paper or lww, which are known to lose.
-    #[arg(long, default_value = "dotted", value_parser = word::<Versioning>)]
-    versioning: Versioning,
-    /// Whether gets write back before they answer: plain or atomic.
-    #[arg(long, default_value = "plain", value_parser = word::<ReadMode>)]
-    read: ReadMode,
-    /// After this a silent replica is held down.
-    #[arg(long, value_name = "TIME", value_parser = wait(),
-          default_value_t = Span(Timing::default().patience))]
-    patience: Span,
-    /// After this a request is answered "timed out".
-    #[arg(long, value_name = "TIME", value_parser = wait(),
-          default_value_t = Span(Timing::default().deadline))]
-    deadline: Span,
-    /// Between two pings of a peer that is held down.
-    #[arg(long, value_name = "TIME", value_parser = wait(),
-          default_value_t = Span(Timing::default().ping))]
-    ping: Span,
-    /// Between two looks at the hints for one target.
-    #[arg(long, value_name = "TIME", value_parser = wait(),
-          default_value_t = Span(Timing::default().handoff))]
-    handoff: Span,
+    /// All settings of the cluster at once, as JSON: for programs. Other flags override it.
+    #[arg(long, value_name = "JSON", value_parser = settings::json)]
+    settings: Option<Settings>,
+    #[command(flatten)]
+    flags: SettingFlags,
+    #[command(flatten)]
+    timing: TimingFlags,
     /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
     /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
     #[arg(long)]
@@ -124,33 +96,10 @@ pub struct ServeArgs {
     #[cfg(feature = "faults")]
     #[arg(long, requires = "stepped")]
     counts: bool,
-    /// What puts are refused for, for a node that is stepped.
-    #[cfg(feature = "faults")]
-    #[arg(long, value_name = "JSON", requires = "stepped", value_parser = json_value::<Limits>)]
-    limits: Option<Limits>,
-    /// How long to wait, to the nanosecond, for a node that is stepped.
-    #[cfg(feature = "faults")]
-    #[arg(long, value_name = "JSON", requires = "stepped", value_parser = json_value::<Timing>)]
-    timing: Option<Timing>,
 }
 
-/// More virtual nodes spread no better, and every node keeps those of all.
-pub const MOST_TOKENS: u16 = 1024;
 /// More threads only wait for each other.
 const MOST_THREADS: usize = 256;
-
-/// What a node may be told to wait, from its clock's step to what nobody waits for.
-fn wait() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
-    span_within(Span::millis(1), LONGEST_WAIT)
-}
-
-/// No node waits longer for anything.
-pub const LONGEST_WAIT: Span = Span::secs(600);
-
-#[cfg(feature = "faults")]
-fn json_value<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
-}
 
 fn peer(text: &str) -> Result<(NodeId, String), String> {
     let (id, address) = text.split_once('=').ok_or("give ID=HOST:PORT")?;
@@ -182,15 +131,15 @@ impl ServeArgs {
         if self.exit_with_stdin {
             parent::die_with_parent().map_err(Failure::failed)?;
         }
-        let patience = options.config.timing.deadline + STOP_GRACE;
+        let patience = options.settings.timing.deadline + STOP_GRACE;
         let listener = TcpListener::bind(&self.listen).await;
         let listener = listener.map_err(|error| {
             Failure::failed(format!("cannot listen on {}: {error}", self.listen))
         })?;
         let mut running = start(options, listener).await.map_err(|error| match error {
-            crate::StartError::NoAddress(_) | crate::StartError::NotAPeer(_) => {
-                Failure::refused(error)
-            }
+            crate::StartError::View(_)
+            | crate::StartError::NoAddress(_)
+            | crate::StartError::NotAPeer(_) => Failure::refused(error),
             _ => Failure::failed(error),
         })?;
         say_ready(&running)?;
@@ -207,21 +156,26 @@ impl ServeArgs {
     }
 
     fn options(&self) -> Result<Options, Failure> {
+        let settings = self.settings();
         let member = |&id: &u16| Member { id: NodeId(id), tokens: self.tokens };
         let members = self.members.iter().map(member).collect();
-        let config = Config::new(NodeId(self.id), members, [self.n, self.r, self.w]);
-        let mut config = config.map_err(Failure::refused)?;
-        config.quorum = self.quorum;
-        config.versioning = self.versioning;
-        config.read = self.read;
-        config.timing = self.timing()?;
+        let view = View::genesis(&settings, members).map_err(|error| match error {
+            ViewError::Settings(error) => Failure::refused(by_flag(&error)),
+            ViewError::TooFew { n, members } => {
+                Failure::refused(format!("-n {n}: from 1 to {members}, the number of nodes"))
+            }
+            error => Failure::refused(error),
+        })?;
+        if !view.contains(NodeId(self.id)) {
+            return Err(Failure::refused(ViewError::NotAMember(NodeId(self.id))));
+        }
         let mut peers = BTreeMap::new();
         for (id, address) in &self.peers {
             if peers.insert(*id, address.clone()).is_some() {
                 return Err(Failure::refused(format!("--peer {}: given twice", id.0)));
             }
         }
-        let mut options = Options::new(config, peers);
+        let mut options = Options::new(NodeId(self.id), settings, view, peers);
         options.cluster.clone_from(&self.cluster);
         options.genesis = self.genesis;
         options.record.clone_from(&self.record);
@@ -242,8 +196,6 @@ impl ServeArgs {
                 counts: self.counts,
             };
             options.stepped = self.stepped.map(nonces);
-            options.config.limits = self.limits.unwrap_or(options.config.limits);
-            options.config.timing = self.timing.unwrap_or(options.config.timing);
         }
         Ok(options)
     }
@@ -258,20 +210,11 @@ impl ServeArgs {
         Ok(())
     }
 
-    fn timing(&self) -> Result<Timing, Failure> {
-        let timing = Timing {
-            patience: self.patience.0,
-            deadline: self.deadline.0,
-            ping: self.ping.0,
-            handoff: self.handoff.0,
-        };
-        if timing.patience >= timing.deadline {
-            return Err(Failure::refused(
-                "--patience must be less than --deadline: a request must have time left when a \
-                 silent replica is given up",
-            ));
-        }
-        Ok(timing)
+    fn settings(&self) -> Settings {
+        let mut settings = self.settings.unwrap_or_default();
+        self.flags.apply(&mut settings);
+        self.timing.apply(&mut settings.timing);
+        settings
     }
 
     fn start_log(&self) -> Result<(), Failure> {

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dynamo_protocol::{
-    Config, ConfigError, Input, Limits, Member, Node, NodeId, Outbox, Output, Place, Quorum,
-    ReadMode, Record, Store, StoreError, Time, Timing, Versioning,
+    Epoch, Input, Member, Node, NodeId, Outbox, Output, Place, Record, Settings, Store, StoreError,
+    Time, View, ViewError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,15 +31,20 @@ const EXTENSION: &str = "record";
 /// What a record is made of: one [`Frame::Start`], any number of [`Frame::Stored`], then steps.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Frame {
-    Start(Start),
+    /// How records began before there was [`Frame::Start`]; nothing reads them any more.
+    Old,
     /// A record that lay in the store at the start.
     Stored(Place, Record),
     Step(Step),
+    Start(Start),
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
+    me: NodeId,
     settings: Settings,
+    epoch: Epoch,
+    members: Vec<Member>,
     start: dynamo_protocol::Start,
 }
 
@@ -56,20 +61,8 @@ struct Step {
     outputs: Vec<Output>,
 }
 
-/// What makes a [`Config`].
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Settings {
-    me: NodeId,
-    quorums: [usize; 3],
-    quorum: Quorum,
-    versioning: Versioning,
-    read: ReadMode,
-    limits: Limits,
-    timing: Timing,
-    members: Vec<Member>,
-}
-
-/// The number that stands for [`Frame::Step`] in a frame.
+/// The numbers that stand for [`Frame::Old`] and [`Frame::Step`] in a frame.
+const OLD: u8 = 0;
 const STEP: u8 = 2;
 
 /// Writes a record.
@@ -86,19 +79,20 @@ impl Recorder {
     /// Begins a record in `folder`, for a start of a node.
     pub(crate) fn create(
         folder: &Path,
-        config: &Config,
+        (me, settings, view): (NodeId, &Settings, &View),
         start: dynamo_protocol::Start,
     ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         // Sorted by name, the records of one node are sorted by time.
         let micros = since.map_or(0, |since| since.as_micros());
-        let name = format!("{}-{micros:020}-{:016x}.{EXTENSION}", config.me, start.incarnation);
+        let name = format!("{}-{micros:020}-{:016x}.{EXTENSION}", me, start.incarnation);
         let path = folder.join(name);
         let file = BufWriter::new(File::create_new(&path)?);
         let mut recorder = Self { file, path, frame: Vec::new(), broken: false };
-        let settings = Settings::of(config);
-        recorder.write(&Frame::Start(Start { settings, start }));
+        let (epoch, members) = (view.epoch(), view.members().to_vec());
+        let settings = *settings;
+        recorder.write(&Frame::Start(Start { me, settings, epoch, members, start }));
         Ok(recorder)
     }
 
@@ -171,28 +165,9 @@ fn write_frame(file: &mut impl Write, frame: &[u8]) -> io::Result<()> {
     file.write_all(&crc32c::crc32c(frame).to_le_bytes())
 }
 
-impl Settings {
-    fn of(config: &Config) -> Self {
-        Self {
-            me: config.me,
-            quorums: [config.n, config.r, config.w],
-            quorum: config.quorum,
-            versioning: config.versioning,
-            read: config.read,
-            limits: config.limits,
-            timing: config.timing,
-            members: config.members().to_vec(),
-        }
-    }
-
-    fn into_config(self) -> Result<Config, ConfigError> {
-        let mut config = Config::new(self.me, self.members, self.quorums)?;
-        config.quorum = self.quorum;
-        config.versioning = self.versioning;
-        config.read = self.read;
-        config.limits = self.limits;
-        config.timing = self.timing;
-        Ok(config)
+impl Start {
+    fn view(&self) -> Result<View, ViewError> {
+        View::new(self.epoch, &self.settings, self.members.clone())
     }
 }
 

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dynamo_protocol::{
-    ConfigError, Input, MemoryStore, Node, Outbox, Output, Place, Record, StoreError, Time,
+    Input, MemoryStore, Node, Outbox, Output, Place, Record, StoreError, Time, ViewError,
 };
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::watch::Scripted;
-use super::{EXTENSION, Frame, STEP, Start, Step, extend};
+use super::{EXTENSION, Frame, OLD, STEP, Start, Step, extend};
 
 /// What came of a replay.
 #[derive(Debug, Default)]
@@ -177,10 +177,14 @@ pub(super) fn read_steps(
     Ok(())
 }
 
-fn begin(start: Start) -> Result<(Node, MemoryStore), ConfigError> {
-    let config = Arc::new(start.settings.into_config()?);
-    let store = MemoryStore::new(start.start.meta);
-    Ok((Node::new(config, start.start), store))
+fn begin(start: Start) -> Result<(Node, MemoryStore), ViewError> {
+    let view = Arc::new(start.view()?);
+    let Start { me, settings, start, .. } = start;
+    if !view.contains(me) {
+        return Err(ViewError::NotAMember(me));
+    }
+    let store = MemoryStore::new(start.meta);
+    Ok((Node::new(me, Arc::new(settings), view, start), store))
 }
 
 /// A frame, and how many bytes at its end are a step's outputs.
@@ -192,8 +196,8 @@ fn parse(body: &[u8]) -> Result<(Read, usize), postcard::Error> {
     match postcard::from_bytes(body)? {
         Frame::Start(start) => Ok((Read::Start(Box::new(start)), 0)),
         Frame::Stored(place, record) => Ok((Read::Stored(place, record), 0)),
-        // A step begins with its number, and was read above.
-        Frame::Step(_) => Err(postcard::Error::SerdeDeCustom),
+        // A step begins with its number, and was read above; so does what nothing reads any more.
+        Frame::Step(_) | Frame::Old => Err(postcard::Error::SerdeDeCustom),
     }
 }
 
@@ -256,6 +260,9 @@ impl<'a> Frames<'a> {
         if crc32c::crc32c(body).to_le_bytes() != sum {
             return Err(self.damaged("its checksum is wrong"));
         }
+        if body.first() == Some(&OLD) {
+            return Err(self.damaged("an earlier build wrote it, in another format"));
+        }
         let (parsed, left) = parse(body).map_err(|error| self.damaged(&error))?;
         self.outputs = length - left..length;
         self.at += LENGTH as u64;
@@ -268,7 +275,7 @@ impl<'a> Frames<'a> {
         let body = &self.buffer[..self.outputs.end];
         match postcard::from_bytes(body).map_err(|error| self.damaged(&error))? {
             Frame::Step(step) => Ok(step),
-            Frame::Start(_) | Frame::Stored(..) => Err(self.damaged("it is no step")),
+            Frame::Start(_) | Frame::Stored(..) | Frame::Old => Err(self.damaged("it is no step")),
         }
     }
 

@@ -11,9 +11,12 @@ use tempfile::TempDir;
 
 use super::*;
 
-fn config() -> Config {
-    let member = |id| Member { id: NodeId(id), tokens: 4 };
-    Config::new(NodeId(1), vec![member(1)], [1, 1, 1]).unwrap()
+const ME: NodeId = NodeId(1);
+
+fn cluster() -> (Arc<Settings>, Arc<View>) {
+    let settings = Settings::new([1, 1, 1]);
+    let view = View::genesis(&settings, vec![Member { id: ME, tokens: 4 }]).unwrap();
+    (Arc::new(settings), Arc::new(view))
 }
 
 fn put(request: u64, key: &str) -> Input {
@@ -62,18 +65,20 @@ impl Store for Failing {
 /// Records a node that does `steps` steps on a store that fails, and was not empty.
 fn record(folder: &Path, steps: u64) -> PathBuf {
     let meta = Meta::genesis(Identity(7));
-    let (config, mut outbox) = (Arc::new(config()), Outbox::default());
+    let ((settings, view), mut outbox) = (cluster(), Outbox::default());
     let mut before = MemoryStore { position: 1, ..MemoryStore::new(meta) };
-    let mut earlier = Node::new(Arc::clone(&config), dynamo_protocol::Start::proven(meta, 1));
+    let start = |meta, incarnation| dynamo_protocol::Start::proven(meta, incarnation);
+    let node = |start| Node::new(ME, Arc::clone(&settings), Arc::clone(&view), start);
+    let mut earlier = node(start(meta, 1));
     earlier.handle(Time(1), Input::Started, &mut before, &mut outbox);
     earlier.handle(Time(1), put(0, "k0"), &mut before, &mut outbox);
 
     let mut recorder =
-        Recorder::create(folder, &config, dynamo_protocol::Start::proven(before.meta, 2)).unwrap();
+        Recorder::create(folder, (ME, &settings, &view), start(before.meta, 2)).unwrap();
     for (place, record) in before.records.clone() {
         recorder.stored(place, record);
     }
-    let mut node = Node::new(config, dynamo_protocol::Start::proven(before.meta, 2));
+    let mut node = node(start(before.meta, 2));
     let mut store = Failing { store: before, reads: std::cell::Cell::new(0) };
     recorder.step(&mut node, Time(2), Input::Started, &mut store, &mut outbox);
     for step in 1..steps {

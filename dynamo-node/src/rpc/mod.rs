@@ -19,6 +19,7 @@ pub(crate) use peer::{Incoming, PeerService};
 
 use crate::driver::{Arrival, Command};
 use crate::telemetry::LinkCounters;
+use crate::wire::Agreement;
 
 /// A stream of answers.
 type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -28,7 +29,7 @@ type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) members: Arc<[NodeId]>,
-    pub(crate) settings: Arc<str>,
+    pub(crate) agreement: Arc<Agreement>,
     pub(crate) fault_hooks: bool,
     /// Stepped by hand: requests and peers are not heard.
     pub(crate) stepped: bool,

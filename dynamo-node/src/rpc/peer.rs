@@ -39,8 +39,7 @@ impl peer_server::Peer for PeerService {
         let mut deliveries = request.into_inner();
         // One greeting, then nothing until the end.
         let (greetings, greeted) = mpsc::channel(1);
-        let greeting = proto::Greeting { settings: self.0.settings.to_string() };
-        greetings.try_send(Ok(greeting)).map_err(|_| gone())?;
+        greetings.try_send(Ok(proto::Greeting {})).map_err(|_| gone())?;
         let shared = self.0.clone();
         let replaced = shared.links.begin(hello.from);
         tokio::spawn(async move {
@@ -79,7 +78,7 @@ fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
 impl PeerService {
     /// Nodes that disagree about the cluster must not exchange a single message.
     fn admit(&self, hello: &proto::Hello) -> Result<(), Status> {
-        let Shared { me, members, settings, .. } = &self.0;
+        let Shared { me, members, agreement, .. } = &self.0;
         let refuse = |why: String| {
             tracing::warn!(from = hello.from, why, "link refused");
             Err(Status::failed_precondition(why))
@@ -90,11 +89,8 @@ impl PeerService {
                 me.0, hello.to, hello.from
             ));
         }
-        if hello.settings != **settings {
-            return refuse(format!(
-                "the settings differ: node {} has [{}], node {} has [{settings}]",
-                hello.from, hello.settings, me.0
-            ));
+        if let Some(why) = agreement.refuses(hello) {
+            return refuse(why);
         }
         let from = wire::node_id(hello.from).ok();
         if !from.is_some_and(|from| from != *me && members.contains(&from)) {

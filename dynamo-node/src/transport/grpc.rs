@@ -26,7 +26,7 @@ use crate::proto::peer_client::PeerClient;
 use crate::proto::{Delivery, Hello};
 use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
-use crate::wire;
+use crate::wire::{self, Agreement};
 
 /// How many bytes may wait for one peer. While it is silent its operations run out of patience and are
 /// given up, so what waits longest is worth least and goes first. Large enough for a burst of the
@@ -48,7 +48,7 @@ pub(crate) struct GrpcTransport {
 #[derive(Clone)]
 pub(crate) struct Links {
     pub(crate) me: NodeId,
-    pub(crate) settings: Arc<str>,
+    pub(crate) agreement: Arc<Agreement>,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) counters: Arc<LinkCounters>,
 }
@@ -160,11 +160,7 @@ impl Grpc {
     }
 
     fn hello(&self) -> Hello {
-        Hello {
-            from: self.links.me.0.into(),
-            to: self.peer.0.into(),
-            settings: self.links.settings.to_string(),
-        }
+        self.links.agreement.hello(self.links.me.0.into(), self.peer.0.into())
     }
 }
 

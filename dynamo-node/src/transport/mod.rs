@@ -3,7 +3,7 @@
 mod grpc;
 mod link;
 
-use dynamo_protocol::{Config, Envelope, Limits};
+use dynamo_protocol::{Envelope, Limits};
 
 pub(crate) use grpc::{GrpcTransport, Links};
 
@@ -15,14 +15,14 @@ pub(crate) const HELLO: &str = "hello-bin";
 /// A record takes a put only if its live values are within the limit then. The sets that can meet in a
 /// message are those of the records that mint: one of each member at a time, each within the limit, and
 /// twice that for records that were lost and born again. gRPC itself ends at 4 GiB.
-pub(crate) fn largest_message(config: &Config) -> usize {
+pub(crate) fn largest_message(limits: &Limits, members: usize) -> usize {
     const ENVELOPE: usize = 64 << 10;
     const VERSION: usize = 64;
     const ACTOR: usize = 32;
-    let Limits { siblings, actors, set_bytes, .. } = config.limits;
+    let Limits { siblings, actors, set_bytes, .. } = *limits;
     let version = actors.saturating_mul(ACTOR) + VERSION;
     let set = siblings.saturating_mul(version).saturating_add(set_bytes);
-    let all = set.saturating_mul(2 * config.members().len()).saturating_add(ENVELOPE);
+    let all = set.saturating_mul(2 * members).saturating_add(ENVELOPE);
     all.min(u32::MAX as usize)
 }
 

@@ -66,13 +66,15 @@ fn refusal_to_proto(refusal: &Refusal) -> proto::Refused {
         Refusal::ValueTooLong { bytes, limit } => {
             (RefusalKind::ValueTooLong, number(bytes), number(limit))
         }
-        Refusal::TooManySiblings { siblings } => {
-            (RefusalKind::TooManySiblings, number(siblings), 0)
+        Refusal::TooManySiblings { siblings, limit } => {
+            (RefusalKind::TooManySiblings, number(siblings), number(limit))
         }
         Refusal::TooManyBytes { bytes, limit } => {
             (RefusalKind::TooManyBytes, number(bytes), number(limit))
         }
-        Refusal::TooManyActors { actors } => (RefusalKind::TooManyActors, number(actors), 0),
+        Refusal::TooManyActors { actors, limit } => {
+            (RefusalKind::TooManyActors, number(actors), number(limit))
+        }
         Refusal::BadContext => (RefusalKind::BadContext, 0, 0),
         Refusal::NotHome(NodeId(node)) => (RefusalKind::NotHome, u64::from(node), 0),
         Refusal::Storage(StoreError::Corrupt) => (RefusalKind::StorageCorrupt, 0, 0),
@@ -90,9 +92,9 @@ fn refusal_from_proto(refused: &proto::Refused) -> Result<Refusal, Malformed> {
         RefusalKind::Unavailable => Refusal::Unavailable { needed: asked, reachable: limit },
         RefusalKind::KeyTooLong => Refusal::KeyTooLong { bytes: asked, limit },
         RefusalKind::ValueTooLong => Refusal::ValueTooLong { bytes: asked, limit },
-        RefusalKind::TooManySiblings => Refusal::TooManySiblings { siblings: asked },
+        RefusalKind::TooManySiblings => Refusal::TooManySiblings { siblings: asked, limit },
         RefusalKind::TooManyBytes => Refusal::TooManyBytes { bytes: asked, limit },
-        RefusalKind::TooManyActors => Refusal::TooManyActors { actors: asked },
+        RefusalKind::TooManyActors => Refusal::TooManyActors { actors: asked, limit },
         RefusalKind::BadContext => Refusal::BadContext,
         RefusalKind::NotHome => {
             Refusal::NotHome(node_id(u32::try_from(refused.asked).unwrap_or(u32::MAX))?)

@@ -3,6 +3,7 @@
 //! Nothing from outside is believed: what comes out of here is canonical and within the sizes that
 //! storage can take.
 
+mod agreement;
 mod client;
 mod context;
 mod message;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use crate::proto;
 
+pub(crate) use agreement::Agreement;
 pub(crate) use client::{client_op, outcome, refused};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;

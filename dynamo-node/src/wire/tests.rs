@@ -68,14 +68,14 @@ fn fault() -> impl Strategy<Value = StoreError> {
 
 fn refusal() -> impl Strategy<Value = Refusal> {
     let number = 0..usize::MAX;
-    let two = (number.clone(), number.clone());
+    let two = (number.clone(), number);
     prop_oneof![
         two.clone().prop_map(|(needed, reachable)| Refusal::Unavailable { needed, reachable }),
         two.clone().prop_map(|(bytes, limit)| Refusal::KeyTooLong { bytes, limit }),
         two.clone().prop_map(|(bytes, limit)| Refusal::ValueTooLong { bytes, limit }),
-        two.prop_map(|(bytes, limit)| Refusal::TooManyBytes { bytes, limit }),
-        number.clone().prop_map(|siblings| Refusal::TooManySiblings { siblings }),
-        number.prop_map(|actors| Refusal::TooManyActors { actors }),
+        two.clone().prop_map(|(bytes, limit)| Refusal::TooManyBytes { bytes, limit }),
+        two.clone().prop_map(|(siblings, limit)| Refusal::TooManySiblings { siblings, limit }),
+        two.prop_map(|(actors, limit)| Refusal::TooManyActors { actors, limit }),
         Just(Refusal::BadContext),
         any::<u16>().prop_map(|id| Refusal::NotHome(NodeId(id))),
         fault().prop_map(Refusal::Storage),

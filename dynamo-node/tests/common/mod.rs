@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dynamo_node::{Admin, Client, Options, Running, StatusReport, Storage, start};
-use dynamo_protocol::{Config, Key, Member, NodeId};
+use dynamo_protocol::{Key, Member, NodeId, Settings, View};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// A port of this test's own at which nobody listens.
@@ -19,14 +19,20 @@ pub(crate) fn bound_socket() -> TcpSocket {
 
 /// A cluster whose nodes dial each other directly.
 pub(crate) struct Cluster {
-    pub(crate) config: Config,
+    pub(crate) view: View,
     pub(crate) addresses: BTreeMap<NodeId, String>,
     pub(crate) nodes: BTreeMap<NodeId, Running>,
 }
 
-pub(crate) fn config(me: u16, nodes: u16) -> Config {
+/// The view that so many nodes begin with, N=3.
+pub(crate) fn view(nodes: u16) -> View {
     let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 16 }).collect();
-    Config::new(NodeId(me), members, [3, 2, 2]).unwrap()
+    View::genesis(&Settings::default(), members).unwrap()
+}
+
+/// Node `me` of so many.
+pub(crate) fn options(me: NodeId, nodes: u16, peers: BTreeMap<NodeId, String>) -> Options {
+    Options::new(me, Settings::default(), view(nodes), peers)
 }
 
 /// The address book of node `me`.
@@ -49,9 +55,9 @@ impl Cluster {
             addresses.insert(id, listener.local_addr().unwrap().to_string());
             listeners.insert(id, listener);
         }
-        let mut cluster = Self { config: config(1, nodes), addresses, nodes: BTreeMap::new() };
+        let mut cluster = Self { view: view(nodes), addresses, nodes: BTreeMap::new() };
         for (id, listener) in listeners {
-            let mut options = Options::new(config(id.0, nodes), peers(&cluster.addresses, id));
+            let mut options = options(id, nodes, peers(&cluster.addresses, id));
             options.genesis = true;
             change(&mut options);
             cluster.nodes.insert(id, start(options, listener).await.unwrap());
@@ -73,7 +79,7 @@ impl Cluster {
 
     /// The homes of `key`, and its fallbacks.
     pub(crate) fn preference_list(&self, key: &str) -> (Vec<NodeId>, Vec<NodeId>) {
-        let (homes, fallbacks) = self.config.preference_list(&Key::from(key));
+        let (homes, fallbacks) = self.view.preference_list(&Key::from(key));
         (homes.to_vec(), fallbacks.to_vec())
     }
 

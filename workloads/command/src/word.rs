@@ -1,12 +1,15 @@
-//! Settings that are one word, the same in flags, plans and traces.
+//! Settings that are one word out of a list.
 
-use serde::de::DeserializeOwned;
+use std::error::Error;
+use std::str::FromStr;
 
-/// A parser for clap of a setting by the word that serde has for it.
-///
-/// # Errors
-/// Reads "unknown variant `x`, expected one of ...".
-pub fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    let value = serde_json::Value::String(text.to_owned());
-    serde_json::from_value(value).map_err(|error| error.to_string())
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+/// A parser for clap of a setting that is one of `words`: help and refusals list them. The list is kept
+/// where the setting is, and nowhere else.
+pub fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
 }

@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use dynamo_protocol::NodeId;
-use serde::Serialize;
+use dynamo_protocol::{NodeId, Settings};
 
 use crate::plan::ClusterPlan;
 
@@ -38,18 +37,9 @@ impl Arguments<'_> {
             set("--peer", format!("{}={address}", peer.0));
         }
         for (flag, value) in [
-            ("-n", plan.n.to_string()),
-            ("-r", plan.r.to_string()),
-            ("-w", plan.w.to_string()),
+            ("--settings", json(&plan.settings)),
             ("--tokens", plan.tokens.to_string()),
-            ("--quorum", word(&plan.quorum)),
-            ("--versioning", word(&plan.versioning)),
-            ("--read", word(&plan.read)),
             ("--engine", plan.engine.to_string()),
-            ("--patience", plan.patience.to_string()),
-            ("--deadline", plan.deadline.to_string()),
-            ("--ping", plan.ping.to_string()),
-            ("--handoff", plan.handoff.to_string()),
         ] {
             set(flag, value);
         }
@@ -80,8 +70,7 @@ pub(crate) fn seeded_bug() -> Vec<OsString> {
     Vec::new()
 }
 
-/// A setting of the core, by the word it has in plans.
-fn word(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).expect("a setting is a word");
-    value.as_str().expect("a setting is a word").to_owned()
+/// As `dyno node serve --settings` takes them.
+pub(crate) fn json(settings: &Settings) -> String {
+    serde_json::to_string(settings).expect("settings are plain data")
 }

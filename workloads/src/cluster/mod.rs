@@ -18,7 +18,7 @@ use std::time::Instant;
 use dynamo_protocol::NodeId;
 use thiserror::Error;
 
-pub(crate) use arguments::seeded_bug;
+pub(crate) use arguments::{json, seeded_bug};
 pub use clients::NodeClients;
 pub use local::LocalCluster;
 pub(crate) use process::Process;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use checker::verdict::CheckReport;
-use dynamo_protocol::{Config, Key, NodeId};
+use dynamo_protocol::{Key, NodeId, View};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -62,7 +62,7 @@ pub struct Phase<'a, C> {
     /// The cluster, healed.
     pub cluster: &'a C,
     /// Tells the homes of a key.
-    pub config: &'a Config,
+    pub view: &'a View,
     /// Every key there is.
     pub keys: &'a BTreeSet<Arc<str>>,
     /// How long nodes wait for each other at least.
@@ -147,7 +147,7 @@ impl<C: Cluster> Phase<'_, C> {
     /// and what befell one of them cost nobody anything.
     async fn read_strangers(&self, client: &impl Client, here: &[NodeId], closing: &mut Closing) {
         for key in self.keys.iter().take(STRANGERS) {
-            let is_stranger = |node: &&NodeId| homes(self.config, key).all(|home| home != **node);
+            let is_stranger = |node: &&NodeId| homes(self.view, key).all(|home| home != **node);
             let Some(node) = here.iter().copied().find(|node| is_stranger(&node)) else { continue };
             let call = Call { key: key.clone(), node, action: Action::Home, is_final: false };
             if let Completion::Ok { values, .. } = client.call(Worker(0), call, None).await
@@ -170,7 +170,7 @@ impl<C: Cluster> Phase<'_, C> {
         closing: &mut Closing,
     ) -> Result<BTreeSet<Arc<str>>> {
         let (gone, here): (Vec<_>, Vec<_>) =
-            of_homes(self.config, self.keys).partition(|read| gone.contains(&read.node));
+            of_homes(self.view, self.keys).partition(|read| gone.contains(&read.node));
         let mut reads = Reads::new(Action::Home, true, here);
         interpreter.run(&mut reads).await?;
         let mut unread = closing.unread_homes(&reads);
@@ -197,9 +197,9 @@ impl<C: Cluster> Phase<'_, C> {
             if !closing.rests(self.cluster, terms, "after the settling reads").await {
                 return Ok(None);
             }
-            let mut reads = Reads::new(Action::Home, false, of_homes(self.config, &differ));
+            let mut reads = Reads::new(Action::Home, false, of_homes(self.view, &differ));
             interpreter.run(&mut reads).await?;
-            differ = differing(self.config, &differ, reads.answers());
+            differ = differing(self.view, &differ, reads.answers());
             if differ.is_empty() || !closing.unread_homes(&reads).is_empty() {
                 break;
             }
@@ -258,13 +258,13 @@ impl Closing {
     }
 }
 
-fn homes(config: &Config, key: &str) -> impl Iterator<Item = NodeId> {
-    config.preference_list(&Key::from(key)).0.to_vec().into_iter()
+fn homes(view: &View, key: &str) -> impl Iterator<Item = NodeId> {
+    view.homes(&Key::from(key)).to_vec().into_iter()
 }
 
 /// Every home of every key.
-pub fn of_homes(config: &Config, keys: &BTreeSet<Arc<str>>) -> impl Iterator<Item = Read> {
-    keys.iter().flat_map(|key| homes(config, key).map(|node| of(key, node)))
+pub fn of_homes(view: &View, keys: &BTreeSet<Arc<str>>) -> impl Iterator<Item = Read> {
+    keys.iter().flat_map(|key| homes(view, key).map(|node| of(key, node)))
 }
 
 /// Every key once, each through another node; in each round through yet another.
@@ -283,7 +283,7 @@ pub fn final_reads(nodes: &[NodeId], keys: &BTreeSet<Arc<str>>) -> Reads {
 
 /// The keys whose homes did not all show the same, in whatever order.
 pub fn differing(
-    config: &Config,
+    view: &View,
     keys: &BTreeSet<Arc<str>>,
     answers: &BTreeMap<Read, Vec<Value>>,
 ) -> BTreeSet<Arc<str>> {
@@ -292,7 +292,7 @@ pub fn differing(
         Some(values.iter().map(ToString::to_string).collect::<BTreeSet<_>>())
     };
     let agree = |key: &&Arc<str>| {
-        let mut all = homes(config, key).map(|node| held(key, node));
+        let mut all = homes(view, key).map(|node| held(key, node));
         let first = all.next().flatten();
         first.is_some() && all.all(|other| other == first)
     };

@@ -52,10 +52,10 @@ async fn finished(
     let tally = Arc::new(Tally::default());
     let client = Arc::new(Counted::new(Scripted(client), cluster.clone()));
     let mut interpreter = Interpreter::new(client, journal, tally, 4);
-    let config = Plan::default().config(NodeId(1)).unwrap();
+    let view = Plan::default().view().unwrap();
     let keys = BTreeSet::from(["cart-1".into(), "cart-2".into()]);
     let patience = Duration::from_millis(100);
-    let phase = Phase { cluster: &*cluster, config: &config, keys: &keys, patience };
+    let phase = Phase { cluster: &*cluster, view: &view, keys: &keys, patience };
     let closing = finish(&phase, &mut interpreter).await.unwrap();
     Finished { closing, _dir: dir, path }
 }
@@ -153,8 +153,8 @@ async fn homes_that_differ_are_brought_to_agree_before_anything_is_final() {
 #[tokio::test]
 async fn a_host_that_is_lost_leaves_the_keys_of_others_judged() {
     let cluster = cluster();
-    let config = Plan::default().config(NodeId(1)).unwrap();
-    let of = |key| homes(&config, key).collect::<BTreeSet<_>>();
+    let view = Plan::default().view().unwrap();
+    let of = |key| homes(&view, key).collect::<BTreeSet<_>>();
     let lost = *of("cart-1").difference(&of("cart-2")).next().unwrap();
     cluster.set(lost, |node| node.lost = true);
     let finished = finished(cluster, move |call| match call.node {

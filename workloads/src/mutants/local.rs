@@ -2,11 +2,11 @@
 //! the checks fails.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checker::history::History;
 use dynamo_protocol::mutant::Mutant;
-use dynamo_protocol::{Quorum, Versioning};
+use dynamo_protocol::{Quorum, Settings, Versioning};
 
 use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
@@ -64,7 +64,7 @@ impl Hunter for Local {
         for (_, seeded) in rows {
             let plan = plan(seeded.mutant, 1);
             // Those two are no bugs of the code: the plan asks for them.
-            let asks = plan.cluster.versioning != Versioning::Dotted;
+            let asks = plan.cluster.settings.versioning != Versioning::Dotted;
             if asks || done.contains(&plan) || OUT_OF_REACH.contains(&seeded.mutant) {
                 continue;
             }
@@ -101,9 +101,11 @@ fn plan(mutant: Mutant, seed: u64) -> Plan {
         _ => vec![Kill, Pause, Partition],
     };
     match mutant {
-        Mutant::PlainClocks => plan.cluster.versioning = Versioning::Paper,
-        Mutant::LastWriterWins => plan.cluster.versioning = Versioning::Lww,
-        Mutant::FirstReply | Mutant::SloppyAsStrict => plan.cluster.quorum = Quorum::Strict,
+        Mutant::PlainClocks => plan.cluster.settings.versioning = Versioning::Paper,
+        Mutant::LastWriterWins => plan.cluster.settings.versioning = Versioning::Lww,
+        Mutant::FirstReply | Mutant::SloppyAsStrict => {
+            plan.cluster.settings.quorum = Quorum::Strict
+        }
         // Fallbacks that take over for two homes at a time are rarer the more nodes there are.
         Mutant::FallbackTwice | Mutant::HostTwice => plan.cluster.nodes = 4,
         Mutant::HintsVolatile | Mutant::HintGoneAtSend | Mutant::ActorReused => {
@@ -117,8 +119,8 @@ fn plan(mutant: Mutant, seed: u64) -> Plan {
 /// One home a key: while it is out of reach a hint is the only copy, and it stays one for a while.
 fn hints_alone(plan: &mut Plan) {
     let cluster = &mut plan.cluster;
-    (cluster.nodes, cluster.n, cluster.r, cluster.w) = (4, 1, 1, 1);
-    cluster.handoff = Span::millis(700);
+    (cluster.nodes, cluster.settings) = (4, Settings::new([1, 1, 1]));
+    cluster.settings.timing.handoff = Duration::from_millis(700);
     plan.time = Span::secs(10);
     // Of one home there is no second.
     plan.fault.targets = [Role::One, Role::Coordinator, Role::Fallback].map(Target::Role).to_vec();

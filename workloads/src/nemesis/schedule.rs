@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dynamo_protocol::{Config, Key, NodeId};
+use dynamo_protocol::{Key, NodeId, View};
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -110,21 +110,21 @@ impl Fault {
 /// # Panics
 /// If the plan was not checked: [`Plan::check`].
 #[must_use]
-pub fn schedule(plan: &Plan, config: &Config, keys: &[Key]) -> Vec<Episode> {
+pub fn schedule(plan: &Plan, view: &View, keys: &[Key]) -> Vec<Episode> {
     if plan.faults.is_empty() {
         return Vec::new();
     }
     let rng = stream(plan.seed.unwrap_or_default(), Purpose::Nemesis);
     let mut draw = Draw {
         plan,
-        config,
+        view,
         keys,
         rng,
         kinds: Deck::new(plan.faults.clone()),
-        shapes: Deck::new(partition::possible(&plan.fault.shapes, config.members().len())),
+        shapes: Deck::new(partition::possible(&plan.fault.shapes, view.members().len())),
         targets: Deck::new(plan.fault.targets.clone()),
         busy: BTreeMap::new(),
-        disks_left: config.w.saturating_sub(1),
+        disks_left: plan.cluster.settings.w.saturating_sub(1),
         lost: Vec::new(),
         episodes: Vec::new(),
     };
@@ -161,7 +161,7 @@ impl<T: Clone + PartialEq> Deck<T> {
 
 struct Draw<'a> {
     plan: &'a Plan,
-    config: &'a Config,
+    view: &'a View,
     keys: &'a [Key],
     rng: ChaCha8Rng,
     kinds: Deck<FaultName>,
@@ -234,7 +234,7 @@ impl Draw<'_> {
             FaultName::Pause => self.processes(at).map(Fault::Pause),
             FaultName::Partition => {
                 let shape = self.shapes.deal(&mut self.rng)?;
-                let nodes: Vec<_> = self.config.members().iter().map(|member| member.id).collect();
+                let nodes: Vec<_> = self.view.ids().collect();
                 let cuts = match shape {
                     Shape::Cuts => self.plan.fault.cuts.clone(),
                     _ => partition::cuts(shape, &nodes, &mut self.rng),
@@ -276,7 +276,7 @@ impl Draw<'_> {
     /// that a target which says more is taken at its word while nobody else is stopped.
     fn processes(&mut self, at: Duration) -> Option<Vec<NodeId>> {
         let free = self.free(at);
-        let all = self.config.members().len();
+        let all = self.view.members().len();
         let stopped = all - free.len();
         let target = self.target()?;
         let mut picked: Vec<_> = target.into_iter().filter(|node| free.contains(node)).collect();
@@ -291,7 +291,7 @@ impl Draw<'_> {
 
     fn free(&self, at: Duration) -> Vec<NodeId> {
         let is_free = |node: &NodeId| self.busy.get(node).is_none_or(|until| *until <= at);
-        self.config.members().iter().map(|member| member.id).filter(is_free).collect()
+        self.view.ids().filter(is_free).collect()
     }
 
     fn target(&mut self) -> Option<Vec<NodeId>> {
@@ -301,8 +301,8 @@ impl Draw<'_> {
 
     fn resolve(&mut self, target: Target) -> Vec<NodeId> {
         let (homes, fallbacks) = match self.keys.choose(&mut self.rng) {
-            Some(key) => self.config.preference_list(key),
-            None => self.config.preference_list(&Key::from("")),
+            Some(key) => self.view.preference_list(key),
+            None => self.view.preference_list(&Key::from("")),
         };
         match target {
             Target::Node(node) => vec![node],
@@ -315,13 +315,13 @@ impl Draw<'_> {
                 None => self.some(1),
             },
             Target::Role(Role::One) => self.some(1),
-            Target::Role(Role::Minority) => self.some((self.config.members().len() - 1) / 2),
-            Target::Role(Role::Majority) => self.some(self.config.members().len() / 2 + 1),
+            Target::Role(Role::Minority) => self.some((self.view.members().len() - 1) / 2),
+            Target::Role(Role::Majority) => self.some(self.view.members().len() / 2 + 1),
         }
     }
 
     fn some(&mut self, count: usize) -> Vec<NodeId> {
-        let nodes: Vec<_> = self.config.members().iter().map(|member| member.id).collect();
+        let nodes: Vec<_> = self.view.ids().collect();
         let mut picked: Vec<_> =
             nodes.choose_multiple(&mut self.rng, count.max(1)).copied().collect();
         picked.sort_unstable();
@@ -340,7 +340,7 @@ mod tests {
 
     fn drawn(plan: &Plan) -> Vec<Episode> {
         plan.check().unwrap();
-        schedule(plan, &plan.config(NodeId(1)).unwrap(), &keys())
+        schedule(plan, &plan.view().unwrap(), &keys())
     }
 
     fn seeded(seed: u64) -> Plan {
@@ -367,7 +367,7 @@ mod tests {
         for seed in 0..50 {
             let mut plan = seeded(seed);
             plan.faults = FaultName::ALL.to_vec();
-            (plan.cluster.n, plan.cluster.w) = (4, 4);
+            (plan.cluster.settings.n, plan.cluster.settings.w) = (4, 4);
             let episodes = drawn(&plan);
             for kind in FaultName::ALL {
                 let least = if kind.loses_a_disk() { 1 } else { 2 };
@@ -427,7 +427,7 @@ mod tests {
         for (seed, w) in (0..30).flat_map(|seed| [(seed, 2), (seed, 3)]) {
             let mut plan = seeded(seed);
             plan.faults = vec![FaultName::Wipe, FaultName::Kill];
-            plan.cluster.w = w;
+            plan.cluster.settings.w = w;
             assert_eq!(count(&drawn(&plan), FaultName::Wipe), w - 1);
             plan.faults = vec![FaultName::Rollback, FaultName::Kill];
             let episodes = drawn(&plan);
@@ -443,10 +443,10 @@ mod tests {
         let mut plan = seeded(1);
         plan.faults = vec![FaultName::Kill];
         plan.fault.targets = vec![Target::Home(2)];
-        let config = plan.config(NodeId(1)).unwrap();
+        let view = plan.view().unwrap();
         let key = Key::from("cart-1");
-        let second = config.preference_list(&key).0[1];
-        let episodes = schedule(&plan, &config, &[key]);
+        let second = view.homes(&key)[1];
+        let episodes = schedule(&plan, &view, &[key]);
         assert!(!episodes.is_empty());
         for episode in &episodes {
             assert_eq!(episode.fault.stops(), [second]);

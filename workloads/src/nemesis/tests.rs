@@ -45,9 +45,9 @@ async fn covered(
     nemesis.run(&episodes).await.unwrap();
     assert!(nemesis.in_force().is_empty());
     let plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
-    let config = plan.config(A).unwrap();
+    let view = plan.view().unwrap();
     let history = History::read(&path).unwrap();
-    coverage::judge(&plan, &config, &history, &BTreeMap::new()).faults
+    coverage::judge(&plan, &view, &history, &BTreeMap::new()).faults
 }
 
 #[tokio::test]

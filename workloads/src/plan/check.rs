@@ -5,8 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use dynamo_node::cli::{LONGEST_WAIT, MOST_TOKENS};
-use dynamo_protocol::{Config, ConfigError, Member, NodeId, Quorum};
+use dynamo_protocol::{Member, NodeId, Quorum, SettingsError, Timing, View, ViewError};
 
 use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target, Wrong};
 use crate::remote::Inventory;
@@ -45,25 +44,18 @@ impl Plan {
         self.check_once()
     }
 
-    /// The settings of the nodes, as node `me` has them: the driver asks them for preference lists.
+    /// The view that the cluster begins with: the driver asks it for preference lists.
     ///
     /// # Errors
-    /// If no cluster can run with them.
-    pub fn config(&self, me: NodeId) -> Result<Config, PlanError> {
-        let cluster = &self.cluster;
-        let mut config = self
-            .core_config(me)
-            .map_err(|error| PlanError(format!("the cluster cannot be: {error}")))?;
-        config.quorum = cluster.quorum;
-        config.versioning = cluster.versioning;
-        config.read = cluster.read;
-        Ok(config)
+    /// If there is no such cluster.
+    pub fn view(&self) -> Result<View, PlanError> {
+        self.genesis().map_err(|error| PlanError(format!("the cluster cannot be: {error}")))
     }
 
-    fn core_config(&self, me: NodeId) -> Result<Config, ConfigError> {
-        let cluster = &self.cluster;
-        let members = self.nodes().into_iter().map(|id| Member { id, tokens: cluster.tokens });
-        Config::new(me, members.collect(), [cluster.n, cluster.r, cluster.w])
+    fn genesis(&self) -> Result<View, ViewError> {
+        let tokens = self.cluster.tokens;
+        let members = self.nodes().into_iter().map(|id| Member { id, tokens }).collect();
+        View::genesis(&self.cluster.settings, members)
     }
 
     fn check_name(&self) -> Result<(), Wrong> {
@@ -87,39 +79,38 @@ impl Plan {
     fn check_cluster(&self) -> Result<(), Wrong> {
         let cluster = &self.cluster;
         within(&["cluster.nodes"], cluster.nodes, 1, MOST_NODES)?;
-        within(&["cluster.tokens"], cluster.tokens, 1, MOST_TOKENS)?;
+        within(&["cluster.tokens"], cluster.tokens, 1, Member::MOST_TOKENS)?;
         self.check_hosts()?;
-        let least = Span::millis(1);
-        within(&["cluster.patience"], cluster.patience, least, LONGEST_WAIT)?;
-        within(&["cluster.deadline"], cluster.deadline, least, LONGEST_WAIT)?;
-        within(&["cluster.ping"], cluster.ping, least, LONGEST_WAIT)?;
-        within(&["cluster.handoff"], cluster.handoff, least, LONGEST_WAIT)?;
-        let hasty = cluster.patience < cluster.deadline;
-        refuse_if(&["cluster.patience", "cluster.deadline"], !hasty, || {
-            format!(
-                "cluster.patience {} must be below cluster.deadline {}: a request must have time \
-                 left when a silent replica is given up",
-                cluster.patience, cluster.deadline
-            )
-        })?;
         let binary = cluster.binary.as_deref();
         let missing = binary.filter(|binary| !binary.is_file());
         refuse_if(&["cluster.binary"], missing.is_some(), || {
             let path = missing.unwrap_or(Path::new("")).display();
             format!("cluster.binary {path} is no file: name a build of dyno")
         })?;
-        self.check_quorum()
+        self.check_settings()
     }
 
-    fn check_quorum(&self) -> Result<(), Wrong> {
-        let Err(error) = self.core_config(NodeId(1)) else { return Ok(()) };
+    fn check_settings(&self) -> Result<(), Wrong> {
+        let Err(error) = self.genesis() else { return Ok(()) };
         let settings: &[_] = match &error {
-            ConfigError::Quorum { name: "N", .. } => &["cluster.n", "cluster.nodes"],
-            ConfigError::Quorum { name: "R", .. } => &["cluster.r", "cluster.n"],
-            ConfigError::Quorum { .. } => &["cluster.w", "cluster.n"],
-            _ => &["cluster.nodes"],
+            ViewError::TooFew { .. } => &["cluster.n", "cluster.nodes"],
+            ViewError::Settings(SettingsError { field, .. }) => match *field {
+                "n" => &["cluster.n", "cluster.nodes"],
+                "r" => &["cluster.r", "cluster.n"],
+                "w" => &["cluster.w", "cluster.n"],
+                "timing.patience" => &["cluster.patience", "cluster.deadline"],
+                "timing.deadline" => &["cluster.deadline"],
+                "timing.ping" => &["cluster.ping"],
+                "timing.handoff" => &["cluster.handoff"],
+                _ => &["cluster"],
+            },
+            ViewError::Twice(_) | ViewError::Tokens(_) | ViewError::NotAMember(_) => {
+                &["cluster.nodes"]
+            }
         };
-        Err(Wrong { settings, why: format!("{}: {error}", settings[0]) })
+        // A plan has all of them beside each other.
+        let told = error.to_string();
+        Err(Wrong { settings, why: format!("cluster.{}", told.trim_start_matches("timing.")) })
     }
 
     fn check_hosts(&self) -> Result<(), Wrong> {
@@ -151,15 +142,17 @@ impl Plan {
         within(&["workload.concurrency"], workload.concurrency, 1, 1000)?;
         within(&["workload.carts"], workload.carts, 1, 10_000)?;
         within(&["workload.puts_per_cart"], workload.puts_per_cart, 1, 1_000_000)?;
-        within(&["workload.think"], workload.think, Span::default(), LONGEST_WAIT)?;
+        within(&["workload.think"], workload.think, Span::default(), Span(Timing::MOST))?;
         if let Some(rate) = workload.rate {
             within(&["workload.rate"], rate, 0.001, 1e6)?;
         }
-        let patient = workload.timeout > self.cluster.deadline;
+        let deadline = Span(self.cluster.settings.timing.deadline);
+        let patient = workload.timeout > deadline;
         refuse_if(&["workload.timeout", "cluster.deadline"], !patient, || {
             format!(
-                "workload.timeout {} must exceed cluster.deadline {}, or clients give up before nodes",
-                workload.timeout, self.cluster.deadline
+                "workload.timeout {} must exceed cluster.deadline {deadline}, or clients give up before \
+                 nodes",
+                workload.timeout
             )
         })?;
         within(&["workload.timeout"], workload.timeout, Span::millis(1), LONGEST_RUN)
@@ -225,19 +218,19 @@ impl Plan {
     /// A disk that is lost stays lost for the rest of the run.
     fn check_disks(&self, fault: FaultName) -> Result<(), Wrong> {
         let cluster = &self.cluster;
-        let strict = cluster.quorum == Quorum::Strict;
+        let strict = cluster.settings.quorum == Quorum::Strict;
         refuse_if(&["cluster.quorum", "faults"], strict, || {
             format!(
                 "fault {fault} with quorum strict needs refilling, which is not built: use sloppy"
             )
         })?;
-        refuse_if(&["cluster.w", "faults"], cluster.w < 2, || {
+        refuse_if(&["cluster.w", "faults"], cluster.settings.w < 2, || {
             format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
         })?;
         let lost: Vec<_> = self.faults.iter().filter(|fault| fault.loses_a_disk()).collect();
-        refuse_if(&["cluster.w", "faults"], lost.len() >= cluster.w, || {
+        refuse_if(&["cluster.w", "faults"], lost.len() >= cluster.settings.w, || {
             let names: Vec<_> = lost.iter().map(ToString::to_string).collect();
-            let (names, w) = (names.join(", "), cluster.w);
+            let (names, w) = (names.join(", "), cluster.settings.w);
             format!(
                 "faults {names} lose a disk each, and W = {w} stands for at most W-1 lost: use a \
                  larger -w, or fewer of them"
@@ -251,9 +244,11 @@ impl Plan {
         })?;
         self.fault.targets.iter().try_for_each(|target| match *target {
             Target::Role(_) => Ok(()),
-            Target::Home(index) => refuse_if(&["fault.targets"], index > self.cluster.n, || {
-                format!("target home:{index}: a key has {} homes", self.cluster.n)
-            }),
+            Target::Home(index) => {
+                refuse_if(&["fault.targets"], index > self.cluster.settings.n, || {
+                    format!("target home:{index}: a key has {} homes", self.cluster.settings.n)
+                })
+            }
             Target::Node(node) => self.check_node(&["fault.targets"], node),
         })
     }
@@ -330,10 +325,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_run_is_refused_with_its_mend() {
-        check("[cluster]\nw = 4", "cluster.w: W = 4 must be from 1 to 3 (N)");
-        check("[cluster]\nnodes = 2", "cluster.n: N = 3 must be from 1 to 2 (the number of nodes)");
+        check("[cluster]\nw = 4", "cluster.w = 4: from 1 to 3, which is n");
+        check("[cluster]\nnodes = 2", "cluster.n = 3: from 1 to 2, the number of nodes");
         check("[cluster]\nnodes = 99", "cluster.nodes 99: from 1 to 25");
-        check("[cluster]\nping = \"0s\"", "cluster.ping 0s: from 1ms to 10m");
+        check("[cluster]\nping = \"0s\"", "cluster.ping = 0ns: from 1ms to 600s");
         check("[workload]\nconcurrency = 0", "workload.concurrency 0: from 1 to 1000");
         check("faults = [\"kill\", \"kill\"]", "fault kill is listed twice");
         check(

@@ -4,18 +4,20 @@
 
 mod arg;
 mod check;
+mod cluster;
 mod source;
 mod toml_error;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
+use dynamo_protocol::NodeId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 pub use arg::PlanArg;
+pub use cluster::ClusterPlan;
 pub use dyno_command::Span;
 pub use source::{Source, Wrong};
 
@@ -39,53 +41,6 @@ pub struct Plan {
     pub workload: WorkloadPlan,
     /// How faults behave.
     pub fault: FaultPlan,
-}
-
-/// The cluster and its nodes' settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClusterPlan {
-    /// Where it runs.
-    pub kind: ClusterKind,
-    /// How many nodes.
-    pub nodes: u16,
-    /// N: homes of a key.
-    pub n: usize,
-    /// R: answers a get waits for.
-    pub r: usize,
-    /// W: durable copies a put waits for.
-    pub w: usize,
-    /// Whether fallbacks stand in for homes.
-    pub quorum: Quorum,
-    /// How versions are told apart.
-    pub versioning: Versioning,
-    /// Whether a get writes back before it answers.
-    pub read: ReadMode,
-    /// Virtual nodes a node.
-    pub tokens: u16,
-    /// The storage engine.
-    pub engine: Engine,
-    /// Nodes run from this build of `dyno` instead of the driver's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub binary: Option<PathBuf>,
-    /// After this a silent replica is held down.
-    pub patience: Span,
-    /// After this a request is answered "timed out".
-    pub deadline: Span,
-    /// Between two pings of a peer held down.
-    pub ping: Span,
-    /// Between two looks at the hints for a target.
-    pub handoff: Span,
-    /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hosts: Option<String>,
-    /// Whether a host of which nothing is known is believed, and remembered.
-    pub accept_new: bool,
-    /// Hosts heal and stop by themselves when the driver has been silent for this long.
-    pub lease: Span,
-    /// Nodes record every step, and after the run all of them are replayed through the core.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub record: bool,
 }
 
 /// What the clients do.
@@ -340,32 +295,6 @@ impl Default for Plan {
             cluster: ClusterPlan::default(),
             workload: WorkloadPlan::default(),
             fault: FaultPlan::default(),
-        }
-    }
-}
-
-impl Default for ClusterPlan {
-    fn default() -> Self {
-        Self {
-            kind: ClusterKind::Local,
-            nodes: 5,
-            n: 3,
-            r: 2,
-            w: 2,
-            quorum: Quorum::Sloppy,
-            versioning: Versioning::Dotted,
-            read: ReadMode::Plain,
-            tokens: 64,
-            engine: Engine::Fjall,
-            binary: None,
-            patience: Span::millis(100),
-            deadline: Span::secs(1),
-            ping: Span::millis(100),
-            handoff: Span::millis(200),
-            hosts: None,
-            accept_new: false,
-            lease: Span::secs(10),
-            record: false,
         }
     }
 }

@@ -116,18 +116,18 @@ mod tests {
         let text = "[workload]\n# many\ncarts = 4000000000\n";
         assert_eq!(told(text, &[]), "plan.toml:4:9: workload.carts 4000000000: from 1 to 10000");
         let inline = "cluster = { n = 3, w = 4 }\n";
-        assert!(told(inline, &[]).starts_with("plan.toml:2:24: cluster.w: W = 4"), "{inline}");
+        assert!(told(inline, &[]).starts_with("plan.toml:2:24: cluster.w = 4"), "{inline}");
     }
 
     #[test]
     fn of_two_settings_the_one_that_was_written_is_to_blame() {
         let told = told("[cluster]\npatience = \"5s\"\n", &[]);
-        assert!(told.starts_with("plan.toml:3:12: cluster.patience 5s must be below"), "{told}");
+        assert!(told.starts_with("plan.toml:3:12: cluster.patience = 5s: must be below"), "{told}");
     }
 
     #[test]
     fn what_a_flag_says_is_not_blamed_on_the_file() {
         let told = told("[cluster]\nnodes = 5\nw = 4\n", &[("cluster.w", "-w")]);
-        assert!(told.starts_with("-w: cluster.w: W = 4"), "{told}");
+        assert!(told.starts_with("-w: cluster.w = 4"), "{told}");
     }
 }

@@ -12,9 +12,8 @@ use dynamo_node::storage::Owner;
 use dynamo_node::{Admin, DEFAULT_CLUSTER};
 use dynamo_protocol::{Digest, Envelope, Identity, Input, Meta, NodeId, Output, Time, Timer};
 use dynamo_sim::trace::{Cluster, Sync};
-use serde::Serialize;
 
-use crate::cluster::{Process, seeded_bug};
+use crate::cluster::{Process, json, seeded_bug};
 
 /// How long a node may take until it serves, or to take a step: it syncs its disk, and the machine
 /// may be busy.
@@ -213,7 +212,7 @@ impl Stage {
     }
 
     fn at_rest(&mut self, id: NodeId) -> Result<Option<AtRest>, Broken> {
-        let versioning = self.cluster.versioning;
+        let versioning = self.cluster.settings.versioning;
         let host = self.host(id);
         if !host.data.exists() {
             return Ok(None);
@@ -238,14 +237,7 @@ impl Stage {
         set("--id", id.0.to_string());
         set("--members", members.join(","));
         set("--tokens", cluster.tokens.to_string());
-        for (flag, number) in [("-n", cluster.n), ("-r", cluster.r), ("-w", cluster.w)] {
-            set(flag, number.to_string());
-        }
-        set("--quorum", word(&cluster.quorum));
-        set("--versioning", word(&cluster.versioning));
-        set("--read", word(&cluster.read));
-        set("--limits", json(&cluster.limits));
-        set("--timing", json(&cluster.timing));
+        set("--settings", json(&cluster.settings));
         set("--stepped", incarnation.to_string());
         set("--identity", host.identity.0.to_string());
         if let Some(spare) = spare {
@@ -276,13 +268,4 @@ impl Host {
             None => format!("{id}: {how}"),
         }
     }
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("settings are plain data")
-}
-
-/// A setting of the core, by the word it has on the command line.
-fn word(value: &impl Serialize) -> String {
-    json(value).trim_matches('"').to_owned()
 }

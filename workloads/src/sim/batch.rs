@@ -3,11 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use dynamo_sim::Configs;
 use dyno_command::output;
 use serde::Serialize;
 
@@ -99,8 +98,8 @@ impl Batch {
         let (started, cpu) = (Instant::now(), cpu_seconds());
         // All runs of a plan are of one cluster, and its ring is costly.
         let plan = self.plan.as_ref().map(|plan| Scenario::of_plan(plan, 0).cluster);
-        let configs = plan.and_then(|cluster| Configs::new(&cluster).ok());
-        let options = Options { configs: configs.as_ref(), ..Options::default() };
+        let view = plan.and_then(|cluster| cluster.view().ok()).map(Arc::new);
+        let options = Options { view: view.as_ref(), ..Options::default() };
         let next = AtomicU64::new(self.seeds.start);
         let shared = Mutex::new((Findings::default(), Vec::new()));
         let work = || {

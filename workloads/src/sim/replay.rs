@@ -154,7 +154,7 @@ impl Scribe {
         // Above any request's process.
         let mut process = 1 << 40;
         for key in std::mem::take(&mut self.keys) {
-            let (homes, _) = bench.config().preference_list(&key);
+            let homes = bench.view().homes(&key);
             for node in homes {
                 let record = bench.host(*node).disk().durable(&Place::home(key.clone()));
                 let values = record.map(|record| record.set.values()).unwrap_or_default();

@@ -13,10 +13,10 @@ use checker::history::History;
 use checker::siblings::Siblings;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use checker::wellformed::WellFormed;
-use dynamo_protocol::{Digest, Key, NodeId, Place, Quorum, ReadMode};
+use dynamo_protocol::{Digest, Key, NodeId, Place, ReadMode, View};
+use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
-use dynamo_sim::world::{Mechanisms, Settings};
-use dynamo_sim::{Configs, World};
+use dynamo_sim::world::{Conditions, Mechanisms};
 use serde_json::Value;
 
 use super::interpreter::Interpreter;
@@ -97,8 +97,8 @@ pub struct Outcome {
 pub struct Options<'a> {
     /// Keep every step.
     pub record: bool,
-    /// Settings made earlier for this cluster.
-    pub configs: Option<&'a Configs>,
+    /// A view made earlier for this cluster.
+    pub view: Option<&'a Arc<View>>,
     /// Where the virtual time is told as it passes, in microseconds.
     pub now: Option<&'a AtomicU64>,
 }
@@ -117,17 +117,11 @@ pub fn run(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
 }
 
 fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
-    let made;
-    let configs = match options.configs {
-        Some(configs) => configs,
-        None => {
-            made = Configs::new(&scenario.cluster).expect("a scenario's cluster was checked");
-            &made
-        }
-    };
-    let settings =
-        Settings { cluster: scenario.cluster, network: scenario.network, sync: scenario.sync };
-    let mut world = World::new(settings, configs.clone(), seed);
+    let made = || Arc::new(scenario.cluster.view().expect("a scenario's cluster was checked"));
+    let view = options.view.map_or_else(made, Arc::clone);
+    let conditions =
+        Conditions { cluster: scenario.cluster, network: scenario.network, sync: scenario.sync };
+    let mut world = World::new(conditions, view, seed);
     if options.record {
         world.record();
     }
@@ -167,19 +161,19 @@ impl Finish<'_, '_> {
     }
 
     fn read_all(&mut self, keys: &BTreeSet<Arc<str>>) {
-        let config = self.world().bench().config().clone();
-        let nodes: Vec<_> = config.members().iter().map(|member| member.id).collect();
+        let view = Arc::clone(self.world().bench().view());
+        let nodes: Vec<_> = view.ids().collect();
         self.world().mark_homes();
-        self.interpreter.run(&mut Reads::new(Action::Home, true, of_homes(&config, keys)));
+        self.interpreter.run(&mut Reads::new(Action::Home, true, of_homes(&view, keys)));
         let mut differ = keys.clone();
         for round in 0..SETTLING {
             self.interpreter.run(&mut settling_reads(&nodes, &differ, round));
             if !self.rests(0) {
                 return;
             }
-            let mut homes = Reads::new(Action::Home, false, of_homes(&config, &differ));
+            let mut homes = Reads::new(Action::Home, false, of_homes(&view, &differ));
             self.interpreter.run(&mut homes);
-            differ = differing(&config, &differ, homes.answers());
+            differ = differing(&view, &differ, homes.answers());
             if differ.is_empty() {
                 break;
             }
@@ -230,7 +224,7 @@ impl Finish<'_, '_> {
     /// Gets of a quiet cluster have repaired what they found stale: all homes hold one set now.
     fn converged(&mut self, key: &Key) {
         let bench = self.world().bench();
-        let (homes, _) = bench.config().preference_list(key);
+        let homes = bench.view().homes(key);
         let place = Place::home(key.clone());
         let held = |node: &NodeId| bench.host(*node).disk().durable(&place).map(|r| &r.set);
         let sets: Vec<_> = homes.iter().map(held).collect();
@@ -243,7 +237,7 @@ impl Finish<'_, '_> {
     }
 
     fn blame(&mut self, check: &str, what: String) {
-        let timing = self.world().bench().cluster().timing;
+        let timing = self.world().bench().cluster().settings.timing;
         let patience = timing.patience.min(timing.deadline);
         if patience < TURN {
             let doubt = format!("{what}; but nodes wait for each other for {patience:?} only");
@@ -352,13 +346,14 @@ pub(super) fn check(
     losses: usize,
     history: &History,
 ) -> Vec<(String, CheckReport)> {
-    let cart = Cart { copies: Some(cluster.w.saturating_sub(losses)), enforce_copies: true };
+    let cart =
+        Cart { copies: Some(cluster.settings.w.saturating_sub(losses)), enforce_copies: true };
     // Quorums of homes that vote meet. A home that has forgotten does not vote.
-    let fresh = cluster.quorum == Quorum::Strict && cluster.r + cluster.w > cluster.n;
+    let fresh = cluster.settings.quorums_meet();
     let siblings = Siblings {
         converged: losses == 0,
         strict: fresh,
-        sessions: fresh && cluster.read == ReadMode::Atomic,
+        sessions: fresh && cluster.settings.read == ReadMode::Atomic,
     };
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
     let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };

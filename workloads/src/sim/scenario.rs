@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::{NodeId, Quorum, ReadMode, Timing, Versioning};
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Settings, Timing};
 use dynamo_sim::network::Network;
 use dynamo_sim::trace::{Cluster, Sync};
 use rand::Rng;
@@ -36,8 +36,8 @@ impl Scenario {
     pub fn of_plan(plan: &Plan, seed: u64) -> Self {
         let cluster = cluster_of(plan);
         let weather = Weather {
-            kinds: plan.faults.iter().map(|name| kind_of(*name, &cluster)).collect(),
-            losses: cluster.w - 1,
+            kinds: plan.faults.iter().map(|name| kind_of(*name, &cluster.settings)).collect(),
+            losses: cluster.settings.w - 1,
             gap: micros(plan.fault.gap.0 + plan.fault.hold.0),
             hold: micros(plan.fault.hold.0),
         };
@@ -89,22 +89,15 @@ impl Scenario {
 fn cluster_of(plan: &Plan) -> Cluster {
     let of = &plan.cluster;
     Cluster {
+        nodes: of.nodes,
         tokens: of.tokens,
-        quorum: of.quorum,
-        versioning: of.versioning,
-        read: of.read,
-        timing: Timing {
-            patience: of.patience.0,
-            deadline: of.deadline.0,
-            ping: of.ping.0,
-            handoff: of.handoff.0,
-        },
+        settings: of.settings,
         sync: Sync::Explicit,
-        ..Cluster::new(of.nodes, [of.n, of.r, of.w])
+        counts: false,
     }
 }
 
-fn kind_of(name: FaultName, cluster: &Cluster) -> Kind {
+fn kind_of(name: FaultName, settings: &Settings) -> Kind {
     match name {
         FaultName::Kill => Kind::Kill,
         FaultName::Pause => Kind::Pause,
@@ -115,7 +108,7 @@ fn kind_of(name: FaultName, cluster: &Cluster) -> Kind {
         FaultName::Reset => Kind::Loss,
         // See `draw_weather`: strict gets promise nothing where processes end beside it.
         FaultName::Rollback
-            if cluster.w >= 2 && cluster.r >= 2 && cluster.quorum == Quorum::Sloppy =>
+            if settings.w >= 2 && settings.r >= 2 && settings.quorum == Quorum::Sloppy =>
         {
             Kind::Rollback
         }
@@ -139,9 +132,7 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
     ];
     let (nodes, quorum) = *quorums.choose(rng).expect("there are some");
     let millis = Duration::from_millis;
-    Cluster {
-        tokens: 8,
-        versioning: Versioning::Dotted,
+    let settings = Settings {
         quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
         read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
         timing: Timing {
@@ -150,9 +141,9 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
             ping: millis(rng.random_range(20..=100)),
             handoff: millis(rng.random_range(20..=200)),
         },
-        sync: Sync::Explicit,
-        ..Cluster::new(nodes, quorum)
-    }
+        ..Settings::new(quorum)
+    };
+    Cluster { settings, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
 }
 
 fn draw_network(rng: &mut ChaCha8Rng) -> Network {
@@ -188,17 +179,17 @@ fn draw_workload(rng: &mut ChaCha8Rng) -> WorkloadPlan {
 fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
     let mut kinds: Vec<_> = Kind::ALL.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
     // Peers have it to tell only if somebody beside the directory's own node knew.
-    if cluster.w < 2 || cluster.r < 2 {
+    if cluster.settings.w < 2 || cluster.settings.r < 2 {
         kinds.retain(|kind| *kind != Kind::Rollback);
     }
     // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position that came
     // with it is on its hearer's disk with the hearer's next write, and not before.
-    if cluster.quorum == Quorum::Strict && kinds.contains(&Kind::Rollback) {
+    if cluster.settings.quorum == Quorum::Strict && kinds.contains(&Kind::Rollback) {
         kinds.retain(|kind| !kind.ends_processes());
     }
     Weather {
         kinds: if kinds.is_empty() { vec![Kind::Partition, Kind::Kill] } else { kinds },
-        losses: cluster.w - 1,
+        losses: cluster.settings.w - 1,
         gap: rng.random_range(150_000..=900_000),
         hold: rng.random_range(50_000..=1_200_000),
     }

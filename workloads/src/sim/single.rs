@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use checker::op::{Kind, Op};
 use checker::verdict::CheckReport;
-use dynamo_protocol::Config;
+use dynamo_protocol::View;
 use dynamo_sim::network::Shape;
 use dynamo_sim::replay;
 use dynamo_sim::trace::Trace;
@@ -78,8 +78,8 @@ fn on_the_core(trace: &Trace) -> CheckReport {
 
 /// The faults of a plan, drawn as for real nodes.
 #[must_use]
-pub fn episodes(plan: &Plan, config: &Config) -> Vec<Episode> {
-    schedule::schedule(plan, config, &first_keys(plan.workload.carts))
+pub fn episodes(plan: &Plan, view: &View) -> Vec<Episode> {
+    schedule::schedule(plan, view, &first_keys(plan.workload.carts))
 }
 
 fn fault(plan: &Plan, episode: &Episode) -> Fault {

@@ -43,7 +43,7 @@ impl Node {
         home: NodeId,
     ) {
         let op = self.open(step);
-        step.set_timer(Timer::Patience(op), self.config.timing.patience * FORWARD_PATIENCE);
+        step.set_timer(Timer::Patience(op), self.settings.timing.patience * FORWARD_PATIENCE);
         step.event(Event::ForwardedTo(home));
         self.send(step, home, Message::Forward { op, request: request.clone() });
         self.operations.insert(op.seq, Operation::Forward(Forward { origin, request, home }));

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::quorum::Tally;
 use super::{Operation, Origin};
-use crate::config::ReadMode;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Event, Refusal, Reply, Timer};
 use crate::message::{Answer, Message};
+use crate::mode::ReadMode;
 use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Role, Store, StoreError};
@@ -93,12 +93,12 @@ impl Node {
             key,
             tally,
             answers: BTreeMap::new(),
-            merged: Siblings::empty(self.config.versioning),
+            merged: Siblings::empty(self.settings.versioning),
             write_back: None,
             repairs: None,
         };
         self.operations.insert(op.seq, Operation::Get(get));
-        self.get_answered(step, self.config.me, op, own);
+        self.get_answered(step, self.me, op, own);
     }
 
     pub(super) fn get_answered<S: Store>(
@@ -119,7 +119,7 @@ impl Node {
             }
             // A corrupt copy is no copy: the home is repaired like one that has nothing.
             Answer::Failed(StoreError::Corrupt) => {
-                get.take(from, Siblings::empty(self.config.versioning));
+                get.take(from, Siblings::empty(self.settings.versioning));
                 false
             }
             Answer::Failed(_) => false,
@@ -174,11 +174,11 @@ impl Node {
     /// Replies at R, repairs when no more answers are to come.
     fn check_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let needed = if mutated(Mutant::FirstReply) { 1 } else { self.config.r };
+        let needed = if mutated(Mutant::FirstReply) { 1 } else { self.settings.r };
         let enough = get.tally.granted() >= needed;
         let settled = get.tally.is_settled();
         if enough && get.origin.is_some() && get.write_back.is_none() {
-            if self.config.read == ReadMode::Plain || self.is_settled_knowledge(get) {
+            if self.settings.read == ReadMode::Plain || self.is_settled_knowledge(get) {
                 let shown = get.merged.clone();
                 self.reply_to_get(step, op, &shown);
             } else {
@@ -194,21 +194,21 @@ impl Node {
     /// they are so many that any R slots have one of them. Agreement alone is not enough: one answer
     /// always agrees with itself.
     fn is_settled_knowledge(&self, get: &Get) -> bool {
-        let met = get.tally.granted() + self.config.r > self.config.n;
+        let met = get.tally.granted() + self.settings.r > self.settings.n;
         get.agrees() && (met || get.merged.is_empty())
     }
 
     fn reply_to_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, shown: &Siblings) {
         let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
         if let Some(origin) = get.origin.take() {
-            let values = shown.visible(self.config.versioning);
+            let values = shown.visible(self.settings.versioning);
             self.reply(step, origin, Reply::Got { values, context: shown.context() });
         }
     }
 
     fn fail_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        let (needed, reachable) = (self.config.r, get.tally.granted());
+        let (needed, reachable) = (self.settings.r, get.tally.granted());
         if let Some(origin) = get.origin.take() {
             let refusal = Refusal::Unavailable { needed, reachable };
             self.reply(step, origin, Reply::Refused(refusal));
@@ -232,19 +232,19 @@ impl Node {
             tally.answered(host, true);
         }
         let stored = self.take_in(step, None, role, key, &shown);
-        tally.answered(self.config.me, stored.is_ok());
+        tally.answered(self.me, stored.is_ok());
         if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
             if stored.is_ok() && role == Role::Home {
-                get.answers.insert(self.config.me, shown.clone());
+                get.answers.insert(self.me, shown.clone());
             }
             get.write_back = Some(WriteBack { shown, tally });
         }
-        step.set_timer(Timer::Patience(op), self.config.timing.patience);
+        step.set_timer(Timer::Patience(op), self.settings.timing.patience);
         self.check_write_back(step, op);
     }
 
     fn own_role(&self, tally: &Tally) -> Role {
-        let own = tally.asked().find(|(host, _)| *host == self.config.me);
+        let own = tally.asked().find(|(host, _)| *host == self.me);
         own.expect("a coordinator answers for one of the slots").1
     }
 
@@ -274,7 +274,7 @@ impl Node {
     fn check_write_back<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
         if let Some(WriteBack { shown, tally }) = &get.write_back
-            && tally.granted() >= self.config.w
+            && tally.granted() >= self.settings.w
         {
             let shown = shown.clone();
             self.reply_to_get(step, op, &shown);
@@ -305,7 +305,7 @@ impl Node {
         let mut repairs = BTreeSet::new();
         for home in stale {
             step.event(Event::ReadRepair(home));
-            if home == self.config.me {
+            if home == self.me {
                 // A disk that refuses it leaves the home as stale as it was; the next get tries again.
                 let _ = self.take_in(step, None, Role::Home, key.clone(), &merged);
             } else {
@@ -314,13 +314,13 @@ impl Node {
             }
         }
         if !repairs.is_empty() {
-            step.set_timer(Timer::Deadline(op), self.config.timing.deadline);
+            step.set_timer(Timer::Deadline(op), self.settings.timing.deadline);
         }
         if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
             get.repairs = Some(repairs);
             // Nobody asks for what was read any more: values may be long, repairs may take long.
             get.answers.clear();
-            get.merged = Siblings::empty(self.config.versioning);
+            get.merged = Siblings::empty(self.settings.versioning);
         }
     }
 

@@ -14,7 +14,6 @@ pub(crate) use forwarded::Forwarded;
 pub(crate) use held::Held;
 pub(crate) use operations::Operations;
 
-use crate::config::Quorum;
 use crate::coordinator::forward::Forward;
 use crate::coordinator::get::Get;
 use crate::coordinator::put::Put;
@@ -23,6 +22,7 @@ use crate::handoff::Delivery;
 use crate::id::{NodeId, OpId, RequestId};
 use crate::io::{ClientOp, Discard, Event, Refusal, Reply, Timer};
 use crate::message::Answer;
+use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::{Node, Step};
 use crate::storage::{Place, Role, Store, StoreError};
@@ -65,8 +65,8 @@ impl Node {
         if let Err(refusal) = self.check_size(&request) {
             return self.reply(step, origin, Reply::Refused(refusal));
         }
-        let config = Arc::clone(&self.config);
-        let (homes, _) = config.preference_list(request.key());
+        let view = Arc::clone(&self.view);
+        let homes = view.homes(request.key());
         match self.venue(homes) {
             Venue::Here(role) => self.coordinate(step, origin, request, role),
             Venue::At(home) => self.forward(step, origin, request, home),
@@ -79,12 +79,12 @@ impl Node {
     }
 
     fn venue(&self, homes: &[NodeId]) -> Venue {
-        if homes.contains(&self.config.me) {
+        if homes.contains(&self.me) {
             return Venue::Here(Role::Home);
         }
         match homes.iter().find(|home| self.detector.is_up(**home)) {
             Some(home) => Venue::At(*home),
-            None if self.config.quorum == Quorum::Sloppy => Venue::Here(Role::Hint(homes[0])),
+            None if self.settings.quorum == Quorum::Sloppy => Venue::Here(Role::Hint(homes[0])),
             None => Venue::Nowhere,
         }
     }
@@ -106,10 +106,10 @@ impl Node {
         if let Err(refusal) = self.check_size(&request) {
             return self.reply(step, origin, Reply::Refused(refusal));
         }
-        let config = Arc::clone(&self.config);
-        let (homes, _) = config.preference_list(request.key());
-        if !homes.contains(&self.config.me) {
-            return self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.config.me)));
+        let view = Arc::clone(&self.view);
+        let homes = view.homes(request.key());
+        if !homes.contains(&self.me) {
+            return self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me)));
         }
         self.coordinate(step, origin, request, Role::Home);
     }
@@ -126,15 +126,15 @@ impl Node {
         if matches!(request, ClientOp::Put { .. }) && self.is_held(step, role, request.key()) {
             return self.hold(step, origin, request, role);
         }
-        let config = Arc::clone(&self.config);
-        let (homes, fallbacks) = config.preference_list(request.key());
+        let view = Arc::clone(&self.view);
+        let (homes, fallbacks) = view.preference_list(request.key());
         let mut tally = Tally::new(homes, fallbacks);
-        if self.config.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
+        if self.settings.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
             tally.homes_only();
         }
         match role {
-            Role::Home => tally.claim(self.config.me, self.config.me),
-            Role::Hint(target) => tally.claim(target, self.config.me),
+            Role::Home => tally.claim(self.me, self.me),
+            Role::Hint(target) => tally.claim(target, self.me),
         }
         let reachable = tally.assign(|host| self.detector.is_up(host));
         let needed = self.slots_needed(&request);
@@ -156,13 +156,13 @@ impl Node {
 
     fn slots_needed(&self, request: &ClientOp) -> usize {
         match request {
-            ClientOp::Get { .. } => self.config.r,
-            ClientOp::Put { .. } => self.config.w,
+            ClientOp::Get { .. } => self.settings.r,
+            ClientOp::Put { .. } => self.settings.w,
         }
     }
 
     fn check_size(&self, request: &ClientOp) -> Result<(), Refusal> {
-        let limits = &self.config.limits;
+        let limits = &self.settings.limits;
         let (bytes, limit) = (request.key().as_bytes().len(), limits.key_bytes);
         if bytes > limit {
             return Err(Refusal::KeyTooLong { bytes, limit });
@@ -178,7 +178,7 @@ impl Node {
 
     /// The hosts of `tally` other than this one, and as what each was asked.
     fn others(&self, tally: &Tally) -> Vec<(NodeId, Role)> {
-        tally.asked().filter(|(host, _)| *host != self.config.me).collect()
+        tally.asked().filter(|(host, _)| *host != self.me).collect()
     }
 
     fn coordinating<S>(&self, step: &mut Step<'_, S>, op: OpId, origin: Origin, role: Role) {
@@ -231,7 +231,7 @@ impl Node {
         if is_held {
             self.give_up_on_proof(step);
         } else if self.ask_others(step, op) {
-            step.set_timer(Timer::Patience(op), self.config.timing.patience);
+            step.set_timer(Timer::Patience(op), self.settings.timing.patience);
         }
     }
 

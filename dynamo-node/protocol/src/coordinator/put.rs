@@ -57,7 +57,7 @@ impl Node {
         for (host, role) in self.others(&tally) {
             self.send_store(step, op, host, role, &key, &set);
         }
-        tally.answered(self.config.me, true);
+        tally.answered(self.me, true);
         let put = Put { origin: Some(origin), key, set, tally };
         self.operations.insert(op.seq, Operation::Put(put));
         self.check_put(step, op);
@@ -110,7 +110,7 @@ impl Node {
     fn check_put<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return };
         let settled = put.tally.is_settled();
-        let needed = self.config.w - usize::from(mutated(Mutant::AckBeforeW));
+        let needed = self.settings.w - usize::from(mutated(Mutant::AckBeforeW));
         if put.tally.granted() >= needed
             && let Some(origin) = put.origin.take()
         {

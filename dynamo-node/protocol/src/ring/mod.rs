@@ -19,6 +19,11 @@ pub struct Member {
     pub tokens: u16,
 }
 
+impl Member {
+    /// More virtual nodes spread no better, and every node keeps those of all.
+    pub const MOST_TOKENS: u16 = 1024;
+}
+
 /// Every member's tokens, sorted: a pure function of the membership, so that all nodes that agree
 /// on the members agree on every preference list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,11 @@ impl Ring {
         let token = Token::of_key(key);
         let range = self.tokens.partition_point(|entry| entry.0 < token) % self.tokens.len();
         &self.lists[range * self.hosts..][..self.hosts]
+    }
+
+    /// All preference lists, one a range.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = &[NodeId]> {
+        self.lists.chunks(self.hosts)
     }
 
     /// The tokens and their owners, in ring order.

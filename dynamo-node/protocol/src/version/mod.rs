@@ -12,24 +12,12 @@ mod vector;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::mode::Versioning;
 use crate::mutant::{Mutant, mutated};
 
 pub use dotted::{DottedSet, Version};
 pub use plain::{ClockSet, ClockedVersion};
 pub use vector::{Actor, COUNTER_LIMIT, Dot, VersionVector};
-
-/// How versions are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Versioning {
-    /// Dotted version vector sets: nothing acknowledged is lost.
-    Dotted,
-    /// The paper's vector clocks: concurrent puts through one coordinator overwrite each other.
-    Paper,
-    /// Dotted sets in storage, but a get answers only the version with the newest wall clock, and
-    /// its context covers the others: the next put drops them unread.
-    Lww,
-}
 
 /// All versions of a key that one record, message or answer knows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

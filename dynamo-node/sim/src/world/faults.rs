@@ -120,7 +120,7 @@ impl World {
         if self.bench.is_cut(from, to) {
             self.take(Step::Heal { from, to });
             for (message, lag) in self.links.let_go(from, to, &mut self.rng) {
-                self.schedule(self.settings.network.latency + lag, What::Arrive { message });
+                self.schedule(self.conditions.network.latency + lag, What::Arrive { message });
             }
         }
     }
@@ -166,7 +166,7 @@ impl World {
     /// Whether another home of the place's key lacks something of what `node` holds there.
     fn is_scarce(&self, node: NodeId, place: &Place) -> bool {
         let Some(held) = self.bench.host(node).disk().present(place) else { return false };
-        let (homes, _) = self.bench.config().preference_list(&place.key);
+        let homes = self.bench.view().homes(&place.key);
         let home = Place::home(place.key.clone());
         homes.iter().filter(|home| **home != node).any(|other| {
             let other = self.bench.host(*other).disk().present(&home);
@@ -189,7 +189,7 @@ impl World {
     /// holding each other down, and a sloppy get may then be answered by fallbacks alone.
     pub fn mend(&mut self) {
         self.links.network = Network { tells: self.links.network.tells, ..Network::quiet() };
-        self.settings.sync = self.settings.sync.min(QUICK_SYNC);
+        self.conditions.sync = self.conditions.sync.min(QUICK_SYNC);
         for node in self.bench.cluster().ids() {
             self.hosts[index(node)].sync_fails = false;
             self.slow_disk(node, 1);

@@ -1,0 +1,135 @@
+//! The cluster of a plan, as people write it: its settings stand beside the rest, lengths of time as "1s".
+
+use std::path::PathBuf;
+
+use dynamo_protocol::{Quorum, ReadMode, Settings, Timing, Versioning};
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterKind, Engine, Span};
+
+/// The cluster and its nodes' settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Table", into = "Table")]
+pub struct ClusterPlan {
+    /// Where it runs.
+    pub kind: ClusterKind,
+    /// How many nodes.
+    pub nodes: u16,
+    /// What they are told for life.
+    pub settings: Settings,
+    /// Virtual nodes a node.
+    pub tokens: u16,
+    /// The storage engine.
+    pub engine: Engine,
+    /// Nodes run from this build of `dyno` instead of the driver's own.
+    pub binary: Option<PathBuf>,
+    /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
+    pub hosts: Option<String>,
+    /// Whether a host of which nothing is known is believed, and remembered.
+    pub accept_new: bool,
+    /// Hosts heal and stop by themselves when the driver has been silent for this long.
+    pub lease: Span,
+    /// Nodes record every step, and after the run all of them are replayed through the core.
+    pub record: bool,
+}
+
+impl Default for ClusterPlan {
+    fn default() -> Self {
+        Self {
+            kind: ClusterKind::Local,
+            nodes: 5,
+            settings: Settings::default(),
+            tokens: 64,
+            engine: Engine::Fjall,
+            binary: None,
+            hosts: None,
+            accept_new: false,
+            lease: Span::secs(10),
+            record: false,
+        }
+    }
+}
+
+/// The table `[cluster]` of a plan, key by key. Limits have none: runs keep to the default.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Table {
+    kind: ClusterKind,
+    nodes: u16,
+    n: usize,
+    r: usize,
+    w: usize,
+    quorum: Quorum,
+    versioning: Versioning,
+    read: ReadMode,
+    tokens: u16,
+    engine: Engine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binary: Option<PathBuf>,
+    patience: Span,
+    deadline: Span,
+    ping: Span,
+    handoff: Span,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<String>,
+    accept_new: bool,
+    lease: Span,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    record: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        ClusterPlan::default().into()
+    }
+}
+
+impl From<ClusterPlan> for Table {
+    fn from(plan: ClusterPlan) -> Self {
+        let ClusterPlan { kind, nodes, settings, tokens, engine, binary, .. } = plan;
+        let ClusterPlan { hosts, accept_new, lease, record, .. } = plan;
+        let Settings { n, r, w, quorum, versioning, read, limits: _, timing } = settings;
+        Self {
+            kind,
+            nodes,
+            n,
+            r,
+            w,
+            quorum,
+            versioning,
+            read,
+            tokens,
+            engine,
+            binary,
+            patience: Span(timing.patience),
+            deadline: Span(timing.deadline),
+            ping: Span(timing.ping),
+            handoff: Span(timing.handoff),
+            hosts,
+            accept_new,
+            lease,
+            record,
+        }
+    }
+}
+
+impl From<Table> for ClusterPlan {
+    fn from(table: Table) -> Self {
+        let Table { n, r, w, quorum, versioning, read, patience, deadline, ping, handoff, .. } =
+            table;
+        let timing =
+            Timing { patience: patience.0, deadline: deadline.0, ping: ping.0, handoff: handoff.0 };
+        Self {
+            kind: table.kind,
+            nodes: table.nodes,
+            settings: Settings { quorum, versioning, read, timing, ..Settings::new([n, r, w]) },
+            tokens: table.tokens,
+            engine: table.engine,
+            binary: table.binary,
+            hosts: table.hosts,
+            accept_new: table.accept_new,
+            lease: table.lease,
+            record: table.record,
+        }
+    }
+}
