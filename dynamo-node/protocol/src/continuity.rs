@@ -39,7 +39,8 @@ use crate::id::{Identity, Key, NodeId};
 use crate::io::{Event, Output, Timer};
 use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::step::Step;
 use crate::storage::{Change, Meta, Role, Store, StoreError};
 
 /// How many identities of one peer are remembered beside its latest.

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::id::{Identity, NodeId};
 use crate::io::{Event, Output, Timer};
 use crate::message::Message;
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::step::Step;
 use crate::storage::Store;
 
 /// What a node believes of its peers. Beliefs steer who is asked; no safety rests on them.
@@ -42,6 +43,7 @@ impl Detector {
 impl Node {
     /// Holds `peer` down from now on.
     pub(crate) fn suspect<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        assert_ne!(peer, self.me, "a node does not suspect itself");
         if self.detector.down.insert(peer) {
             step.event(Event::Down(peer));
             step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
@@ -50,6 +52,7 @@ impl Node {
 
     /// `peer` has said something: it is up, and its hints go out.
     pub(crate) fn answers<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        assert_ne!(peer, self.me, "a node hears others");
         if self.detector.down.remove(&peer) {
             step.event(Event::Up(peer));
             if !self.continuity.is_owed(peer) {
@@ -71,7 +74,7 @@ impl Node {
     /// The link to `peer` broke: what it was asked will hardly be answered.
     pub(crate) fn lost<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         self.suspect(step, peer);
-        for seq in self.operations.keys().copied().collect::<Vec<_>>() {
+        for seq in self.operations.seqs().collect::<Vec<_>>() {
             self.host_lost(step, seq, peer);
         }
         self.release_held(step);

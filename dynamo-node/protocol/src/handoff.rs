@@ -8,12 +8,13 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::coordinator::Operation;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Discard, Event, Output, Timer};
 use crate::message::Message;
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::operations::Operation;
+use crate::step::Step;
 use crate::storage::{Change, Place, Role, Store, StoreError};
 use crate::version::Summary;
 
@@ -72,6 +73,7 @@ impl Node {
 
     /// There may be hints for `target` from now on.
     pub(crate) fn expect_hints<S>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
+        assert_ne!(target, self.me, "a node keeps no hint for itself");
         if let Entry::Vacant(none) = self.handoff.0.entry(target) {
             none.insert(Deliveries::default());
             step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
@@ -82,7 +84,7 @@ impl Node {
     pub(crate) fn handoff_due<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if let Some(deliveries) = self.handoff.0.get_mut(&target) {
             for seq in std::mem::take(deliveries).open {
-                self.operations.remove(&seq);
+                self.operations.remove(seq);
             }
             step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
             self.deliver_hints(step, target);
@@ -118,15 +120,19 @@ impl Node {
     }
 
     fn move_cursor(&mut self, target: NodeId, cursor: Option<Key>) {
-        if let Some(deliveries) = self.handoff.0.get_mut(&target) {
-            deliveries.cursor = cursor;
-        }
+        let Some(deliveries) = self.handoff.0.get_mut(&target) else {
+            unreachable!("a pass over the hints for {target}, and none is expected");
+        };
+        let goes_on = cursor.is_none() || cursor > deliveries.cursor;
+        assert!(goes_on, "a pass goes over the hints in the order of their keys");
+        deliveries.cursor = cursor;
     }
 
     /// Every hint was tried. Those still there were not acknowledged: the timer tries them again.
     fn end_pass<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if step.store.hints(target, None, 1).is_ok_and(|keys| keys.is_empty()) {
-            self.handoff.0.remove(&target);
+            let ended = self.handoff.0.remove(&target);
+            assert!(ended.is_some_and(|ended| ended.open.is_empty()), "a hint is under way still");
             step.output(Output::CancelTimer(Timer::Handoff(target)));
         }
     }
@@ -141,9 +147,11 @@ impl Node {
         let op = self.next_op();
         let delivery = Delivery { target, key: place.key.clone(), sent: record.set.summary() };
         self.operations.insert(op.seq, Operation::Delivery(delivery));
-        if let Some(deliveries) = self.handoff.0.get_mut(&target) {
-            deliveries.open.insert(op.seq);
-        }
+        let Some(deliveries) = self.handoff.0.get_mut(&target) else {
+            unreachable!("a hint for {target} goes out, and none is expected");
+        };
+        deliveries.open.insert(op.seq);
+        assert!(deliveries.open.len() <= BATCH, "no more hints are under way than fill a link");
         if mutated(Mutant::HintGoneAtSend) {
             let _ = step.store.apply(vec![Change::Remove(place.clone())]);
         }
@@ -167,7 +175,7 @@ impl Node {
             step.event(Event::Discarded(target, Discard::DeadIdentity));
         }
         for seq in open {
-            self.operations.remove(&seq);
+            self.operations.remove(seq);
         }
     }
 
@@ -178,11 +186,13 @@ impl Node {
         op: OpId,
         result: Result<(), StoreError>,
     ) {
-        let Some(Operation::Delivery(delivery)) = self.operations.remove(&op.seq) else { return };
+        let Some(Operation::Delivery(delivery)) = self.operations.remove(op.seq) else {
+            unreachable!("{op} was found to be an open delivery");
+        };
         let target = delivery.target;
-        if let Some(deliveries) = self.handoff.0.get_mut(&target) {
-            deliveries.open.remove(&op.seq);
-        }
+        let deliveries = self.handoff.0.get_mut(&target);
+        let was_open = deliveries.is_some_and(|deliveries| deliveries.open.remove(&op.seq));
+        assert!(was_open, "delivery {op} is open, and {target} is not told of it");
         match result {
             Ok(()) => self.drop_hint(step, delivery),
             // It takes in nothing now: the rest of the pass would fare no better.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuity::Heard;
 use crate::id::{Identity, Key, NodeId, OpId};
-use crate::io::{ClientOp, Reply};
+use crate::request::{ClientOp, Reply};
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
 
@@ -129,6 +129,20 @@ impl Message {
             | Self::Stored { .. }
             | Self::Fetch { .. }
             | Self::Fetched { answer: Answer::Failed(_), .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. } => None,
+        }
+    }
+
+    /// As what its receiver is asked, if it is asked to store something or what it holds.
+    #[must_use]
+    pub(crate) fn role(&self) -> Option<Role> {
+        match self {
+            Self::Store { role, .. } | Self::Fetch { role, .. } => Some(*role),
+            Self::Forward { .. }
+            | Self::Forwarded { .. }
+            | Self::Stored { .. }
+            | Self::Fetched { .. }
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
         }

@@ -4,10 +4,11 @@
 //! among its own, which is the older. A search that gives the same names to the same states meets
 //! them once ("scalarsets": Ip and Dill, Better verification through symmetry, 1996).
 
-use crate::coordinator::{Forwarded, Operation, Origin};
+use crate::coordinator::{Forwarded, Origin};
 use crate::id::OpId;
 use crate::message::Message;
 use crate::node::Node;
+use crate::operations::Operation;
 
 impl Message {
     /// The operation it belongs to, if it belongs to one.
@@ -44,7 +45,7 @@ impl Message {
 impl Node {
     /// The names of its open operations, oldest first.
     pub fn operations(&self) -> impl Iterator<Item = OpId> + '_ {
-        self.operations.keys().map(|seq| self.op(*seq))
+        self.operations.seqs().map(|seq| self.op(seq))
     }
 
     /// Its open operations that somebody waits for, and the operation of another node that does; a
@@ -55,7 +56,7 @@ impl Node {
                 Origin::Peer(_, op) => Some(op),
                 Origin::Client(_) => None,
             };
-            Some((self.op(*seq), by))
+            Some((self.op(seq), by))
         })
     }
 
@@ -64,12 +65,11 @@ impl Node {
     /// host still counts as open.
     pub fn finished(&self, hosts_fail: bool) -> impl Iterator<Item = OpId> + '_ {
         let finished = move |operation: &Operation| match operation {
-            Operation::Put(put) => put.is_finished(hosts_fail),
-            Operation::Get(get) => get.is_finished(),
-            Operation::Held(_) | Operation::Forward(_) | Operation::Delivery(_) => false,
+            Operation::Request(request) => request.is_finished(hosts_fail),
+            Operation::Delivery(_) => false,
         };
         let operations = self.operations.iter();
-        operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(*seq))
+        operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
     }
 
     /// The same node without the operations `ops`: if they are [finished](Node::finished) it does
@@ -77,7 +77,7 @@ impl Node {
     #[must_use]
     pub fn without(&self, ops: &[OpId]) -> Self {
         let mut node = self.clone();
-        node.operations.retain(|seq| !ops.contains(&self.op(*seq)));
+        node.operations.retain(|seq| !ops.contains(&self.op(seq)));
         node
     }
 
@@ -87,7 +87,7 @@ impl Node {
         let open = self.operations.len() as u64;
         self.incarnation() == incarnation
             && self.next_seq() == open
-            && self.operations.keys().next_back().is_none_or(|seq| seq + 1 == open)
+            && self.operations.seqs().next_back().is_none_or(|seq| seq + 1 == open)
             && self.forwarded == Forwarded::default()
     }
 
@@ -99,7 +99,7 @@ impl Node {
     #[must_use]
     pub fn renamed(&self, incarnation: u64, others: impl Fn(OpId) -> OpId) -> Self {
         let mut node = self.clone();
-        let seqs: Vec<_> = self.operations.keys().copied().collect();
+        let seqs: Vec<_> = self.operations.seqs().collect();
         let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
         node.handoff.rename(place);
         node.forwarded = Forwarded::default();
@@ -111,6 +111,7 @@ impl Node {
                 *op = others(*op);
             }
         });
+        assert!(node.is_renamed(incarnation), "a renamed node has the names it is to have");
         node
     }
 }

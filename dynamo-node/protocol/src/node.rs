@@ -5,30 +5,20 @@
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::continuity::{Continuity, Heard, Memory, Start};
-use crate::coordinator::{Forwarded, Operations, Origin};
+use crate::coordinator::{Forwarded, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
-use crate::io::{ClientOp, Discard, Event, Input, Output, Reply, Timer};
+use crate::io::{Discard, Event, Input, Output, Timer};
 use crate::message::{Envelope, Message};
+use crate::operations::Operations;
+use crate::request::Reply;
 use crate::settings::Settings;
-use crate::storage::{Meta, Store};
+use crate::step::{Outbox, Step, Time};
+use crate::storage::{Meta, Role, Store};
 use crate::view::View;
-
-/// A node's wall clock, in microseconds since the Unix epoch. Used for nothing but the stamps of
-/// last-writer-wins: it may jump and differ between nodes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(pub u64);
-
-/// What one or more steps want done, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Outbox {
-    /// Oldest first.
-    pub outputs: Vec<Output>,
-}
 
 /// One Dynamo node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +40,6 @@ pub struct Node {
     pub(crate) continuity: Continuity,
 }
 
-/// What a step works with besides the node.
-pub(crate) struct Step<'a, S> {
-    pub(crate) now: Time,
-    pub(crate) store: &'a mut S,
-    pub(crate) outbox: &'a mut Outbox,
-}
-
 impl Node {
     /// Node `me` of `view`, which starts.
     ///
@@ -65,6 +48,7 @@ impl Node {
     #[must_use]
     pub fn new(me: NodeId, settings: Arc<Settings>, view: Arc<View>, mut start: Start) -> Self {
         assert!(view.contains(me), "{me} runs in a view that does not know it");
+        assert_eq!(view.homes_of_a_key(), settings.n, "the view was made for other settings");
         let continuity = start.continuity(view.ids().filter(|id| *id != me));
         Self {
             memory: start.memory(),
@@ -97,6 +81,7 @@ impl Node {
         let step = &mut Step { now, store, outbox };
         match input {
             Input::Started => {
+                assert!(self.next_seq == 0, "a node starts once, before anything else");
                 self.resume_handoff(step);
                 self.ask_for_proof(step);
             }
@@ -185,6 +170,10 @@ impl Node {
         if to != self.me || from == to || !self.view.contains(from) {
             return Err(Discard::Misaddressed);
         }
+        // Nobody keeps hints for itself: as their target it is the home.
+        if message.role() == Some(Role::Hint(self.me)) {
+            return Err(Discard::Misaddressed);
+        }
         match message.set() {
             Some(set) if !set.fits(self.settings.versioning) => Err(Discard::BadVersions),
             _ => Ok(()),
@@ -210,7 +199,8 @@ impl Node {
     }
 
     pub(crate) fn close<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        self.operations.remove(&op.seq);
+        let open = self.operations.remove(op.seq);
+        assert!(open.is_some(), "{op} is closed once");
         step.output(Output::CancelTimer(Timer::Patience(op)));
         step.output(Output::CancelTimer(Timer::Deadline(op)));
     }
@@ -267,28 +257,6 @@ impl Hash for Node {
         } = self;
         (me, view, meta, incarnation, next_seq).hash(state);
         (operations, detector, handoff, forwarded, memory, continuity).hash(state);
-    }
-}
-
-impl<S> Step<'_, S> {
-    pub(crate) fn output(&mut self, output: Output) {
-        self.outbox.outputs.push(output);
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.output(Output::Event(event));
-    }
-
-    pub(crate) fn set_timer(&mut self, timer: Timer, after: Duration) {
-        self.output(Output::SetTimer(timer, after));
-    }
-}
-
-impl ClientOp {
-    pub(crate) fn key(&self) -> &crate::Key {
-        match self {
-            Self::Get { key } | Self::Put { key, .. } => key,
-        }
     }
 }
 

@@ -11,8 +11,9 @@
 
 use crate::id::Key;
 use crate::io::Event;
-use crate::node::{Node, Step};
-use crate::storage::{Change, Place, Record, Role, Store};
+use crate::node::Node;
+use crate::step::Step;
+use crate::storage::{Change, Minter, Place, Record, Role, Store};
 use crate::version::Siblings;
 
 impl Node {
@@ -29,6 +30,10 @@ impl Node {
                     0 => {}
                     some => {
                         entries += some;
+                        assert!(
+                            record.minter.is_none_or(|minter| record.knows(minter)),
+                            "a record still knows all that it minted"
+                        );
                         changes.push(Change::Put(Place { role, key: key.clone() }, record));
                     }
                 },
@@ -46,6 +51,10 @@ impl Node {
 }
 
 impl Record {
+    fn knows(&self, minter: Minter) -> bool {
+        self.set.context().0.get(&minter.actor) >= minter.counter
+    }
+
     fn prune(&mut self) -> usize {
         let minter = self.minter.map(|minter| minter.actor);
         match &mut self.set {

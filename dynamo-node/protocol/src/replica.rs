@@ -6,12 +6,14 @@ use bytes::Bytes;
 
 use crate::continuity::Continuity;
 use crate::id::{Identity, Key, NodeId};
-use crate::io::{Event, Refusal};
+use crate::io::Event;
 use crate::message::Answer;
 use crate::mutant::{Mutant, mutated, mutated_birth};
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::request::Refusal;
+use crate::step::Step;
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
-use crate::version::{Actor, Context, Dot, Siblings, Version, VersionVector};
+use crate::version::{Actor, COUNTER_LIMIT, Context, Dot, Siblings, Version, VersionVector};
 
 /// A claim to have read more events of an actor than this counts for so many, unless the record knows of
 /// more. Counters count single puts and never come here by themselves. Under plain clocks a coordinator
@@ -38,6 +40,7 @@ impl Node {
         }
         let mut changes = Vec::new();
         if record.set.merge(set) {
+            assert!(!record.set.is_empty(), "what was learned is known");
             record.check_rollback();
             changes.push(Change::Put(place, record));
         }
@@ -170,6 +173,14 @@ impl Node {
             }
         };
         let set = record.set.clone();
+        assert!(!set.is_empty(), "what was written is known");
+        assert_eq!(dot.is_some(), matches!(set, Siblings::Dotted(_)), "a dotted set mints dots");
+        assert!(
+            set.len() <= self.settings.limits.siblings,
+            "a put leaves no more siblings than it may"
+        );
+        assert_eq!(meta.identity, self.meta.identity, "a put changes no identity");
+        assert!(meta.births >= self.meta.births, "births are counted, never back");
         let mut changes = vec![Change::Put(place.clone(), record)];
         if meta != self.meta {
             changes.push(Change::Meta(meta));
@@ -245,8 +256,10 @@ impl Record {
         let mut minter =
             proven.unwrap_or_else(|| meta.birth(continuity.identity(meta), set.context(), read));
         minter.counter += 1;
+        assert!(minter.counter <= COUNTER_LIMIT, "an actor has more events than a vector may name");
         let dot = Dot { actor: minter.actor, counter: minter.counter };
         set.write(read, Version { dot, stamp, value });
+        assert!(set.context().contains(&dot), "a record knows what it minted");
         self.minter = Some(minter);
         dot
     }

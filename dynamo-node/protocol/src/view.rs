@@ -150,6 +150,12 @@ impl View {
         self.ring.preference_list(key).split_at(self.homes)
     }
 
+    /// N: how many homes each key has.
+    #[must_use]
+    pub fn homes_of_a_key(&self) -> usize {
+        self.homes
+    }
+
     /// The key's homes, in the order of their slots.
     #[must_use]
     pub fn homes(&self, key: &Key) -> &[NodeId] {

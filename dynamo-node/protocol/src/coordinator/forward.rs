@@ -1,11 +1,13 @@
 //! Requests that wait for a home to coordinate them.
 
-use super::{Operation, Origin};
+use super::{Origin, Request};
 use crate::id::{NodeId, OpId};
-use crate::io::{ClientOp, Event, Reply, Timer};
+use crate::io::{Event, Timer};
 use crate::message::Message;
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::request::{ClientOp, Reply};
+use crate::step::Step;
 use crate::storage::Store;
 
 /// A request sent on to a home.
@@ -42,11 +44,13 @@ impl Node {
         request: ClientOp,
         home: NodeId,
     ) {
+        assert_ne!(home, self.me, "a home coordinates what is its own");
+        assert!(self.detector.is_up(home), "a request is sent to a home that is held up: {home}");
         let op = self.open(step);
         step.set_timer(Timer::Patience(op), self.settings.timing.patience * FORWARD_PATIENCE);
         step.event(Event::ForwardedTo(home));
         self.send(step, home, Message::Forward { op, request: request.clone() });
-        self.operations.insert(op.seq, Operation::Forward(Forward { origin, request, home }));
+        self.open_request(op, Request::Forward(Forward { origin, request, home }));
     }
 
     pub(crate) fn forward_answered<S: Store>(
@@ -56,7 +60,7 @@ impl Node {
         reply: Reply,
     ) {
         if self.is_mine(op)
-            && let Some(Operation::Forward(forward)) = self.operations.get(&op.seq)
+            && let Some(Request::Forward(forward)) = self.operations.request(op.seq)
         {
             self.reply(step, forward.origin, reply);
             self.close(step, op);
@@ -66,7 +70,7 @@ impl Node {
     /// The home is held down by now. It may have coordinated the request, or may yet: a put goes to no
     /// other, since a second home would mint it a second time; a get may be asked anywhere.
     pub(super) fn forward_silent<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) else { return };
+        let Some(Request::Forward(forward)) = self.operations.request(op.seq) else { return };
         if matches!(forward.request, ClientOp::Get { .. }) || mutated(Mutant::RetryMints) {
             let Forward { origin, request, .. } = forward.clone();
             self.close(step, op);
@@ -75,7 +79,7 @@ impl Node {
     }
 
     pub(super) fn forward_timed_out<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        if let Some(Operation::Forward(forward)) = self.operations.get(&op.seq) {
+        if let Some(Request::Forward(forward)) = self.operations.request(op.seq) {
             self.reply(step, forward.origin, Reply::TimedOut);
             self.close(step, op);
         }

@@ -41,6 +41,7 @@ impl Forwarded {
             lives.push_back(Life { incarnation, floor: 0, seen: BTreeSet::new() });
             lives.len() - 1
         });
+        assert!(lives.len() <= LIVES, "{from} has more processes than are told apart");
         lives[at].is_first(op.seq)
     }
 }
@@ -56,6 +57,11 @@ impl Life {
             // It may be this very put: it is still the first of its kind.
             self.floor = oldest + 1;
         }
+        assert!(self.seen.len() <= WINDOW, "what is remembered of a process has a bound");
+        assert!(
+            self.seen.first().is_none_or(|oldest| *oldest >= self.floor),
+            "what is below the floor is not kept one by one"
+        );
         true
     }
 }

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Origin;
+use super::next::{Next, Terms};
 use super::quorum::Tally;
-use super::{Operation, Origin};
-use crate::id::{Key, NodeId, OpId};
-use crate::io::{Event, Refusal, Reply, Timer};
-use crate::message::{Answer, Message};
-use crate::mode::ReadMode;
+use crate::id::{Key, NodeId};
+use crate::message::Answer;
+use crate::mode::{ReadMode, Versioning};
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
-use crate::storage::{Role, Store, StoreError};
+use crate::request::{Refusal, Reply};
+use crate::settings::Settings;
+use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
 
 /// A get, from its fetches to its last repair.
@@ -37,6 +38,23 @@ struct WriteBack {
 }
 
 impl Get {
+    /// The hosts of `tally` are being asked.
+    pub(super) fn new(origin: Origin, key: Key, tally: Tally, versioning: Versioning) -> Self {
+        Self {
+            origin: Some(origin),
+            key,
+            tally,
+            answers: BTreeMap::new(),
+            merged: Siblings::empty(versioning),
+            write_back: None,
+            repairs: None,
+        }
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
     pub(super) fn origin(&self) -> Option<Origin> {
         self.origin
     }
@@ -58,284 +76,322 @@ impl Get {
     }
 
     /// It has its reply and waits for repairs to be acknowledged: nobody is told of it.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub(super) fn is_finished(&self) -> bool {
         self.origin.is_none() && self.repairs.is_some()
     }
 
-    fn take(&mut self, from: NodeId, set: Siblings) {
-        self.merged.merge(&set);
-        self.answers.insert(from, set);
-    }
-
-    /// Whether every host that answered holds all there is.
-    fn agrees(&self) -> bool {
-        self.answers.values().all(|set| *set == self.merged)
-    }
-}
-
-impl Node {
-    pub(super) fn begin_get<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        origin: Origin,
-        key: Key,
-        role: Role,
-        tally: Tally,
-    ) {
-        let op = self.open(step);
-        self.coordinating(step, op, origin, role);
-        for (host, role) in self.others(&tally) {
-            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
-        }
-        let own = self.answer(step, role, &key);
-        let get = Get {
-            origin: Some(origin),
-            key,
-            tally,
-            answers: BTreeMap::new(),
-            merged: Siblings::empty(self.settings.versioning),
-            write_back: None,
-            repairs: None,
-        };
-        self.operations.insert(op.seq, Operation::Get(get));
-        self.get_answered(step, self.me, op, own);
-    }
-
-    pub(super) fn get_answered<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        from: NodeId,
-        op: OpId,
-        answer: Answer,
-    ) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        if get.repairs.is_some() {
-            return;
+    /// `from` says what it holds.
+    pub(super) fn answered(&mut self, terms: Terms<'_>, from: NodeId, answer: Answer) -> Vec<Next> {
+        if self.repairs.is_some() {
+            // It is over: what is late is the next get's.
+            return Vec::new();
         }
         let votes = match answer {
             Answer::Known { set, votes } => {
-                get.take(from, set);
+                self.take(from, set);
                 votes
             }
             // A corrupt copy is no copy: the home is repaired like one that has nothing.
             Answer::Failed(StoreError::Corrupt) => {
-                get.take(from, Siblings::empty(self.settings.versioning));
+                self.take(from, Siblings::empty(terms.settings.versioning));
                 false
             }
             Answer::Failed(_) => false,
         };
-        get.tally.answered(from, votes);
-        if !votes {
-            self.hedge_get(step, op, false);
+        self.tally.answered(from, votes);
+        let mut next = if votes { Vec::new() } else { self.hedge(terms, false) };
+        next.extend(self.check(terms));
+        next
+    }
+
+    /// `from` has stored what was written back, or what it was repaired with; or could not.
+    pub(super) fn stored(&mut self, terms: Terms<'_>, from: NodeId, stored: bool) -> Vec<Next> {
+        self.note_stored(from, stored);
+        let mut next = if stored { Vec::new() } else { self.hedge(terms, false) };
+        next.extend(self.reply_if_written_back(terms));
+        next.extend(self.check_repairs(terms));
+        next
+    }
+
+    /// The node itself has stored what is written back, or could not.
+    pub(super) fn kept(&mut self, terms: Terms<'_>, role: Role, kept: bool) -> Vec<Next> {
+        let Some(WriteBack { shown, tally }) = &mut self.write_back else {
+            unreachable!("only what is written back is kept");
+        };
+        tally.answered(terms.me, kept);
+        if kept && role == Role::Home {
+            self.answers.insert(terms.me, shown.clone());
         }
-        self.check_get(step, op);
+        let mut next = vec![Next::Patience];
+        next.extend(self.reply_if_written_back(terms));
+        next.extend(self.check_repairs(terms));
+        next
     }
 
     /// `host` will hardly answer: neither a fetch nor a write-back nor a repair.
-    pub(super) fn get_host_lost<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        host: NodeId,
-        op: OpId,
-    ) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        get.tally.answered(host, false);
-        self.written_back(step, host, op, false);
-        self.hedge_get(step, op, false);
-        self.check_get(step, op);
+    pub(super) fn lost(&mut self, terms: Terms<'_>, host: NodeId) -> Vec<Next> {
+        self.tally.answered(host, false);
+        self.note_stored(host, false);
+        let mut next = self.hedge(terms, false);
+        next.extend(self.check(terms));
+        next
     }
 
-    pub(super) fn hedge_get<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        op: OpId,
-        also_silent: bool,
-    ) -> bool {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return false };
-        if get.repairs.is_some() {
-            return false;
+    /// Asks spares for the slots that lack a grant; with `also_silent`, for those too whose hosts may yet
+    /// answer.
+    pub(super) fn hedge(&mut self, terms: Terms<'_>, also_silent: bool) -> Vec<Next> {
+        if self.repairs.is_some() {
+            return Vec::new();
         }
-        let is_up = |host| self.detector.is_up(host);
-        let fetches = get.tally.hedge(also_silent, is_up);
-        let key = get.key.clone();
-        let (stores, shown) = match &mut get.write_back {
-            Some(WriteBack { shown, tally }) => (tally.hedge(also_silent, is_up), shown.clone()),
-            None => (Vec::new(), get.merged.clone()),
-        };
-        for &(host, role) in &fetches {
-            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
+        let is_up = |host| terms.peers.is_up(host);
+        let fetches = self.tally.hedge(also_silent, is_up).into_iter();
+        let mut next: Vec<_> = fetches.map(|(host, role)| Next::Fetch(host, role)).collect();
+        if let Some(WriteBack { shown, tally }) = &mut self.write_back {
+            let stores = tally.hedge(also_silent, is_up).into_iter();
+            next.extend(stores.map(|(host, role)| Next::Store(host, role, shown.clone())));
         }
-        for &(host, role) in &stores {
-            self.send_store(step, op, host, role, &key, &shown);
+        next
+    }
+
+    /// Time is up: for the reply, for answers, or for repairs.
+    pub(super) fn deadline(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        let mut next: Vec<_> = self.replies(Reply::TimedOut).collect();
+        if self.repairs.is_some() {
+            next.push(Next::Close);
+        } else {
+            next.extend(self.repair(terms));
+            next.extend(self.end_if_repaired());
         }
-        !(fetches.is_empty() && stores.is_empty())
+        next
+    }
+
+    fn take(&mut self, from: NodeId, set: Siblings) {
+        assert!(self.repairs.is_none(), "an answer that came too late is not taken in");
+        self.merged.merge(&set);
+        self.answers.insert(from, set);
+    }
+
+    fn note_stored(&mut self, from: NodeId, stored: bool) {
+        if let Some(repairs) = &mut self.repairs {
+            repairs.remove(&from);
+        } else if let Some(WriteBack { shown, tally }) = &mut self.write_back {
+            tally.answered(from, stored);
+            if stored && let Some(held) = self.answers.get_mut(&from) {
+                held.merge(shown);
+            }
+        }
     }
 
     /// Replies at R, repairs when no more answers are to come.
-    fn check_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let needed = if mutated(Mutant::FirstReply) { 1 } else { self.settings.r };
-        let enough = get.tally.granted() >= needed;
-        let settled = get.tally.is_settled();
-        if enough && get.origin.is_some() && get.write_back.is_none() {
-            if self.settings.read == ReadMode::Plain || self.is_settled_knowledge(get) {
-                let shown = get.merged.clone();
-                self.reply_to_get(step, op, &shown);
-            } else {
-                self.begin_write_back(step, op);
+    fn check(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        let needed = if mutated(Mutant::FirstReply) { 1 } else { terms.settings.r };
+        let reachable = self.tally.granted();
+        let mut next = Vec::new();
+        if reachable >= needed && self.origin.is_some() && self.write_back.is_none() {
+            let is_plain = terms.settings.read == ReadMode::Plain;
+            if !is_plain && !self.is_settled_knowledge(terms.settings) {
+                return self.begin_write_back(terms);
             }
-        } else if settled && !enough {
-            self.fail_get(step, op);
+            let shown = self.merged.clone();
+            next.extend(self.shows(&shown, terms));
+        } else if reachable < needed && self.tally.is_settled() {
+            let refusal = Refusal::Unavailable { needed: terms.settings.r, reachable };
+            next.extend(self.replies(Reply::Refused(refusal)));
         }
-        self.check_repairs(step, op);
+        next.extend(self.check_repairs(terms));
+        next
     }
 
     /// Whether every later get is bound to meet what this one is about to show: all answers agree, and
     /// they are so many that any R slots have one of them. Agreement alone is not enough: one answer
     /// always agrees with itself.
-    fn is_settled_knowledge(&self, get: &Get) -> bool {
-        let met = get.tally.granted() + self.settings.r > self.settings.n;
-        get.agrees() && (met || get.merged.is_empty())
+    fn is_settled_knowledge(&self, settings: &Settings) -> bool {
+        let agree = self.answers.values().all(|set| *set == self.merged);
+        let met = self.tally.granted() + settings.r > settings.n;
+        agree && (met || self.merged.is_empty())
     }
 
-    fn reply_to_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, shown: &Siblings) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        if let Some(origin) = get.origin.take() {
-            let values = shown.visible(self.settings.versioning);
-            self.reply(step, origin, Reply::Got { values, context: shown.context() });
-        }
+    /// Whoever waits is told, once.
+    fn replies(&mut self, reply: Reply) -> impl Iterator<Item = Next> + use<> {
+        self.origin.take().map(|origin| Next::Reply(origin, reply)).into_iter()
     }
 
-    fn fail_get<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        let (needed, reachable) = (self.settings.r, get.tally.granted());
-        if let Some(origin) = get.origin.take() {
-            let refusal = Refusal::Unavailable { needed, reachable };
-            self.reply(step, origin, Reply::Refused(refusal));
-        }
+    fn shows(&mut self, shown: &Siblings, terms: Terms<'_>) -> Option<Next> {
+        let origin = self.origin.take()?;
+        assert!(self.repairs.is_none(), "whoever waits is answered before homes are repaired");
+        let values = shown.visible(terms.settings.versioning);
+        Some(Next::Reply(origin, Reply::Got { values, context: shown.context() }))
     }
 
     /// Writes what will be shown to every slot, so that a later get of R slots meets it.
-    fn begin_write_back<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let (key, shown) = (get.key.clone(), get.merged.clone());
-        let up_to_date: Vec<_> =
-            get.answers.iter().filter(|(_, set)| **set == shown).map(|(host, _)| *host).collect();
-        let role = self.own_role(&get.tally);
-        let mut tally = get.tally.anew();
-        for (host, role) in self.others(&tally) {
-            if !up_to_date.contains(&host) {
-                self.send_store(step, op, host, role, &key, &shown);
+    fn begin_write_back(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        assert!(self.repairs.is_none(), "homes are repaired after the reply, not before");
+        let shown = self.merged.clone();
+        let is_up_to_date = |host| self.answers.get(&host).is_some_and(|set| *set == shown);
+        assert_eq!(terms.settings.read, ReadMode::Atomic, "a plain get writes nothing back");
+        let mut tally = self.tally.anew();
+        assert_eq!(tally.granted(), 0, "who holds what is shown is counted anew");
+        let (mut next, mut own) = (Vec::new(), None);
+        for (host, role) in self.tally.asked() {
+            if host == terms.me {
+                own = Some(role);
+            } else if !is_up_to_date(host) {
+                next.push(Next::Store(host, role, shown.clone()));
+            }
+            // The node itself, too: what it holds is merged into once more, which changes nothing.
+            if is_up_to_date(host) {
+                tally.answered(host, true);
             }
         }
-        for host in up_to_date {
-            tally.answered(host, true);
-        }
-        let stored = self.take_in(step, None, role, key, &shown);
-        tally.answered(self.me, stored.is_ok());
-        if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
-            if stored.is_ok() && role == Role::Home {
-                get.answers.insert(self.me, shown.clone());
-            }
-            get.write_back = Some(WriteBack { shown, tally });
-        }
-        step.set_timer(Timer::Patience(op), self.settings.timing.patience);
-        self.check_write_back(step, op);
+        let own = own.expect("a coordinator answers for one of the slots");
+        next.push(Next::Keep(own, shown.clone()));
+        self.write_back = Some(WriteBack { shown, tally });
+        next
     }
 
-    fn own_role(&self, tally: &Tally) -> Role {
-        let own = tally.asked().find(|(host, _)| *host == self.me);
-        own.expect("a coordinator answers for one of the slots").1
-    }
-
-    pub(super) fn written_back<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        from: NodeId,
-        op: OpId,
-        stored: bool,
-    ) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        if let Some(repairs) = &mut get.repairs {
-            repairs.remove(&from);
-        } else if let Some(WriteBack { shown, tally }) = &mut get.write_back {
-            tally.answered(from, stored);
-            if stored && let Some(held) = get.answers.get_mut(&from) {
-                held.merge(shown);
-            }
+    fn reply_if_written_back(&mut self, terms: Terms<'_>) -> Option<Next> {
+        let WriteBack { shown, tally } = self.write_back.as_ref()?;
+        if tally.granted() < terms.settings.w {
+            return None;
         }
-        if !stored {
-            self.hedge_get(step, op, false);
-        }
-        self.check_write_back(step, op);
-        self.check_repairs(step, op);
-    }
-
-    fn check_write_back<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        if let Some(WriteBack { shown, tally }) = &get.write_back
-            && tally.granted() >= self.settings.w
-        {
-            let shown = shown.clone();
-            self.reply_to_get(step, op, &shown);
-        }
+        let shown = shown.clone();
+        assert!(!shown.is_empty(), "nothing is not written back: all answers agree on it");
+        self.shows(&shown, terms)
     }
 
     /// Once every slot is settled and the reply is out, stale homes get the merged set; the get is
     /// open until they have it.
-    fn check_repairs<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        if get.repairs.is_none() && get.tally.is_settled() && get.origin.is_none() {
-            self.repair(step, op);
+    fn check_repairs(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        let mut next = Vec::new();
+        if self.repairs.is_none() && self.tally.is_settled() && self.origin.is_none() {
+            next = self.repair(terms);
         }
-        if let Some(Operation::Get(Get { repairs: Some(repairs), .. })) =
-            self.operations.get(&op.seq)
-            && repairs.is_empty()
-        {
-            self.close(step, op);
-        }
+        next.extend(self.end_if_repaired());
+        next
     }
 
-    fn repair<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get(&op.seq) else { return };
-        let (key, merged) = (get.key.clone(), get.merged.clone());
-        let homes = get.tally.asked().filter(|(_, role)| *role == Role::Home);
-        let is_stale = |host: &NodeId| get.answers.get(host).is_some_and(|set| *set != merged);
+    fn end_if_repaired(&self) -> Option<Next> {
+        self.repairs.as_ref().is_some_and(BTreeSet::is_empty).then_some(Next::Close)
+    }
+
+    fn repair(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        assert!(self.origin.is_none(), "whoever waits for a get has its reply before it repairs");
+        assert!(self.repairs.is_none(), "a get repairs once");
+        let homes = self.tally.asked().filter(|(_, role)| *role == Role::Home);
+        let is_stale =
+            |host: &NodeId| self.answers.get(host).is_some_and(|set| *set != self.merged);
         let stale: Vec<_> = homes.map(|(host, _)| host).filter(is_stale).collect();
-        let mut repairs = BTreeSet::new();
-        for home in stale {
-            step.event(Event::ReadRepair(home));
-            if home == self.me {
-                // A disk that refuses it leaves the home as stale as it was; the next get tries again.
-                let _ = self.take_in(step, None, Role::Home, key.clone(), &merged);
-            } else {
-                self.send_store(step, op, home, Role::Home, &key, &merged);
-                repairs.insert(home);
-            }
-        }
+        let mut next: Vec<_> =
+            stale.iter().map(|home| Next::Repair(*home, self.merged.clone())).collect();
+        let repairs: BTreeSet<_> = stale.into_iter().filter(|home| *home != terms.me).collect();
         if !repairs.is_empty() {
-            step.set_timer(Timer::Deadline(op), self.settings.timing.deadline);
+            next.push(Next::Deadline);
         }
-        if let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) {
-            get.repairs = Some(repairs);
-            // Nobody asks for what was read any more: values may be long, repairs may take long.
-            get.answers.clear();
-            get.merged = Siblings::empty(self.settings.versioning);
-        }
+        self.repairs = Some(repairs);
+        // Nobody asks for what was read any more: values may be long, repairs may take long.
+        self.answers.clear();
+        self.merged = Siblings::empty(terms.settings.versioning);
+        assert!(self.is_finished(), "a get that repairs sends nothing more");
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::testing::{A, B, C, D, client, key, set, tally, terms, terms_of};
+
+    fn get() -> Get {
+        Get::new(client(), key(), tally(), Versioning::Dotted)
     }
 
-    /// Time is up: for the reply, for answers, or for repairs.
-    pub(super) fn get_deadline<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Get(get)) = self.operations.get_mut(&op.seq) else { return };
-        if let Some(origin) = get.origin.take() {
-            self.reply(step, origin, Reply::TimedOut);
+    fn holds(set: Siblings) -> Answer {
+        Answer::Known { set, votes: true }
+    }
+
+    fn shown(next: &[Next]) -> Option<usize> {
+        next.iter().find_map(|next| match next {
+            Next::Reply(_, Reply::Got { values, .. }) => Some(values.len()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn a_get_answers_at_r_and_repairs_whoever_was_stale_once_all_have_answered() {
+        let (mut get, terms) = (get(), &terms());
+        assert_eq!(get.answered(terms.get(), A, holds(set(1))), []);
+        let answered = get.answered(terms.get(), B, holds(set(2)));
+        assert_eq!(shown(&answered), Some(2), "both siblings: {answered:?}");
+        let both = {
+            let mut both = set(1);
+            both.merge(&set(2));
+            both
+        };
+        let last = get.answered(terms.get(), C, holds(both.clone()));
+        let repairs = [Next::Repair(A, both.clone()), Next::Repair(B, both), Next::Deadline];
+        assert_eq!(last, repairs, "A is the node itself: nothing of it is waited for");
+        assert!(!get.waits_for(A) && get.waits_for(B));
+        assert_eq!(get.stored(terms.get(), B, true), [Next::Close]);
+    }
+
+    #[test]
+    fn homes_that_agree_leave_nothing_to_repair() {
+        let (mut get, terms) = (get(), &terms());
+        for host in [A, B] {
+            get.answered(terms.get(), host, holds(set(1)));
         }
-        match self.operations.get(&op.seq) {
-            Some(Operation::Get(get)) if get.repairs.is_none() => {
-                self.repair(step, op);
-                self.check_repairs(step, op);
-            }
-            _ => self.close(step, op),
-        }
+        assert_eq!(get.answered(terms.get(), C, holds(set(1))), [Next::Close]);
+    }
+
+    #[test]
+    fn an_answer_without_a_vote_is_taken_in_and_counts_for_nothing() {
+        let (mut get, terms) = (get(), &terms());
+        get.answered(terms.get(), A, holds(set(1)));
+        let amnesiac = Answer::Known { set: set(2), votes: false };
+        assert_eq!(get.answered(terms.get(), B, amnesiac), [Next::Fetch(D, Role::Hint(B))]);
+        let answered = get.answered(terms.get(), C, holds(set(1)));
+        assert_eq!(shown(&answered), Some(2));
+    }
+
+    #[test]
+    fn a_get_that_too_few_answer_is_refused_with_their_number() {
+        let (mut get, terms) = (get(), &terms());
+        get.answered(terms.get(), A, holds(set(1)));
+        get.lost(terms.get(), B);
+        get.lost(terms.get(), D);
+        let refusal = Refusal::Unavailable { needed: 2, reachable: 1 };
+        let last = get.lost(terms.get(), C);
+        assert_eq!(last[0], Next::Reply(client(), Reply::Refused(refusal)));
+        assert_eq!(last[1..], [Next::Close], "A alone holds what there is");
+    }
+
+    #[test]
+    fn an_atomic_get_of_differing_answers_shows_nothing_before_w_hosts_hold_it() {
+        let settings = Settings { read: ReadMode::Atomic, ..Settings::default() };
+        let (mut get, terms) = (get(), &terms_of(settings));
+        get.answered(terms.get(), A, holds(set(1)));
+        let empty = Siblings::empty(Versioning::Dotted);
+        let written_back = get.answered(terms.get(), B, holds(empty));
+        let expected = [
+            Next::Store(B, Role::Home, set(1)),
+            Next::Store(C, Role::Home, set(1)),
+            Next::Keep(Role::Home, set(1)),
+        ];
+        assert_eq!(written_back, expected);
+        assert_eq!(get.kept(terms.get(), Role::Home, true), [Next::Patience]);
+        assert_eq!(shown(&get.stored(terms.get(), C, true)), Some(1));
+    }
+
+    #[test]
+    fn time_that_is_up_ends_the_wait_for_the_reply_then_that_for_repairs() {
+        let (mut get, terms) = (get(), &terms());
+        get.answered(terms.get(), A, holds(set(1)));
+        let late = get.deadline(terms.get());
+        assert_eq!(late, [Next::Reply(client(), Reply::TimedOut), Next::Close]);
+        let mut get = self::get();
+        get.answered(terms.get(), A, holds(set(1)));
+        get.answered(terms.get(), B, holds(set(2)));
+        assert_eq!(get.deadline(terms.get()).last(), Some(&Next::Deadline), "A and B are repaired");
+        assert_eq!(get.deadline(terms.get()), [Next::Close], "and waited for no longer than that");
     }
 }

@@ -1,9 +1,11 @@
 //! Puts that wait for the proof of continuity before they are minted.
 
-use super::{Operation, Origin};
+use super::{Origin, Request};
 use crate::id::{Key, OpId};
-use crate::io::{ClientOp, Reply};
-use crate::node::{Node, Step};
+use crate::node::Node;
+use crate::operations::Operation;
+use crate::request::{ClientOp, Reply};
+use crate::step::Step;
 use crate::storage::{Place, Role, Store};
 
 /// A put that is not minted yet. Nothing of it has left: until then it can be refused.
@@ -43,8 +45,10 @@ impl Node {
         request: ClientOp,
         role: Role,
     ) {
+        assert!(matches!(request, ClientOp::Put { .. }), "a get mints nothing: it need not wait");
+        assert!(self.awaits_proof(), "a put waits only while there is something to wait for");
         let op = self.open(step);
-        self.operations.insert(op.seq, Operation::Held(Held { origin, request, role }));
+        self.open_request(op, Request::Held(Held { origin, request, role }));
     }
 
     /// Has what was held coordinated, unless it still has to wait.
@@ -52,11 +56,13 @@ impl Node {
         if self.awaits_proof() {
             return;
         }
-        let is_held = |(_, operation): &(&u64, &Operation)| matches!(operation, Operation::Held(_));
-        let held: Vec<_> = self.operations.iter().filter(is_held).map(|(seq, _)| *seq).collect();
+        let held = |(seq, operation): (u64, &Operation)| {
+            matches!(operation, Operation::Request(Request::Held(_))).then_some(seq)
+        };
+        let held: Vec<_> = self.operations.iter().filter_map(held).collect();
         for seq in held {
             let op = self.op(seq);
-            if let Some(Operation::Held(held)) = self.operations.get(&op.seq).cloned() {
+            if let Some(Request::Held(held)) = self.operations.request(seq).cloned() {
                 self.close(step, op);
                 self.coordinate(step, held.origin, held.request, held.role);
             }
@@ -65,7 +71,7 @@ impl Node {
 
     /// Only where nodes wait for each other for longer than for an operation.
     pub(super) fn held_too_long<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        if let Some(origin) = self.operations.get(&op.seq).and_then(Operation::origin) {
+        if let Some(origin) = self.operations.request(op.seq).and_then(Request::origin) {
             self.reply(step, origin, Reply::TimedOut);
         }
         self.close(step, op);

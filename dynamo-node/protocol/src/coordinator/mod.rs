@@ -4,28 +4,33 @@ mod forward;
 mod forwarded;
 mod get;
 mod held;
-mod operations;
+mod next;
 mod put;
 mod quorum;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
 pub(crate) use forwarded::Forwarded;
 pub(crate) use held::Held;
-pub(crate) use operations::Operations;
 
 use crate::coordinator::forward::Forward;
 use crate::coordinator::get::Get;
+use crate::coordinator::next::{Next, Terms};
 use crate::coordinator::put::Put;
 use crate::coordinator::quorum::Tally;
-use crate::handoff::Delivery;
-use crate::id::{NodeId, OpId, RequestId};
-use crate::io::{ClientOp, Discard, Event, Refusal, Reply, Timer};
-use crate::message::Answer;
+use crate::id::{Key, NodeId, OpId, RequestId};
+use crate::io::{Discard, Event, Timer};
+use crate::message::{Answer, Message};
 use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
-use crate::storage::{Place, Role, Store, StoreError};
+use crate::node::Node;
+use crate::operations::Operation;
+use crate::request::{ClientOp, Refusal, Reply};
+use crate::step::Step;
+use crate::storage::{Place, Role, Store};
+use crate::version::{Dot, Siblings};
 
 /// Who waits for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,13 +41,12 @@ pub(crate) enum Origin {
     Peer(NodeId, OpId),
 }
 
-/// Something open at this node.
+/// A request that is open at this node, and what it has come to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Operation {
+pub(crate) enum Request {
     Put(Put),
     Get(Get),
     Forward(Forward),
-    Delivery(Delivery),
     Held(Held),
 }
 
@@ -98,6 +102,7 @@ impl Node {
         op: OpId,
         request: ClientOp,
     ) {
+        assert_ne!(from, self.me, "what a node asks of itself it does at once");
         let is_put = matches!(request, ClientOp::Put { .. });
         if is_put && !self.forwarded.is_first(from, op) && !mutated(Mutant::CopyMints) {
             return step.event(Event::Discarded(from, Discard::Repeated));
@@ -128,6 +133,14 @@ impl Node {
         }
         let view = Arc::clone(&self.view);
         let (homes, fallbacks) = view.preference_list(request.key());
+        let is_home = homes.contains(&self.me);
+        match role {
+            Role::Home => assert!(is_home, "{} coordinates as a home, and is none", self.me),
+            Role::Hint(target) => {
+                assert!(!is_home, "{} stands in for a home, and is one", self.me);
+                assert!(homes.contains(&target), "a fallback stands in for a home: {target}");
+            }
+        }
         let mut tally = Tally::new(homes, fallbacks);
         if self.settings.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
             tally.homes_only();
@@ -138,6 +151,7 @@ impl Node {
         }
         let reachable = tally.assign(|host| self.detector.is_up(host));
         let needed = self.slots_needed(&request);
+        assert!((1..=homes.len()).contains(&needed), "{needed} of {} slots", homes.len());
         if reachable < needed {
             let refusal = Refusal::Unavailable { needed, reachable };
             return self.reply(step, origin, Reply::Refused(refusal));
@@ -189,43 +203,122 @@ impl Node {
         step.event(Event::Coordinating { op, request, role });
     }
 
-    pub(crate) fn store_answered<S: Store>(
+    /// Opens `request` as operation `op`.
+    fn open_request(&mut self, op: OpId, request: Request) {
+        assert!(self.is_mine(op), "{op} is opened by another process");
+        assert!(request.origin().is_some(), "somebody waits for what was asked");
+        self.operations.insert(op.seq, Operation::Request(request));
+    }
+
+    fn begin_get<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        key: Key,
+        role: Role,
+        tally: Tally,
+    ) {
+        let op = self.open(step);
+        self.coordinating(step, op, origin, role);
+        for (host, role) in self.others(&tally) {
+            self.send(step, host, Message::Fetch { op, role, key: key.clone() });
+        }
+        let own = self.answer(step, role, &key);
+        let get = Get::new(origin, key, tally, self.settings.versioning);
+        self.open_request(op, Request::Get(get));
+        self.request_fetched(step, self.me, op, own);
+    }
+
+    fn begin_put<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        origin: Origin,
+        Place { role, key }: Place,
+        (dot, set): (Option<Dot>, Siblings),
+        mut tally: Tally,
+    ) {
+        let op = self.open(step);
+        self.coordinating(step, op, origin, role);
+        step.event(Event::Minted { op, dot });
+        for (host, role) in self.others(&tally) {
+            let (key, set) = (key.clone(), set.clone());
+            self.send(step, host, Message::Store { op, role, key, set });
+        }
+        tally.answered(self.me, true);
+        self.open_request(op, Request::Put(Put::new(origin, key, set, tally)));
+        self.tell_put(step, op, |put, terms| put.check(terms));
+    }
+
+    /// Tells a put what happened and does what it says; whether it said anything.
+    fn tell_put<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        op: OpId,
+        happened: impl FnOnce(&mut Put, Terms<'_>) -> Vec<Next>,
+    ) -> bool {
+        let terms = Terms { me: self.me, settings: &self.settings, peers: &self.detector };
+        let Some(Request::Put(put)) = self.operations.request_mut(op.seq) else {
+            unreachable!("{op} was found to be an open put");
+        };
+        let next = happened(put, terms);
+        self.carry_out(step, op, next)
+    }
+
+    /// The same for a get.
+    fn tell_get<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        op: OpId,
+        happened: impl FnOnce(&mut Get, Terms<'_>) -> Vec<Next>,
+    ) -> bool {
+        let terms = Terms { me: self.me, settings: &self.settings, peers: &self.detector };
+        let Some(Request::Get(get)) = self.operations.request_mut(op.seq) else {
+            unreachable!("{op} was found to be an open get");
+        };
+        let next = happened(get, terms);
+        self.carry_out(step, op, next)
+    }
+
+    /// A host has stored what a request sent it, or could not.
+    pub(crate) fn request_stored<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
-        result: Result<(), StoreError>,
+        stored: bool,
     ) {
-        if !self.is_mine(op) {
-            return;
-        }
-        match self.operations.get(&op.seq) {
-            Some(Operation::Put(_)) => self.put_answered(step, from, op, result.is_ok()),
-            Some(Operation::Get(_)) => self.written_back(step, from, op, result.is_ok()),
-            Some(Operation::Delivery(_)) => self.delivered(step, op, result),
-            Some(Operation::Forward(_) | Operation::Held(_)) | None => {}
+        match self.operations.request(op.seq) {
+            Some(Request::Put(_)) => {
+                self.tell_put(step, op, |put, terms| put.answered(terms, from, stored));
+            }
+            Some(Request::Get(_)) => {
+                self.tell_get(step, op, |get, terms| get.stored(terms, from, stored));
+            }
+            // It sent nothing to be stored: whoever says so is wrong.
+            Some(Request::Forward(_) | Request::Held(_)) | None => {}
         }
     }
 
-    pub(crate) fn fetch_answered<S: Store>(
+    /// A host says what it holds. A get that is closed has what it needs.
+    pub(crate) fn request_fetched<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
         answer: Answer,
     ) {
-        if self.is_mine(op) {
-            self.get_answered(step, from, op, answer);
+        if let Some(Request::Get(_)) = self.operations.request(op.seq) {
+            self.tell_get(step, op, |get, terms| get.answered(terms, from, answer));
         }
     }
 
     /// Some of those asked are slow: they are held down, and others are asked in their place.
     pub(crate) fn patience_ended<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(operation) = self.operations.get(&op.seq).filter(|_| self.is_mine(op)) else {
+        let Some(request) = self.operations.request(op.seq).filter(|_| self.is_mine(op)) else {
             return;
         };
-        let is_held = matches!(operation, Operation::Held(_));
-        for host in operation.silent() {
+        let is_held = matches!(request, Request::Held(_));
+        for host in request.silent() {
             self.suspect(step, host);
         }
         if is_held {
@@ -237,26 +330,28 @@ impl Node {
 
     /// Asks spares for the slots that lack a grant. Says whether anyone new was asked.
     fn ask_others<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) -> bool {
-        match self.operations.get(&op.seq) {
-            Some(Operation::Put(_)) => self.hedge_put(step, op, true),
-            Some(Operation::Get(_)) => self.hedge_get(step, op, true),
-            Some(Operation::Forward(_)) => {
+        match self.operations.request(op.seq) {
+            Some(Request::Put(_)) => self.tell_put(step, op, |put, terms| put.hedge(terms, true)),
+            Some(Request::Get(_)) => self.tell_get(step, op, |get, terms| get.hedge(terms, true)),
+            Some(Request::Forward(_)) => {
                 self.forward_silent(step, op);
                 false
             }
-            Some(Operation::Delivery(_) | Operation::Held(_)) | None => false,
+            Some(Request::Held(_)) | None => false,
         }
     }
 
     /// The link to `host` broke: operation `seq` hardly gets an answer from it.
     pub(crate) fn host_lost<S: Store>(&mut self, step: &mut Step<'_, S>, seq: u64, host: NodeId) {
         let op = self.op(seq);
-        match self.operations.get(&seq) {
-            Some(Operation::Put(put)) if put.silent().contains(&host) => {
-                self.put_answered(step, host, op, false);
+        match self.operations.request(seq) {
+            Some(Request::Put(put)) if put.silent().contains(&host) => {
+                self.tell_put(step, op, |put, terms| put.answered(terms, host, false));
             }
-            Some(Operation::Get(get)) if get.waits_for(host) => self.get_host_lost(step, host, op),
-            Some(Operation::Forward(forward)) if forward.home() == host => {
+            Some(Request::Get(get)) if get.waits_for(host) => {
+                self.tell_get(step, op, |get, terms| get.lost(terms, host));
+            }
+            Some(Request::Forward(forward)) if forward.home() == host => {
                 self.forward_silent(step, op);
             }
             _ => {}
@@ -267,17 +362,21 @@ impl Node {
         if !self.is_mine(op) {
             return;
         }
-        match self.operations.get(&op.seq) {
-            Some(Operation::Put(_)) => self.end_put(step, op),
-            Some(Operation::Get(_)) => self.get_deadline(step, op),
-            Some(Operation::Forward(_)) => self.forward_timed_out(step, op),
-            Some(Operation::Held(_)) => self.held_too_long(step, op),
-            Some(Operation::Delivery(_)) | None => {}
+        match self.operations.request(op.seq) {
+            Some(Request::Put(_)) => {
+                self.tell_put(step, op, |put, _| put.end());
+            }
+            Some(Request::Get(_)) => {
+                self.tell_get(step, op, |get, terms| get.deadline(terms));
+            }
+            Some(Request::Forward(_)) => self.forward_timed_out(step, op),
+            Some(Request::Held(_)) => self.held_too_long(step, op),
+            None => {}
         }
     }
 }
 
-impl Operation {
+impl Request {
     /// Who waits for it, if anybody still does.
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {
@@ -285,7 +384,6 @@ impl Operation {
             Self::Get(get) => get.origin(),
             Self::Forward(forward) => Some(forward.origin()),
             Self::Held(held) => Some(held.origin()),
-            Self::Delivery(_) => None,
         }
     }
 
@@ -295,7 +393,25 @@ impl Operation {
             Self::Get(get) => get.origin_mut(),
             Self::Forward(forward) => Some(forward.origin_mut()),
             Self::Held(held) => Some(held.origin_mut()),
-            Self::Delivery(_) => None,
+        }
+    }
+
+    /// It has answered and will send nothing any more, whatever it is answered. If `hosts_fail`, one that
+    /// would then ask another host is not finished.
+    pub(crate) fn is_finished(&self, hosts_fail: bool) -> bool {
+        match self {
+            Self::Put(put) => put.is_finished(hosts_fail),
+            Self::Get(get) => get.is_finished(),
+            Self::Forward(_) | Self::Held(_) => false,
+        }
+    }
+
+    /// The key that a get or a put is about.
+    fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put(put) => Some(put.key()),
+            Self::Get(get) => Some(get.key()),
+            Self::Forward(_) | Self::Held(_) => None,
         }
     }
 
@@ -305,8 +421,6 @@ impl Operation {
             Self::Put(put) => put.silent(),
             Self::Get(get) => get.silent(),
             Self::Forward(forward) => vec![forward.home()],
-            // Sent again by the handoff timer; a slow delivery says nothing of its target.
-            Self::Delivery(_) => Vec::new(),
             // It asks nobody: the node itself does.
             Self::Held(_) => Vec::new(),
         }

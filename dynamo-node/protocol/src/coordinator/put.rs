@@ -1,16 +1,15 @@
 //! Puts: mint, store here, replicate the whole set, acknowledge at W slots.
 
+use super::Origin;
+use super::next::{Next, Terms};
 use super::quorum::Tally;
-use super::{Operation, Origin};
-use crate::id::{Key, NodeId, OpId};
-use crate::io::{Event, Reply};
-use crate::message::Message;
+use crate::id::{Key, NodeId};
 use crate::mutant::{Mutant, mutated};
-use crate::node::{Node, Step};
-use crate::storage::{Place, Role, Store};
-use crate::version::{Dot, Siblings};
+use crate::request::Reply;
+use crate::version::Siblings;
 
-/// A put that was minted and is being replicated.
+/// A put that was minted and is being replicated. From here on it is never "refused": it is stored in the
+/// record it was minted from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Put {
     /// None once it has its reply.
@@ -22,6 +21,17 @@ pub(crate) struct Put {
 }
 
 impl Put {
+    /// Minted and stored by the node itself; the other hosts of `tally` are being sent `set`.
+    pub(super) fn new(origin: Origin, key: Key, set: Siblings, tally: Tally) -> Self {
+        assert!(!set.is_empty(), "a put sends the set that it was minted into");
+        assert!(tally.granted() > 0, "a put is stored where it was minted before anything is sent");
+        Self { origin: Some(origin), key, set, tally }
+    }
+
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
     pub(super) fn origin(&self) -> Option<Origin> {
         self.origin
     }
@@ -30,104 +40,104 @@ impl Put {
         self.origin.as_mut()
     }
 
+    /// Hosts that were asked, have not answered, and are still needed.
     pub(super) fn silent(&self) -> Vec<NodeId> {
         self.tally.silent().collect()
     }
 
     /// It has its reply, and no spare is left to be asked in place of a host that fails.
-    pub(crate) fn is_finished(&self, hosts_fail: bool) -> bool {
+    pub(super) fn is_finished(&self, hosts_fail: bool) -> bool {
         self.origin.is_none() && !(hosts_fail && self.tally.has_spares())
     }
-}
 
-impl Node {
-    /// From here on the put is never "refused": it is stored in the record it was minted from.
-    pub(super) fn begin_put<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        origin: Origin,
-        place: Place,
-        (dot, set): (Option<Dot>, Siblings),
-        mut tally: Tally,
-    ) {
-        let Place { role, key } = place;
-        let op = self.open(step);
-        self.coordinating(step, op, origin, role);
-        step.event(Event::Minted { op, dot });
-        for (host, role) in self.others(&tally) {
-            self.send_store(step, op, host, role, &key, &set);
-        }
-        tally.answered(self.me, true);
-        let put = Put { origin: Some(origin), key, set, tally };
-        self.operations.insert(op.seq, Operation::Put(put));
-        self.check_put(step, op);
+    /// `from` has stored it, or could not, or will hardly say.
+    pub(super) fn answered(&mut self, terms: Terms<'_>, from: NodeId, stored: bool) -> Vec<Next> {
+        self.tally.answered(from, stored);
+        let mut next = if stored { Vec::new() } else { self.hedge(terms, false) };
+        next.extend(self.check(terms));
+        next
     }
 
-    pub(super) fn send_store<S: Store>(
-        &self,
-        step: &mut Step<'_, S>,
-        op: OpId,
-        host: NodeId,
-        role: Role,
-        key: &Key,
-        set: &Siblings,
-    ) {
-        let (key, set) = (key.clone(), set.clone());
-        self.send(step, host, Message::Store { op, role, key, set });
-    }
-
-    pub(super) fn put_answered<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        from: NodeId,
-        op: OpId,
-        stored: bool,
-    ) {
-        let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return };
-        put.tally.answered(from, stored);
-        if !stored {
-            self.hedge_put(step, op, false);
-        }
-        self.check_put(step, op);
-    }
-
-    pub(super) fn hedge_put<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        op: OpId,
-        also_silent: bool,
-    ) -> bool {
-        let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return false };
-        let asked = put.tally.hedge(also_silent, |host| self.detector.is_up(host));
-        let (key, set) = (put.key.clone(), put.set.clone());
-        for &(host, role) in &asked {
-            self.send_store(step, op, host, role, &key, &set);
-        }
-        !asked.is_empty()
+    /// Asks spares for the slots that lack a grant; with `also_silent`, for those too whose hosts may yet
+    /// answer.
+    pub(super) fn hedge(&mut self, terms: Terms<'_>, also_silent: bool) -> Vec<Next> {
+        let asked = self.tally.hedge(also_silent, |host| terms.peers.is_up(host));
+        asked.into_iter().map(|(host, role)| Next::Store(host, role, self.set.clone())).collect()
     }
 
     /// Acknowledges at W; ends when no slot waits for anything.
-    fn check_put<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        let Some(Operation::Put(put)) = self.operations.get_mut(&op.seq) else { return };
-        let settled = put.tally.is_settled();
-        let needed = self.settings.w - usize::from(mutated(Mutant::AckBeforeW));
-        if put.tally.granted() >= needed
-            && let Some(origin) = put.origin.take()
+    pub(super) fn check(&mut self, terms: Terms<'_>) -> Vec<Next> {
+        let mut next = Vec::new();
+        let needed = terms.settings.w - usize::from(mutated(Mutant::AckBeforeW));
+        if self.tally.granted() >= needed
+            && let Some(origin) = self.origin.take()
         {
-            step.event(Event::Acknowledged { op, holders: put.tally.holders() });
-            self.reply(step, origin, Reply::Done);
+            let holders = self.tally.holders();
+            assert!(
+                holders.len() >= needed || mutated(Mutant::SlotTwice),
+                "an acknowledged put is on one host for each of {needed} slots"
+            );
+            next.extend([Next::Acknowledged(holders), Next::Reply(origin, Reply::Done)]);
         }
-        if settled {
-            self.end_put(step, op);
+        if self.tally.is_settled() {
+            next.extend(self.end());
         }
+        next
     }
 
     /// A put that did not reach W may have been applied, and may yet be: it is never "refused".
-    pub(super) fn end_put<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
-        if let Some(Operation::Put(Put { origin: Some(origin), .. })) = self.operations.get(&op.seq)
-        {
-            self.reply(step, *origin, Reply::TimedOut);
-        }
-        self.close(step, op);
+    pub(super) fn end(&mut self) -> Vec<Next> {
+        let timed_out = self.origin.take().map(|origin| Next::Reply(origin, Reply::TimedOut));
+        timed_out.into_iter().chain([Next::Close]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::testing::{A, B, C, D, client, key, set, tally, terms};
+    use crate::storage::Role;
+
+    /// Minted at A, sent to B and C; D may stand in.
+    fn put() -> Put {
+        let mut tally = tally();
+        tally.answered(A, true);
+        Put::new(client(), key(), set(1), tally)
+    }
+
+    #[test]
+    fn a_put_is_acknowledged_at_w_once_and_ends_when_every_slot_has_answered() {
+        let (mut put, terms) = (put(), &terms());
+        assert_eq!(put.check(terms.get()), []);
+        let acknowledged = [Next::Acknowledged(vec![A, B]), Next::Reply(client(), Reply::Done)];
+        assert_eq!(put.answered(terms.get(), B, true), acknowledged);
+        assert_eq!(put.answered(terms.get(), B, true), []);
+        assert_eq!(put.answered(terms.get(), C, true), [Next::Close]);
+    }
+
+    #[test]
+    fn a_home_that_fails_is_stood_in_for_at_once() {
+        let (mut put, terms) = (put(), &terms());
+        let hint = [Next::Store(D, Role::Hint(B), set(1))];
+        assert_eq!(put.answered(terms.get(), B, false), hint);
+        assert_eq!(put.answered(terms.get(), D, true).len(), 2, "acknowledged and replied");
+        assert!(put.is_finished(true));
+    }
+
+    #[test]
+    fn a_put_that_runs_out_of_hosts_is_timed_out_and_never_refused() {
+        let (mut put, terms) = (put(), &terms());
+        put.answered(terms.get(), B, false);
+        put.answered(terms.get(), D, false);
+        let timed_out = [Next::Reply(client(), Reply::TimedOut), Next::Close];
+        assert_eq!(put.answered(terms.get(), C, false), timed_out);
+    }
+
+    #[test]
+    fn silence_is_hedged_only_when_it_is_asked_for() {
+        let (mut put, terms) = (put(), &terms());
+        assert_eq!(put.hedge(terms.get(), false), []);
+        assert_eq!(put.hedge(terms.get(), true), [Next::Store(D, Role::Hint(B), set(1))]);
+        assert_eq!(put.hedge(terms.get(), true), [], "nobody is left");
     }
 }

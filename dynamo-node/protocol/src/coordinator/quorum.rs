@@ -5,6 +5,8 @@
 //! hosts alone lets a home and its own fallback both count, counting slots alone lets one fallback
 //! count for two homes; both leave one copy where two were promised.
 
+use std::collections::BTreeSet;
+
 use crate::id::NodeId;
 use crate::mutant::{Mutant, mutated};
 use crate::storage::Role;
@@ -37,6 +39,12 @@ impl Tally {
     /// One slot a home; `spares` may stand in, in this order.
     pub(crate) fn new(homes: &[NodeId], spares: &[NodeId]) -> Self {
         let slots = homes.iter().map(|home| Slot { home: *home, asked: Vec::new() }).collect();
+        let hosts = homes.iter().chain(spares).collect::<BTreeSet<_>>().len();
+        assert!(!homes.is_empty(), "a key has a home");
+        assert!(
+            hosts == homes.len() + spares.len() || mutated(Mutant::HostTwice),
+            "a preference list names every host once: {homes:?} {spares:?}"
+        );
         Self { slots, spares: spares.to_vec() }
     }
 
@@ -68,6 +76,9 @@ impl Tally {
             reachable += usize::from(is_up(host));
             self.ask(index, host);
         }
+        let is_asked = |slot: &Slot| !slot.asked.is_empty();
+        assert!(self.slots.iter().all(is_asked), "every slot has a host that is asked");
+        assert!(reachable <= self.slots.len(), "a slot is reached once");
         reachable
     }
 
@@ -165,7 +176,14 @@ impl Tally {
             let mut grants = slot.asked.iter().filter(|(_, s)| *s == Standing::Granted);
             grants.next().map(|(host, _)| *host)
         };
-        self.slots.iter().filter_map(granted).collect()
+        let holders: Vec<_> = self.slots.iter().filter_map(granted).collect();
+        let is_once = |(at, host): (usize, &NodeId)| !holders[..at].contains(host);
+        let may_be = mutated(Mutant::HostTwice) || mutated(Mutant::FallbackTwice);
+        assert!(
+            holders.iter().enumerate().all(is_once) || may_be,
+            "W slots are W hosts: {holders:?}"
+        );
+        holders
     }
 
     /// Whether no slot waits for anything any more.

@@ -45,7 +45,10 @@ impl Ring {
             .collect();
         tokens.sort_unstable();
         let hosts = members.iter().filter(|member| member.tokens > 0).count();
-        let lists = (0..tokens.len()).flat_map(|start| walk(&tokens, start, hosts)).collect();
+        assert!(hosts > 0, "a ring has an owner for every key");
+        let lists: Vec<_> =
+            (0..tokens.len()).flat_map(|start| walk(&tokens, start, hosts)).collect();
+        assert_eq!(lists.len(), tokens.len() * hosts, "every range has a preference list");
         Self { tokens, lists, hosts }
     }
 
@@ -83,6 +86,7 @@ fn walk(tokens: &[(Token, NodeId)], start: usize, hosts: usize) -> Vec<NodeId> {
             }
         }
     }
+    assert_eq!(list.len(), hosts, "every host is met once round the ring");
     list
 }
 

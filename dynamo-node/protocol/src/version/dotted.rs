@@ -97,6 +97,10 @@ impl DottedSet {
         assert!(is_closed || mutated(Mutant::NodeWideCounter), "dot {} is not closed", version.dot);
         context.raise(actor, counter);
         let at = versions.partition_point(|held| held.dot < version.dot);
+        assert!(
+            versions.get(at).is_none_or(|held| held.dot != version.dot),
+            "a dot names one version"
+        );
         versions.insert(at, version);
         if mutated(Mutant::ClockPruned) {
             self.prune();
@@ -160,6 +164,7 @@ impl DottedSet {
         let needed: VersionVector =
             self.context().iter().filter(|(actor, _)| is_needed(actor)).collect();
         let forgotten = self.context().actors() - needed.actors();
+        assert!(self.context().covers(&needed), "to forget is to claim less");
         if forgotten > 0 {
             self.parts_mut().context = needed;
         }
