@@ -30,13 +30,13 @@ pub struct SettingFlags {
 /// How long to wait.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct TimingFlags {
-    /// After this a silent replica is held down.
+    /// After this a silent replica is suspected of being down, and a fallback asked.
     #[arg(long, value_name = "TIME")]
     patience: Option<Span>,
     /// After this a request is answered "timed out".
     #[arg(long, value_name = "TIME")]
     deadline: Option<Span>,
-    /// Between two pings of a peer that is held down.
+    /// Between two pings of a suspected peer.
     #[arg(long, value_name = "TIME")]
     ping: Option<Span>,
     /// Between two looks at the hints for one target.
