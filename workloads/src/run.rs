@@ -30,7 +30,7 @@ use crate::sim::single;
 use crate::store::Store;
 use crate::verdict::{Document, Latency, Reasons, Setup, summary};
 use crate::workload::Workload;
-use crate::workload::cart::{self, Carts};
+use crate::workload::cart::Carts;
 
 /// The name of the check that replays the nodes' records.
 pub(crate) const RECORDS: &str = "records";
@@ -139,8 +139,7 @@ impl Run<'_> {
 
 /// The same under virtual time.
 fn simulate(order: &Order<'_>, view: &View, store: &Store, document: &mut Document) {
-    let episodes = single::episodes(order.plan, view);
-    match single::bench(order.plan, order.seed, &episodes, store, document) {
+    match single::bench(order.plan, order.seed, store, document) {
         Ok(closing) => {
             judge(order.plan, view, store, document, closing);
             document.conclude(Vec::new());
@@ -171,7 +170,7 @@ async fn bench(
     let workload = match plan.workload.name {
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
-    let episodes = schedule(plan, view, &cart::first_keys(plan.workload.carts));
+    let episodes = schedule(plan, order.seed, view);
     let slowness =
         Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0, rate: plan.fault.rate };
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);

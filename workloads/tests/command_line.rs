@@ -13,9 +13,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use workloads::cli;
-use workloads::plan::{Plan, Source};
+use workloads::nemesis::schedule::schedule;
+use workloads::plan::{ClusterKind, Plan, Source};
 use workloads::sim::scenario::Scenario;
-use workloads::sim::single::episodes;
 
 /// How many plans, and how many command lines, are drawn: a sample, or as many as DYNO_DRAWS says.
 fn draws() -> u64 {
@@ -219,10 +219,12 @@ fn a_drawn_plan_runs_or_is_refused_in_one_clear_line() {
             Ok(plan) => {
                 // All that is made of a plan before anything starts.
                 let view = plan.view().unwrap();
-                let faults = episodes(&plan, &view).len();
+                let faults = schedule(&plan, draw, &view).len();
                 assert!(faults <= 300_000, "draw {draw}: {faults} faults");
-                if plan.time.0 <= Duration::from_secs(3600) {
-                    drop(Scenario::of_plan(&plan, draw));
+                let mut simulated = plan.clone();
+                simulated.cluster.kind = ClusterKind::Sim;
+                if simulated.check().is_ok() && plan.time.0 <= Duration::from_secs(3600) {
+                    drop(Scenario::of_plan(&simulated, draw));
                 }
                 assert_eq!(Plan::parse(&plan.to_toml(), "plan.toml"), Ok(plan), "draw {draw}");
                 ran += 1;

@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use dynamo_protocol::NodeId;
+use dynamo_sim::trace::Step;
 use serde_json::Value;
+use workloads::nemesis::schedule::{Fault, schedule};
+use workloads::plan::{ClusterKind, FaultName, Plan, Span, Target};
+use workloads::sim::batch::Batch;
+use workloads::sim::run::{Options, run};
 
 /// Last-writer-wins loses concurrent adds: what a store does that breaks its word, in a normal build.
 const LOSING: &str = r#"
@@ -68,5 +75,110 @@ fn figures_of_a_clean_batch_are_one_line_of_json() {
     }
     for list in ["violations", "unknown", "nondeterministic"] {
         assert_eq!(document[list].as_array().unwrap().len(), 0, "{list}");
+    }
+}
+
+/// A fault of a run: what it is called, whom it hits, and from when to when in microseconds.
+type Told = (String, Vec<String>, u64, u64);
+
+/// The faults that a plan has on real nodes.
+fn scheduled(plan: &Plan, seed: u64) -> BTreeMap<u64, Told> {
+    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap();
+    let told = schedule(plan, seed, &plan.view().unwrap()).into_iter().map(|episode| {
+        let whom = match &episode.fault {
+            Fault::Partition(_, cuts) => cuts.iter().map(ToString::to_string).collect(),
+            Fault::Delay(nodes) | Fault::Rate(nodes) | Fault::Reset(nodes) => names(nodes),
+            other => names(other.stops()),
+        };
+        let until = micros(episode.at) + micros(episode.hold);
+        (episode.id, (episode.fault.name().to_string(), whom, micros(episode.at), until))
+    });
+    told.collect()
+}
+
+fn names(nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(ToString::to_string).collect()
+}
+
+/// The faults that a history shows to have been in force, and to have been healed.
+fn told(history: &str) -> BTreeMap<u64, Told> {
+    let mut told = BTreeMap::new();
+    let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    for line in lines.filter(|line| line["process"] == "nemesis" && line["type"] == "ok") {
+        let (value, at) = (&line["value"], line["time"].as_u64().unwrap() / 1_000);
+        let whom = value.get("cuts").unwrap_or(&value["nodes"]);
+        let whom = whom.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned());
+        let name = line["f"].as_str().unwrap().to_owned();
+        let fault = value["fault"].as_u64().unwrap();
+        let entry = told.entry(fault).or_insert((name, whom.collect(), at, 0));
+        if value["step"] == "heal" {
+            entry.3 = at;
+        }
+    }
+    told
+}
+
+fn shipped() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn a_plan_has_the_same_faults_on_real_nodes_under_virtual_time_and_in_a_batch_of_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut simulated = 0;
+    for (file, seed) in shipped().into_iter().zip(1..) {
+        // Shorter: what is compared is there in a few seconds.
+        let mut plan = Plan { time: Span::secs(4), ..Plan::read(&file).unwrap() };
+        let name = file.file_name().unwrap().to_str().unwrap();
+        fs::write(folder.path().join(name), plan.to_toml()).unwrap();
+        plan.cluster.kind = ClusterKind::Local;
+        let real = scheduled(&plan, seed);
+        assert!(real.len() > 1, "{name}");
+
+        let number = seed.to_string();
+        let args = ["test", name, "--cluster", "sim", "--seed", &number, "--out", &number];
+        let alone = dyno(&args, folder.path());
+        plan.cluster.kind = ClusterKind::Sim;
+        if let Err(refused) = plan.check() {
+            let batch = dyno(&["sim", "--plan", name, "--seeds", &number], folder.path());
+            for output in [alone, batch] {
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(254), "{said}");
+                assert!(said.contains(&refused.0), "{said}");
+            }
+            continue;
+        }
+        let history = folder.path().join(&number).join("latest/history.jsonl");
+        let alone = fs::read_to_string(history).unwrap();
+        assert_eq!(told(&alone), real, "{name}");
+
+        let batch = Batch { seeds: seed..seed + 1, plan: Some(plan), jobs: 1 };
+        let outcome = run(&batch.scenario(seed), seed, Options::default());
+        let history = outcome.history.resolved();
+        let lines = history.ops().iter().map(|op| serde_json::to_string(op).unwrap() + "\n");
+        assert!(alone == lines.collect::<String>(), "{name}: alone it is another run");
+        simulated += 1;
+    }
+    assert!(simulated >= 5, "{simulated} plans");
+}
+
+#[test]
+fn a_plan_that_aims_at_one_node_touches_no_other_whatever_the_seed() {
+    let mut plan = Plan { time: Span::secs(4), faults: vec![FaultName::Kill], ..Plan::default() };
+    plan.cluster.kind = ClusterKind::Sim;
+    plan.fault.targets = vec![Target::Node(NodeId(1))];
+    let batch = Batch { seeds: 0..4, plan: Some(plan), jobs: 1 };
+    for seed in batch.seeds.clone() {
+        let options = Options { record: true, ..Options::default() };
+        let outcome = run(&batch.scenario(seed), seed, options);
+        let steps = outcome.trace.unwrap().steps.into_iter().map(|entry| entry.step);
+        let ended: Vec<_> = steps
+            .filter_map(|step| match step {
+                Step::Crash { node, .. } => Some(node),
+                _ => None,
+            })
+            .collect();
+        assert!(ended.len() > 1 && ended.iter().all(|node| *node == NodeId(1)), "{ended:?}");
     }
 }

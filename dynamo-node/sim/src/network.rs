@@ -43,6 +43,27 @@ pub struct Shape {
     pub loss: u32,
 }
 
+impl Shape {
+    /// What both add together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            delay: self.delay + other.delay,
+            jitter: self.jitter + other.jitter,
+            loss: self.loss + other.loss,
+        }
+    }
+
+    /// Whether it adds at least as much as `other`, which adds something.
+    #[must_use]
+    pub fn includes(self, other: Self) -> bool {
+        self != Self::default()
+            && self.delay >= other.delay
+            && self.jitter >= other.jitter
+            && self.loss >= other.loss
+    }
+}
+
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {

@@ -17,6 +17,7 @@ use crate::disk::Damage;
 use crate::plan::{Cut, FaultName, Plan, Role, Shape, Target};
 use crate::proxy::FaultId;
 use crate::seed::{Purpose, stream};
+use crate::workload::cart::first_keys;
 
 /// Nothing happens before: clients find their feet.
 const LEAD_IN: Duration = Duration::from_millis(300);
@@ -104,22 +105,22 @@ impl Fault {
     }
 }
 
-/// All faults of a run, in the order of their times. `keys` are those the workload begins with:
-/// roles such as "the coordinator of a key" are of one of them.
+/// All faults of a run of `plan` with `seed`, in the order of their times: the same wherever its cluster is
+/// and by whatever clock it goes. Roles such as "the coordinator of a key" are of one of the keys that the
+/// workload begins with.
 ///
 /// # Panics
 /// If the plan was not checked: [`Plan::check`].
 #[must_use]
-pub fn schedule(plan: &Plan, view: &View, keys: &[Key]) -> Vec<Episode> {
+pub fn schedule(plan: &Plan, seed: u64, view: &View) -> Vec<Episode> {
     if plan.faults.is_empty() {
         return Vec::new();
     }
-    let rng = stream(plan.seed.unwrap_or_default(), Purpose::Nemesis);
     let mut draw = Draw {
         plan,
         view,
-        keys,
-        rng,
+        keys: first_keys(plan.workload.carts),
+        rng: stream(seed, Purpose::Nemesis),
         kinds: Deck::new(plan.faults.clone()),
         shapes: Deck::new(partition::possible(&plan.fault.shapes, view.members().len())),
         targets: Deck::new(plan.fault.targets.clone()),
@@ -162,7 +163,7 @@ impl<T: Clone + PartialEq> Deck<T> {
 struct Draw<'a> {
     plan: &'a Plan,
     view: &'a View,
-    keys: &'a [Key],
+    keys: Vec<Key>,
     rng: ChaCha8Rng,
     kinds: Deck<FaultName>,
     shapes: Deck<Shape>,
@@ -334,13 +335,9 @@ mod tests {
     use super::*;
     use crate::plan::Span;
 
-    fn keys() -> Vec<Key> {
-        (1..=12).map(|index| Key::from(format!("cart-{index}").as_str())).collect()
-    }
-
     fn drawn(plan: &Plan) -> Vec<Episode> {
         plan.check().unwrap();
-        schedule(plan, &plan.view().unwrap(), &keys())
+        schedule(plan, plan.seed.unwrap(), &plan.view().unwrap())
     }
 
     fn seeded(seed: u64) -> Plan {
@@ -443,10 +440,11 @@ mod tests {
         let mut plan = seeded(1);
         plan.faults = vec![FaultName::Kill];
         plan.fault.targets = vec![Target::Home(2)];
+        plan.workload.carts = 1;
         let view = plan.view().unwrap();
         let key = Key::from("cart-1");
         let second = view.homes(&key)[1];
-        let episodes = schedule(&plan, &view, &[key]);
+        let episodes = schedule(&plan, 1, &view);
         assert!(!episodes.is_empty());
         for episode in &episodes {
             assert_eq!(episode.fault.stops(), [second]);

@@ -26,7 +26,7 @@ const SHRINKING_RUNS: usize = 400;
 pub struct Batch {
     /// The seeds.
     pub seeds: Range<u64>,
-    /// The plan; without one every seed draws its scenario.
+    /// The plan, checked as one of a simulated cluster; without one every seed draws its scenario.
     pub plan: Option<Plan>,
     /// How many at a time.
     pub jobs: usize,

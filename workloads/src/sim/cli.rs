@@ -9,10 +9,11 @@ use dyno_command::{Jobs, document, exit, output};
 
 use super::batch::{Batch, Findings, Mechanisms, report};
 use crate::interpreter::Counts;
-use crate::plan::{Plan, PlanArg, PlanError, Source};
+use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
 use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
-/// Arguments of `dyno sim`. Without a plan every seed draws its cluster, links, clients and faults.
+/// Arguments of `dyno sim`. With a plan every seed is the run that `dyno test --cluster sim` does of it.
+/// Without one every seed draws its cluster, links, clients and faults.
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// The seeds, as in 0..1000, of which 999 is the last.
@@ -123,7 +124,10 @@ pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn read_plan(path: &Path) -> Result<Plan, PlanError> {
-    let (plan, source) = Source::read(path)?;
+    let (mut plan, mut source) = Source::read(path)?;
+    // Wherever the plan has its cluster: here it is simulated, and what cannot be is refused.
+    plan.cluster.kind = ClusterKind::Sim;
+    source.overridden("cluster.kind", "dyno sim");
     source.check(&plan)?;
     Ok(plan)
 }

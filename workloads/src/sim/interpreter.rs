@@ -25,6 +25,7 @@ pub struct Interpreter<'a> {
     world: World,
     /// Faults in the order in which they begin and end: its number, and whether it ends.
     timeline: VecDeque<(u64, bool, &'a Fault)>,
+    in_force: Vec<&'a Fault>,
     timeout: u64,
     lines: Vec<Op>,
     /// Of each worker, the process its operations are journalled under.
@@ -73,6 +74,7 @@ impl<'a> Interpreter<'a> {
         let nodes = world.bench().cluster().ids();
         Self {
             timeline: timeline.into(),
+            in_force: Vec::new(),
             timeout: micros(timeout),
             lines: Vec::new(),
             processes: (0..workers as u64).collect(),
@@ -229,10 +231,13 @@ impl<'a> Interpreter<'a> {
             let step = if ends { "heal" } else { "inject" };
             self.note(fault, Kind::Invoke, step);
             if ends {
-                fault.end(&mut self.world)
+                self.in_force.retain(|other| !std::ptr::eq(*other, fault));
+                fault.end(&mut self.world);
             } else {
-                fault.begin(&mut self.world)
+                self.in_force.push(fault);
+                fault.begin(&mut self.world);
             }
+            fault.share(&self.in_force, &mut self.world);
             let proven = fault.is_in_force(&self.world) != ends;
             self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
         }

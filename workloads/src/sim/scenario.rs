@@ -10,7 +10,10 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::fault::{Fault, Kind, Weather, draw};
-use crate::plan::{FaultName, Plan, Span, WorkloadPlan};
+use super::single;
+use crate::nemesis::schedule::schedule;
+use crate::plan::{Plan, Span, WorkloadPlan};
+use crate::run::workers;
 use crate::seed::{Purpose, stream};
 
 /// Everything a run does, but for the chances within it: those come from the seed.
@@ -31,25 +34,25 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// As the plan says, its faults drawn from the seed.
+    /// The plan with this seed: its own faults, at the times and on the nodes that it has them on real
+    /// clusters too. Links and disks are quick and well but for them.
+    ///
+    /// # Panics
+    /// If the plan was not checked as one of a simulated cluster ([`Plan::check`]): nothing is put in the
+    /// place of what cannot be simulated.
     #[must_use]
     pub fn of_plan(plan: &Plan, seed: u64) -> Self {
-        let cluster = cluster_of(plan);
-        let weather = Weather {
-            kinds: plan.faults.iter().map(|name| kind_of(*name, &cluster.settings)).collect(),
-            losses: cluster.settings.w - 1,
-            gap: micros(plan.fault.gap.0 + plan.fault.hold.0),
-            hold: micros(plan.fault.hold.0),
-        };
-        let mut rng = stream(seed, Purpose::Nemesis);
-        let faults = draw(&weather, &plan.nodes(), micros(plan.time.0), &mut rng);
+        let view = plan.view().expect("the plan was checked");
+        let episodes = schedule(plan, seed, &view);
+        let mut workload = plan.workload.clone();
+        workload.concurrency = workers(plan);
         Self {
-            cluster,
+            cluster: cluster_of(plan),
             network: Network::quiet(),
             sync: 130,
-            workload: plan.workload.clone(),
+            workload,
             time: plan.time.0,
-            faults,
+            faults: episodes.iter().map(|episode| single::fault(plan, episode)).collect(),
         }
     }
 
@@ -94,26 +97,6 @@ fn cluster_of(plan: &Plan) -> Cluster {
         settings: of.settings,
         sync: Sync::Explicit,
         counts: false,
-    }
-}
-
-fn kind_of(name: FaultName, settings: &Settings) -> Kind {
-    match name {
-        FaultName::Kill => Kind::Kill,
-        FaultName::Pause => Kind::Pause,
-        FaultName::Partition => Kind::Partition,
-        // A narrow link is refused for a simulated cluster; in a drawn one it is a slow one.
-        FaultName::Delay | FaultName::Rate => Kind::Delay,
-        // Messages lost is what a broken connection looks like from inside.
-        FaultName::Reset => Kind::Loss,
-        // See `draw_weather`: strict gets promise nothing where processes end beside it.
-        FaultName::Rollback
-            if settings.w >= 2 && settings.r >= 2 && settings.quorum == Quorum::Sloppy =>
-        {
-            Kind::Rollback
-        }
-        FaultName::Wipe | FaultName::Rollback => Kind::Wipe,
-        FaultName::Bitflip => Kind::BitFlip,
     }
 }
 
@@ -193,8 +176,4 @@ fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
         gap: rng.random_range(150_000..=900_000),
         hold: rng.random_range(50_000..=1_200_000),
     }
-}
-
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use checker::op::{Kind, Op};
 use checker::verdict::CheckReport;
-use dynamo_protocol::View;
 use dynamo_sim::network::Shape;
 use dynamo_sim::replay;
 use dynamo_sim::trace::Trace;
@@ -23,23 +22,13 @@ use crate::progress::simulated;
 use crate::run::RECORDS;
 use crate::store::Store;
 use crate::verdict::Document;
-use crate::workload::cart::first_keys;
 
-/// Runs the plan's faults, as they are drawn for real nodes too, in the simulator; leaves the
-/// history in `store` and what is known beside it in `document`.
+/// Runs the plan in the simulator; leaves the history in `store` and what is known beside it in `document`.
 ///
 /// # Errors
 /// If the history cannot be written.
-pub fn bench(
-    plan: &Plan,
-    seed: u64,
-    episodes: &[Episode],
-    store: &Store,
-    document: &mut Document,
-) -> Result<Closing> {
-    let faults = episodes.iter().map(|episode| fault(plan, episode)).collect();
-    let mut scenario = Scenario { faults, ..Scenario::of_plan(plan, seed) };
-    scenario.workload.concurrency = crate::run::workers(plan);
+pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> Result<Closing> {
+    let scenario = Scenario::of_plan(plan, seed);
     let now = AtomicU64::default();
     let options = Options { record: plan.cluster.record, now: Some(&now), ..Options::default() };
     let mut outcome = simulated(plan.time.0, &now, || run(&scenario, seed, options));
@@ -76,13 +65,8 @@ fn on_the_core(trace: &Trace) -> CheckReport {
     }
 }
 
-/// The faults of a plan, drawn as for real nodes.
-#[must_use]
-pub fn episodes(plan: &Plan, view: &View) -> Vec<Episode> {
-    schedule::schedule(plan, view, &first_keys(plan.workload.carts))
-}
-
-fn fault(plan: &Plan, episode: &Episode) -> Fault {
+/// What an episode of a plan is in the simulator.
+pub(super) fn fault(plan: &Plan, episode: &Episode) -> Fault {
     let links = |nodes: &[_]| super::fault::links_of(nodes, &plan.nodes());
     let what = match &episode.fault {
         schedule::Fault::Kill(nodes) => What::Kill(nodes.clone()),
