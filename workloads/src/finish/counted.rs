@@ -21,6 +21,8 @@ use crate::generator::{Action, Call, Worker};
 
 /// How long a calm moment is waited for.
 const CALM_PATIENCE: Duration = Duration::from_secs(1);
+/// Why a final get does not count that was answered.
+pub(crate) const SUSPECTED: &str = "a node suspected another meanwhile";
 /// Between two looks for one.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -95,16 +97,10 @@ impl<K: Client, C: Cluster> Client for Counted<K, C> {
         let why = match self.seen_since(Instant::now()).await {
             // Also one that failed: then it was not for want of homes.
             Ok(after) if after == before => return completion,
-            Ok(_) => "a node suspected another meanwhile".to_owned(),
+            Ok(_) => SUSPECTED.to_owned(),
             Err(why) => format!("meanwhile {why}"),
         };
-        match completion {
-            Completion::Ok { values, .. } => Completion::Uncounted { values: Some(values), why },
-            Completion::Fail(error) | Completion::Info(error) => {
-                Completion::Uncounted { values: None, why: format!("{error}; {why}") }
-            }
-            uncounted @ Completion::Uncounted { .. } => uncounted,
-        }
+        completion.uncounted(&why)
     }
 }
 

@@ -1,19 +1,19 @@
 //! The interpreter of the wall clock.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use checker::op::{Kind, Op};
+use checker::op::Op;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use super::book::{Book, Open, reads};
 use super::Tally;
 use crate::client::{Client, Completion};
-use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
+use crate::generator::{Action, Call, Context, Event, Generator, Next, Worker};
 use crate::journal::Journal;
 
 /// Runs generators one after the other with the same workers.
@@ -21,19 +21,14 @@ pub struct Interpreter<C> {
     client: Arc<C>,
     journal: Arc<Journal>,
     tally: Arc<Tally>,
-    /// Of each worker, the process its operations are journalled under.
-    processes: Vec<u64>,
-    free: Vec<Worker>,
-    /// Of each worker's last get: its index in the history, and the context it gave.
-    contexts: BTreeMap<Worker, (u64, Bytes)>,
+    book: Book<Bytes>,
     open: JoinSet<Done>,
 }
 
 /// A completed call, with the line that began it.
 struct Done {
-    worker: Worker,
+    open: Open,
     invoke: Op,
-    is_final: bool,
     completion: Completion,
     took: Duration,
 }
@@ -41,15 +36,7 @@ struct Done {
 impl<C: Client> Interpreter<C> {
     /// An interpreter with so many workers.
     pub fn new(client: Arc<C>, journal: Arc<Journal>, tally: Arc<Tally>, workers: usize) -> Self {
-        Self {
-            client,
-            journal,
-            tally,
-            processes: (0..workers as u64).collect(),
-            free: (0..workers).map(Worker).collect(),
-            contexts: BTreeMap::new(),
-            open: JoinSet::new(),
-        }
+        Self { client, journal, tally, book: Book::new(workers), open: JoinSet::new() }
     }
 
     /// What has its calls done.
@@ -63,7 +50,7 @@ impl<C: Client> Interpreter<C> {
     /// If the history cannot be written, or a call broke: the run is over.
     pub async fn run(&mut self, generator: &mut impl Generator) -> Result<()> {
         loop {
-            let context = Context { now: self.journal.now(), free: &self.free };
+            let context = Context { now: self.journal.now(), free: self.book.free() };
             match generator.op(&context) {
                 Next::Op(worker, call) => self.begin(worker, call)?,
                 Next::Wait(until) => self.wait(until, generator).await?,
@@ -74,39 +61,26 @@ impl<C: Client> Interpreter<C> {
     }
 
     fn begin(&mut self, worker: Worker, call: Call) -> Result<()> {
-        let at = self.free.iter().position(|free| *free == worker);
-        self.free.remove(at.expect("a generator picks a worker that is free"));
         let context = self.context(worker, &call)?;
-        let (invoke, is_final) = (self.invocation(worker, &call), call.is_final);
+        let (open, mut invoke) = self.book.begin(worker, &call);
+        if let Action::Put { value, .. } = &call.action {
+            invoke.value = Some(value.clone());
+        }
         self.journal.append(invoke.clone())?;
         let client = self.client.clone();
         self.open.spawn(async move {
             let started = tokio::time::Instant::now();
             let completion = client.call(worker, call, context).await;
-            Done { worker, invoke, is_final, completion, took: started.elapsed() }
+            Done { open, invoke, completion, took: started.elapsed() }
         });
         Ok(())
     }
 
-    fn invocation(&self, worker: Worker, call: &Call) -> Op {
-        let mut invoke = Op::invoke(self.processes[worker.0], call.action.f())
-            .key(call.key.clone())
-            .node(call.node.to_string());
-        if let Action::Put { value, context } = &call.action {
-            invoke.value = Some(value.clone());
-            invoke.context = *context;
-        }
-        // Whether a final get counts as one is known when it is answered: its completion says so.
-        invoke.is_final = call.is_final && call.action != Action::Get;
-        invoke
-    }
-
     /// The context a put asks for by the index of its get.
     fn context(&self, worker: Worker, call: &Call) -> Result<Option<Bytes>> {
-        let Action::Put { context: Some(wanted), .. } = call.action else { return Ok(None) };
-        let (get, context) = self.contexts.get(&worker).context("a put follows a get")?;
-        anyhow::ensure!(*get == wanted, "a put names op {wanted}; its worker's last get is {get}");
-        Ok(Some(context.clone()))
+        let Action::Put { context: Some(get), .. } = call.action else { return Ok(None) };
+        let context = self.book.context(worker, get);
+        context.cloned().map(Some).with_context(|| format!("op {get} is not its worker's last get"))
     }
 
     async fn wait(
@@ -135,67 +109,26 @@ impl<C: Client> Interpreter<C> {
     }
 
     fn complete(&mut self, done: Done, generator: &mut impl Generator) -> Result<()> {
-        let Done { worker, invoke, is_final, completion, took } = done;
-        let reads = invoke.f != "put";
-        let (mut line, context) = completion_line(&invoke, &completion);
-        line.is_final |= is_final && matches!(completion, Completion::Ok { .. });
+        let Done { open, invoke, completion, took } = done;
+        let mut line = open.completed(invoke, &completion);
+        if let Some(values) = completion.values().filter(|_| reads(&line)) {
+            line.value = Some(Value::Array(values.clone()));
+        }
         let kind = line.kind;
         let index = self.journal.append(line)?;
         self.tally.count(kind, took);
-        if let Some(context) = context {
-            self.contexts.insert(worker, (index, context));
-        }
-        if kind == Kind::Info {
-            // Nobody knows when that operation ends: its process does nothing any more.
-            self.processes[worker.0] += self.processes.len() as u64;
-        }
-        let at = self.free.partition_point(|free| *free < worker);
-        self.free.insert(at, worker);
-        let outcome = match &completion {
-            Completion::Ok { values, .. } => {
-                Outcome::Ok { index, values: values.iter().filter(|_| reads).collect() }
-            }
-            Completion::Uncounted { .. } => Outcome::Uncounted,
-            Completion::Fail(_) => Outcome::Fail,
-            Completion::Info(_) => Outcome::Info,
-        };
-        let why = match &completion {
-            Completion::Ok { .. } => "",
-            Completion::Uncounted { why, .. } | Completion::Fail(why) | Completion::Info(why) => {
-                why
-            }
-        };
-        generator.update(&Event { now: self.journal.now(), worker, outcome, why });
+        let (outcome, why) = self
+            .book
+            .complete(open, (index, kind), &completion, |values| values.iter().collect());
+        let (now, worker) = (self.journal.now(), open.worker());
+        generator.update(&Event { now, worker, outcome, why });
         Ok(())
-    }
-}
-
-/// The line that completes an operation, and the context it gave.
-fn completion_line(invoke: &Op, completion: &Completion) -> (Op, Option<Bytes>) {
-    let reads = invoke.f != "put";
-    match completion {
-        Completion::Ok { values, context } => {
-            let line = invoke.completed(Kind::Ok);
-            let line = if reads { line.value(Value::Array(values.clone())) } else { line };
-            (line, context.clone())
-        }
-        Completion::Uncounted { values: Some(values), .. } => {
-            (invoke.completed(Kind::Ok).value(Value::Array(values.clone())), None)
-        }
-        Completion::Uncounted { values: None, why } => {
-            (invoke.completed(Kind::Fail).error(why.as_str()), None)
-        }
-        Completion::Fail(error) => (invoke.completed(Kind::Fail).error(error.as_str()), None),
-        // A read without an answer has surely changed nothing.
-        Completion::Info(error) if reads => {
-            (invoke.completed(Kind::Fail).error(error.as_str()), None)
-        }
-        Completion::Info(error) => (invoke.completed(Kind::Info).error(error.as_str()), None),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use checker::history::History;

@@ -29,6 +29,17 @@ pub struct Tally {
     latency: Mutex<Histogram<u64>>,
 }
 
+impl Counts {
+    /// An operation has ended so.
+    pub fn count(&mut self, kind: Kind) {
+        *match kind {
+            Kind::Ok => &mut self.ok,
+            Kind::Fail => &mut self.fail,
+            Kind::Info | Kind::Invoke => &mut self.info,
+        } += 1;
+    }
+}
+
 impl Default for Tally {
     fn default() -> Self {
         // Three digits of any latency from a microsecond up: it grows as it must.

@@ -2,7 +2,6 @@
 //! world do them, and lets faults happen between them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,8 +16,10 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::fault::Fault;
-use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
-use crate::interpreter::Counts;
+use crate::client::Completion;
+use crate::finish::counted::SUSPECTED;
+use crate::generator::{Action, Call, Context, Event, Generator, Next, Worker};
+use crate::interpreter::{Book, Counts, book};
 
 /// Runs generators one after the other on one world.
 pub struct Interpreter<'a> {
@@ -28,15 +29,11 @@ pub struct Interpreter<'a> {
     in_force: Vec<&'a Fault>,
     timeout: u64,
     lines: Vec<Op>,
-    /// Of each worker, the process its operations are journalled under.
-    processes: Vec<u64>,
-    free: Vec<Worker>,
+    /// A context is the request of the get that gave it.
+    book: Book<RequestId>,
     open: FxHashMap<RequestId, Open>,
     /// Requests in the order in which their clients give up.
     deadlines: VecDeque<(u64, RequestId)>,
-    /// Of each worker's last get: its index in the history, and the request it was.
-    reads: Vec<Option<(u64, RequestId)>>,
-    names: Vec<Arc<str>>,
     /// Of every written value the bytes and the line of its put, by where the bytes lie: a value comes
     /// back as the very bytes that were written, and costs no parsing.
     values: FxHashMap<usize, (Bytes, u64)>,
@@ -55,12 +52,12 @@ enum Read {
 }
 
 struct Open {
-    worker: Worker,
+    open: book::Open,
     /// The invocation's place among the lines.
     invoke: usize,
-    /// Of a final get how often nodes had begun to hold a peer down when it began. It counts only if
-    /// nobody has since, as on real nodes: see [`crate::finish::counted`].
-    calm: Option<u64>,
+    /// How often nodes had begun to suspect a peer when it began. A final get counts only if none has
+    /// since, as on real nodes: see [`crate::finish::counted`].
+    held_down: u64,
 }
 
 impl<'a> Interpreter<'a> {
@@ -71,18 +68,14 @@ impl<'a> Interpreter<'a> {
         let ends = faults.iter().map(|fault| (fault.until, true, fault));
         let mut timeline: Vec<_> = begins.chain(ends).collect();
         timeline.sort_by_key(|(at, ends, _)| (*at, *ends));
-        let nodes = world.bench().cluster().ids();
         Self {
             timeline: timeline.into(),
             in_force: Vec::new(),
             timeout: micros(timeout),
             lines: Vec::new(),
-            processes: (0..workers as u64).collect(),
-            free: (0..workers).map(Worker).collect(),
+            book: Book::new(workers),
             open: FxHashMap::default(),
             deadlines: VecDeque::new(),
-            reads: vec![None; workers],
-            names: nodes.map(|node| node.to_string().into()).collect(),
             values: FxHashMap::default(),
             text: Vec::new(),
             counts: Counts::default(),
@@ -123,7 +116,7 @@ impl<'a> Interpreter<'a> {
             if let Some(told) = self.now {
                 told.store(self.world.now(), Ordering::Relaxed);
             }
-            match generator.op(&Context { now, free: &self.free }) {
+            match generator.op(&Context { now, free: self.book.free() }) {
                 Next::Op(worker, call) => self.begin(worker, call, generator),
                 Next::Wait(until) => self.wait(until.map_or(u64::MAX, micros), generator),
                 Next::Done if self.open.is_empty() => return,
@@ -144,55 +137,44 @@ impl<'a> Interpreter<'a> {
     }
 
     fn begin(&mut self, worker: Worker, call: Call, generator: &mut impl Generator) {
-        let at = self.free.iter().position(|free| *free == worker);
-        self.free.remove(at.expect("a generator picks a worker that is free"));
-        let node = call.node;
-        let mut invoke = Op::invoke(self.processes[worker.0], call.action.f())
-            .key(call.key.clone())
-            .node(self.names[usize::from(node.0) - 1].clone());
-        let is_final_get = call.is_final && call.action == Action::Get;
-        invoke.is_final = call.is_final && !is_final_get;
-        let key = Bytes::copy_from_slice(call.key.as_bytes());
-        match call.action {
-            Action::Get => {
-                let request = self.world.ask(node, trace::Op::Get { key });
-                let calm = is_final_get.then(|| self.world.mechanisms().held_down);
-                self.opened(worker, request, invoke, calm);
-            }
+        let (open, mut invoke) = self.book.begin(worker, &call);
+        let (node, key) = (call.node, Bytes::copy_from_slice(call.key.as_bytes()));
+        let op = match call.action {
+            Action::Get => trace::Op::Get { key },
             Action::Put { value, context } => {
-                let last = self.reads[worker.0].filter(|(index, _)| context == Some(*index));
-                let read = last.map(|(_, request)| request);
+                let last = |get| self.book.context(worker, get);
+                let read = context.map(|get| *last(get).expect("a put follows its worker's last get"));
                 self.text.clear();
                 serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
                 let bytes = Bytes::copy_from_slice(&self.text);
                 // The invocation's line is the next.
                 self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len() as u64));
                 invoke.value = Some(value);
-                invoke.context = context;
-                let op = trace::Op::Put { key, value: Some(bytes), read };
-                let request = self.world.ask(node, op);
-                self.opened(worker, request, invoke, None);
+                trace::Op::Put { key, value: Some(bytes), read }
             }
             Action::Home => {
-                let held = self.home(node, key);
-                let invoke = self.push(invoke);
-                let open = Open { worker, invoke, calm: None };
-                self.complete(&open, None, held, generator);
+                let values = self.home(node, key);
+                let open = self.opened(open, invoke);
+                let held = Completion::Ok { values, context: None };
+                return self.complete(&open, held, generator);
             }
-        }
+        };
+        let request = self.world.ask(node, op);
+        let open = self.opened(open, invoke);
+        self.open.insert(request, open);
+        self.deadlines.push_back((self.world.now() + self.timeout, request));
     }
 
     /// What a home's own replica holds, without any quorum.
-    fn home(&self, node: NodeId, key: Bytes) -> Result<Read, (Kind, String)> {
+    fn home(&self, node: NodeId, key: Bytes) -> Read {
         let disk = self.world.bench().host(node).disk();
         let record = disk.durable(&Place::home(Key(key)));
-        Ok(self.decode(&record.map(|record| record.set.values()).unwrap_or_default()))
+        self.decode(&record.map(|record| record.set.values()).unwrap_or_default())
     }
 
-    fn opened(&mut self, worker: Worker, request: RequestId, invoke: Op, calm: Option<u64>) {
-        let invoke = self.push(invoke);
-        self.open.insert(request, Open { worker, invoke, calm });
-        self.deadlines.push_back((self.world.now() + self.timeout, request));
+    fn opened(&mut self, open: book::Open, invoke: Op) -> Open {
+        let held_down = self.world.mechanisms().held_down;
+        Open { open, invoke: self.push(invoke), held_down }
     }
 
     /// Waits for one completion, a fault, or `until`.
@@ -205,8 +187,8 @@ impl<'a> Interpreter<'a> {
         assert!(until < u64::MAX, "the workload waits for nothing, for ever");
         if let Some((request, answer)) = self.world.next(until) {
             if let Some(open) = self.open.remove(&request) {
-                let outcome = self.outcome(answer);
-                self.complete(&open, Some(request), outcome, generator);
+                let completion = self.completion(request, answer);
+                self.complete(&open, completion, generator);
             }
             return;
         }
@@ -214,8 +196,7 @@ impl<'a> Interpreter<'a> {
             && let Some((_, request)) = self.deadlines.pop_front()
             && let Some(open) = self.open.remove(&request)
         {
-            let silence = Err((Kind::Info, "no answer".to_owned()));
-            self.complete(&open, Some(request), silence, generator);
+            self.complete(&open, Completion::Info("no answer".to_owned()), generator);
         }
         self.happen();
     }
@@ -251,14 +232,11 @@ impl<'a> Interpreter<'a> {
         self.push(Op::new(Process::Nemesis, kind, *name).value(value));
     }
 
-    fn outcome(&self, answer: Answer) -> Result<Read, (Kind, String)> {
+    fn completion(&self, request: RequestId, answer: Answer) -> Completion<Read, RequestId> {
         match answer {
-            Answer::Reply(Reply::Got { values, .. }) => Ok(self.decode(&values)),
-            Answer::Reply(Reply::Done) => Ok(Read::Lines([].into())),
-            Answer::Reply(Reply::Refused(why)) => Err((Kind::Fail, why.to_string())),
-            Answer::Reply(Reply::TimedOut) => Err((Kind::Info, "timed out".to_owned())),
-            Answer::NotConnected => Err((Kind::Fail, "not connected".to_owned())),
-            Answer::Broken => Err((Kind::Info, "the connection broke".to_owned())),
+            Answer::Reply(reply) => completion(&reply, request, |values| self.decode(values)),
+            Answer::NotConnected => Completion::Fail("not connected".to_owned()),
+            Answer::Broken => Completion::Info("the connection broke".to_owned()),
         }
     }
 
@@ -281,60 +259,25 @@ impl<'a> Interpreter<'a> {
 
     fn complete(
         &mut self,
-        &Open { worker, invoke, calm }: &Open,
-        request: Option<RequestId>,
-        read: Result<Read, (Kind, String)>,
+        &Open { open, invoke, held_down }: &Open,
+        mut completion: Completion<Read, RequestId>,
         generator: &mut impl Generator,
     ) {
-        let counts = calm.is_none_or(|before| before == self.world.mechanisms().held_down);
-        let invoke = &self.lines[invoke];
-        let reads = invoke.f != "put";
-        let index = self.lines.len() as u64;
-        let line = |kind| invoke.completed_briefly(kind);
-        let (mut line, mut outcome) = match &read {
-            Ok(Read::Lines(lines)) => {
-                let values = lines.iter().filter_map(|at| value_at(&self.lines, *at)).collect();
-                (line(Kind::Ok), Outcome::Ok { index, values })
-            }
-            Ok(Read::Strange(values)) => {
-                (line(Kind::Ok), Outcome::Ok { index, values: values.iter().collect() })
-            }
-            // A read without an answer has surely changed nothing.
-            Err((kind, error)) if reads || *kind == Kind::Fail => {
-                (line(Kind::Fail).error(error.as_str()), Outcome::Fail)
-            }
-            Err((kind, error)) => (line(*kind).error(error.as_str()), Outcome::Info),
-        };
-        if !counts {
-            outcome = Outcome::Uncounted;
+        if open.is_final_get() && held_down != self.world.mechanisms().held_down {
+            completion = completion.uncounted(SUSPECTED);
         }
-        line.is_final |= calm.is_some() && counts && line.kind == Kind::Ok;
-        match (&outcome, request) {
-            (Outcome::Ok { .. }, Some(request)) if reads => {
-                self.reads[worker.0] = Some((index, request));
-            }
-            // Nobody knows when that operation ends: its process does nothing any more.
-            (Outcome::Info, _) => self.processes[worker.0] += self.processes.len() as u64,
-            _ => {}
-        }
-        match &outcome {
-            Outcome::Ok { .. } | Outcome::Uncounted => self.counts.ok += 1,
-            Outcome::Fail => self.counts.fail += 1,
-            Outcome::Info => self.counts.info += 1,
-        }
-        let at = self.free.partition_point(|free| *free < worker);
-        self.free.insert(at, worker);
+        let line = self.lines[invoke].completed_briefly(Kind::Ok);
+        let mut line = open.completed(line, &completion);
+        self.counts.count(line.kind);
+        let (index, lines) = (self.lines.len() as u64, &self.lines);
+        let (outcome, why) =
+            self.book.complete(open, (index, line.kind), &completion, |read| read.values(lines));
         let now = Duration::from_micros(self.world.now());
-        let why = match &read {
-            Err((_, error)) => error.as_str(),
-            Ok(_) if counts => "",
-            Ok(_) => "a node suspected another meanwhile",
-        };
-        generator.update(&Event { now, worker, outcome, why });
-        match read {
-            Ok(Read::Lines(lines)) if reads => line.elsewhere = Some(Elsewhere::Lines(lines)),
-            Ok(Read::Strange(values)) if reads => line.value = Some(Value::Array(values)),
-            Ok(_) | Err(_) => {}
+        generator.update(&Event { now, worker: open.worker(), outcome, why });
+        match completion.into_values().filter(|_| book::reads(&line)) {
+            Some(Read::Lines(lines)) => line.elsewhere = Some(Elsewhere::Lines(lines)),
+            Some(Read::Strange(values)) => line.value = Some(Value::Array(values)),
+            None => {}
         }
         self.push(line);
     }
@@ -345,6 +288,31 @@ impl<'a> Interpreter<'a> {
         line.time = self.world.now() * 1_000;
         self.lines.push(line);
         index
+    }
+}
+
+impl Read {
+    fn values<'a>(&'a self, lines: &'a [Op]) -> Vec<&'a Value> {
+        match self {
+            Self::Lines(at) => at.iter().filter_map(|at| value_at(lines, *at)).collect(),
+            Self::Strange(values) => values.iter().collect(),
+        }
+    }
+}
+
+/// What a node's reply says to its client, whose get gave the `context`.
+pub(super) fn completion<V, T>(
+    reply: &Reply,
+    context: T,
+    decode: impl FnOnce(&[Bytes]) -> V,
+) -> Completion<V, T> {
+    match reply {
+        Reply::Got { values, .. } => {
+            Completion::Ok { values: decode(values), context: Some(context) }
+        }
+        Reply::Done => Completion::Ok { values: decode(&[]), context: None },
+        Reply::Refused(why) => Completion::Fail(why.to_string()),
+        Reply::TimedOut => Completion::Info("timed out".to_owned()),
     }
 }
 

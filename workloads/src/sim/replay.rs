@@ -14,7 +14,11 @@ use dynamo_sim::replay::{ReplayError, Replayed, on_sim_with};
 use dynamo_sim::trace::{self, Step, Trace};
 use serde_json::Value;
 
+use super::interpreter::completion;
 use super::run::{Violation, check, said};
+use crate::client::Completion;
+use crate::finish::counted::SUSPECTED;
+use crate::interpreter::book::{Open, reads};
 
 /// What a replay found.
 #[derive(Clone, Debug)]
@@ -80,7 +84,7 @@ fn losses(trace: &Trace) -> usize {
 struct Scribe {
     lines: Vec<Op>,
     /// Of each request that is open its invocation, and of each get that is answered its answer.
-    open: HashMap<RequestId, Op>,
+    open: HashMap<RequestId, (Open, Op)>,
     answers: HashMap<RequestId, u64>,
     keys: BTreeSet<Key>,
     homes_read: bool,
@@ -127,25 +131,24 @@ impl Scribe {
         if last {
             self.finals.insert(request, self.held_down);
         }
-        self.open.insert(request, line.clone());
+        self.open.insert(request, (Open::only(last), line.clone()));
         self.lines.push(line);
     }
 
     fn replied(&mut self, at: u64, request: RequestId, reply: &Reply) {
-        let Some(invoke) = self.open.remove(&request) else { return };
-        let mut line = match reply {
-            Reply::Got { values, .. } => {
-                self.answers.insert(request, self.lines.len() as u64);
-                invoke.completed(Kind::Ok).value(values.iter().map(decode).collect::<Vec<_>>())
-            }
-            Reply::Done => invoke.completed(Kind::Ok),
-            Reply::Refused(why) => invoke.completed(Kind::Fail).error(why.to_string()),
-            Reply::TimedOut if invoke.f == "get" => invoke.completed(Kind::Fail).error("timed out"),
-            Reply::TimedOut => invoke.completed(Kind::Info).error("timed out"),
-        };
-        line.time = at * 1_000;
-        let calm = self.finals.remove(&request);
-        line.is_final |= line.kind == Kind::Ok && calm == Some(self.held_down);
+        let Some((open, invoke)) = self.open.remove(&request) else { return };
+        let decode = |values: &[_]| values.iter().map(decode).collect::<Vec<_>>();
+        let mut completion = completion(reply, request, decode);
+        if let Completion::Ok { context: Some(get), .. } = completion {
+            self.answers.insert(get, self.lines.len() as u64);
+        }
+        if self.finals.remove(&request).is_some_and(|before| before != self.held_down) {
+            completion = completion.uncounted(SUSPECTED);
+        }
+        let mut line = open.completed(invoke, &completion).at(at * 1_000);
+        if let Some(values) = completion.into_values().filter(|_| reads(&line)) {
+            line.value = Some(Value::Array(values));
+        }
         self.lines.push(line);
     }
 
