@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use checker::history::History;
+use dynamo_protocol::Key;
 
 use super::*;
 use crate::cluster::fake::FakeCluster;
@@ -154,8 +155,8 @@ async fn homes_that_differ_are_brought_to_agree_before_anything_is_final() {
 async fn a_host_that_is_lost_leaves_the_keys_of_others_judged() {
     let cluster = cluster();
     let view = Plan::default().view().unwrap();
-    let of = |key| homes(&view, key).collect::<BTreeSet<_>>();
-    let lost = *of("cart-1").difference(&of("cart-2")).next().unwrap();
+    let of = |key| view.homes(&Key::from(key)).iter().collect::<BTreeSet<_>>();
+    let lost = **of("cart-1").difference(&of("cart-2")).next().unwrap();
     cluster.set(lost, |node| node.lost = true);
     let finished = finished(cluster, move |call| match call.node {
         node if node == lost => Completion::Fail("no route".to_owned()),

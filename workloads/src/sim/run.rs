@@ -13,18 +13,18 @@ use checker::history::History;
 use checker::siblings::Siblings;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use checker::wellformed::WellFormed;
-use dynamo_protocol::{Digest, Key, NodeId, Place, ReadMode, View};
+use dynamo_protocol::{Digest, Key, NodeId, Place, ReadMode, Timing, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Conditions, Mechanisms};
+use futures::FutureExt;
 use serde_json::Value;
 
 use super::interpreter::Interpreter;
 use super::scenario::Scenario;
-use crate::finish::{
-    AT_REST, Closing, FINAL_READS, SETTLING, differing, final_reads, of_homes, settling_reads,
-};
-use crate::generator::{Action, GivenUp, Read, Reads, TimeLimit};
+use crate::finish::script::{Script, Stage};
+use crate::finish::{AT_REST, Closing};
+use crate::generator::{Reads, TimeLimit};
 use crate::interpreter::Counts;
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
@@ -131,68 +131,66 @@ fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
     let carts = Carts::new(&scenario.workload, scenario.nodes(), seed);
     let mut limited = TimeLimit::new(carts, scenario.time);
     interpreter.run(&mut limited);
-    let closing = Finish { interpreter: &mut interpreter, closing: Closing::default() }
-        .phase(limited.into_inner().keys());
+    let finish = Finish { interpreter: &mut interpreter, timing: scenario.cluster.settings.timing };
+    let phase = finish.phase(limited.into_inner().keys()).now_or_never();
+    let closing = phase.expect("under virtual time nothing is waited for");
     judge(scenario, interpreter, closing)
 }
 
-/// The final phase, as on real nodes ([`crate::finish`]): heal, come to rest, read every home, bring homes
-/// to agree, then let every key be got through every node.
+/// The final phase of simulated nodes ([`crate::finish`]): all heals at once, and whether they rest is seen.
 struct Finish<'a, 'b> {
     interpreter: &'a mut Interpreter<'b>,
-    closing: Closing,
+    timing: Timing,
 }
 
 impl Finish<'_, '_> {
-    fn phase(mut self, keys: &BTreeSet<Arc<str>>) -> Closing {
+    async fn phase(mut self, keys: &BTreeSet<Arc<str>>) -> Closing {
+        let mut closing = Closing::default();
         self.world().mend();
         // What waits behind a message that takes an hour takes an hour too.
         let carries_from = self.world().last_arrival();
-        let rests = self.rests(carries_from);
+        let rests = self.waits(carries_from, &mut closing);
         self.world().sweep();
         if rests {
-            self.read_all(keys);
+            self.read_all(keys, &mut closing).await.expect("a history in memory can be written");
         }
-        self.closing
+        closing
     }
 
     fn world(&mut self) -> &mut World {
         self.interpreter.world()
     }
 
-    fn read_all(&mut self, keys: &BTreeSet<Arc<str>>) {
+    async fn read_all(
+        &mut self,
+        keys: &BTreeSet<Arc<str>>,
+        closing: &mut Closing,
+    ) -> anyhow::Result<()> {
         let view = Arc::clone(self.world().bench().view());
-        let nodes: Vec<_> = view.ids().collect();
+        let here: Vec<_> = view.ids().collect();
+        let (gone, patience) = (BTreeSet::new(), self.patience());
+        let script = Script { view: &view, keys, here: &here, gone: &gone, patience };
         self.world().mark_homes();
-        self.interpreter.run(&mut Reads::new(Action::Home, true, of_homes(&view, keys)));
-        let mut differ = keys.clone();
-        for round in 0..SETTLING {
-            self.interpreter.run(&mut settling_reads(&nodes, &differ, round));
-            if !self.rests(0) {
-                return;
-            }
-            let mut homes = Reads::new(Action::Home, false, of_homes(&view, &differ));
-            self.interpreter.run(&mut homes);
-            differ = differing(&view, &differ, homes.answers());
-            if differ.is_empty() {
-                break;
-            }
-        }
+        let Some(whole) = script.settle(self, closing).await? else { return Ok(()) };
         self.world().mark_finals();
-        let mut reads = final_reads(&nodes, keys);
-        self.interpreter.run(&mut reads);
-        self.unread(reads.given_up());
-        if self.rests(0) {
-            keys.iter().for_each(|key| self.converged(&Key::from(&**key)));
+        script.read_finals(&whole, self, closing).await?;
+        if self.waits(0, closing) {
+            keys.iter().for_each(|key| self.converged(&Key::from(&**key), closing));
         }
+        Ok(())
+    }
+
+    /// How long nodes wait for each other at least.
+    fn patience(&self) -> Duration {
+        self.timing.patience.min(self.timing.deadline)
     }
 
     /// Waits for rest; whether it came. Links carry as they should from `carries_from` on.
-    fn rests(&mut self, carries_from: u64) -> bool {
+    fn waits(&mut self, carries_from: u64, closing: &mut Closing) -> bool {
         let now = self.world().now();
         let under_way = Duration::from_micros(carries_from.saturating_sub(now));
         if under_way > MOST_UNDER_WAY {
-            self.closing.doubts.push(format!(
+            closing.doubts.push(format!(
                 "the cluster is not at rest: what slow links took on arrives {under_way:?} after the end"
             ));
             return false;
@@ -205,46 +203,56 @@ impl Finish<'_, '_> {
             self.interpreter.idle(LOOK_AGAIN);
         }
         let Some(unrest) = self.world().unrest() else { return true };
-        self.blame(AT_REST, format!("the cluster is not at rest after {patience:?}: {unrest}"));
+        let what = format!("the cluster is not at rest after {patience:?}: {unrest}");
+        self.blame(AT_REST, what, closing);
         false
     }
 
-    fn unread(&mut self, given_up: &[GivenUp]) {
-        let Some(GivenUp { read: Read { key, node }, why, .. }) = given_up.first() else { return };
-        let count = given_up.len();
-        let what =
-            format!("{count} final reads never succeeded, the first: {key} from {node}: {why}");
-        if given_up.iter().all(|given_up| given_up.answered) {
-            self.closing.doubts.push(what);
-        } else {
-            self.blame(FINAL_READS, what);
-        }
-    }
-
-    /// Gets of a quiet cluster have repaired what they found stale: all homes hold one set now.
-    fn converged(&mut self, key: &Key) {
+    /// Gets of a quiet cluster have repaired what they found stale: all homes hold one set now. Of real nodes
+    /// nobody knows what their disks hold but they themselves.
+    fn converged(&mut self, key: &Key, closing: &mut Closing) {
         let bench = self.world().bench();
         let homes = bench.view().homes(key);
         let place = Place::home(key.clone());
         let held = |node: &NodeId| bench.host(*node).disk().durable(&place).map(|r| &r.set);
         let sets: Vec<_> = homes.iter().map(held).collect();
         if sets.windows(2).any(|pair| pair[0] != pair[1]) {
-            self.blame(
-                "convergence",
-                format!("after its final gets {key} differs between its homes"),
-            );
+            let what = format!("after its final gets {key} differs between its homes");
+            self.blame("convergence", what, closing);
         }
     }
 
-    fn blame(&mut self, check: &str, what: String) {
-        let timing = self.world().bench().cluster().settings.timing;
-        let patience = timing.patience.min(timing.deadline);
-        if patience < TURN {
-            let doubt = format!("{what}; but nodes wait for each other for {patience:?} only");
-            self.closing.doubts.push(doubt);
-        } else {
-            self.closing.checks.entry(check.to_owned()).or_insert(CheckReport::invalid(what));
+    fn blame(&self, check: &str, what: String, closing: &mut Closing) {
+        match self.has_turns() {
+            Ok(()) => closing.blame(check, what),
+            Err(why) => closing.doubts.push(format!("{what}; but {why}")),
         }
+    }
+
+    /// Whether nodes wait for each other as long as a turn takes when all is well.
+    fn has_turns(&self) -> Result<(), String> {
+        let patience = self.patience();
+        let hasty = || format!("nodes wait for each other for {patience:?} only");
+        if patience < TURN { Err(hasty()) } else { Ok(()) }
+    }
+}
+
+impl Stage for Finish<'_, '_> {
+    async fn read(&mut self, reads: &mut Reads) -> anyhow::Result<()> {
+        self.interpreter.run(reads);
+        Ok(())
+    }
+
+    async fn rests(&mut self, closing: &mut Closing) -> bool {
+        self.waits(0, closing)
+    }
+
+    /// Rest is seen here, and nothing is gained by more of it.
+    async fn pause(&mut self) {}
+
+    /// All is mended at once.
+    async fn is_up(&mut self) -> Result<(), String> {
+        self.has_turns()
     }
 }
 
