@@ -203,7 +203,7 @@ async fn bench(
     progress.clear();
     document.seconds = journal.now().as_secs_f64();
     document.ops = tally.counts();
-    document.latency_ms = latency(&tally);
+    document.latency_ms = Latency::of(&tally);
     document.mechanisms = mechanisms.totals();
     finished
 }
@@ -321,11 +321,6 @@ async fn complaints(
         let panics = analysis::panics(&log).into_iter();
         harness.extend(panics.map(|panic| format!("{node}: {panic} ({})", log.display())));
     }
-}
-
-fn latency(tally: &Tally) -> Latency {
-    let millis = |share| tally.quantile(share).as_secs_f64() * 1e3;
-    Latency { p50: millis(0.5), p99: millis(0.99), p999: millis(0.999) }
 }
 
 fn write(store: &Store, document: &Document) {

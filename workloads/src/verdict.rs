@@ -7,7 +7,7 @@ use checker::verdict::{CheckReport, Verdict};
 use serde::Serialize;
 
 use crate::coverage::FaultCoverage;
-use crate::interpreter::Counts;
+use crate::interpreter::{Counts, Tally};
 use crate::plan::{ClusterPlan, FaultName, Plan, Span};
 
 pub use dyno_command::exit::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
@@ -104,6 +104,15 @@ pub struct Latency {
     pub p99: f64,
     /// All but one in a thousand.
     pub p999: f64,
+}
+
+impl Latency {
+    /// Of what was ok, in milliseconds.
+    #[must_use]
+    pub fn of(tally: &Tally) -> Self {
+        let millis = |share| tally.quantile(share).as_secs_f64() * 1e3;
+        Self { p50: millis(0.5), p99: millis(0.99), p999: millis(0.999) }
+    }
 }
 
 /// The summary of three verdicts, and its exit status: what the checkers refute is refuted whatever

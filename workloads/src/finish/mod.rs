@@ -154,7 +154,6 @@ impl<C: Cluster> Phase<'_, C> {
             }
         }
     }
-
 }
 
 /// Real nodes: what is not seen of them in time is not known.

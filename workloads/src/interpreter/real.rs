@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use super::book::{Book, Open, reads};
 use super::Tally;
+use super::book::{Book, Open, reads};
 use crate::client::{Client, Completion};
 use crate::generator::{Action, Call, Context, Event, Generator, Next, Worker};
 use crate::journal::Journal;
@@ -117,9 +117,8 @@ impl<C: Client> Interpreter<C> {
         let kind = line.kind;
         let index = self.journal.append(line)?;
         self.tally.count(kind, took);
-        let (outcome, why) = self
-            .book
-            .complete(open, (index, kind), &completion, |values| values.iter().collect());
+        let (outcome, why) =
+            self.book.complete(open, (index, kind), &completion, |values| values.iter().collect());
         let (now, worker) = (self.journal.now(), open.worker());
         generator.update(&Event { now, worker, outcome, why });
         Ok(())

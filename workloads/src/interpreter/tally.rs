@@ -54,7 +54,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    pub(super) fn count(&self, kind: Kind, took: Duration) {
+    /// An operation has ended so, and took so long.
+    pub(crate) fn count(&self, kind: Kind, took: Duration) {
         let counter = match kind {
             Kind::Ok => &self.ok,
             Kind::Fail => &self.fail,

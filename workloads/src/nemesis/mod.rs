@@ -7,7 +7,7 @@
 
 mod disks;
 pub(crate) mod links;
-mod partition;
+pub(crate) mod partition;
 mod processes;
 pub mod schedule;
 

@@ -24,21 +24,40 @@ pub(super) fn possible(shapes: &[Shape], nodes: usize) -> Vec<Shape> {
 /// The links a shape cuts among `nodes`; the choice is the rng's. None for [`Shape::Cuts`], whose
 /// links the plan lists.
 pub(super) fn cuts(shape: Shape, nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Vec<Cut> {
-    let mut nodes = nodes.to_vec();
+    let mut order = nodes.to_vec();
     if shape != Shape::Halves {
-        nodes.shuffle(rng);
+        order.shuffle(rng);
     }
-    let half = nodes.len() / 2;
-    let cuts: BTreeSet<Cut> = match shape {
-        Shape::Halves | Shape::RandomHalves => between(&nodes[..half], &nodes[half..]),
-        Shape::One => between(&nodes[..1], &nodes[1..]),
-        // The bridge is in neither half.
-        Shape::Bridge => between(&nodes[1..=half], &nodes[half + 1..]),
-        Shape::MajoritiesRing => majorities_ring(&nodes),
-        Shape::OneWay => one_way(&nodes, rng),
-        Shape::Cuts => BTreeSet::new(),
+    let cuts = match shape {
+        Shape::OneWay => one_way(&order, rng),
+        shape => among(shape, &order),
     };
     cuts.into_iter().collect()
+}
+
+/// The links that a shape cuts among nodes in this order, where chance has no more to say.
+pub(crate) fn among(shape: Shape, order: &[NodeId]) -> BTreeSet<Cut> {
+    let half = order.len() / 2;
+    match shape {
+        Shape::Halves | Shape::RandomHalves => between(&order[..half], &order[half..]),
+        Shape::One => between(&order[..1], &order[1..]),
+        // The bridge is in neither half.
+        Shape::Bridge => between(&order[1..=half], &order[half + 1..]),
+        Shape::MajoritiesRing => majorities_ring(order),
+        Shape::OneWay => from_first(order),
+        Shape::Cuts => BTreeSet::new(),
+    }
+}
+
+/// The first node's messages reach nobody.
+fn from_first(order: &[NodeId]) -> BTreeSet<Cut> {
+    let Some((one, others)) = order.split_first() else { return BTreeSet::new() };
+    others.iter().map(|other| Cut { from: *one, to: *other }).collect()
+}
+
+/// Nobody's messages reach the first node.
+pub(crate) fn to_first(order: &[NodeId]) -> BTreeSet<Cut> {
+    from_first(order).into_iter().map(|Cut { from, to }| Cut { from: to, to: from }).collect()
 }
 
 /// Every link between the two sides, both ways.
@@ -66,11 +85,13 @@ fn majorities_ring(nodes: &[NodeId]) -> BTreeSet<Cut> {
 
 /// One node's messages reach nobody, or nobody's reach it, or one link is deaf one way.
 fn one_way(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> BTreeSet<Cut> {
-    let Some((one, others)) = nodes.split_first() else { return BTreeSet::new() };
     match rng.random_range(0..3) {
-        0 => others.iter().map(|other| Cut { from: *one, to: *other }).collect(),
-        1 => others.iter().map(|other| Cut { from: *other, to: *one }).collect(),
-        _ => others.choose(rng).map(|other| Cut { from: *one, to: *other }).into_iter().collect(),
+        0 => from_first(nodes),
+        1 => to_first(nodes),
+        _ => {
+            let cut = nodes[1..].choose(rng).map(|other| Cut { from: nodes[0], to: *other });
+            cut.into_iter().collect()
+        }
     }
 }
 

@@ -3,11 +3,14 @@
 use dynamo_protocol::NodeId;
 use dynamo_sim::World;
 use dynamo_sim::disk::DiskFault;
-use dynamo_sim::network::Shape;
+use dynamo_sim::network;
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
+
+use crate::nemesis::partition::{among, to_first};
+use crate::plan::Shape;
 
 /// One fault, from its beginning to its end, in microseconds of virtual time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub enum What {
     /// Directed links are cut.
     Cut(Vec<(NodeId, NodeId)>),
     /// Directed links are slow or lossy.
-    Shape(Vec<(NodeId, NodeId)>, Shape),
+    Shape(Vec<(NodeId, NodeId)>, network::Shape),
     /// A wall clock is off.
     Clock(NodeId, i64),
     /// The power of hosts is cut; their processes start at the end of the fault.
@@ -196,7 +199,7 @@ fn eve(
         // arrive.
         What::Wipe(node) => {
             let begins = until + rng.random_range(0..RETURN);
-            let slow = Shape { delay: 0, jitter: rng.random_range(0..SLOW), loss: 0 };
+            let slow = network::Shape { delay: 0, jitter: rng.random_range(0..SLOW), loss: 0 };
             let answers = links(nodes).into_iter().filter(|(from, _)| from == node).collect();
             let away = fault(at, until, What::Kill(vec![*node]));
             Some((vec![away, fault(until, begins + SLOW, What::Shape(answers, slow))], begins))
@@ -226,7 +229,7 @@ fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) 
         Kind::Pause => What::Pause(some(nodes, rng)),
         Kind::Partition => What::Cut(cuts(nodes, rng)),
         Kind::Delay => {
-            let shape = Shape {
+            let shape = network::Shape {
                 delay: rng.random_range(1_000..300_000),
                 jitter: rng.random_range(0..100_000),
                 loss: 0,
@@ -234,7 +237,10 @@ fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) 
             What::Shape(of_node(one, nodes), shape)
         }
         Kind::Loss => {
-            let shape = Shape { loss: rng.random_range(10_000..600_000), ..Shape::default() };
+            let shape = network::Shape {
+                loss: rng.random_range(10_000..600_000),
+                ..network::Shape::default()
+            };
             What::Shape(of_node(one, nodes), shape)
         }
         Kind::Clock => What::Clock(one, rng.random_range(-2_000_000..2_000_000)),
@@ -281,23 +287,19 @@ fn some(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Vec<NodeId> {
 
 /// The directed links a partition cuts: one node, halves, a bridge, one way, or any set at all.
 fn cuts(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Vec<(NodeId, NodeId)> {
-    let links = links(nodes);
     let mut order = nodes.to_vec();
     order.shuffle(rng);
-    let at = |node: NodeId| order.iter().position(|other| *other == node).unwrap_or(0);
-    let half = nodes.len() / 2;
     let shape = rng.random_range(0..6);
     let share = rng.random_range(10..60);
-    let is_cut = |from: NodeId, to: NodeId, rng: &mut ChaCha8Rng| match shape {
-        0 => at(from) == 0 || at(to) == 0,
-        1 => (at(from) < half) != (at(to) < half),
-        // Two halves that see each other only through one node.
-        2 => at(from) != 0 && at(to) != 0 && (at(from) <= half) != (at(to) <= half),
-        3 => at(from) == 0,
-        4 => at(to) == 0,
-        _ => rng.random_ratio(share, 100),
+    let cuts = match shape {
+        0 => among(Shape::One, &order),
+        1 => among(Shape::RandomHalves, &order),
+        2 => among(Shape::Bridge, &order),
+        3 => among(Shape::OneWay, &order),
+        4 => to_first(&order),
+        _ => return links(nodes).into_iter().filter(|_| rng.random_ratio(share, 100)).collect(),
     };
-    links.into_iter().filter(|(from, to)| is_cut(*from, *to, rng)).collect()
+    cuts.into_iter().map(|cut| (cut.from, cut.to)).collect()
 }
 
 fn of_node(node: NodeId, nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
@@ -355,7 +357,9 @@ impl Fault {
             What::Pause(nodes) => nodes.iter().for_each(|node| world.resume(*node)),
             What::Cut(links) => links.iter().for_each(|(from, to)| world.heal(*from, *to)),
             What::Shape(links, _) => {
-                links.iter().for_each(|(from, to)| world.shape(*from, *to, Shape::default()));
+                links
+                    .iter()
+                    .for_each(|(from, to)| world.shape(*from, *to, network::Shape::default()));
             }
             What::Clock(node, _) => world.clock(*node, 0),
             What::Wipe(node) | What::Rollback(node) => world.start(*node),
@@ -377,7 +381,7 @@ impl Fault {
                 What::Shape(links, shape) if links.contains(link) => Some(*shape),
                 _ => None,
             });
-            world.shape(link.0, link.1, on_it.fold(Shape::default(), Shape::and));
+            world.shape(link.0, link.1, on_it.fold(network::Shape::default(), network::Shape::and));
         }
     }
 
@@ -415,9 +419,9 @@ impl Fault {
 
 #[cfg(test)]
 mod tests {
-    use dynamo_sim::network::Network;
+    use dynamo_sim::network::{Network, Shape};
     use dynamo_sim::trace::Cluster;
-    use dynamo_sim::world::Settings;
+    use dynamo_sim::world::Conditions;
     use serde_json::json;
 
     use super::*;
@@ -426,8 +430,8 @@ mod tests {
     fn a_fault_of_a_plan_that_ends_leaves_links_to_the_others_that_are_on_them() {
         let cluster = Cluster::new(3, [3, 2, 2]);
         let view = std::sync::Arc::new(cluster.view().unwrap());
-        let settings = Settings { cluster, network: Network::quiet(), sync: 130 };
-        let mut world = World::new(settings, view, 1);
+        let conditions = Conditions { cluster, network: Network::quiet(), sync: 130 };
+        let mut world = World::new(conditions, view, 1);
         let all = [1, 2, 3].map(NodeId);
         let on = |node, shape| {
             let what = What::Shape(links_of(&[NodeId(node)], &all), shape);

@@ -143,7 +143,8 @@ impl<'a> Interpreter<'a> {
             Action::Get => trace::Op::Get { key },
             Action::Put { value, context } => {
                 let last = |get| self.book.context(worker, get);
-                let read = context.map(|get| *last(get).expect("a put follows its worker's last get"));
+                let read =
+                    context.map(|get| *last(get).expect("a put follows its worker's last get"));
                 self.text.clear();
                 serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
                 let bytes = Bytes::copy_from_slice(&self.text);

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use checker::op::{Kind, Op};
+use checker::history::History;
 use checker::verdict::CheckReport;
 use dynamo_sim::network::Shape;
 use dynamo_sim::replay;
@@ -16,12 +16,13 @@ use super::fault::{Fault, What};
 use super::run::{Options, Outcome, run};
 use super::scenario::Scenario;
 use crate::finish::Closing;
+use crate::interpreter::Tally;
 use crate::nemesis::schedule::{self, Episode};
 use crate::plan::Plan;
 use crate::progress::simulated;
 use crate::run::RECORDS;
 use crate::store::Store;
-use crate::verdict::Document;
+use crate::verdict::{Document, Latency};
 
 /// Runs the plan in the simulator; leaves the history in `store` and what is known beside it in `document`.
 ///
@@ -36,7 +37,7 @@ pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> 
     write(&outcome, store)?;
     document.seconds = outcome.simulated.as_secs_f64();
     document.ops = outcome.counts;
-    document.latency_ms = latency(&outcome);
+    document.latency_ms = latency(&outcome.history);
     let fired = outcome.mechanisms;
     document.mechanisms = BTreeMap::from([
         ("hints_stored".to_owned(), fired.hints_stored),
@@ -134,18 +135,15 @@ fn write(outcome: &Outcome, store: &Store) -> Result<()> {
 }
 
 /// Of operations that were ok, from the history itself.
-fn latency(outcome: &Outcome) -> crate::verdict::Latency {
-    let is_ok = |op: &&Op| op.kind == Kind::Ok;
-    let pairs = outcome.history.pairs().filter(|pair| pair.completion.as_ref().is_some_and(is_ok));
-    let mut took: Vec<_> =
-        pairs.filter_map(|pair| Some(pair.completion?.time - pair.invoke.time)).collect();
-    took.sort_unstable();
-    let quantile = |share: f64| {
-        let at = (took.len() as f64 * share) as usize;
-        let nanos = took.get(at.min(took.len().saturating_sub(1))).copied().unwrap_or_default();
-        Duration::from_nanos(nanos).as_secs_f64() * 1e3
-    };
-    crate::verdict::Latency { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) }
+fn latency(history: &History) -> Latency {
+    let tally = Tally::default();
+    for pair in history.pairs() {
+        if let Some(completion) = pair.completion {
+            let took = Duration::from_nanos(completion.time - pair.invoke.time);
+            tally.count(completion.kind, took);
+        }
+    }
+    Latency::of(&tally)
 }
 
 fn micros(time: Duration) -> u64 {
