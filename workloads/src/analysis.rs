@@ -11,7 +11,7 @@ use checker::history::History;
 use checker::siblings::Siblings;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use checker::wellformed::WellFormed;
-use dynamo_protocol::ReadMode;
+use dynamo_protocol::{ReadMode, Settings};
 
 use crate::coverage::FaultCoverage;
 use crate::plan::{FaultName, Plan};
@@ -32,29 +32,26 @@ pub fn check(
     history: &History,
 ) -> BTreeMap<String, CheckReport> {
     let lost = faults.iter().filter(|(name, _)| name.loses_a_disk());
-    let wiped = lost.map(|(_, fault)| fault.installed).sum();
-    let cart = cart(plan, wiped);
-    let siblings = siblings(plan, wiped);
+    let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
+    let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+    let (cart, siblings) = entitled(&plan.cluster.settings, lost);
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
     compose(&checkers, history, &Budget { time: Some(TIME), memory: Some(MEMORY) })
 }
 
-/// An acknowledged add is on W homes once all hints are delivered, less the disks that were wiped.
-fn cart(plan: &Plan, wiped: u64) -> Cart {
-    let lost = usize::try_from(wiped).unwrap_or(usize::MAX);
-    Cart { copies: Some(plan.cluster.settings.w.saturating_sub(lost)), enforce_copies: true }
-}
-
-fn siblings(plan: &Plan, wiped: u64) -> Siblings {
-    let settings = &plan.cluster.settings;
-    // Quorums of homes meet, unless one of them has forgotten.
-    let meet = settings.quorums_meet() && wiped == 0;
-    Siblings {
+/// What may be asked of a cluster, real or simulated, that has lost so many disks.
+pub(crate) fn entitled(settings: &Settings, lost: usize) -> (Cart, Siblings) {
+    // An acknowledged add is on W homes once all hints are delivered, less the disks that were lost.
+    let cart = Cart { copies: Some(settings.w.saturating_sub(lost)), enforce_copies: true };
+    // A home that has forgotten does not vote: quorums meet as before.
+    let meet = settings.quorums_meet();
+    let siblings = Siblings {
         // The settling gets have made homes agree, and none has forgotten what only it knew.
-        converged: wiped == 0,
+        converged: lost == 0,
         strict: meet,
         sessions: meet && settings.read == ReadMode::Atomic,
-    }
+    };
+    (cart, siblings)
 }
 
 /// What the checkers say of the store, and why.
@@ -106,20 +103,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wiped_disk_lessens_the_copies_promised_and_the_claim_to_converge() {
-        let plan = Plan::default();
-        assert_eq!(cart(&plan, 0).copies, Some(2));
-        assert_eq!(cart(&plan, 1).copies, Some(1));
-        assert!(siblings(&plan, 0).converged && !siblings(&plan, 1).converged);
+    fn a_lost_disk_lessens_the_copies_promised_and_the_claim_to_converge() {
+        let settings = Plan::default().cluster.settings;
+        let of = |lost| entitled(&settings, lost);
+        assert_eq!((of(0).0.copies, of(1).0.copies), (Some(2), Some(1)));
+        assert!(of(0).1.converged && !of(1).1.converged);
     }
 
     #[test]
     fn only_strict_quorums_that_meet_claim_freshness() {
-        let mut plan = Plan::default();
-        assert!(!siblings(&plan, 0).strict);
-        plan.cluster.settings.quorum = Quorum::Strict;
-        assert!(siblings(&plan, 0).strict && !siblings(&plan, 0).sessions);
-        plan.cluster.settings.r = 1;
-        assert!(!siblings(&plan, 0).strict);
+        let mut settings = Plan::default().cluster.settings;
+        let of = |settings: &Settings| entitled(settings, 0).1;
+        assert!(!of(&settings).strict);
+        settings.quorum = Quorum::Strict;
+        assert!(of(&settings).strict && !of(&settings).sessions);
+        settings.r = 1;
+        assert!(!of(&settings).strict);
     }
 }

@@ -7,13 +7,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::compose::check_safe;
 use checker::history::History;
-use checker::siblings::Siblings;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use checker::wellformed::WellFormed;
-use dynamo_protocol::{Digest, Key, NodeId, Place, ReadMode, Timing, View};
+use dynamo_protocol::{Digest, Key, NodeId, Place, Timing, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Conditions, Mechanisms};
@@ -22,6 +20,7 @@ use serde_json::Value;
 
 use super::interpreter::Interpreter;
 use super::scenario::Scenario;
+use crate::analysis::entitled;
 use crate::finish::script::{Script, Stage};
 use crate::finish::{AT_REST, Closing};
 use crate::generator::{Reads, TimeLimit};
@@ -354,16 +353,9 @@ pub(super) fn check(
     losses: usize,
     history: &History,
 ) -> Vec<(String, CheckReport)> {
-    let cart =
-        Cart { copies: Some(cluster.settings.w.saturating_sub(losses)), enforce_copies: true };
-    // Quorums of homes that vote meet. A home that has forgotten does not vote.
-    let fresh = cluster.settings.quorums_meet();
-    let siblings = Siblings {
-        converged: losses == 0,
-        strict: fresh,
-        sessions: fresh && cluster.settings.read == ReadMode::Atomic,
-    };
+    let (cart, siblings) = entitled(&cluster.settings, losses);
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    // One after the other and without a look at the memory: other seeds run beside this one.
     let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };
     let check = |checker: &&dyn Checker| {
         (checker.name().to_owned(), check_safe(*checker, history, &budget))
