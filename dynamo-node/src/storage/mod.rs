@@ -2,8 +2,6 @@
 //! adaptor that makes of it the protocol's own [`Store`](dynamo_protocol::Store).
 
 mod codec;
-#[cfg(test)]
-mod damage;
 mod directory;
 mod fjall;
 mod inspect;
@@ -13,7 +11,7 @@ pub(crate) mod peers;
 mod records;
 mod state;
 #[cfg(test)]
-mod suite;
+mod tests;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};

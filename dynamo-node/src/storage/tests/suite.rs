@@ -12,12 +12,13 @@ use dynamo_protocol::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::records::{Records, address_of};
-use super::state::STATE;
-use super::{
+use super::super::records::{Records, address_of};
+use super::super::state::STATE;
+use super::super::{
     Directory, DirectoryError, Engine, EngineError, FjallEngine, LONGEST, MemoryEngine, Origin,
-    Owner, Space, Write,
+    Owner, Space, Visit, Write,
 };
+use super::owner;
 use crate::wire::LONGEST_KEY;
 
 /// Runs `test` over every engine.
@@ -314,7 +315,7 @@ impl Engine for Panicking {
         Ok(None)
     }
 
-    fn scan(&self, _: Space, _: &[u8], _: super::Visit<'_>) -> Result<(), EngineError> {
+    fn scan(&self, _: Space, _: &[u8], _: Visit<'_>) -> Result<(), EngineError> {
         Ok(())
     }
 
@@ -526,10 +527,6 @@ proptest! {
 }
 
 // ---- The directory
-
-fn owner() -> Owner {
-    Owner { node: NodeId(1), cluster: "c".to_owned(), versioning: Versioning::Dotted }
-}
 
 #[test]
 fn a_directory_keeps_its_identity_and_its_births() {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -12,22 +11,19 @@ use dynamo_protocol::{
 };
 use tempfile::TempDir;
 
-use super::records::Records;
-use super::{Directory, DirectoryError, FjallEngine, Origin, Owner};
+use super::super::directory::ENGINE;
+use super::super::mark::{Mark, Marked};
+use super::super::{Directory, DirectoryError, FjallEngine, Origin, Records, Write, address_of};
+use super::{contents, copy, cut, journal, open, owner, written};
 
-fn owner() -> Owner {
-    Owner { node: NodeId(1), cluster: "c".to_owned(), versioning: Versioning::Dotted }
+fn record(birth: u64) -> Record {
+    record_of(birth, Bytes::from(format!("the value of {birth}")))
 }
 
-fn open(path: &Path) -> Result<Directory, DirectoryError> {
-    Directory::open(path, &owner(), Origin::LATER)
-}
-
-fn record(value: u64) -> Record {
-    let dot = Dot { actor: Actor { identity: Identity(7), birth: value }, counter: 1 };
+fn record_of(birth: u64, value: Bytes) -> Record {
+    let dot = Dot { actor: Actor { identity: Identity(7), birth }, counter: 1 };
     let mut set = DottedSet::default();
-    let value = Some(Bytes::from(format!("the value of {value}")));
-    set.write(&VersionVector::default(), Version { dot, stamp: 0, value });
+    set.write(&VersionVector::default(), Version { dot, stamp: 0, value: Some(value) });
     Record { set: Siblings::Dotted(set), minter: None, amnesiac: false }
 }
 
@@ -55,46 +51,6 @@ fn made(batches: u64) -> (TempDir, Meta) {
     (folder, meta)
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::write(&target, contents(&entry.path())).unwrap();
-            let length = entry.metadata().unwrap().len();
-            fs::File::options().write(true).open(&target).unwrap().set_len(length).unwrap();
-        }
-    }
-}
-
-/// What was written to a file: a journal is mostly a hole, which nobody wants to read.
-fn contents(path: &Path) -> Vec<u8> {
-    const CHUNK: u64 = 64 << 10;
-    let mut file = fs::File::open(path).unwrap();
-    let mut bytes = Vec::new();
-    loop {
-        let before = bytes.len();
-        file.by_ref().take(CHUNK).read_to_end(&mut bytes).unwrap();
-        if bytes[before..].iter().all(|byte| *byte == 0) {
-            let end = bytes.iter().rposition(|byte| *byte != 0);
-            bytes.truncate(end.map_or(0, |at| at + 1));
-            return bytes;
-        }
-    }
-}
-
-fn journal(folder: &Path) -> PathBuf {
-    let mut files = fs::read_dir(folder.join("engine")).unwrap().map(|entry| entry.unwrap().path());
-    files.find(|path| path.extension().is_some_and(|kind| kind == "jnl")).unwrap()
-}
-
-fn written(path: &Path) -> u64 {
-    contents(path).len() as u64
-}
-
 /// The directory is amnesiac under a new identity, and gives out no birth again.
 fn is_renewed(directory: &Directory, before: Meta, births: u64) -> bool {
     let meta = directory.meta;
@@ -108,11 +64,10 @@ fn a_journal_that_lost_its_end_renews_the_directory_wherever_it_is_cut() {
     let end = written(&journal(folder.path()));
     let mut identities = BTreeSet::from([before.identity]);
     let mut refused = 0;
-    for cut in (0..end).step_by(97).chain([end - 1]) {
+    for at in (0..end).step_by(97).chain([end - 1]) {
         let left = TempDir::new().unwrap();
         copy(folder.path(), left.path());
-        let file = fs::File::options().write(true).open(journal(left.path())).unwrap();
-        file.set_len(cut).unwrap();
+        cut(&journal(left.path()), at);
         let directory = match open(left.path()) {
             Ok(directory) => directory,
             // So early that nobody knows whose it was.
@@ -121,9 +76,9 @@ fn a_journal_that_lost_its_end_renews_the_directory_wherever_it_is_cut() {
                 refused += 1;
                 continue;
             }
-            Err(error) => panic!("cut at {cut} of {end}: {error}"),
+            Err(error) => panic!("cut at {at} of {end}: {error}"),
         };
-        assert!(is_renewed(&directory, before, BATCHES), "cut at {cut} of {end}");
+        assert!(is_renewed(&directory, before, BATCHES), "cut at {at} of {end}");
         assert!(identities.insert(directory.meta.identity));
         let state = directory.state();
         assert!(state.position > BATCHES);
@@ -180,13 +135,13 @@ fn a_mark_that_lags_is_no_reason_to_doubt() {
 #[test]
 fn a_record_that_is_lost_altered_or_brought_back_renews_the_directory() {
     let (folder, before) = made(9);
-    let address = super::address_of(&place(3));
+    let address = address_of(&place(3));
     for value in [None, Some(Bytes::from_static(b"other"))] {
         let left = TempDir::new().unwrap();
         copy(folder.path(), left.path());
         let directory = open(left.path()).unwrap();
         let (space, key) = address.clone();
-        directory.engine.commit(vec![super::Write { space, key, value }]).unwrap();
+        directory.engine.commit(vec![Write { space, key, value }]).unwrap();
         drop(directory);
         assert!(is_renewed(&open(left.path()).unwrap(), before, 9));
     }
@@ -212,8 +167,8 @@ fn an_engine_that_is_gone_is_no_empty_directory() {
 #[test]
 fn a_directory_that_was_half_made_is_made_anew() {
     let (folder, _) = made(0);
-    let marked = super::mark::Marked { identity: Identity(1), births: 0, position: 0, made: false };
-    let (mut mark, _) = super::mark::Mark::open(&folder.path().join("mark")).unwrap();
+    let marked = Marked { identity: Identity(1), births: 0, position: 0, made: false };
+    let (mut mark, _) = Mark::open(&folder.path().join("mark")).unwrap();
     mark.settle(marked).unwrap();
     drop(mark);
     assert!(!Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap().meta.amnesiac);
@@ -268,18 +223,59 @@ impl Small {
         let directory = open_again(Origin::GENESIS);
         put(&directory, 0, records, 1);
         drop(directory);
-        FjallEngine::open(&folder.path().join(super::directory::ENGINE)).unwrap().flush();
+        FjallEngine::open(&folder.path().join(ENGINE)).unwrap().flush();
         let directory = open_again(Origin::LATER);
         put(&directory, 0, records, 3);
         drop(directory);
-        FjallEngine::open(&folder.path().join(super::directory::ENGINE)).unwrap().flush();
+        FjallEngine::open(&folder.path().join(ENGINE)).unwrap().flush();
         let directory = open_again(Origin::LATER);
         put(&directory, records / 2, records * 5 / 4, 2);
-        let (meta, position) = (directory.state().meta, directory.state().position);
+        let meta = directory.meta;
+        let mut small = Self { folder, meta, position: 0, kept, files: Vec::new() };
+        small.look(directory);
+        small
+    }
+
+    /// The same with so many bytes in its files, which are more than those of `records` records. Checksums
+    /// are of one length or another, so that not every try comes out.
+    fn with_bytes(records: u64, bytes: usize) -> Self {
+        let mut tries = std::iter::repeat_with(|| Self::with_about(records, bytes)).take(100);
+        tries.find(|small| small.bytes() == bytes).expect("one in a few comes out")
+    }
+
+    fn with_about(records: u64, bytes: usize) -> Self {
+        // Values of so many bytes: the prefix that says how many is the same, and none is compressed.
+        const SHORT: usize = 200;
+        const LONG: usize = 3000;
+        let mut small = Self::new(records);
+        small.fill(SHORT);
+        let before = small.bytes();
+        small.fill(SHORT);
+        let each = small.bytes() - before;
+        loop {
+            let missing = bytes.checked_sub(small.bytes() + each).expect("fewer records");
+            if missing <= LONG - SHORT {
+                small.fill(SHORT + missing);
+                return small;
+            }
+            small.fill(LONG / 2);
+        }
+    }
+
+    fn fill(&mut self, length: usize) {
+        let directory = open(self.folder.path()).unwrap();
+        let filling = record_of(1 << 30, Bytes::from(vec![b'x'; length]));
+        commit(&directory, vec![Change::Put(place(1), filling.clone())]);
+        self.kept.insert(1, filling);
+        self.look(directory);
+    }
+
+    /// Closes the directory and finds what its files are now.
+    fn look(&mut self, directory: Directory) {
+        (self.meta, self.position) = (directory.state().meta, directory.state().position);
         drop(directory);
-        let mut files = Vec::new();
-        all_files(folder.path(), Path::new(""), &mut files);
-        Self { folder, meta, position, kept, files }
+        self.files.clear();
+        all_files(self.folder.path(), Path::new(""), &mut self.files);
     }
 
     fn bytes(&self) -> usize {
@@ -347,10 +343,7 @@ impl Small {
 
     fn cut(&self, byte: usize) -> Came {
         let (file, length) = self.at(byte);
-        self.damaged(&format!("all after byte {length}"), file, |path, _| {
-            let file = fs::File::options().write(true).open(path).unwrap();
-            file.set_len(length as u64).unwrap();
-        })
+        self.damaged(&format!("all after byte {length}"), file, |path, _| cut(path, length as u64))
     }
 
     fn remove(&self, file: usize) -> Came {
@@ -410,16 +403,21 @@ fn no_flipped_bit_cut_or_lost_file_is_served_as_if_nothing_was() {
 /// --nocapture)`, with `STEP=100` for a hundredth of it.
 #[test]
 #[ignore = "half an hour on two cores"]
-fn every_flip_and_every_cut_of_a_small_store_and_a_thousand_rollbacks() {
+fn every_flip_and_every_cut_of_a_store_of_64_kib() {
+    const BYTES: usize = 64 << 10;
     let step = std::env::var("STEP").map_or(1, |step| step.parse().unwrap());
-    let small = Small::new(240);
+    let small = Small::with_bytes(120, BYTES);
+    assert_eq!(small.bytes(), BYTES);
     println!("{} bytes in {} files", small.bytes(), small.files.len());
     for (path, bytes) in &small.files {
         println!("  {:>6} {}", bytes.len(), path.display());
     }
-    for ((what, came), count) in small.all(step) {
+    let counts = small.all(step);
+    for ((what, came), count) in &counts {
         println!("{what:>8} {came:?}: {count}");
     }
+    let flipped = counts.iter().filter(|((what, _), _)| *what == "flipped");
+    assert_eq!(flipped.map(|(_, count)| count).sum::<usize>(), (BYTES * 8).div_ceil(step));
 }
 
 #[test]
