@@ -123,6 +123,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let links = Links {
         me,
         agreement: Arc::clone(&agreement),
+        incarnation,
         arrivals: arrive.clone(),
         counters: Arc::clone(&telemetry.links),
     };

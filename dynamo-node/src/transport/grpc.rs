@@ -49,6 +49,8 @@ pub(crate) struct GrpcTransport {
 pub(crate) struct Links {
     pub(crate) me: NodeId,
     pub(crate) agreement: Arc<Agreement>,
+    /// The nonce of this start.
+    pub(crate) incarnation: u64,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) counters: Arc<LinkCounters>,
 }
@@ -160,7 +162,8 @@ impl Grpc {
     }
 
     fn hello(&self) -> Hello {
-        self.links.agreement.hello(self.links.me.0.into(), self.peer.0.into())
+        let hello = self.links.agreement.hello(self.links.me.0.into(), self.peer.0.into());
+        Hello { incarnation: self.links.incarnation, ..hello }
     }
 }
 

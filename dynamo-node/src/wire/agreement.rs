@@ -34,7 +34,8 @@ impl Agreement {
 
     pub(crate) fn hello(&self, from: u32, to: u32) -> proto::Hello {
         let Self { cluster, settings: _, epoch, view } = self.clone();
-        proto::Hello { from, to, cluster, settings: self.settings(), epoch, view }
+        let (settings, incarnation) = (self.settings(), 0);
+        proto::Hello { from, to, cluster, settings, epoch, view, incarnation }
     }
 
     /// Why a peer that says this is of another cluster, if it is.
