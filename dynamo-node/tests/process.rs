@@ -227,6 +227,48 @@ async fn the_command_line_puts_gets_and_deletes() {
 }
 
 #[tokio::test]
+async fn the_command_line_prunes_what_a_key_needs_no_more() {
+    let folder = TempDir::new().unwrap();
+    let (_sockets, addresses) = three_addresses();
+    let mut nodes = Vec::new();
+    for id in 1..=3 {
+        nodes.push(serve(id, &addresses, folder.path(), &["--genesis"]).await);
+    }
+    let get = async |at: &str| {
+        let (_, printed, error) = output(&["get", "--at", at, "--json", "k"]).await;
+        let got: Value = serde_json::from_str(&printed).expect(&error);
+        (got["values"].clone(), got["context"].as_str().unwrap().to_owned())
+    };
+    // Each overwrites what the one before it put: of three actors one has a value that is live.
+    for (at, value) in addresses.iter().zip(["one", "two", "three"]) {
+        let context = get(at).await.1;
+        let put = output(&["put", "--at", at, "--context", &context, "k", value]).await;
+        assert_eq!(put.0, Some(0), "{}", put.2);
+    }
+    let all = addresses.join(",");
+    let (code, printed, error) = output(&["prune", "--at", &all, "k"]).await;
+    assert_eq!(code, Some(0), "{error}");
+    let forgotten = printed.strip_suffix(" entries forgotten\n").unwrap();
+    assert!(forgotten.parse::<u64>().unwrap() > 1, "{printed}");
+    eventually("nothing is left to forget", async || {
+        let (code, printed, _) = output(&["prune", "--at", &all, "--json", "k"]).await;
+        let said: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((code, &said["command"]), (Some(0), &"node prune".into()));
+        said["forgotten"] == 0
+    })
+    .await;
+    for at in &addresses {
+        assert_eq!(get(at).await.0, serde_json::json!(["three"]));
+    }
+    assert_eq!(output(&["prune", "k"]).await.0, Some(254), "of which nodes?");
+    nodes[2].process.start_kill().unwrap();
+    end(nodes.pop().unwrap().process).await;
+    let (code, printed, error) = output(&["prune", "--at", &all, "k"]).await;
+    assert_eq!((code, printed.as_str()), (Some(255), ""), "one record was left out");
+    assert!(error.contains(&addresses[2]), "{error}");
+}
+
+#[tokio::test]
 async fn a_put_to_a_killed_node_is_never_called_refused_once_it_was_sent() {
     let folder = TempDir::new().unwrap();
     let (_sockets, addresses) = three_addresses();
