@@ -107,6 +107,10 @@ impl Checker for Cart {
         "cart"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["get", "put", "delete", "home"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let keys = keys(history).keys;

@@ -29,6 +29,10 @@ impl Checker for UniqueIds {
         "unique-ids"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["generate"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut given: HashMap<&Value, u64> = HashMap::new();

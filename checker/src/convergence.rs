@@ -26,6 +26,10 @@ impl Checker for Convergence {
         "convergence"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["get", "home", "read"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut keys: BTreeMap<&str, Vec<Pair<'_>>> = BTreeMap::new();

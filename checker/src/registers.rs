@@ -67,8 +67,8 @@ pub(crate) enum NoRegisters {
 }
 
 impl<'a> Registers<'a> {
-    /// The history as registers, or the report that ends every judgement of it: unknown if it has
-    /// none or no read was answered, invalid if a read shows what nobody wrote.
+    /// The history as registers, or the report that ends every judgement of it: refused if it has
+    /// none, unknown if no read was answered, invalid if a read shows what nobody wrote.
     pub(crate) fn readable(history: &'a History, meter: &Meter) -> Result<Self, CheckReport> {
         /// An event, its place in its session, and its value in two tables while they are made.
         const BYTES_A_LINE: u64 = 128;
@@ -76,7 +76,7 @@ impl<'a> Registers<'a> {
             .reserve(BYTES_A_LINE * history.len() as u64)
             .map_err(|exhausted| CheckReport::unknown(exhausted.to_string()))?;
         let registers =
-            Self::of(history).map_err(|error| CheckReport::unknown(error.to_string()))?;
+            Self::of(history).map_err(|error| CheckReport::refused(error.to_string()))?;
         if registers.thin_air.is_empty() && registers.reads > 0 {
             return Ok(registers);
         }

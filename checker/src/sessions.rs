@@ -15,7 +15,7 @@
 //! So `r`, returning `v`, forces `w` before `v`; the last two also order the writes of one session
 //! as it made them, and after what it had read. The guarantee holds if what is forced has no cycle,
 //! and nothing must be seen by a read that returned the initial value. All four together with one
-//! order for all are judged as `together`.
+//! order for all are judged as `together`. A guarantee by which no read had to see anything is unknown.
 //!
 //! Whatever a read must see is in its causal past. So a history that is quickly seen to be
 //! [causally convergent](crate::causal) keeps all guarantees: an order by which no read knows a
@@ -66,7 +66,7 @@ impl Guarantee {
     }
 }
 
-/// The checker: each guarantee gets a verdict of its own, the report is invalid if one is.
+/// The checker: each guarantee gets a verdict of its own, and the report has the worst of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sessions;
 
@@ -81,48 +81,78 @@ impl Checker for Sessions {
             Ok(registers) => registers,
             Err(report) => return report,
         };
-        let mut verdicts = BTreeMap::new();
+        let mut each = BTreeMap::new();
         let mut findings = Findings::default();
-        match judge_all(&registers, &mut verdicts, &mut findings, &mut meter) {
+        let outcome = judge_all(&registers, &mut each, &mut findings, &mut meter);
+        let report = match outcome {
             Err((exhausted, name)) if findings.is_empty() => {
-                CheckReport::unknown(format!("{exhausted}, at {name}")).with("guarantees", verdicts)
+                CheckReport::unknown(format!("{exhausted}, at {name}"))
             }
             _ => {
-                let events = registers.events.len();
-                registers.report(&findings).with("events", events).with("guarantees", verdicts)
+                let report = registers.report(&findings).with("events", registers.events.len());
+                let open = each.iter().find(|(_, report)| report.verdict() == Verdict::Unknown);
+                match open {
+                    Some((name, why)) if report.verdict() == Verdict::Valid => {
+                        let why = why.reason.as_deref().unwrap_or_default();
+                        report.doubted(format!("{}: {why}", name.replace('_', " ")))
+                    }
+                    _ => report,
+                }
             }
-        }
+        };
+        let verdicts: BTreeMap<_, _> =
+            each.iter().map(|(name, report)| (name, report.verdict())).collect();
+        let judged: BTreeMap<_, _> =
+            each.iter().map(|(name, report)| (name, report.judged())).collect();
+        report.with("guarantees", verdicts).with("judged_by_guarantee", judged)
     }
 }
 
 /// Judges each guarantee and all together; out of budget it says at which.
 fn judge_all(
     registers: &Registers<'_>,
-    verdicts: &mut BTreeMap<&'static str, Verdict>,
+    each: &mut BTreeMap<&'static str, CheckReport>,
     findings: &mut Findings,
     meter: &mut Meter,
 ) -> Result<(), (Exhausted, &'static str)> {
     const TOGETHER: &str = "together";
     let all_hold =
         is_surely_convergent(registers, meter).map_err(|exhausted| (exhausted, TOGETHER))?;
-    let each = Guarantee::ALL.map(|guarantee| (guarantee.name(), vec![guarantee]));
+    let bound = bound(registers, meter).map_err(|exhausted| (exhausted, TOGETHER))?;
+    let alone = Guarantee::ALL.map(|guarantee| (guarantee.name(), vec![guarantee]));
     let together = (TOGETHER, Guarantee::ALL.to_vec());
-    for (name, guarantees) in each.into_iter().chain([together]) {
+    for ((name, guarantees), bound) in alone.into_iter().chain([together]).zip(bound) {
         // What breaks one guarantee breaks all together: not to be told twice.
-        if name == TOGETHER && !findings.is_empty() {
-            verdicts.insert(name, Verdict::Invalid);
-            continue;
-        }
-        let before = findings.total();
-        if !all_hold {
+        let before = if name == TOGETHER { 0 } else { findings.total() };
+        if !all_hold && findings.total() == before {
             judge(registers, name, &guarantees, findings, meter)
                 .map_err(|exhausted| (exhausted, name))?;
         }
-        let holds = findings.total() == before;
-        verdicts.insert(name, if holds { Verdict::Valid } else { Verdict::Invalid });
+        let report = if findings.total() == before {
+            CheckReport::valid_if_judged(bound, NOTHING_FORCED)
+        } else {
+            CheckReport::invalid("see the findings").judging(bound)
+        };
+        each.insert(name, report);
     }
     Ok(())
 }
+
+/// How many reads had to see something: by each guarantee, and by any.
+fn bound(registers: &Registers<'_>, meter: &mut Meter) -> Result<[usize; 5], Exhausted> {
+    let must = Must::new(registers, &Guarantee::ALL, meter)?;
+    let mut bound = [0; 5];
+    every_read(registers, meter, |seen, id, _, _| {
+        let [a, b, c, d] = Guarantee::ALL.map(|guarantee| must.binds(guarantee, seen, id));
+        let binds = [a, b, c, d, a || b || c || d];
+        bound.iter_mut().zip(binds).for_each(|(bound, binds)| *bound += usize::from(binds));
+        Ok(true)
+    })?;
+    Ok(bound)
+}
+
+/// Why a guarantee is not judged.
+const NOTHING_FORCED: &str = "no read had to see anything by it";
 
 /// Why `w` must be seen by `r`: the ops that say so, `w` and `r` left out.
 #[derive(Clone, Copy)]
@@ -248,6 +278,8 @@ struct Seen {
     ever_read: HashSet<EventId>,
     /// Of what was read the latest, by key.
     latest_read: HashMap<u32, EventId>,
+    /// The latest event read of a key of which something had been read before.
+    reads_again: bool,
     /// Of each other session how far it is known: the furthest of its writes that was read.
     known: BTreeMap<u32, EventId>,
 }
@@ -257,8 +289,9 @@ impl Seen {
         let event = registers.event(id);
         match event.act {
             Act::Write => self.own.entry(event.key).or_default().push(id),
-            Act::Read(None) => {}
+            Act::Read(None) => self.reads_again = self.latest_read.contains_key(&event.key),
             Act::Read(Some(write)) => {
+                self.reads_again = self.latest_read.contains_key(&event.key);
                 if self.ever_read.insert(write) {
                     self.read.entry(event.key).or_default().push(write);
                 }
@@ -373,6 +406,28 @@ impl<'a, 'h> Must<'a, 'h> {
             }
         }
         must
+    }
+
+    /// Must the read see anything by the guarantee, what it returned itself apart?
+    fn binds(&self, guarantee: Guarantee, seen: &Seen, read: EventId) -> bool {
+        let key = self.registers.event(read).key;
+        let from_others = |first: &dyn Fn(u32) -> Option<EventId>| {
+            seen.known.iter().any(|(&session, &upto)| {
+                let at = |id| self.registers.event(id).at;
+                first(session).is_some_and(|first| at(first) < at(upto))
+            })
+        };
+        match guarantee {
+            Guarantee::ReadYourWrites => seen.own.contains_key(&key),
+            Guarantee::MonotonicReads => seen.reads_again,
+            Guarantee::MonotonicWrites => from_others(&|session| {
+                self.writes.get(&(session, key)).and_then(|writes| writes.first().copied())
+            }),
+            Guarantee::WritesFollowReads => from_others(&|session| {
+                let first = self.read.get(&(session, key)).and_then(|read| read.first());
+                first.map(|(_, read)| *read)
+            }),
+        }
     }
 
     /// The latest in the order of invocations of the writes that the read must see.

@@ -64,6 +64,10 @@ impl Checker for Siblings {
         "siblings"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["get", "put", "delete", "home"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         /// Half a version or read, its row of the chain cover, and its value in a table.
         const BYTES_A_LINE: u64 = 128;

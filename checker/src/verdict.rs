@@ -73,6 +73,8 @@ impl Judged {
 enum Answer {
     Valid(Judged),
     Unknown(u64),
+    /// Unknown, and nothing was begun.
+    Refused,
     Invalid(u64),
 }
 
@@ -113,10 +115,16 @@ impl CheckReport {
         Self::new(Answer::Unknown(0), Some(reason.into()))
     }
 
+    /// An unknown report of a history that is none of the checker's, and why: nothing of it was judged.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self::new(Answer::Refused, Some(reason.into()))
+    }
+
     /// With how much was judged, where it is not valid: a valid one says so already.
     pub fn judging(mut self, count: usize) -> Self {
         self.answer = match self.answer {
             Answer::Valid(judged) => Answer::Valid(judged),
+            Answer::Refused => Answer::Refused,
             Answer::Unknown(_) => Answer::Unknown(count as u64),
             Answer::Invalid(_) => Answer::Invalid(count as u64),
         };
@@ -139,9 +147,14 @@ impl CheckReport {
     pub fn verdict(&self) -> Verdict {
         match self.answer {
             Answer::Valid(_) => Verdict::Valid,
-            Answer::Unknown(_) => Verdict::Unknown,
+            Answer::Unknown(_) | Answer::Refused => Verdict::Unknown,
             Answer::Invalid(_) => Verdict::Invalid,
         }
+    }
+
+    /// Whether the history was refused: it is none of the checker's.
+    pub fn is_refused(&self) -> bool {
+        self.answer == Answer::Refused
     }
 
     /// How much was judged. Never 0 where it is valid.
@@ -149,6 +162,7 @@ impl CheckReport {
         match self.answer {
             Answer::Valid(judged) => judged.count(),
             Answer::Unknown(count) | Answer::Invalid(count) => count,
+            Answer::Refused => 0,
         }
     }
 
@@ -186,6 +200,12 @@ impl Serialize for CheckReport {
 pub trait Checker: Send + Sync {
     /// Its name in reports.
     fn name(&self) -> &str;
+
+    /// Operations of which a history of its own has some: it passes over all others in silence. None where
+    /// it refuses every history that has another operation.
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        None
+    }
 
     /// Judges the history within the budget. Out of budget is `unknown`, never `valid`, and so is a
     /// history with nothing to judge.
@@ -225,6 +245,9 @@ mod tests {
             let unknown = CheckReport::unknown("out of time").judging(count);
             assert_eq!(unknown.doubted("still").verdict(), Verdict::Unknown);
         }
+        let refused = CheckReport::refused("no register").judging(5);
+        assert_eq!((refused.verdict(), refused.judged()), (Verdict::Unknown, 0));
+        assert!(refused.is_refused() && !refused.doubted("still").is_refused());
         let refuted = CheckReport::valid_if_judged(2, "").refuted("one was lost");
         assert_eq!((refuted.verdict(), refuted.judged()), (Verdict::Invalid, 2));
     }

@@ -239,3 +239,51 @@ fn a_quorum_is_asked_for_its_prediction() {
     let refused = Command::try_parse_from(["check", "--quorum", "3,4,1", "h"]);
     assert!(refused.is_err());
 }
+
+#[test]
+fn what_is_left_out_is_said_to_people() {
+    let dir = tempfile::tempdir().unwrap();
+    let op = |process, f: &'static str, value: Value| {
+        let op = Op::invoke(process, f).key("k");
+        let op = if f == "put" { op.value(value.clone()) } else { op };
+        let mut done = op.completed(Kind::Ok);
+        done.value = Some(value);
+        [op, done]
+    };
+    let ops = [
+        op(0, "put", json!("a")),
+        op(0, "get", json!(["a"])),
+        op(1, "get", json!(["a", "b"])),
+        op(1, "home", json!([])),
+    ];
+    let ops: Vec<Op> = ops.concat().into_iter().zip(0..).map(|(op, n)| op.at(n)).collect();
+    let history = checker::history::History::numbered(ops).unwrap();
+    let file = write(dir.path(), "h", history.ops());
+    let (status, _, said) = call(&["--spec", "register", &file]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("left out: 1 gets of several siblings, 1 home reads"), "{said}");
+}
+
+#[test]
+fn a_history_of_something_else_is_refused_by_every_spec_and_one_of_nothing_by_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = |f: &'static str| {
+        let op = Op::invoke(0, f).key("k").value("x");
+        [op.clone(), op.completed(Kind::Ok)]
+    };
+    let ops = checker::history::History::numbered(line("teleport").to_vec()).unwrap();
+    let other = write(dir.path(), "other", ops.ops());
+    let empty = write_text(dir.path(), "nothing.jsonl", "");
+    let names = checker::cli::Spec::all().iter().map(|spec| spec.name());
+    // Availability is of operations whatever they are.
+    for spec in names.filter(|name| *name != "availability") {
+        let (status, lines, said) = call(&["--json", "--spec", spec, &other]);
+        assert_eq!((status, &lines[0]["verdict"]), (254, &json!("unknown")), "{spec}: {said}");
+        assert_eq!(lines[0]["judged"], 0, "{said}");
+        assert!(said.contains("teleport"), "{spec}: {said}");
+        let (status, lines, said) = call(&["--json", "--spec", spec, &empty]);
+        assert_eq!((status, &lines[0]["verdict"]), (2, &json!("unknown")), "{said}");
+    }
+    let (status, lines, said) = call(&["--json", &other]);
+    assert_eq!((status, &lines[0]["verdict"]), (2, &json!("unknown")), "no --spec: {said}");
+}

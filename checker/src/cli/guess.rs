@@ -85,16 +85,7 @@ impl<'a> Seen<'a> {
 
     /// What there is, for a sentence.
     fn listed(&self) -> String {
-        const MOST: usize = 8;
-        let mut names: Vec<&str> = self.fs.iter().copied().take(MOST).collect();
-        if self.fs.len() > MOST {
-            names.push("others");
-        }
-        let mut text = match names.split_last() {
-            None => "no operation".to_owned(),
-            Some((one, [])) => (*one).to_owned(),
-            Some((last, names)) => format!("{} and {last}", names.join(", ")),
-        };
+        let mut text = listed(self.fs.iter().copied());
         if self.read.contains("array") {
             text.push_str(", and reads of lists");
         }
@@ -213,6 +204,21 @@ impl<'a> Seen<'a> {
              written is {written} (--spec {name} judges it nevertheless)",
             self.listed()
         ))
+    }
+}
+
+/// Names of operations, for a sentence.
+pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 8;
+    let mut names: Vec<&str> = names.into_iter().collect();
+    if names.len() > MOST {
+        names.truncate(MOST);
+        names.push("others");
+    }
+    match names.split_last() {
+        None => "no operation".to_owned(),
+        Some((one, [])) => (*one).to_owned(),
+        Some((last, names)) => format!("{} and {last}", names.join(", ")),
     }
 }
 

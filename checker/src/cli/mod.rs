@@ -1,5 +1,6 @@
 //! `dyno check`: judges history files and prints a line a file.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ mod input;
 mod specs;
 mod stream;
 
+use guess::listed;
 pub use guess::{Guess, guess};
 pub use input::{FormatArg, InputArgs, KeyedArg};
 pub use specs::Spec;
@@ -135,7 +137,7 @@ fn check_source(
 ) -> Result<Checked, ReadError> {
     if let Some((spec, report)) = stream::check(args, source, meter) {
         let ops = report.details.get("lines").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let status = status_of(report.verdict());
+        let status = status_of(&report);
         let shown = stream::witness(source, &report, meter);
         let mut checked = Checked { shown, ..Checked::new(Some(spec), report, status, ops) };
         if args.spec.is_none() {
@@ -167,8 +169,9 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
             Guess::None(why) => {
                 // It may be a sound history of something that is not judged here.
                 let is_some = history.pairs().next().is_some();
-                let status = if is_some { status_of(Verdict::Unknown) } else { REFUSED };
-                return Checked::new(None, CheckReport::unknown(why), status, history.len());
+                let report = CheckReport::unknown(why);
+                let status = if is_some { status_of(&report) } else { REFUSED };
+                return Checked::new(None, report, status, history.len());
             }
         };
     let mut checked = Checked::new(Some(spec), CheckReport::unknown(""), REFUSED, history.len());
@@ -194,7 +197,8 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
             }
         },
     };
-    checked.report = check_safe(&*checker, history, &meter.left());
+    checked.report = none_of_its_own(&*checker, history)
+        .unwrap_or_else(|| check_safe(&*checker, history, &meter.left()));
     if checked.report.verdict() == Verdict::Invalid && !args.minimize {
         checked.shown = explain::witness_in_words(history, &checked.report.witness());
     } else if checked.report.verdict() == Verdict::Invalid {
@@ -202,8 +206,19 @@ fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {
         let budget = Budget { time: within.remaining(), ..meter.left() };
         checked.minimal = shrink(history, &*checker, &checked.report, &budget);
     }
-    checked.status = status_of(checked.report.verdict());
+    checked.status = status_of(&checked.report);
     checked
+}
+
+/// The refusal of a history that has operations, and none that is the checker's.
+fn none_of_its_own(checker: &dyn Checker, history: &History) -> Option<CheckReport> {
+    let own = checker.operations()?;
+    let has: BTreeSet<&str> = history.pairs().map(|pair| pair.f()).collect();
+    if has.is_empty() || own.iter().any(|f| has.contains(f)) {
+        return None;
+    }
+    let (name, own, has) = (checker.name(), listed(own.iter().copied()), listed(has));
+    Some(CheckReport::refused(format!("{name} judges {own}, and there is none: it has {has}")))
 }
 
 /// A value as people give it: JSON, or else a text.
@@ -211,8 +226,9 @@ fn value_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-fn status_of(verdict: Verdict) -> u8 {
-    match verdict {
+fn status_of(report: &CheckReport) -> u8 {
+    match report.verdict() {
+        _ if report.is_refused() => REFUSED,
         Verdict::Valid => 0,
         Verdict::Invalid => 1,
         Verdict::Unknown => 2,

@@ -43,7 +43,12 @@ pub(super) fn check(
     match checked {
         Ok(report) => {
             let report = report?;
-            let in_full = args.minimize && report.verdict() == Verdict::Invalid;
+            let in_full = match report.verdict() {
+                Verdict::Invalid => args.minimize,
+                // The ordinary reader says whether it is a history of another kind.
+                Verdict::Unknown => report.judged() == 0,
+                Verdict::Valid => false,
+            };
             (!in_full).then_some((spec, report))
         }
         Err(CompactError::Budget { exhausted, ops }) => {

@@ -19,13 +19,17 @@ impl Checker for CounterBounds {
         "counter-bounds"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["add", "inc", "dec"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         match judge(history, &mut meter) {
             Ok(report) => report,
             Err(Stop::Budget(exhausted)) => CheckReport::unknown(exhausted.to_string()),
             Err(Stop::NoAmount(op)) => {
-                CheckReport::unknown(format!("op {op} says no whole number: no counter"))
+                CheckReport::refused(format!("op {op} says no whole number: no counter"))
             }
         }
     }

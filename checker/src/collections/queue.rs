@@ -37,6 +37,10 @@ impl Checker for TotalQueue {
         "total-queue"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["enqueue", "dequeue", "drain"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut elements: HashMap<&Value, Element> = HashMap::new();

@@ -41,6 +41,10 @@ impl Checker for SetFull {
         "set-full"
     }
 
+    fn operations(&self) -> Option<&'static [&'static str]> {
+        Some(&["add", "remove"])
+    }
+
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
         let mut meter = budget.start();
         let mut keys: BTreeMap<&str, Vec<Pair<'_>>> = BTreeMap::new();

@@ -9,6 +9,7 @@ use crate::history::{History, Outcome, Pair};
 use crate::left_out::{LeftOut, has_several, is_home};
 use crate::op::Process;
 use crate::spec::{Spec, Values};
+use crate::verdict::CheckReport;
 
 /// An operation with its interval. It takes effect at one instant between `invoked` and
 /// `returned`; equal times overlap.
@@ -24,6 +25,14 @@ pub struct Call<O> {
     pub invoked: u64,
     /// When it returned. `None`: it may take effect at any later time, or never.
     pub returned: Option<u64>,
+}
+
+#[cfg(test)]
+impl<O> Call<O> {
+    /// By a process of its own.
+    pub(crate) fn of(name: u64, op: O, invoked: u64, returned: Option<u64>) -> Self {
+        Self { op, name, process: name, invoked, returned }
+    }
 }
 
 /// One object, with the calls made to it in order of invocation.
@@ -48,6 +57,16 @@ pub enum ReadError {
     /// The budget did not suffice.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
+}
+
+impl ReadError {
+    /// What is said of a history whose objects could not be had.
+    pub(crate) fn report(&self) -> CheckReport {
+        match self {
+            Self::Op(..) => CheckReport::refused(self.to_string()),
+            Self::Exhausted(_) => CheckReport::unknown(self.to_string()),
+        }
+    }
 }
 
 /// Reads a history as calls to the objects of a specification. Reads of single replicas (`home`) ask

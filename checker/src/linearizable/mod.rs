@@ -107,10 +107,10 @@ impl<S: Spec> Checker for Linearizable<S> {
         let mut meter = budget.start();
         match objects_and_rest(&self.spec, history, &mut meter) {
             Ok((objects, left_out)) => match left_out.refusal() {
-                Some(why) => CheckReport::unknown(why),
+                Some(why) => CheckReport::refused(why),
                 None => left_out.noted_in(self.check_in_turn(&objects, &meter)),
             },
-            Err(error) => CheckReport::unknown(error.to_string()),
+            Err(error) => error.report(),
         }
     }
 }

@@ -52,10 +52,10 @@ impl<S: Spec> Checker for Sequential<S> {
         let mut meter = budget.start();
         let (objects, left_out) = match objects_and_rest(&self.spec, history, &mut meter) {
             Ok((objects, left_out)) => (objects, left_out),
-            Err(error) => return CheckReport::unknown(error.to_string()),
+            Err(error) => return error.report(),
         };
         if let Some(why) = left_out.refusal() {
-            return CheckReport::unknown(why);
+            return CheckReport::refused(why);
         }
         let calls: usize = objects.iter().map(|object| object.calls.len()).sum();
         let report = if self.is_linearizable(&turns::in_turn(&objects).objects, &meter) {

@@ -49,17 +49,13 @@ mod tests {
     use super::*;
     use crate::spec::{Register, RegisterOp};
 
-    fn call(name: u64, op: RegisterOp, invoked: u64, returned: Option<u64>) -> Call<RegisterOp> {
-        Call { op, name, process: name, invoked, returned }
-    }
-
     #[test]
     fn a_wrong_order_is_refuted_for_its_reason() {
         let register = Register::default();
         let calls = [
-            call(0, RegisterOp::Write(1), 0, Some(1)),
-            call(1, RegisterOp::Write(2), 2, None),
-            call(2, RegisterOp::Read(1), 3, Some(4)),
+            Call::of(0, RegisterOp::Write(1), 0, Some(1)),
+            Call::of(1, RegisterOp::Write(2), 2, None),
+            Call::of(2, RegisterOp::Read(1), 3, Some(4)),
         ];
         let check = |order: &[u32]| validate(&register, &calls, order);
         assert_eq!(check(&[0, 2]), Ok(()), "what never returned may be left out");
@@ -73,8 +69,10 @@ mod tests {
 
     #[test]
     fn equal_times_overlap() {
-        let calls =
-            [call(0, RegisterOp::Write(1), 0, Some(5)), call(1, RegisterOp::Read(0), 5, Some(6))];
+        let calls = [
+            Call::of(0, RegisterOp::Write(1), 0, Some(5)),
+            Call::of(1, RegisterOp::Read(0), 5, Some(6)),
+        ];
         assert_eq!(validate(&Register::default(), &calls, &[1, 0]), Ok(()));
     }
 }

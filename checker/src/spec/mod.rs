@@ -170,15 +170,20 @@ pub trait Spec: Send + Sync {
         "the state"
     }
 
-    /// A state in words, after `the value was`. `None` where it is not to be told.
-    fn show(&self, _state: &Self::State, _values: &Values) -> Option<String> {
+    /// The value that a state is, by id, where it is one.
+    fn value_of(&self, _state: &Self::State) -> Option<u32> {
         None
+    }
+
+    /// A state in words, after `the value was`. `None` where it is not to be told.
+    fn show(&self, state: &Self::State, values: &Values) -> Option<String> {
+        self.value_of(state).map(|id| values.shown(id))
     }
 
     /// The value that an object would hold at first to be in that state then, as `--initial` takes it;
     /// `None` where there is no such choice.
-    fn initial_of(&self, _state: &Self::State, _values: &Values) -> Option<String> {
-        None
+    fn initial_of(&self, state: &Self::State, values: &Values) -> Option<String> {
+        self.value_of(state).map(|id| values.shown(id))
     }
 
     /// The operation in words, for a witness.

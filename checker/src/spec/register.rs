@@ -91,12 +91,8 @@ impl Spec for Register {
         "the value"
     }
 
-    fn show(&self, state: &u32, values: &Values) -> Option<String> {
-        Some(values.shown(*state))
-    }
-
-    fn initial_of(&self, state: &u32, values: &Values) -> Option<String> {
-        Some(values.shown(*state))
+    fn value_of(&self, state: &u32) -> Option<u32> {
+        Some(*state)
     }
 
     fn describe(&self, op: &RegisterOp, values: &Values) -> String {
@@ -233,12 +229,8 @@ impl Spec for CasRegister {
         "the value"
     }
 
-    fn show(&self, state: &u32, values: &Values) -> Option<String> {
-        Some(values.shown(*state))
-    }
-
-    fn initial_of(&self, state: &u32, values: &Values) -> Option<String> {
-        Some(values.shown(*state))
+    fn value_of(&self, state: &u32) -> Option<u32> {
+        Some(*state)
     }
 
     fn describe(&self, op: &CasOp, values: &Values) -> String {

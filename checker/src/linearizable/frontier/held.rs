@@ -173,18 +173,14 @@ mod tests {
     use crate::budget::Budget;
     use crate::spec::{Register, RegisterOp};
 
-    fn call(name: u64, op: RegisterOp, invoked: u64, returned: Option<u64>) -> Call<RegisterOp> {
-        Call { op, name, process: name, invoked, returned }
-    }
-
     #[test]
     fn what_open_calls_may_have_done_is_possible_too() {
         let calls = [
-            call(0, RegisterOp::Write(1), 0, Some(1)),
-            call(1, RegisterOp::Write(2), 2, None),
-            call(2, RegisterOp::Read(9), 3, Some(8)),
-            call(3, RegisterOp::Write(3), 4, Some(5)),
-            call(4, RegisterOp::Write(9), 9, Some(10)),
+            Call::of(0, RegisterOp::Write(1), 0, Some(1)),
+            Call::of(1, RegisterOp::Write(2), 2, None),
+            Call::of(2, RegisterOp::Read(9), 3, Some(8)),
+            Call::of(3, RegisterOp::Write(3), 4, Some(5)),
+            Call::of(4, RegisterOp::Write(9), 9, Some(10)),
         ];
         let mut meter = Budget::UNLIMITED.start();
         let held = held(&Register::default(), &calls, 2, &mut meter).unwrap();
