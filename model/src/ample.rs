@@ -9,9 +9,9 @@ use dynamo_protocol::Input;
 
 use crate::bench::Step;
 use crate::host::HostInput;
-use crate::spec::{Durability, Setup};
+use crate::spec::{Durability, Faults, Setup};
 use crate::tables::Sort;
-use crate::world::{Action, Spent};
+use crate::world::Action;
 
 impl Step<'_> {
     /// No client has anything left to ask: each waits for its last step or is done.
@@ -31,28 +31,7 @@ impl Step<'_> {
     /// No fault is left that ends anything: processes may start and the network may heal.
     pub(crate) fn is_safe_from_now_on(&self) -> bool {
         let (spent, budget) = (self.world.spent, self.spec.faults);
-        let Spent {
-            crashes,
-            restarts: _,
-            partitions,
-            wipes,
-            forgotten,
-            losses,
-            power_cuts,
-            hedges,
-            rollbacks,
-        } = spent;
-        [crashes, partitions, wipes, forgotten, losses, power_cuts, hedges, rollbacks]
-            == [
-                budget.crashes,
-                budget.partitions,
-                budget.wipes,
-                budget.forgotten,
-                budget.losses,
-                budget.power_cuts,
-                budget.hedges,
-                budget.rollbacks,
-            ]
+        Faults { restarts: budget.restarts, ..spent } == budget
     }
 
     /// Whether nobody will be found out of reach who can be reached now, and all who cannot be were

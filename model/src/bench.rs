@@ -26,10 +26,10 @@ use crate::ghost::Ghost;
 use crate::host::{Host, HostInput};
 use crate::monitor;
 use crate::properties::{self, Claim};
-use crate::spec::{Setup, Spec, SpecError};
+use crate::spec::{Faults, Setup, Spec, SpecError};
 use crate::tables::{Effect, Sort, Tables};
 use crate::twins;
-use crate::world::{Action, Client, Reading, Spent, World};
+use crate::world::{Action, Client, Reading, World};
 
 /// A bounded configuration, ready to be searched.
 pub struct Bench {
@@ -105,7 +105,7 @@ impl Bench {
             flight: SmallVec::new(),
             clients: SmallVec::from_elem(Client::default(), spec.script.clients().len()),
             cut: 0,
-            spent: Spent::default(),
+            spent: Faults::default(),
             touched: 0,
             ghost: Ghost::new(spec.script.puts()),
         };

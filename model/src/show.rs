@@ -9,8 +9,9 @@ use crate::engine::Compact;
 use crate::host::HostInput;
 use crate::properties;
 use crate::script::Op;
+use crate::spec::Faults;
 use crate::tables::{Tables, scramble};
-use crate::world::{Action, Spent, World};
+use crate::world::{Action, World};
 
 impl Compact for Bench {
     fn pack(&self, state: &World, words: &mut Vec<u32>) {
@@ -24,8 +25,8 @@ impl Compact for Bench {
 
     fn fingerprint(&self, state: &World, told: u64, dominators: &mut Vec<u64>) -> u64 {
         let rest = self.hash_of(&self.lock(), state, self.untold(told));
-        let whole = |spent: Spent| scramble(rest ^ scramble(spent.word()));
-        if self.spec.reductions.dominated && state.spent != Spent::default() {
+        let whole = |spent: Faults| scramble(rest ^ scramble(spent.word()));
+        if self.spec.reductions.dominated && state.spent != Faults::default() {
             dominators.extend(state.spent.lesser().map(whole));
         }
         whole(state.spent)

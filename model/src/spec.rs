@@ -51,6 +51,72 @@ pub struct Faults {
     pub rollbacks: u8,
 }
 
+impl Faults {
+    /// All counts, in the order of the fields.
+    pub(crate) fn counts(self) -> [u8; 9] {
+        let Self {
+            crashes,
+            restarts,
+            partitions,
+            wipes,
+            forgotten,
+            losses,
+            power_cuts,
+            hedges,
+            rollbacks,
+        } = self;
+        [crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges, rollbacks]
+    }
+
+    /// The other way round.
+    pub(crate) fn of(counts: [u8; 9]) -> Self {
+        let [
+            crashes,
+            restarts,
+            partitions,
+            wipes,
+            forgotten,
+            losses,
+            power_cuts,
+            hedges,
+            rollbacks,
+        ] = counts;
+        Self {
+            crashes,
+            restarts,
+            partitions,
+            wipes,
+            forgotten,
+            losses,
+            power_cuts,
+            hedges,
+            rollbacks,
+        }
+    }
+
+    /// A hash of what was spent that [`Bench::hash_of`](crate::bench::Bench::hash_of) is combined with.
+    pub(crate) fn word(self) -> u64 {
+        let [head @ .., last] = self.counts();
+        u64::from_le_bytes(head) ^ u64::from(last) << 60
+    }
+
+    /// All that are less, in no component more. Losses are left alone: only where a message was
+    /// lost may patience run out.
+    pub(crate) fn lesser(self) -> impl Iterator<Item = Self> {
+        let most = Self { losses: 0, ..self }.counts();
+        let count = most.iter().map(|most| usize::from(*most) + 1).product::<usize>();
+        (0..count - 1).map(move |mut number| {
+            let digits = most.map(|most| {
+                let base = usize::from(most) + 1;
+                let digit = number % base;
+                number /= base;
+                u8::try_from(digit).expect("less than a byte")
+            });
+            Self { losses: self.losses, ..Self::of(digits) }
+        })
+    }
+}
+
 /// What the search leaves out because it cannot change a verdict. Each is compared with the model
 /// that leaves nothing out by `tests/reductions.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::ghost::Ghost;
-use crate::spec::MAX_NODES;
+use crate::spec::{Faults, MAX_NODES};
 
 /// One state. Hosts, messages and contexts are numbers in the model's tables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,9 @@ pub struct World {
     pub(crate) clients: SmallVec<[Client; 2]>,
     /// The nodes on the other side of the cut; 0 when the network is whole.
     pub(crate) cut: u8,
-    pub(crate) spent: Spent,
+    /// How much of each budget is used up. Less is more: with less of it spent, all that could happen
+    /// still can.
+    pub(crate) spent: Faults,
     /// Nodes that something has happened to which did not happen to all alike.
     pub(crate) touched: u8,
     pub(crate) ghost: Ghost,
@@ -37,21 +39,6 @@ pub(crate) struct Client {
     pub(crate) must: u8,
     /// What gets that ended before the open one began have shown to anybody.
     pub(crate) floor: u8,
-}
-
-/// How much of each budget is used up. Less is more: with less of it spent, all that could happen
-/// still can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Spent {
-    pub(crate) crashes: u8,
-    pub(crate) restarts: u8,
-    pub(crate) partitions: u8,
-    pub(crate) wipes: u8,
-    pub(crate) forgotten: u8,
-    pub(crate) losses: u8,
-    pub(crate) power_cuts: u8,
-    pub(crate) hedges: u8,
-    pub(crate) rollbacks: u8,
 }
 
 /// What may happen next.
@@ -128,60 +115,6 @@ pub enum Reading {
     Deliver(u32),
 }
 
-impl Spent {
-    /// A hash of it that [`Bench::hash_of`](crate::bench::Bench::hash_of) is combined with.
-    pub(crate) fn word(self) -> u64 {
-        u64::from_le_bytes([
-            self.crashes,
-            self.restarts,
-            self.partitions,
-            self.wipes,
-            self.forgotten,
-            self.losses,
-            self.power_cuts,
-            self.hedges,
-        ]) ^ u64::from(self.rollbacks) << 60
-    }
-
-    /// All that are less, in no component more. Losses are left alone: only where a message was
-    /// lost may patience run out.
-    pub(crate) fn lesser(self) -> impl Iterator<Item = Self> {
-        let most = [
-            self.crashes,
-            self.restarts,
-            self.partitions,
-            self.wipes,
-            self.forgotten,
-            self.power_cuts,
-            self.hedges,
-            self.rollbacks,
-        ];
-        let count = most.iter().map(|most| usize::from(*most) + 1).product::<usize>();
-        (0..count - 1).map(move |mut number| {
-            let mut digit = |most: u8| {
-                let base = usize::from(most) + 1;
-                let digit = number % base;
-                number /= base;
-                u8::try_from(digit).expect("less than a byte")
-            };
-            let [crashes, restarts, partitions, wipes, forgotten, power_cuts, hedges, rollbacks] =
-                most.map(&mut digit);
-            let losses = self.losses;
-            Self {
-                crashes,
-                restarts,
-                partitions,
-                wipes,
-                forgotten,
-                losses,
-                power_cuts,
-                hedges,
-                rollbacks,
-            }
-        })
-    }
-}
-
 impl World {
     pub(crate) fn connected(&self, a: u8, b: u8) -> bool {
         (self.cut >> a & 1) == (self.cut >> b & 1)
@@ -199,9 +132,9 @@ impl World {
     pub(crate) fn pack(&self, words: &mut Vec<u32>) {
         let flight = u32::try_from(self.flight.len()).expect("few messages are in flight");
         assert!(flight < 1 << 8, "few messages are in flight");
-        let rollbacks = u32::from(self.spent.rollbacks);
+        let [head @ .., rollbacks] = self.spent.counts();
         let [cut, touched] = [self.cut, self.touched].map(u32::from);
-        words.push(rollbacks << 24 | flight << 16 | cut << 8 | touched);
+        words.push(u32::from(rollbacks) << 24 | flight << 16 | cut << 8 | touched);
         words.extend_from_slice(&self.hosts);
         words.extend_from_slice(&self.flight);
         for client in &self.clients {
@@ -214,19 +147,7 @@ impl World {
             ]));
             words.push(u32::from_le_bytes([client.must, client.floor, 0, 0]));
         }
-        let spent = &self.spent;
-        words.push(u32::from_le_bytes([
-            spent.crashes,
-            spent.restarts,
-            spent.partitions,
-            spent.wipes,
-        ]));
-        words.push(u32::from_le_bytes([
-            spent.forgotten,
-            spent.losses,
-            spent.power_cuts,
-            spent.hedges,
-        ]));
+        words.extend(head.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)));
         self.ghost.pack(words);
     }
 
@@ -245,19 +166,9 @@ impl World {
             Client { step, waits_at, context, read, seen, must, floor }
         });
         let clients = clients.collect();
-        let [crashes, restarts, partitions, wipes] = next().to_le_bytes();
-        let [forgotten, losses, power_cuts, hedges] = next().to_le_bytes();
-        let spent = Spent {
-            crashes,
-            restarts,
-            partitions,
-            wipes,
-            forgotten,
-            losses,
-            power_cuts,
-            hedges,
-            rollbacks,
-        };
+        let [a, b, c, d] = next().to_le_bytes();
+        let [e, f, g, h] = next().to_le_bytes();
+        let spent = Faults::of([a, b, c, d, e, f, g, h, rollbacks]);
         let ghost = Ghost::unpack(&mut next, puts);
         Self { hosts, flight, clients, cut, spent, touched, ghost }
     }
