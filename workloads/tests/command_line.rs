@@ -309,6 +309,9 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
     std::fs::write(dir.path().join("history.jsonl"), "this is no history\n").unwrap();
     std::fs::write(dir.path().join("plan.toml"), "[workload]\ncarts = 4000000000\n").unwrap();
     std::fs::create_dir(dir.path().join("empty")).unwrap();
+    for name in ["trace", "plan.bin", "hosts.toml"] {
+        std::fs::write(dir.path().join(name), b"no \xfftext").unwrap();
+    }
     for line in [
         "",
         "mutiny",
@@ -347,6 +350,10 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         "replay",
         "replay trace.json",
         "replay no-such-trace",
+        "replay trace",
+        "test plan.bin",
+        "doctor --cluster ssh --hosts hosts.toml",
+        "check trace",
         "replay --record empty",
         "node",
         "node serve --id 1 --members 1 --engine memory -w 3 -n 1 -r 1",
@@ -362,6 +369,7 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         let judged = line.starts_with("check");
         let said = if judged { [&ran.stdout[..], &ran.stderr].concat() } else { ran.stderr };
         let said = String::from_utf8(said).unwrap();
+        assert!(!said.contains("stream did not"), "dyno {line} tells no mend: {said}");
         assert_eq!(ran.status.code(), Some(254), "dyno {line}: {said}");
         assert!(!said.is_empty() && !said.contains("panicked"), "dyno {line}: {said}");
         assert!(helps || judged || ran.stdout.is_empty(), "dyno {line} says more than why");

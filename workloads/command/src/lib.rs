@@ -10,6 +10,7 @@ pub mod output;
 mod refusal;
 mod size;
 mod span;
+mod text;
 mod word;
 
 pub use jobs::Jobs;
@@ -18,6 +19,7 @@ pub use line::one_line;
 pub use refusal::{help_or_refusal, in_one_line};
 pub use size::Size;
 pub use span::{Span, span_within};
+pub use text::read_text;
 pub use word::word;
 
 /// A parser for clap of a number that is not below `least` nor above `most`: the error says both.

@@ -33,8 +33,8 @@ impl Source {
     /// If the file cannot be read, or says something a plan cannot say.
     pub fn read(path: &Path) -> Result<(Plan, Self), PlanError> {
         let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| PlanError(format!("{origin}: {error}")))?;
+        let what = "a plan is a TOML file: see `dyno test --help`";
+        let text = dyno_command::read_text(path, what).map_err(PlanError)?;
         let mut plan = Plan::parse(&text, &origin)?;
         if plan.name.is_empty() {
             plan.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

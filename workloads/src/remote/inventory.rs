@@ -134,7 +134,8 @@ impl Inventory {
     pub fn read(hosts: &str) -> Result<Self, InventoryError> {
         let path = Path::new(hosts);
         if hosts.ends_with(".toml") || path.is_file() {
-            let text = std::fs::read_to_string(path).map_err(|error| refuse(hosts, &error))?;
+            let what = "an inventory is a TOML file with a [[host]] for each host: see docs/ssh.md";
+            let text = dyno_command::read_text(path, what).map_err(InventoryError)?;
             return Self::parse(&text, hosts);
         }
         let form = FileForm { host: hosts.split(',').map(named).collect(), ..FileForm::default() };

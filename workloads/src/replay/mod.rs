@@ -95,9 +95,9 @@ fn read(path: &Path) -> Result<Trace, String> {
 }
 
 fn parse(path: &Path) -> Result<Trace, String> {
-    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| in_file(&error))?;
-    Trace::parse(&text).map_err(|error| in_file(&error))
+    let what = "a trace is a JSON file, as `dyno model check` and `dyno sim` write them";
+    let text = dyno_command::read_text(path, what)?;
+    Trace::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn say(
