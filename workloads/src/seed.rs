@@ -16,6 +16,8 @@ pub enum Purpose {
     Nemesis,
     /// The jitter of the link with this number.
     Link(u32),
+    /// What keys are called.
+    Keys,
 }
 
 /// The random numbers for one purpose.
@@ -27,6 +29,7 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
         Purpose::Arrivals => (1, 0),
         Purpose::Nemesis => (2, 0),
         Purpose::Link(index) => (3, index),
+        Purpose::Keys => (4, 0),
     };
     rng.set_stream(kind << 32 | u64::from(index));
     rng

@@ -159,3 +159,25 @@ fn a_seed_runs_the_same_way_twice() {
         assert_eq!(text(&first.history), text(&second.history), "seed {seed}");
     }
 }
+
+/// Keys too: whatever a store may be asked for, its history has to say.
+#[test]
+fn a_history_with_every_key_there_is_reads_as_it_was_written() {
+    let mut keys = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        let history = outcome(seed).history;
+        let lines = text(&history);
+        assert_eq!(text(&read(&lines).unwrap()), lines, "seed {seed}");
+        let mut packed = checker::formats::compact::Writer::new(Vec::new()).unwrap();
+        history.iter().for_each(|op| packed.append(op).unwrap());
+        let packed = packed.finish().unwrap();
+        let mut ops = checker::formats::compact::Reader::new(packed.as_slice()).unwrap();
+        for op in &history {
+            assert_eq!(ops.next_op().unwrap().as_ref(), Some(op), "seed {seed}");
+        }
+        keys.extend(history.iter().filter_map(|op| op.key.clone()));
+    }
+    let has = |is: fn(&str) -> bool| keys.iter().any(|key| is(key));
+    assert!(has(str::is_empty) && has(|key| key.len() > 1000) && has(|key| !key.is_ascii()));
+    assert!(has(|key| key.contains('\0')) && has(|key| key.contains('\n')));
+}

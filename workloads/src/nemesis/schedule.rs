@@ -119,7 +119,7 @@ pub fn schedule(plan: &Plan, seed: u64, view: &View) -> Vec<Episode> {
     let mut draw = Draw {
         plan,
         view,
-        keys: first_keys(plan.workload.carts),
+        keys: first_keys(plan.workload.carts, seed),
         rng: stream(seed, Purpose::Nemesis),
         kinds: Deck::new(plan.faults.clone()),
         shapes: Deck::new(partition::possible(&plan.fault.shapes, view.members().len())),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_protocol::{Key, NodeId};
+use dynamo_protocol::{Key, Limits, NodeId};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
@@ -22,6 +22,8 @@ const LOOKS: u32 = 10;
 const REMOVES: u32 = 30;
 /// Of a hundred visits, before how many a client goes to another node though all is well.
 const STRAYS: u32 = 5;
+/// Of a hundred carts, how many have a name that a store may stumble over.
+const HOSTILE: u32 = 25;
 /// A get and a put: what a visit mostly is, to turn operations a second into visits a second.
 const OPS_PER_VISIT: f64 = 1.0 + (100 - LOOKS) as f64 / 100.0;
 
@@ -42,8 +44,16 @@ pub struct Carts {
 struct Shelf {
     open: Vec<(Arc<str>, usize)>,
     puts_per_cart: usize,
-    opened: usize,
+    names: Names,
     used: BTreeSet<Arc<str>>,
+}
+
+/// What carts are called, in the order in which they are opened: no two of them alike.
+#[derive(Clone, Debug)]
+struct Names {
+    rng: ChaCha8Rng,
+    given: usize,
+    gave_the_empty_one: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +96,7 @@ impl Carts {
                 rng: Box::new(stream(seed, Purpose::Arrivals)),
             },
         };
-        let shelf = Shelf::new(plan.carts, plan.puts_per_cart);
+        let shelf = Shelf::new(plan.carts, plan.puts_per_cart, seed);
         Self { nodes, shelf, pace, workers: Vec::new(), seed, writes: 0 }
     }
 
@@ -204,27 +214,53 @@ impl Workload for Carts {
 
 /// The keys of the carts that are open at first: those that faults can aim at.
 #[must_use]
-pub fn first_keys(carts: usize) -> Vec<Key> {
-    (1..=carts).map(|index| Key::from(name(index).as_str())).collect()
+pub fn first_keys(carts: usize, seed: u64) -> Vec<Key> {
+    Names::new(seed).take(carts).map(|name| Key::from(name.as_str())).collect()
 }
 
-fn name(index: usize) -> String {
-    format!("cart-{index}")
+impl Names {
+    fn new(seed: u64) -> Self {
+        Self { rng: stream(seed, Purpose::Keys), given: 0, gave_the_empty_one: false }
+    }
+
+    /// The longest name there may be, that begins so.
+    fn longest(mut name: String) -> String {
+        let longest = Limits::default().key_bytes;
+        name.extend(std::iter::repeat_n('-', longest.saturating_sub(name.len())));
+        name
+    }
+}
+
+impl Iterator for Names {
+    type Item = String;
+
+    /// All names are text: a history is JSON.
+    fn next(&mut self) -> Option<String> {
+        self.given += 1;
+        let name = format!("cart-{}", self.given);
+        // One name is known to whoever runs it again.
+        let is_hostile = self.given > 1 && self.rng.random_ratio(HOSTILE, 100);
+        Some(match self.rng.random_range(0..5) {
+            _ if !is_hostile => name,
+            0 if !self.gave_the_empty_one => {
+                self.gave_the_empty_one = true;
+                String::new()
+            }
+            0 => format!("\0\0{name}"),
+            1 => Self::longest(name),
+            // The one before it is its beginning.
+            2 => format!("cart-{}\0", self.given - 1),
+            3 => format!("{name}\n\r\t\"\\'{{}}\u{7f}"),
+            _ => format!("{name} \u{e4}\u{1f6d2}\u{202e}\u{ffff}"),
+        })
+    }
 }
 
 impl Shelf {
-    fn new(carts: usize, puts_per_cart: usize) -> Self {
-        let mut shelf = Self { open: vec![], puts_per_cart, opened: 0, used: BTreeSet::new() };
-        for _ in 0..carts {
-            let cart = shelf.open_cart();
-            shelf.open.push(cart);
-        }
-        shelf
-    }
-
-    fn open_cart(&mut self) -> (Arc<str>, usize) {
-        self.opened += 1;
-        (name(self.opened).into(), 0)
+    fn new(carts: usize, puts_per_cart: usize, seed: u64) -> Self {
+        let mut names = Names::new(seed);
+        let open = names.by_ref().take(carts).map(|name| (name.into(), 0)).collect();
+        Self { open, puts_per_cart, names, used: BTreeSet::new() }
     }
 
     /// The open cart at `at` of the way, from 0 to 1.
@@ -239,8 +275,10 @@ impl Shelf {
             self.used.insert(key.clone());
         }
         self.open[index].1 += 1;
-        if self.open[index].1 >= self.puts_per_cart {
-            self.open[index] = self.open_cart();
+        if self.open[index].1 >= self.puts_per_cart
+            && let Some(name) = self.names.next()
+        {
+            self.open[index] = (name.into(), 0);
         }
     }
 }
@@ -351,6 +389,32 @@ mod tests {
         let mut carts = carts(&plan, 1);
         play(&mut carts, 1, 200);
         assert!(carts.keys().len() > 10);
+    }
+
+    #[test]
+    fn names_are_drawn_from_what_stores_stumble_over_and_no_two_are_alike() {
+        let names: Vec<_> = Names::new(1).take(1000).collect();
+        assert_eq!(names, Names::new(1).take(1000).collect::<Vec<_>>());
+        assert_ne!(names, Names::new(2).take(1000).collect::<Vec<_>>());
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        let longest = Limits::default().key_bytes;
+        assert!(names.iter().all(|name| name.len() <= longest));
+        type Is = fn(&str) -> bool;
+        let kinds: [(&str, Is); 6] = [
+            ("empty", str::is_empty),
+            ("longest", |name| name.len() == Limits::default().key_bytes),
+            ("with a zero byte", |name| name.contains('\0')),
+            ("with a line's end", |name| name.contains('\n')),
+            ("not ASCII", |name| !name.is_ascii()),
+            ("tame", |name| name.strip_prefix("cart-").is_some_and(|n| n.parse::<u16>().is_ok())),
+        ];
+        for (kind, is) in kinds {
+            assert!(names.iter().any(|name| is(name)), "{kind}");
+        }
+        let begins = |pair: &[String]| pair[1].starts_with(&pair[0]) && !pair[0].is_empty();
+        assert!(names.windows(2).any(begins), "one the beginning of another");
+        let first: Vec<_> = first_keys(9, 1).into_iter().map(|key| key.0).collect();
+        assert!(first.iter().zip(&names).all(|(key, name)| key == name.as_bytes()));
     }
 
     #[test]
