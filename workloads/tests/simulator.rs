@@ -182,3 +182,78 @@ fn a_plan_that_aims_at_one_node_touches_no_other_whatever_the_seed() {
         assert!(ended.len() > 1 && ended.iter().all(|node| *node == NodeId(1)), "{ended:?}");
     }
 }
+
+#[test]
+fn what_the_model_found_broken_is_invalid_when_it_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenarios = ["weak", "last-writer-wins", "buffered"];
+    let args = [&["model", "check"], &scenarios[..], &["--out", "traces", "--json"]].concat();
+    let checked = dyno(&args, folder.path());
+    assert_eq!(checked.status.code(), Some(0), "broken as expected");
+    let text = String::from_utf8(checked.stdout).unwrap();
+    let (mut broken, mut reached) = (Vec::new(), 0);
+    for report in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        for (claim, judgement) in report["properties"].as_object().unwrap() {
+            let Some(file) = judgement["file"].as_str() else { continue };
+            let again = dyno(&["replay", file, "--json"], folder.path());
+            let said = String::from_utf8(again.stdout.clone()).unwrap();
+            if judgement["verdict"] == "violated" {
+                assert_eq!(again.status.code(), Some(1), "{file}: {said}");
+                assert_eq!(document(&again)["verdict"], "invalid", "{file}");
+                assert!(said.contains(claim), "{file}: {said}");
+                broken.push(claim.clone());
+            } else {
+                assert_eq!(again.status.code(), Some(0), "{file}: {said}");
+                reached += 1;
+            }
+        }
+    }
+    for claim in ["regular-gets", "contexts-closed", "acknowledged-kept"] {
+        assert!(broken.iter().any(|found| found == claim), "{claim}: {broken:?}");
+    }
+    assert!(reached > 0);
+}
+
+/// Those that judge registers, and those that judge what clients of a store with siblings do.
+const ENTITLED: [&str; 12] = [
+    "register",
+    "cas-register",
+    "sequential-register",
+    "causal",
+    "causal-convergent",
+    "sessions",
+    "staleness",
+    "siblings",
+    "siblings-strict",
+    "siblings-converged",
+    "convergence",
+    "cart",
+];
+
+#[test]
+fn a_runs_own_history_is_judged_under_every_spec_that_is_entitled_to_it() {
+    let strict = "quorum = \"strict\"\nread = \"atomic\"\n";
+    for (faults, cluster, is_sound) in [("", strict, true), ("\"kill\", \"partition\"", "", false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = format!(
+            "time = \"4s\"\nfaults = [{faults}]\n[cluster]\nkind = \"sim\"\n{cluster}\
+             [workload]\nconcurrency = 8\nthink = \"20ms\"\ncarts = 3\n"
+        );
+        fs::write(folder.path().join("plan.toml"), plan).unwrap();
+        let ran = dyno(&["test", "plan.toml", "--seed", "5", "--out", "runs"], folder.path());
+        assert!(matches!(ran.status.code(), Some(0 | 2)), "{ran:?}");
+        for spec in ENTITLED {
+            let checked = dyno(&["check", "runs/latest", "--spec", spec, "--json"], folder.path());
+            let judged = document(&checked);
+            assert_ne!(judged["verdict"], "unknown", "{spec}: {judged}");
+            assert!(judged["judged"].as_u64().unwrap() > 0, "{spec}: {judged}");
+            // What is sound to the run's own checkers is so to all.
+            assert!(!is_sound || judged["verdict"] == "valid", "{spec}: {judged}");
+        }
+        for spec in ["mutex", "queue", "counter", "total-queue", "unique-ids", "kv"] {
+            let checked = dyno(&["check", "runs/latest", "--spec", spec], folder.path());
+            assert_eq!(checked.status.code(), Some(254), "{spec}: {checked:?}");
+        }
+    }
+}
