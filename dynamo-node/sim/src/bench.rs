@@ -510,7 +510,12 @@ impl Bench {
     fn let_out(&mut self, id: NodeId, output: Output) {
         let host = &mut self.hosts[index(id)];
         match output {
-            Output::Send(envelope) => self.effects.push(Effect::Sent(self.flight.send(envelope))),
+            Output::Send(envelope) => {
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.sent(&envelope);
+                }
+                self.effects.push(Effect::Sent(self.flight.send(envelope)));
+            }
             Output::Reply(request, reply) => {
                 if let Reply::Got { context, .. } = &reply {
                     self.contexts.insert(request, context.clone());

@@ -51,8 +51,15 @@ pub(crate) struct Monitor {
     /// Hearers, speakers, and the identities they spoke under. A hearer may forget and the rule still
     /// holds: what it sends after it first heard of a directory no earlier one can acknowledge.
     heard: FxHashSet<(NodeId, NodeId, Identity)>,
-    /// Rolled-back directories that have not noticed, and how many others durably remember more of each.
+    /// Rolled-back directories that have not noticed, and how many others durably remember more of each, or
+    /// owe it.
     rolled_back: Vec<(NodeId, Identity, usize)>,
+    /// Stores that were taken in and are not acknowledged yet: by whom, from whom, and how far that one's
+    /// directory had come.
+    taken: FxHashMap<(NodeId, NodeId, OpId), (Identity, u64)>,
+    /// By hearer, speaker and the speaker's identity, how far that directory had come by what the hearer
+    /// acknowledged: so much it has to remember, whatever its own disk says of it.
+    owed: FxHashMap<(NodeId, NodeId, Identity), u64>,
     strict: bool,
     /// Puts that a node was given and has not minted yet.
     given: Vec<(NodeId, Noted)>,
@@ -100,6 +107,8 @@ impl Monitor {
             operations: FxHashMap::default(),
             heard: FxHashSet::default(),
             rolled_back: Vec::new(),
+            taken: FxHashMap::default(),
+            owed: FxHashMap::default(),
             strict: cluster.settings.quorum == Quorum::Strict,
             given: Vec::new(),
             again: FxHashSet::default(),
@@ -121,6 +130,21 @@ impl Monitor {
     /// Called before a message is handed in.
     pub(crate) fn delivered(&mut self, sent: &Envelope) {
         self.heard.insert((sent.to, sent.from, sent.identity));
+        if let Message::Store { op, .. } = &sent.message {
+            let said = (sent.identity, sent.position);
+            let taken = self.taken.entry((sent.to, sent.from, *op)).or_insert(said);
+            // Of one that is sent again either may be meant.
+            *taken = said.min(*taken);
+        }
+    }
+
+    /// Called when a message is sent, all it rests on being durable.
+    pub(crate) fn sent(&mut self, sent: &Envelope) {
+        let Message::Stored { op, result: Ok(()) } = &sent.message else { return };
+        if let Some((identity, position)) = self.taken.remove(&(sent.from, sent.to, *op)) {
+            let owed = self.owed.entry((sent.from, sent.to, identity)).or_default();
+            *owed = position.max(*owed);
+        }
     }
 
     /// Called after a node took an input, before anything of it is durable. `batch` is the last
@@ -412,6 +436,7 @@ impl Monitor {
     /// Called before a disk is emptied.
     pub(crate) fn before_wipe(&mut self, hosts: &[Host], node: NodeId) {
         self.rolled_back.clear();
+        self.owed.retain(|(hearer, ..), _| *hearer != node);
         let host = &hosts[index(node)];
         for (key, puts) in &mut self.keys {
             let held = puts.held(&host.disk, key);
@@ -434,11 +459,15 @@ impl Monitor {
             self.lost.push((node, place.key.clone(), record.set.clone()));
         }
         let (identity, position) = (backup.meta().identity, backup.position());
-        let remembers = |host: &&Host| {
+        self.owed.retain(|(hearer, ..), _| *hearer != node);
+        let remembers = |(at, host): &(usize, &Host)| {
             let heard = host.disk.durable_heard(node).map(|heard| heard.latest);
-            heard.is_some_and(|heard| heard.identity == identity && heard.position > position)
+            let heard = heard.filter(|heard| heard.identity == identity);
+            let hearer = u16::try_from(at + 1).map(NodeId).ok();
+            let owed = hearer.and_then(|hearer| self.owed.get(&(hearer, node, identity)));
+            heard.map(|heard| heard.position).max(owed.copied()) > Some(position)
         };
-        let remember = hosts.iter().filter(remembers).count();
+        let remember = hosts.iter().enumerate().filter(remembers).count();
         // Who lost a disk may have lost what it remembered.
         self.rolled_back.clear();
         self.rolled_back.push((node, identity, remember));

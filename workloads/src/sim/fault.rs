@@ -175,6 +175,13 @@ pub fn draw(weather: &Weather, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng
                 _ => until - at,
             };
             let until = begins + held;
+            if let What::Rollback(node) = &what
+                && weather.kinds.contains(&Kind::Kill)
+                && rng.random()
+            {
+                let dark = dark(*node, begins, held, nodes, rng);
+                faults.extend((dark.at < time).then_some(dark));
+            }
             if begins < time {
                 faults.push(Fault { at: begins, until: until.min(time), what, journal: None });
             }
@@ -220,6 +227,14 @@ fn eve(
         }
         _ => None,
     }
+}
+
+/// While `node` is down, from `at` and for `held`, all others end too and come back: who remembers
+/// anything of it afterwards has it from a disk.
+fn dark(node: NodeId, at: u64, held: u64, nodes: &[NodeId], rng: &mut ChaCha8Rng) -> Fault {
+    let others = nodes.iter().copied().filter(|other| *other != node).collect();
+    let at = at + rng.random_range(0..=held);
+    Fault { at, until: at + rng.random_range(0..BRINK), what: What::Kill(others), journal: None }
 }
 
 fn what(kind: Kind, nodes: &[NodeId], losses: &mut usize, rng: &mut ChaCha8Rng) -> Option<What> {
@@ -319,8 +334,8 @@ fn links(nodes: &[NodeId]) -> Vec<(NodeId, NodeId)> {
 }
 
 impl Fault {
-    /// Brings it about.
-    pub fn begin(&self, world: &mut World) {
+    /// Brings it about; whether there was anything to bring about.
+    pub fn begin(&self, world: &mut World) -> bool {
         match &self.what {
             What::Kill(nodes) => nodes.iter().for_each(|node| world.kill(*node)),
             What::Pause(nodes) => nodes.iter().for_each(|node| world.pause(*node)),
@@ -342,10 +357,11 @@ impl Fault {
             }
             What::SyncError(node) => world.fail_sync(*node),
             What::SlowDisk(node, times) => world.slow_disk(*node, *times),
-            What::BitFlip(node) => drop(world.damage(*node)),
+            What::BitFlip(node) => return world.damage(*node).is_some(),
             What::BackUp(node) => world.back_up(*node),
             What::Rollback(node) => world.roll_back(*node),
         }
+        true
     }
 
     /// Ends it.
@@ -385,10 +401,10 @@ impl Fault {
         }
     }
 
-    /// Whether it is in force now: seen, not assumed.
+    /// Whether it is in force now, or, if it `has_ended`, is over: seen, not assumed.
     #[must_use]
-    pub fn is_in_force(&self, world: &World) -> bool {
-        match &self.what {
+    pub fn is_proven(&self, world: &World, has_ended: bool) -> bool {
+        let is_in_force = match &self.what {
             What::Kill(nodes) | What::PowerCut(nodes) => {
                 nodes.iter().all(|node| !world.runs(*node))
             }
@@ -405,8 +421,9 @@ impl Fault {
             | What::SyncError(_)
             | What::SlowDisk(..)
             | What::BitFlip(_)
-            | What::BackUp(_) => true,
-        }
+            | What::BackUp(_) => return true,
+        };
+        is_in_force != has_ended
     }
 
     /// How many copies of a key it may cost.
@@ -443,10 +460,10 @@ mod tests {
         slow.share(&[&slow], &mut world);
         broken.begin(&mut world);
         broken.share(&[&slow, &broken], &mut world);
-        assert!(slow.is_in_force(&world) && broken.is_in_force(&world));
+        assert!(slow.is_proven(&world, false) && broken.is_proven(&world, false));
         broken.end(&mut world);
         broken.share(&[&slow], &mut world);
-        assert!(slow.is_in_force(&world) && !broken.is_in_force(&world));
+        assert!(slow.is_proven(&world, false) && broken.is_proven(&world, true));
         slow.end(&mut world);
         slow.share(&[], &mut world);
         for (from, to) in links(&all) {

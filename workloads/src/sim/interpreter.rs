@@ -212,15 +212,16 @@ impl<'a> Interpreter<'a> {
             let Some((_, ends, fault)) = self.timeline.pop_front() else { return };
             let step = if ends { "heal" } else { "inject" };
             self.note(fault, Kind::Invoke, step);
-            if ends {
+            let is_done = if ends {
                 self.in_force.retain(|other| !std::ptr::eq(*other, fault));
                 fault.end(&mut self.world);
+                true
             } else {
                 self.in_force.push(fault);
-                fault.begin(&mut self.world);
-            }
+                fault.begin(&mut self.world)
+            };
             fault.share(&self.in_force, &mut self.world);
-            let proven = fault.is_in_force(&self.world) != ends;
+            let proven = is_done && fault.is_proven(&self.world, ends);
             self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
         }
     }
