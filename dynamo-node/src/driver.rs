@@ -369,6 +369,7 @@ impl<T: Transport> Driver<T> {
             counters: Some(self.telemetry.snapshot()),
             settings: self.about.settings.clone(),
             stopping: self.ends.is_some(),
+            proven: self.node.is_proven(),
         }
     }
 }

@@ -14,7 +14,8 @@ use checker::wellformed::WellFormed;
 use dynamo_protocol::{ReadMode, Settings};
 
 use crate::coverage::FaultCoverage;
-use crate::plan::{FaultName, Plan};
+use crate::noticed;
+use crate::plan::{ClusterKind, FaultName, Plan};
 
 /// A run of a minute is judged in a second; past this the answer is unknown.
 const TIME: Duration = Duration::from_secs(120);
@@ -36,7 +37,13 @@ pub fn check(
     let lost = usize::try_from(lost).unwrap_or(usize::MAX);
     let (cart, siblings) = entitled(&plan.cluster.settings, lost);
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
-    compose(&checkers, history, &Budget { time: Some(TIME), memory: Some(MEMORY) })
+    let budget = Budget { time: Some(TIME), memory: Some(MEMORY) };
+    let mut checks = compose(&checkers, history, &budget);
+    // Of simulated nodes the simulator's invariants know more than the nemesis asks.
+    if plan.cluster.kind != ClusterKind::Sim {
+        checks.extend(noticed::judge(history).map(|report| (noticed::CHECK.to_owned(), report)));
+    }
+    checks
 }
 
 /// What may be asked of a cluster, real or simulated, that has lost so many disks.

@@ -23,6 +23,7 @@ pub mod mechanisms;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod nemesis;
+pub mod noticed;
 pub mod plan;
 pub mod progress;
 pub mod proxy;

@@ -92,6 +92,7 @@ mod tests {
     fn counters_add_up_over_processes_and_only_the_last_word_of_each_counts() {
         let mechanisms = Mechanisms::default();
         let status = |incarnation, hints| Status {
+            proven: true,
             identity: String::new(),
             incarnation,
             hints_held: 0,

@@ -192,6 +192,21 @@ fn a_disk_that_was_rolled_back_and_one_with_flipped_bits_are_noticed() {
 }
 
 #[test]
+fn a_directory_that_is_put_back_to_an_older_copy_is_noticed_by_peers() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--faults rollback --time 6s --seed 1");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["checks"]["disks"]["judged"], 1);
+    let history = History::read(bench.latest("history.jsonl")).unwrap();
+    let shown = |part: &str| {
+        history.iter().any(|op| {
+            op.value.as_ref().is_some_and(|value| value["proof"].to_string().contains(part))
+        })
+    };
+    assert!(shown("its directory is what it was") && shown("its peers told it"));
+}
+
+#[test]
 fn a_strict_cluster_keeps_its_promise_in_an_open_loop() {
     let bench = Bench::new();
     let line = "--quorum strict --faults kill --rate 200 --time 5s --seed 4";

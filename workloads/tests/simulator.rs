@@ -63,6 +63,25 @@ fn a_shrunk_trace_shows_the_same_violation_by_the_printed_command() {
 }
 
 #[test]
+fn a_plan_whose_disks_go_back_and_are_damaged_runs_under_virtual_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let line =
+        "test --cluster sim --nodes 6 -n 4 -r 2 -w 3 --faults rollback,bitflip --time 20s --seed 1";
+    let args: Vec<_> = line.split(' ').chain(["--json"]).collect();
+    let run = dyno(&args, folder.path());
+    let verdict = document(&run);
+    assert_eq!(run.status.code(), Some(0), "{:#}", verdict["reasons"]);
+    for fault in ["rollback", "bitflip"] {
+        let fault = &verdict["faults"][fault];
+        assert!(
+            fault["proven"].as_u64() > Some(0) && fault["proven"] == fault["healed"],
+            "{fault}"
+        );
+    }
+    assert!(verdict["mechanisms"]["rolled_back"].as_u64() > Some(0), "{verdict}");
+}
+
+#[test]
 fn figures_of_a_clean_batch_are_one_line_of_json() {
     let folder = tempfile::tempdir().unwrap();
     let found = dyno(&["sim", "--seeds", "0..3", "--json"], folder.path());

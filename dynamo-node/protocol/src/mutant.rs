@@ -98,6 +98,8 @@ mutants! {
     MemoryVolatile = "memory-volatile",
     /// A node mints under its old actors before its peers have answered.
     DoubtMints = "doubt-mints",
+    /// A directory that is not what its mark and its census say goes on as if it were.
+    DirectoryBelieved = "directory-believed",
 }
 
 /// The births of the mutants that have births of their own.

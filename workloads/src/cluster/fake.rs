@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dynamo_protocol::NodeId;
@@ -18,6 +19,10 @@ pub(crate) struct FakeCluster {
     deaf: bool,
     state: Mutex<BTreeMap<NodeId, FakeNode>>,
     shapes: Mutex<BTreeMap<FaultId, Vec<(Pair, Shape)>>>,
+    /// What is done to a disk goes unnoticed.
+    blind: bool,
+    /// How often nodes were asked for their status.
+    asked: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct FakeNode {
     pub(crate) down: Vec<NodeId>,
     pub(crate) held_down: u64,
     pub(crate) hints: u64,
+    /// How often peers told it that its disk was rolled back.
+    pub(crate) rolled_back: u64,
     /// Nobody ever reaches it again.
     pub(crate) lost: bool,
 }
@@ -46,12 +53,19 @@ impl FakeCluster {
                 down: Vec::new(),
                 held_down: 0,
                 hints: 0,
+                rolled_back: 0,
                 lost: false,
             };
             (id, node)
         };
         let state = nodes.iter().copied().map(fresh).collect();
-        Self { nodes, deaf, state: Mutex::new(state), shapes: Mutex::default() }
+        let (shapes, asked) = (Mutex::default(), AtomicU64::default());
+        Self { nodes, deaf, state: Mutex::new(state), shapes, blind: false, asked }
+    }
+
+    /// The same, of nodes that do not notice what is done to their disks.
+    pub(crate) fn blind(nodes: u16) -> Self {
+        Self { blind: true, ..Self::new(nodes, false) }
     }
 
     fn order(&self, node: NodeId, change: impl FnOnce(&mut FakeNode)) -> Result<(), ClusterError> {
@@ -104,11 +118,12 @@ impl Cluster for FakeCluster {
     }
 
     async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.order(node, |state| state.identity += 1)
+        self.order(node, |state| state.identity += u64::from(!self.blind))
     }
 
     async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
-        self.order(node, |state| state.identity += 1)?;
+        let is_noticed = !self.blind && damage != Damage::Keep;
+        self.order(node, |state| state.identity += u64::from(is_noticed))?;
         Ok(format!("{damage:?}"))
     }
 
@@ -144,10 +159,16 @@ impl Cluster for FakeCluster {
             Life::Runs(_) => Ok(Status {
                 identity: state.identity.to_string(),
                 incarnation: state.incarnation,
+                proven: true,
                 hints_held: state.hints,
                 open_operations: 0,
                 down: state.down,
-                counters: BTreeMap::from([("held_down".to_owned(), state.held_down)]),
+                counters: BTreeMap::from([
+                    ("held_down".to_owned(), state.held_down),
+                    ("rolled_back".to_owned(), state.rolled_back),
+                    // There is always work for it.
+                    ("acknowledged".to_owned(), self.asked.fetch_add(50, Ordering::Relaxed)),
+                ]),
             }),
             Life::Stopped(_) | Life::Gone => {
                 Err(ClusterError::Node { node, reason: "it does not answer".to_owned() })

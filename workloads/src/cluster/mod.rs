@@ -46,6 +46,8 @@ pub struct Status {
     pub identity: String,
     /// Of its process.
     pub incarnation: u64,
+    /// All other members have told that they remember no more of the directory than it holds.
+    pub proven: bool,
     /// Hints on its disk.
     pub hints_held: u64,
     /// Requests and deliveries under way.

@@ -82,7 +82,7 @@ impl Hunter for Local {
 /// The plan that shows a bug soonest: few carts, so that many write the same key, and the faults
 /// whose handling it gets wrong.
 fn plan(mutant: Mutant, seed: u64) -> Plan {
-    use FaultName::{Kill, Partition, Pause, Reset};
+    use FaultName::{Bitflip, Kill, Partition, Pause, Reset, Rollback};
     let mut plan = Plan { seed: Some(seed), time: Span::secs(6), ..Plan::default() };
     "mutant".clone_into(&mut plan.name);
     plan.workload.carts = 4;
@@ -98,6 +98,8 @@ fn plan(mutant: Mutant, seed: u64) -> Plan {
         Mutant::HintsVolatile | Mutant::HandoffNotResumed => vec![Partition, Kill],
         Mutant::ActorReused => vec![Partition],
         Mutant::HintGoneAtSend | Mutant::HintsExpire => vec![Kill, Reset, Partition],
+        Mutant::RollbackIgnored => vec![Rollback],
+        Mutant::DirectoryBelieved => vec![Rollback, Bitflip],
         _ => vec![Kill, Pause, Partition],
     };
     match mutant {
@@ -108,6 +110,12 @@ fn plan(mutant: Mutant, seed: u64) -> Plan {
         }
         // Fallbacks that take over for two homes at a time are rarer the more nodes there are.
         Mutant::FallbackTwice | Mutant::HostTwice => plan.cluster.nodes = 4,
+        // Several disks to lose: one of each kind at least.
+        Mutant::RollbackIgnored | Mutant::DirectoryBelieved => {
+            let cluster = &mut plan.cluster;
+            (cluster.nodes, cluster.settings) = (6, Settings::new([4, 2, 4]));
+            plan.time = Span::secs(10);
+        }
         Mutant::HintsVolatile | Mutant::HintGoneAtSend | Mutant::ActorReused => {
             hints_alone(&mut plan)
         }

@@ -19,6 +19,7 @@ use anyhow::Result;
 use checker::op::{Kind, Op, Process};
 use dynamo_protocol::NodeId;
 use futures::future::try_join_all;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -57,7 +58,42 @@ pub struct Nemesis<C> {
 }
 
 /// Why a fault is not proven.
-type Unproven = String;
+#[derive(Debug)]
+enum Unproven {
+    /// It was not seen.
+    Unseen(String),
+    /// The node's own word shows that it did not do what the fault calls for: by which name that goes, and
+    /// how it shows.
+    Refuted(Broken, String),
+}
+
+/// What a node gets wrong whose disk was lost, rolled back or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Broken {
+    /// It goes on as if its disk had not been emptied.
+    WipeUnnoticed,
+    /// It goes on as if its disk held all that it ever held, or had to be told by a peer what its own disk
+    /// could have told it.
+    RollbackUnnoticed,
+    /// It lost something to flipped bits and had to be told so by a peer.
+    DamageUnnoticed,
+}
+
+impl From<String> for Unproven {
+    fn from(why: String) -> Self {
+        Self::Unseen(why)
+    }
+}
+
+impl Unproven {
+    /// Of a fault that was not proven to be in force nothing is held against the node.
+    fn unless_proven(self, is_proven: bool) -> Self {
+        match self {
+            Self::Refuted(_, why) if !is_proven => Self::Unseen(why),
+            other => other,
+        }
+    }
+}
 
 impl<C: Cluster> Nemesis<C> {
     /// A nemesis of this cluster.
@@ -102,7 +138,7 @@ impl<C: Cluster> Nemesis<C> {
         }
         self.note(episode, Kind::Invoke, "heal", Ok(Value::Null))?;
         let healed = self.lease(self.heal(episode, &before)).await;
-        self.note_outcome(episode, "heal", healed)
+        self.note_outcome(episode, "heal", healed.map_err(|why| why.unless_proven(proven)))
     }
 
     async fn take_turns(&self, nodes: &[NodeId]) -> Vec<sync::OwnedMutexGuard<()>> {
@@ -120,7 +156,7 @@ impl<C: Cluster> Nemesis<C> {
         &self,
         step: impl Future<Output = Result<T, Unproven>>,
     ) -> Result<T, Unproven> {
-        let late = || format!("not proven within {:?}", self.patience);
+        let late = || Unproven::from(format!("not proven within {:?}", self.patience));
         timeout(self.patience, step).await.unwrap_or_else(|_| Err(late()))
     }
 
@@ -132,7 +168,7 @@ impl<C: Cluster> Nemesis<C> {
     }
 
     /// Can it be done now?
-    fn probe(&self, fault: &Fault) -> Result<(), Unproven> {
+    fn probe(&self, fault: &Fault) -> Result<(), String> {
         self.cluster.able(fault.name())?;
         fault.stops().iter().try_for_each(|node| processes::runs(&*self.cluster, *node).map(drop))
     }
@@ -177,7 +213,7 @@ impl<C: Cluster> Nemesis<C> {
             Fault::Kill(nodes) => processes::restart(cluster, nodes, before).await,
             Fault::Pause(nodes) => processes::resume(cluster, nodes).await,
             Fault::Wipe(node) => processes::refresh(cluster, *node, before).await,
-            Fault::Rollback(node, _) => disks::notice(cluster, *node, before).await,
+            Fault::Rollback(node, how) => disks::notice(cluster, *node, *how, before).await,
             Fault::Bitflip(node, _) => disks::survive(cluster, *node, before).await,
             Fault::Partition(_, cuts) => {
                 links::join(cluster, episode.id, &links::of_cuts(cuts)).await
@@ -196,7 +232,12 @@ impl<C: Cluster> Nemesis<C> {
     ) -> Result<()> {
         match outcome {
             Ok(proof) => self.note(episode, Kind::Ok, step, Ok(proof)),
-            Err(reason) => self.note(episode, Kind::Info, step, Err(&reason)),
+            Err(Unproven::Unseen(reason)) => self.note(episode, Kind::Info, step, Err(&reason)),
+            Err(Unproven::Refuted(broken, how)) => {
+                let op = Self::told(episode, Kind::Info, step, json!({ "broken": broken }));
+                self.journal.append(op.error(how.as_str()))?;
+                Ok(())
+            }
         }
     }
 
@@ -207,7 +248,20 @@ impl<C: Cluster> Nemesis<C> {
         step: &str,
         outcome: Result<Value, &str>,
     ) -> Result<()> {
-        let mut value = json!({ "fault": episode.id, "step": step });
+        let op = match outcome {
+            Ok(Value::Null) => Self::told(episode, kind, step, json!({})),
+            Ok(proof) => Self::told(episode, kind, step, json!({ "proof": proof })),
+            Err(reason) => Self::told(episode, kind, step, json!({})).error(reason),
+        };
+        self.journal.append(op)?;
+        Ok(())
+    }
+
+    /// A line of the history, with what is `shown`, an object, beside the fault and its step.
+    fn told(episode: &Episode, kind: Kind, step: &str, shown: Value) -> Op {
+        let mut value = shown;
+        value["fault"] = json!(episode.id);
+        value["step"] = json!(step);
         match &episode.fault {
             Fault::Kill(nodes)
             | Fault::Pause(nodes)
@@ -224,14 +278,7 @@ impl<C: Cluster> Nemesis<C> {
                 value["cuts"] = json!(cuts);
             }
         }
-        let mut op = Op::new(Process::Nemesis, kind, episode.fault.name().as_str());
-        match outcome {
-            Ok(Value::Null) => {}
-            Ok(proof) => value["proof"] = proof,
-            Err(reason) => op = op.error(reason),
-        }
-        self.journal.append(op.value(value))?;
-        Ok(())
+        Op::new(Process::Nemesis, kind, episode.fault.name().as_str()).value(value)
     }
 }
 

@@ -6,11 +6,11 @@ use dynamo_protocol::NodeId;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::{Unproven, until};
+use super::{Broken, Unproven, until};
 use crate::cluster::{Cluster, ClusterError, Life, Status};
 
 /// The process id of a node that runs.
-pub(super) fn runs(cluster: &impl Cluster, node: NodeId) -> Result<u32, Unproven> {
+pub(super) fn runs(cluster: &impl Cluster, node: NodeId) -> Result<u32, String> {
     match cluster.life(node) {
         Life::Runs(pid) => Ok(pid),
         Life::Stopped(pid) => Err(format!("{node} (process {pid}) stands still already")),
@@ -42,7 +42,8 @@ pub(super) async fn restart(
         if let Some(then) = before.get(node)
             && then.identity != now.identity
         {
-            return Err(format!("{node} came back as {}, not {}", now.identity, then.identity));
+            let (now, then) = (now.identity, &then.identity);
+            return Err(Unproven::from(format!("{node} came back as {now}, not {then}")));
         }
         Ok(format!("{node}: answers as incarnation {}", now.incarnation))
     });
@@ -71,7 +72,8 @@ pub(super) async fn resume(cluster: &impl Cluster, nodes: &[NodeId]) -> Result<V
     }
     let each = nodes.iter().map(async |node| {
         until(async || cluster.status(*node).await.ok()).await;
-        runs(cluster, *node).map(|pid| format!("{node}: process {pid} answers"))
+        let pid = runs(cluster, *node)?;
+        Ok::<_, Unproven>(format!("{node}: process {pid} answers"))
     });
     Ok(try_join_all(each).await?.into_iter().collect())
 }
@@ -92,7 +94,8 @@ pub(super) async fn refresh(
     let now = return_of(cluster, node).await?;
     let then = before.get(&node).ok_or_else(|| format!("{node} did not say who it was before"))?;
     if then.identity == now.identity {
-        return Err(format!("{node} is still {} after its disk was emptied", now.identity));
+        let how = format!("{node} is still {} after its disk was emptied", now.identity);
+        return Err(Unproven::Refuted(Broken::WipeUnnoticed, how));
     }
     Ok(json!([format!("{node}: was {}, answers as {}", then.identity, now.identity)]))
 }
@@ -107,5 +110,5 @@ pub(super) async fn return_of(cluster: &impl Cluster, node: NodeId) -> Result<St
 
 #[expect(clippy::needless_pass_by_value, reason = "as map_err wants it")]
 pub(super) fn in_words(error: ClusterError) -> Unproven {
-    error.to_string()
+    error.to_string().into()
 }

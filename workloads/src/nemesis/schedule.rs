@@ -71,7 +71,7 @@ pub enum Rollback {
     /// So many hundredths of its journal are cut off.
     Cut(u8),
     /// A copy of it that is older than what was written since is put back, as from a backup. Only peers
-    /// can notice that; it is not drawn yet.
+    /// can notice that.
     PutBack,
 }
 
@@ -248,7 +248,15 @@ impl Draw<'_> {
             FaultName::Wipe => self.disk(at).map(Fault::Wipe),
             FaultName::Rollback => {
                 let node = self.disk(at)?;
-                Some(Fault::Rollback(node, Rollback::Cut(self.rng.random_range(20..80))))
+                // What was acknowledged and what was read has to be in another member's hands.
+                let settings = &self.plan.cluster.settings;
+                let is_remembered = settings.w >= 2 && settings.r >= 2;
+                let how = if is_remembered && self.rng.random() {
+                    Rollback::PutBack
+                } else {
+                    Rollback::Cut(self.rng.random_range(20..80))
+                };
+                Some(Fault::Rollback(node, how))
             }
             FaultName::Bitflip => {
                 let node = self.disk(at)?;

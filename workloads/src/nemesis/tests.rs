@@ -1,10 +1,12 @@
 use checker::history::History;
+use checker::verdict::{CheckReport, Verdict};
 
 use super::schedule::Rollback;
 use super::*;
 use crate::cluster::fake::FakeCluster;
 use crate::coverage;
 use crate::disk::Damage;
+use crate::noticed;
 use crate::plan::{Cut, FaultName, Plan, Shape};
 
 const A: NodeId = NodeId(1);
@@ -21,7 +23,7 @@ fn one_of_each() -> Vec<Episode> {
         Fault::Rate(vec![A]),
         Fault::Reset(vec![B]),
         Fault::Wipe(A),
-        Fault::Rollback(B, Rollback::Cut(50)),
+        Fault::Rollback(B, Rollback::PutBack),
         Fault::Bitflip(A, Damage::Flip { bits: 1, seed: 7 }),
     ];
     let hold = Duration::from_millis(1);
@@ -30,11 +32,8 @@ fn one_of_each() -> Vec<Episode> {
     (1..).zip(faults).map(episode).collect()
 }
 
-/// What the history of a run against `cluster` shows of each fault.
-async fn covered(
-    cluster: FakeCluster,
-    episodes: Vec<Episode>,
-) -> BTreeMap<FaultName, coverage::FaultCoverage> {
+/// The history of a run against `cluster`.
+async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
@@ -44,9 +43,17 @@ async fn covered(
     nemesis.patience = Duration::from_millis(100);
     nemesis.run(&episodes).await.unwrap();
     assert!(nemesis.in_force().is_empty());
+    History::read(&path).unwrap()
+}
+
+/// What the history of a run against `cluster` shows of each fault.
+async fn covered(
+    cluster: FakeCluster,
+    episodes: Vec<Episode>,
+) -> BTreeMap<FaultName, coverage::FaultCoverage> {
+    let history = history(cluster, episodes).await;
     let plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
     let view = plan.view().unwrap();
-    let history = History::read(&path).unwrap();
     coverage::judge(&plan, &view, &history, &BTreeMap::new()).faults
 }
 
@@ -61,6 +68,45 @@ async fn faults_that_are_done_are_proven_and_healed() {
 async fn a_cluster_that_only_says_it_does_faults_proves_none() {
     for (name, fault) in covered(FakeCluster::new(3, true), one_of_each()).await {
         assert_eq!((fault.installed, fault.proven), (1, 0), "{name}");
+    }
+}
+
+/// What the history of a run of one fault shows of disks.
+async fn judged(cluster: FakeCluster, fault: Fault) -> Option<CheckReport> {
+    let hold = Duration::from_millis(1);
+    let episode = Episode { id: 1, at: Duration::ZERO, hold, fault };
+    noticed::judge(&history(cluster, vec![episode]).await)
+}
+
+#[tokio::test]
+async fn nodes_that_do_not_notice_what_befell_their_disks_are_accused_and_nobody_else() {
+    for (fault, rule) in [
+        (Fault::Wipe(A), "WipeUnnoticed"),
+        (Fault::Rollback(A, Rollback::Cut(50)), "RollbackUnnoticed"),
+        (Fault::Rollback(A, Rollback::PutBack), "RollbackUnnoticed"),
+    ] {
+        let report = judged(FakeCluster::blind(3), fault.clone()).await.unwrap();
+        assert_eq!(report.verdict(), Verdict::Invalid, "{fault:?}");
+        assert_eq!(report.details["violations"][0]["rule"], rule);
+        let report = judged(FakeCluster::new(3, false), fault.clone()).await.unwrap();
+        assert_eq!(report.verdict(), Verdict::Valid, "{fault:?}");
+        // What was not done cannot be noticed.
+        assert!(judged(FakeCluster::new(3, true), fault.clone()).await.is_none(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_disk_can_tell_by_itself_is_not_left_to_peers() {
+    for (fault, rule) in [
+        (Fault::Rollback(A, Rollback::Cut(50)), Some("RollbackUnnoticed")),
+        (Fault::Bitflip(A, Damage::Flip { bits: 1, seed: 7 }), Some("DamageUnnoticed")),
+        (Fault::Rollback(A, Rollback::PutBack), None),
+    ] {
+        let cluster = FakeCluster::new(3, false);
+        cluster.set(A, |node| node.rolled_back = 1);
+        let report = judged(cluster, fault.clone()).await.unwrap();
+        let found = report.details.get("violations").map(|found| found[0]["rule"].clone());
+        assert_eq!(found, rule.map(Value::from), "{fault:?}");
     }
 }
 

@@ -204,13 +204,18 @@ impl Plan {
             FaultName::Wipe => self.check_disks(fault),
             FaultName::Rollback | FaultName::Bitflip => {
                 let simulated = cluster.kind == ClusterKind::Sim;
-                refuse_if(&["cluster.kind", "faults"], simulated, || {
-                    format!("fault {fault} is done to real files: use cluster local, ssh or lab")
-                })?;
-                refuse_if(&["cluster.engine", "faults"], cluster.engine == Engine::Memory, || {
+                let has_files = simulated || cluster.engine != Engine::Memory;
+                refuse_if(&["cluster.engine", "faults"], !has_files, || {
                     format!("fault {fault} with engine memory finds no files: use engine fjall")
                 })?;
-                self.check_disks(fault)
+                self.check_disks(fault)?;
+                // There a whole disk goes back, which no directory can tell by itself.
+                let is_told = !simulated || fault != FaultName::Rollback || cluster.settings.r >= 2;
+                refuse_if(&["cluster.r", "faults"], !is_told, || {
+                    "fault rollback on cluster sim is noticed by peers: with R = 1 they need not know what \
+                     was read; use -r 2"
+                        .to_owned()
+                })
             }
         }
     }

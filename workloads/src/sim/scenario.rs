@@ -52,7 +52,7 @@ impl Scenario {
             sync: 130,
             workload,
             time: plan.time.0,
-            faults: episodes.iter().map(|episode| single::fault(plan, episode)).collect(),
+            faults: episodes.iter().flat_map(|episode| single::faults(plan, episode)).collect(),
         }
     }
 

@@ -24,6 +24,9 @@ use crate::run::RECORDS;
 use crate::store::Store;
 use crate::verdict::{Document, Latency};
 
+/// How old a copy of a disk is that is put back, in microseconds.
+const AGE: u64 = 1_000_000;
+
 /// Runs the plan in the simulator; leaves the history in `store` and what is known beside it in `document`.
 ///
 /// # Errors
@@ -66,10 +69,24 @@ fn on_the_core(trace: &Trace) -> CheckReport {
     }
 }
 
-/// What an episode of a plan is in the simulator.
-pub(super) fn fault(plan: &Plan, episode: &Episode) -> Fault {
+/// What an episode of a plan is in the simulator: its fault, and what has to go before it.
+pub(super) fn faults(plan: &Plan, episode: &Episode) -> Vec<Fault> {
+    let at = micros(episode.at);
+    let name = episode.fault.name().as_str();
+    let journal = Some((episode.id, name, schedule_value(&episode.fault)));
+    let what = what(plan, &episode.fault);
+    let mut faults = Vec::new();
+    if let What::Rollback(node) = &what {
+        let taken = at.saturating_sub(AGE);
+        faults.push(Fault { at: taken, until: taken, what: What::BackUp(*node), journal: None });
+    }
+    faults.push(Fault { at, until: at + micros(episode.hold), what, journal });
+    faults
+}
+
+fn what(plan: &Plan, fault: &schedule::Fault) -> What {
     let links = |nodes: &[_]| super::fault::links_of(nodes, &plan.nodes());
-    let what = match &episode.fault {
+    match fault {
         schedule::Fault::Kill(nodes) => What::Kill(nodes.clone()),
         schedule::Fault::Pause(nodes) => What::Pause(nodes.clone()),
         schedule::Fault::Partition(_, cuts) => {
@@ -89,14 +106,10 @@ pub(super) fn fault(plan: &Plan, episode: &Episode) -> Fault {
             What::Shape(links(nodes), Shape { loss: 1_000_000, ..Shape::default() })
         }
         schedule::Fault::Wipe(node) => What::Wipe(*node),
-        schedule::Fault::Rollback(..) | schedule::Fault::Bitflip(..) => {
-            unreachable!("Plan::check refuses it: the disks have no files")
-        }
-    };
-    let at = micros(episode.at);
-    let name = episode.fault.name().as_str();
-    let journal = Some((episode.id, name, schedule_value(&episode.fault)));
-    Fault { at, until: at + micros(episode.hold), what, journal }
+        // Disks without files: whatever takes one back puts back all of it, and a bit is one of a record.
+        schedule::Fault::Rollback(node, _) => What::Rollback(*node),
+        schedule::Fault::Bitflip(node, _) => What::BitFlip(*node),
+    }
 }
 
 fn schedule_value(fault: &schedule::Fault) -> serde_json::Value {

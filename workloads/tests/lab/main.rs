@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 
 use bench::{Lab, Run, dyno, eventually, is_alive, verdict};
 use common::{has_lab, is_root};
+use serde_json::Value;
 
 #[test]
 fn hosts_have_names_and_users_and_processes_of_their_own() {
@@ -152,6 +153,56 @@ fn a_short_run_over_ssh_with_faults_is_valid() {
     assert!(verdict["faults"]["partition"]["proven"].as_u64() > Some(0), "{said}");
     assert!(verdict["faults"]["delay"]["proven"].as_u64() > Some(0), "{said}");
     assert!(verdict["faults"]["rate"]["proven"].as_u64() > Some(0), "{said}");
+}
+
+/// What a run on `kind` shows whose disks are rolled back, by an older copy where `put_back`, and damaged.
+fn disks_are_noticed(verdict: &Value, history: &str, put_back: bool) {
+    for part in ["property", "harness"] {
+        assert_eq!(verdict[part], "valid", "{verdict:#}");
+    }
+    for fault in ["rollback", "bitflip"] {
+        let fault = &verdict["faults"][fault];
+        assert!(
+            fault["proven"].as_u64() > Some(0) && fault["proven"] == fault["healed"],
+            "{verdict:#}"
+        );
+    }
+    assert_eq!(verdict["checks"]["disks"]["judged"], 2, "{verdict:#}");
+    assert_eq!(history.contains("its directory is what it was"), put_back, "{history}");
+}
+
+fn nemesis(out: &std::path::Path) -> String {
+    let history = fs::read_to_string(out.join("latest/history.jsonl")).unwrap();
+    let lines: Vec<_> = history.lines().filter(|line| line.contains("nemesis")).collect();
+    lines.join("\n")
+}
+
+const DISKS: &str = "--nodes 5 -n 4 -r 2 -w 3 --faults rollback,bitflip --time 20s --json";
+
+#[test]
+fn a_disk_that_was_put_back_in_a_lab_is_noticed_and_so_are_flipped_bits() {
+    if !has_lab() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let mut run = dyno();
+    run.args(["test", "--cluster", "lab", "--seed", "1"]).args(DISKS.split(' '));
+    let ran = run.arg("--out").arg(out.path()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    disks_are_noticed(&verdict(out.path()), &nemesis(out.path()), true);
+}
+
+#[test]
+fn a_journal_that_was_cut_over_ssh_is_noticed_and_so_are_flipped_bits() {
+    if !has_lab() {
+        return;
+    }
+    let lab = Lab::up(5);
+    let out = lab.dir.join("out");
+    let flags: Vec<_> = DISKS.split(' ').chain(["--seed", "2"]).collect();
+    let ran = lab.test(&lab.hosts(), &out, &flags).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    disks_are_noticed(&verdict(&out), &nemesis(&out), false);
 }
 
 #[test]
