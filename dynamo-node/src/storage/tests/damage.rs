@@ -239,8 +239,15 @@ impl Small {
     /// The same with so many bytes in its files, which are more than those of `records` records. Checksums
     /// are of one length or another, so that not every try comes out.
     fn with_bytes(records: u64, bytes: usize) -> Self {
-        let mut tries = std::iter::repeat_with(|| Self::with_about(records, bytes)).take(100);
-        tries.find(|small| small.bytes() == bytes).expect("one in a few comes out")
+        let mut aim = bytes;
+        for _ in 0..100 {
+            let small = Self::with_about(records, aim);
+            if small.bytes() == bytes {
+                return small;
+            }
+            aim = aim + bytes - small.bytes();
+        }
+        panic!("no try came out at {bytes} bytes");
     }
 
     fn with_about(records: u64, bytes: usize) -> Self {
