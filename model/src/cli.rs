@@ -226,7 +226,7 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
         until: 0,
         stop: interrupt::asked,
     };
-    interrupt::listen()?;
+    interrupt::listen("what was searched")?;
     let (sender, receiver) = std::sync::mpsc::channel();
     let next = AtomicUsize::new(0);
     let (scenarios, budget, next) = (&scenarios, &budget, &next);

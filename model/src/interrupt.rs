@@ -1,5 +1,5 @@
-//! Being asked to end, by SIGINT or SIGTERM. The first time a search ends as if its budget were used
-//! up: it writes its checkpoint and says how far it came; the second time the process ends at once.
+//! Being asked to end, by SIGINT or SIGTERM. The first time the work ends as if its budget were used up: it
+//! keeps what it has found and says how far it came; the second time the process ends at once.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +19,11 @@ pub fn asked() -> bool {
 }
 
 /// Listens to signals from when it returns for as long as the process lives. Doing so twice is doing so
-/// once.
+/// once. `what` is kept, as whoever asks is told: "what was searched".
 ///
 /// # Errors
 /// If the system does not let us.
-pub fn listen() -> anyhow::Result<()> {
+pub fn listen(what: &'static str) -> anyhow::Result<()> {
     static LISTENS: OnceLock<()> = OnceLock::new();
     if LISTENS.get().is_some() {
         return Ok(());
@@ -37,15 +37,17 @@ pub fn listen() -> anyhow::Result<()> {
     let signals = [interrupt?, terminate?];
     if LISTENS.set(()).is_ok() {
         let thread = std::thread::Builder::new().name("interrupt".to_owned());
-        thread.spawn(move || wait(&runtime, signals)).context("no thread to listen for signals")?;
+        thread
+            .spawn(move || wait(&runtime, signals, what))
+            .context("no thread to listen for signals")?;
     }
     Ok(())
 }
 
-fn wait(runtime: &Runtime, mut signals: [Signal; 2]) {
+fn wait(runtime: &Runtime, mut signals: [Signal; 2], what: &str) {
     runtime.block_on(async {
         either(&mut signals).await;
-        output::note("asked to end: keeping what was searched; once more to end at once");
+        output::note(format_args!("asked to end: keeping {what}; once more to end at once"));
         ASKED.store(true, Ordering::Relaxed);
         either(&mut signals).await;
         output::refuse("interrupted twice");

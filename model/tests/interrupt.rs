@@ -17,7 +17,7 @@ struct Cli {
 fn an_interrupted_search_is_kept_and_goes_on_another_day() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("search");
-    interrupt::listen().unwrap();
+    interrupt::listen("what was searched").unwrap();
     let me = std::process::id().to_string();
     assert!(Command::new("kill").args(["-INT", &me]).status().unwrap().success());
     while !interrupt::asked() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use dynamo_protocol::NodeId;
 use dynamo_sim::trace::Step;
@@ -275,4 +275,33 @@ fn a_runs_own_history_is_judged_under_every_spec_that_is_entitled_to_it() {
             assert_eq!(checked.status.code(), Some(254), "{spec}: {checked:?}");
         }
     }
+}
+
+/// Whether the process does something of its own when it is asked to end: the bit of SIGINT in the mask of
+/// caught signals, see proc(5).
+fn catches_interrupts(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(mask, 16).unwrap() & 0b10 != 0
+}
+
+#[test]
+fn seeds_that_are_interrupted_keep_what_they_have_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyno"));
+    command.args(["sim", "--seeds", "0..100000000", "--json"]).current_dir(folder.path());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !catches_interrupts(child.id()) {
+        std::thread::yield_now();
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(255), "{ended:?}");
+    let document = document(&ended);
+    let (ran, left) = (&document["seeds"], &document["left_out"]);
+    assert!(ran.as_u64() > Some(0));
+    assert_eq!(ran.as_u64().unwrap() + left.as_u64().unwrap(), 100_000_000);
+    assert_eq!(document["verdict"], "unknown");
+    assert_eq!(document["violations"].as_array().map(Vec::len), Some(0));
 }

@@ -63,6 +63,8 @@ pub struct Mechanisms {
 pub struct Findings {
     /// How many seeds were run.
     pub seeds: u64,
+    /// How many were not, since the run was stopped.
+    pub left_out: u64,
     /// In the order of their seeds.
     pub violations: Vec<Failure>,
     /// Seeds of which a check could not tell, and why.
@@ -129,6 +131,7 @@ impl Batch {
             }
         });
         let (mut findings, mut failed) = shared.into_inner().expect("every thread has ended well");
+        findings.left_out = self.seeds.end - self.seeds.start - findings.seeds;
         findings.wall_seconds = started.elapsed().as_secs_f64();
         findings.cpu_seconds = cpu_seconds() - cpu;
         findings.unknown.sort_by_key(|failure| failure.seed);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use dyno_command::{Jobs, document, exit, output};
+use model::interrupt;
 
 use super::batch::{Batch, Findings, Mechanisms, report};
 use crate::interpreter::Counts;
@@ -70,7 +71,10 @@ pub fn sim(args: &SimArgs) -> u8 {
         return refuse(&error);
     }
     let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs.threads() };
-    let (mut findings, failed) = quietly(|| batch.run(|_, _| false));
+    if let Err(error) = interrupt::listen("what the seeds so far have found") {
+        return refuse(&format!("no signals: {error}"));
+    }
+    let (mut findings, failed) = quietly(|| batch.run(|_, _| interrupt::asked()));
     let again = |seed| again(args, seed);
     let mutant = args.mutant.as_deref();
     findings.violations = quietly(|| report(&batch, &failed, mutant, &args.out, again));
@@ -161,6 +165,9 @@ fn summary(findings: &Findings) -> String {
         findings.simulated_seconds / findings.cpu_seconds.max(0.01),
         findings.events,
     );
+    if findings.left_out > 0 {
+        text += &format!("interrupted: {} seeds were not run\n", findings.left_out);
+    }
     for failure in &findings.violations {
         text += &format!(
             "seed {}: {}: {}\n  see it: {}\n",
@@ -188,7 +195,7 @@ fn summary(findings: &Findings) -> String {
 fn status(findings: &Findings) -> u8 {
     if !findings.violations.is_empty() {
         INVALID
-    } else if !findings.nondeterministic.is_empty() {
+    } else if !findings.nondeterministic.is_empty() || findings.left_out > 0 {
         BROKEN
     } else if findings.unknown.len() as u64 * 10 > findings.seeds {
         // A seed in which nothing was acknowledged happens; many of them are no test.
