@@ -80,10 +80,13 @@ impl Bench {
         child
     }
 
-    /// Returns when the clients of the run are at work.
+    /// Returns when the clients of the run are at work: so many puts were acknowledged, half of them adds.
     fn works(&self, child: &mut Child) {
+        const PUTS: usize = 80;
         let deadline = Instant::now() + Duration::from_secs(60);
-        while fs::metadata(self.latest("history.jsonl")).map_or(0, |file| file.len()) < 20_000 {
+        let acknowledged = |line: &&str| line.contains(r#""type":"ok","f":"put""#);
+        let puts = |history: String| history.lines().filter(acknowledged).count();
+        while fs::read_to_string(self.latest("history.jsonl")).map_or(0, puts) < PUTS {
             assert!(Instant::now() < deadline, "no work was done");
             assert!(child.try_wait().unwrap().is_none(), "it ended before its time");
             std::thread::sleep(Duration::from_millis(20));
