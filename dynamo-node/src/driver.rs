@@ -127,6 +127,8 @@ struct Effects {
     outbox: Outbox,
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
     pruned: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
+    /// How the node was when it was asked; what it has counted is added when that is told.
+    statuses: Vec<(oneshot::Sender<StatusReport>, StatusReport)>,
 }
 
 struct Held {
@@ -244,7 +246,11 @@ impl<T: Transport> Driver<T> {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Status(asker) => drop(asker.send(self.status())),
+            // An identity that is not durable yet is told to nobody, and by then what happened is counted.
+            Command::Status(asker) => {
+                let status = self.status();
+                self.effects.statuses.push((asker, status));
+            }
             Command::ReadReplica(key, asker) => {
                 let read = self.store.record(&Place::home(key));
                 self.effects.replicas.push((asker, read));
@@ -304,11 +310,15 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas, pruned } = held.effects;
+            let Effects { outbox, replicas, pruned, statuses } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
             for (asker, pruned) in pruned {
                 let _ = asker.send(pruned);
+            }
+            for (asker, mut status) in statuses {
+                status.counters = Some(self.telemetry.snapshot());
+                let _ = asker.send(status);
             }
         }
         Ok(())
@@ -366,7 +376,7 @@ impl<T: Transport> Driver<T> {
             open_operations: self.node.open_operations() as u64,
             down: self.node.held_down().map(|peer| peer.0.into()).collect(),
             open_requests: self.requests.len() as u64,
-            counters: Some(self.telemetry.snapshot()),
+            counters: None,
             settings: self.about.settings.clone(),
             stopping: self.ends.is_some(),
             proven: self.node.is_proven(),
