@@ -10,7 +10,7 @@ use dynamo_protocol::{Member, NodeId, Settings, View, ViewError};
 use dyno_command::{document, within};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::settings::{self, SettingFlags, TimingFlags, by_flag};
@@ -142,10 +142,12 @@ impl ServeArgs {
             | crate::StartError::NotAPeer(_) => Failure::refused(error),
             _ => Failure::failed(error),
         })?;
+        // Before anybody is told that it is ready: who reads that may ask it to stop at once.
+        let mut stop = Stop::listen().map_err(Failure::failed)?;
         say_ready(&running)?;
         tokio::select! {
             ended = running.ended() => return ended.map_err(Failure::failed),
-            stop = asked_to_stop(self.exit_with_stdin) => stop?,
+            () = stop.asked(self.exit_with_stdin) => {}
         }
         tracing::info!("stopping");
         running.begin_stop().await;
@@ -248,13 +250,24 @@ fn say_ready(running: &Running) -> Result<(), Failure> {
     written.map_err(|error| Failure::failed(format!("cannot say that it is ready: {error}")))
 }
 
-async fn asked_to_stop(with_stdin: bool) -> Result<(), Failure> {
-    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
-        () = parent::stdin_closed(), if with_stdin => {}
+/// The ways in which a node is asked to stop.
+struct Stop {
+    terminated: Signal,
+    interrupted: Signal,
+}
+
+impl Stop {
+    /// From now on a signal ends the node in order and no longer the process at once.
+    fn listen() -> std::io::Result<Self> {
+        let terminated = signal(SignalKind::terminate())?;
+        Ok(Self { terminated, interrupted: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn asked(&mut self, with_stdin: bool) {
+        tokio::select! {
+            _ = self.terminated.recv() => {}
+            _ = self.interrupted.recv() => {}
+            () = parent::stdin_closed(), if with_stdin => {}
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing_subscriber::filter::EnvFilter;
@@ -59,9 +59,11 @@ async fn serve(folder: &Path, logging: Logging) -> io::Result<()> {
     let listener = UnixListener::bind(&socket)?;
     let (calls, called) = mpsc::channel(CALLS);
     let lease = Arc::new(Mutex::new(Lease { length: FIRST, ends: Instant::now() + FIRST }));
+    // Before anybody is heard: who has been answered may end the agent at once.
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(accept(listener, calls, lease.clone()));
     let mut agent = Agent { folder, lease, leftovers, host: None, last: None, serving: 0, logging };
-    let why = agent.serve(called).await;
+    let why = agent.serve(called, &mut terminate).await;
     tracing::info!(why, "the agent ends");
     // First of all, so that no new driver speaks to an agent that is about to end.
     let removed = std::fs::remove_file(&socket);
@@ -175,8 +177,11 @@ struct Agent {
 
 impl Agent {
     /// Does what it is told until it is to end; says why.
-    async fn serve(&mut self, mut called: mpsc::Receiver<Called>) -> &'static str {
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return "no signals" };
+    async fn serve(
+        &mut self,
+        mut called: mpsc::Receiver<Called>,
+        terminate: &mut Signal,
+    ) -> &'static str {
         loop {
             let lease_ends = sleep_until(ends(&self.lease));
             tokio::select! {
