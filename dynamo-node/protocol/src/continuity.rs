@@ -14,8 +14,9 @@
 //!   acknowledged put that the directory lost is then held by one that answered.
 //! - For sloppy gets the node votes: a sloppy get may be stale anyway, and is always served.
 //!
-//! In doubt a node tells the position it started from, and no more: what it writes meanwhile must not hide
-//! what it lost. Who remembers a higher position of the identity, or another identity after it, tells at any
+//! In doubt a node tells the position at which the doubt began, and no more: what it writes meanwhile must
+//! not hide what it lost. That position is on disk with the first of it ([`Meta::doubted`]), or else a
+//! second start in the same doubt would count as proven what the first one wrote. Who remembers a higher position of the identity, or another identity after it, tells at any
 //! time, and the directory goes on under the spare identity, amnesiac, as if it had been wiped: a
 //! rolled-back directory is a lost disk. So nobody has to wait for a member that is gone for good but
 //! strict gets with W = 2, and they only until an empty directory takes its place: it remembers nothing,
@@ -96,9 +97,8 @@ pub(crate) struct Continuity {
     spare: Option<Identity>,
     /// Members that have not told what they remember.
     owed: BTreeSet<NodeId>,
-    /// The directory's position at the start.
-    floor: u64,
-    /// Somebody remembers more, and the disk refused to be told.
+    /// Somebody remembers more, and the disk refused to be told. Who told is owed an ear: it is asked until
+    /// the disk takes it in.
     refuted: bool,
 }
 
@@ -168,11 +168,12 @@ impl Memory {
 impl Continuity {
     fn new(spare: Option<Identity>, others: impl Iterator<Item = NodeId>) -> Self {
         let owed = if spare.is_some() { others.collect() } else { BTreeSet::new() };
-        Self { spare, owed, floor: 0, refuted: false }
+        Self { spare, owed, refuted: false }
     }
 
     pub(crate) fn is_proven(&self) -> bool {
-        self.owed.is_empty() && !self.refuted
+        assert!(!self.refuted || !self.owed.is_empty(), "who knows better is asked again");
+        self.owed.is_empty()
     }
 
     /// The identity of fresh births.
@@ -220,15 +221,17 @@ impl Node {
         self.continuity.is_proven()
     }
 
-    /// How far the directory has come for sure: in doubt as far as it was at the start, or else what is
+    /// How far the directory has come for sure: in doubt as far as it was when that began, or else what is
     /// written meanwhile would hide what is missing.
     pub(crate) fn position<S: Store>(&self, step: &Step<'_, S>) -> u64 {
-        if self.is_proven() { step.store.position() } else { self.continuity.floor }
+        self.meta.doubted.unwrap_or_else(|| step.store.position())
     }
 
     /// Asks every member that owes an answer, once at the start and then again and again.
     pub(crate) fn ask_for_proof<S: Store>(&mut self, step: &mut Step<'_, S>) {
-        self.continuity.floor = step.store.position();
+        if self.is_proven() {
+            self.end_doubt(step);
+        }
         for peer in self.continuity.owed.clone() {
             self.ping(step, peer);
         }
@@ -245,9 +248,46 @@ impl Node {
         if changes.is_empty() {
             return Ok(());
         }
-        step.store.apply(changes)?;
+        self.write(step, changes)?;
         self.memory.saved(from);
         Ok(())
+    }
+
+    /// Applies `changes` and, with the first of a doubt and after its end, when that began. All that a node
+    /// changes in its store goes through here.
+    pub(crate) fn write<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        mut changes: Vec<Change>,
+    ) -> Result<(), StoreError> {
+        let doubted = Some(self.position(step)).filter(|at| *at > 0 && !self.is_proven());
+        let mut meta = Meta { doubted, ..self.meta };
+        let given = changes.iter_mut().find_map(|change| match change {
+            Change::Meta(given) => Some(given),
+            Change::Put(..) | Change::Remove(_) | Change::Heard(..) => None,
+        });
+        match given {
+            Some(given) => {
+                // Of another identity nobody remembers anything yet.
+                given.doubted = doubted.filter(|_| given.identity == self.meta.identity);
+                meta = *given;
+            }
+            None if meta != self.meta => changes.push(Change::Meta(meta)),
+            None => {}
+        }
+        if !changes.is_empty() {
+            step.store.apply(changes)?;
+        }
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// From now on positions count as they are. Until that is on disk the node goes on telling where the
+    /// doubt began, which is never too much.
+    fn end_doubt<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        if let Err(error) = self.write(step, Vec::new()) {
+            step.event(Event::StoreFailed(Role::Home, error));
+        }
     }
 
     /// Takes note of how far a peer's directory has come, and of what the peer remembers of this one.
@@ -283,6 +323,8 @@ impl Node {
             Some(heard) if heard.identity != self.meta.identity => {
                 self.roll_back(step, from, heard);
             }
+            // Nothing is proven by whom, once somebody knows better.
+            _ if self.continuity.refuted => {}
             _ => self.answered(step, from),
         }
     }
@@ -294,6 +336,7 @@ impl Node {
             self.continuity.owed.clear();
         }
         if self.continuity.is_proven() {
+            self.end_doubt(step);
             step.event(Event::Proven);
             self.release_held(step);
         }
@@ -307,12 +350,11 @@ impl Node {
             return;
         };
         let position = self.position(step);
-        let meta = Meta { identity: spare, births: self.meta.births, amnesiac: true };
+        let meta = Meta { births: self.meta.births, ..Meta::renewed(spare) };
         if let Err(error) = self.apply(step, None, vec![Change::Meta(meta)]) {
-            self.continuity.refuted = true;
+            self.refuted_by(step, told_by);
             return step.event(Event::StoreFailed(Role::Home, error));
         }
-        self.meta = meta;
         for peer in std::mem::take(&mut self.continuity.owed) {
             if self.detector.is_up(peer) {
                 step.output(Output::CancelTimer(Timer::Ping(peer)));
@@ -321,6 +363,15 @@ impl Node {
         self.continuity.refuted = false;
         step.event(Event::RolledBack { told_by, remembered, position });
         self.release_held(step);
+    }
+
+    /// The disk refused to be told what `told_by` knows: it is asked until the disk takes it in.
+    fn refuted_by<S>(&mut self, step: &mut Step<'_, S>, told_by: NodeId) {
+        self.continuity.refuted = true;
+        let is_asked = !self.continuity.owed.insert(told_by) || !self.detector.is_up(told_by);
+        if !is_asked && !mutated(Mutant::RefusalForgotten) {
+            step.set_timer(Timer::Ping(told_by), self.settings.timing.ping);
+        }
     }
 
     /// Whether this node's answer for `key` proves what it lacks.
@@ -354,7 +405,148 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::io::Input;
+    use crate::message::{Envelope, Message};
+    use crate::step::{Outbox, Time};
+    use crate::{Member, MemoryStore, Place, Record, Settings, View};
+
+    const ME: NodeId = NodeId(1);
+    const PEER: NodeId = NodeId(2);
+    const SPARE: Identity = Identity(100);
+    const INCARNATION: u64 = 7;
+
+    /// A store that refuses writes when it is told to.
+    struct Full {
+        store: MemoryStore,
+        refuses: bool,
+    }
+
+    impl Store for Full {
+        fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
+            self.store.record(place)
+        }
+
+        fn hints(
+            &self,
+            of: NodeId,
+            after: Option<&Key>,
+            most: usize,
+        ) -> Result<Vec<Key>, StoreError> {
+            self.store.hints(of, after, most)
+        }
+
+        fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+            if self.refuses { Err(StoreError::Unwritable) } else { self.store.apply(changes) }
+        }
+
+        fn position(&self) -> u64 {
+            self.store.position()
+        }
+    }
+
+    /// A node that has started on a directory that was there before, in doubt.
+    struct Doubtful {
+        node: Node,
+        disk: Full,
+        outputs: Vec<Output>,
+    }
+
+    impl Doubtful {
+        fn new(meta: Meta) -> Self {
+            let members = vec![Member { id: ME, tokens: 8 }, Member { id: PEER, tokens: 8 }];
+            let settings = Arc::new(Settings::new([2, 1, 1]));
+            let view = Arc::new(View::genesis(&settings, members).unwrap());
+            let heard = BTreeMap::new();
+            let start = Start { meta, heard, incarnation: INCARNATION, spare: Some(SPARE) };
+            let disk = Full { store: MemoryStore::counting(meta), refuses: false };
+            let node = Node::new(ME, settings, view, start);
+            let mut doubtful = Self { node, disk, outputs: Vec::new() };
+            doubtful.handle(Input::Started);
+            doubtful
+        }
+
+        fn handle(&mut self, input: Input) {
+            let mut outbox = Outbox::default();
+            self.node.handle(Time(0), input, &mut self.disk, &mut outbox);
+            self.outputs = outbox.outputs;
+        }
+
+        fn hears(&mut self, message: Message, heard: Option<Heard>) {
+            let (from, identity, position) = (PEER, Identity(2), 1);
+            let envelope = Envelope { from, identity, position, to: ME, heard, message };
+            self.handle(Input::Peer(envelope));
+        }
+
+        fn hears_pong(&mut self, heard: Option<Heard>) {
+            self.hears(Message::Pong { nonce: Some(INCARNATION) }, heard);
+        }
+
+        /// The position it tells now.
+        fn tells(&mut self) -> u64 {
+            self.hears(Message::Ping { nonce: None }, None);
+            let told = self.outputs.iter().find_map(|output| match output {
+                Output::Send(envelope) => Some(envelope.position),
+                _ => None,
+            });
+            told.unwrap()
+        }
+
+        fn pings(&self) -> bool {
+            self.outputs.iter().any(|output| matches!(output, Output::SetTimer(Timer::Ping(_), _)))
+        }
+    }
+
+    #[test]
+    fn a_disk_that_refuses_to_be_told_is_told_again() {
+        let mut doubtful = Doubtful::new(Meta::genesis(Identity(1)));
+        let more = Some(heard(1, 9));
+        doubtful.hears_pong(None);
+        assert!(doubtful.node.is_proven());
+        // All have answered, and then one turns out to know better.
+        doubtful.disk.refuses = true;
+        doubtful.hears(Message::Ping { nonce: None }, more);
+        assert!(!doubtful.node.is_proven() && doubtful.pings());
+        for _ in 0..2 {
+            doubtful.handle(Input::Timer(Timer::Ping(PEER)));
+            assert!(doubtful.pings(), "it is asked until the disk takes it in");
+            doubtful.hears_pong(more);
+            assert!(!doubtful.node.is_proven());
+        }
+        doubtful.disk.refuses = false;
+        doubtful.handle(Input::Timer(Timer::Ping(PEER)));
+        doubtful.hears_pong(more);
+        assert!(doubtful.node.is_proven());
+        assert_eq!((doubtful.node.meta().identity, doubtful.node.meta().amnesiac), (SPARE, true));
+        assert_eq!(doubtful.disk.store.meta, *doubtful.node.meta());
+    }
+
+    #[test]
+    fn what_is_written_in_doubt_counts_once_its_end_is_on_disk() {
+        let mut doubtful = Doubtful::new(Meta::genesis(Identity(1)));
+        assert_eq!(doubtful.tells(), 1);
+        doubtful.handle(Input::Prune(Key::from("k")));
+        let set = crate::Siblings::Dotted(crate::DottedSet::default());
+        let op = crate::OpId { incarnation: 9, seq: 0 };
+        let store = Message::Store { op, role: Role::Home, key: Key::from("k"), set };
+        doubtful.hears(store, None);
+        assert_eq!(doubtful.disk.position(), 2);
+        assert_eq!((doubtful.tells(), doubtful.disk.store.meta.doubted), (1, Some(1)));
+        doubtful.disk.refuses = true;
+        doubtful.hears_pong(None);
+        assert!(doubtful.node.is_proven());
+        assert_eq!(doubtful.tells(), 1, "the next start would fall short of more");
+        doubtful.disk.refuses = false;
+        doubtful.hears(Message::Ping { nonce: None }, None);
+        let mut again = Doubtful::new(Meta { doubted: Some(1), ..Meta::genesis(Identity(1)) });
+        again.disk.store.position = 5;
+        assert_eq!(again.tells(), 1);
+        again.hears_pong(Some(heard(1, 1)));
+        assert!(again.node.is_proven());
+        assert_eq!((again.tells(), again.disk.store.meta.doubted), (6, None));
+    }
 
     fn heard(identity: u64, position: u64) -> Heard {
         Heard { identity: Identity(identity), position }

@@ -91,7 +91,7 @@ impl Node {
             if mutated(Mutant::HintsExpire) && !self.detector.is_up(target) {
                 for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
                     let place = Place { role: Role::Hint(target), key };
-                    let _ = step.store.apply(vec![Change::Remove(place)]);
+                    let _ = self.write(step, vec![Change::Remove(place)]);
                 }
             }
         }
@@ -153,7 +153,7 @@ impl Node {
         deliveries.open.insert(op.seq);
         assert!(deliveries.open.len() <= BATCH, "no more hints are under way than fill a link");
         if mutated(Mutant::HintGoneAtSend) {
-            let _ = step.store.apply(vec![Change::Remove(place.clone())]);
+            let _ = self.write(step, vec![Change::Remove(place.clone())]);
         }
         let (role, key, set) = (Role::Home, place.key, record.set);
         self.send(step, target, Message::Store { op, role, key, set });
@@ -210,7 +210,7 @@ impl Node {
             .store
             .record(&place)
             .is_ok_and(|held| held.is_some_and(|record| record.set.summary() == sent));
-        if exact && step.store.apply(vec![Change::Remove(place)]).is_ok() {
+        if exact && self.write(step, vec![Change::Remove(place)]).is_ok() {
             step.event(Event::HintDelivered(target));
         }
     }

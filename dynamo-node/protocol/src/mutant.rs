@@ -98,6 +98,10 @@ mutants! {
     MemoryVolatile = "memory-volatile",
     /// A node mints under its old actors before its peers have answered.
     DoubtMints = "doubt-mints",
+    /// A node that starts again in doubt takes what it wrote in the first for what it had before.
+    DoubtForgotten = "doubt-forgotten",
+    /// A node whose disk refuses to be told that it was rolled back asks no more.
+    RefusalForgotten = "refusal-forgotten",
     /// A directory that is not what its mark and its census say goes on as if it were.
     DirectoryBelieved = "directory-believed",
 }

@@ -13,6 +13,7 @@ use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
 use crate::io::{Discard, Event, Input, Output, Timer};
 use crate::message::{Envelope, Message};
+use crate::mutant::{Mutant, mutated};
 use crate::operations::Operations;
 use crate::request::Reply;
 use crate::settings::Settings;
@@ -49,6 +50,9 @@ impl Node {
     pub fn new(me: NodeId, settings: Arc<Settings>, view: Arc<View>, mut start: Start) -> Self {
         assert!(view.contains(me), "{me} runs in a view that does not know it");
         assert_eq!(view.homes_of_a_key(), settings.n, "the view was made for other settings");
+        if mutated(Mutant::DoubtForgotten) {
+            start.meta.doubted = None;
+        }
         let continuity = start.continuity(view.ids().filter(|id| *id != me));
         Self {
             memory: start.memory(),

@@ -42,7 +42,7 @@ impl Node {
             }
         }
         if !changes.is_empty()
-            && let Err(error) = step.store.apply(changes)
+            && let Err(error) = self.write(step, changes)
         {
             return step.event(Event::StoreFailed(Role::Home, error));
         }

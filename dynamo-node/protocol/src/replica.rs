@@ -186,7 +186,6 @@ impl Node {
             changes.push(Change::Meta(meta));
         }
         self.apply(step, None, changes).map_err(Refusal::Storage)?;
-        self.meta = meta;
         self.keep_hint(step, role, is_new);
         Ok((dot, set))
     }

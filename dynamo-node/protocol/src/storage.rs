@@ -60,6 +60,9 @@ pub struct Meta {
     /// The directory began empty in a cluster that may have written before: its answers do not
     /// count as votes until it is refilled from every other home.
     pub amnesiac: bool,
+    /// While it is not known whether the directory was rolled back: its [`Store::position`] when that was
+    /// asked first. Goes with the first change that is applied meanwhile, and lasts over restarts.
+    pub doubted: Option<u64>,
 }
 
 /// One atomic change, or part of one.
@@ -143,13 +146,13 @@ impl Meta {
     /// A directory made by the cluster's genesis: nothing was written before it.
     #[must_use]
     pub fn genesis(identity: Identity) -> Self {
-        Self { identity, births: 0, amnesiac: false }
+        Self { identity, births: 0, amnesiac: false, doubted: None }
     }
 
     /// A directory made afterwards: an empty one cannot tell newborn from wiped.
     #[must_use]
     pub fn renewed(identity: Identity) -> Self {
-        Self { identity, births: 0, amnesiac: true }
+        Self { identity, births: 0, amnesiac: true, doubted: None }
     }
 }
 

@@ -209,6 +209,8 @@ pub(super) const ROWS: &[Row] = &[
     seeded("47", Mutant::MemoryVolatile, "YYp", &[C6, C4, C1]),
     seeded("48", Mutant::DoubtMints, "YYp", &[C6, C1]),
     seeded("49", Mutant::DirectoryBelieved, "--Y", &[C12]),
+    seeded("50", Mutant::DoubtForgotten, "pYp", &[C6, C4, C1]),
+    seeded("51", Mutant::RefusalForgotten, "-Y-", &[C3]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -229,6 +231,7 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
     (Layer::Model, "49", NO_FILES),
+    (Layer::Model, "51", "the model's disks have no errors"),
     (Layer::Sim, "49", NO_FILES),
     (
         Layer::Local,
@@ -251,7 +254,7 @@ mod tests {
     #[test]
     fn the_table_has_every_number_once_and_every_mutant() {
         let numbers: Vec<_> = ROWS.iter().map(|row| row.number.trim_end_matches('b')).collect();
-        for number in 1..=49 {
+        for number in 1..=51 {
             assert!(numbers.contains(&&*number.to_string()), "{number} is missing");
         }
         let mut all: Vec<_> = ROWS.iter().map(|row| row.number).collect();

@@ -87,6 +87,8 @@ impl World {
     pub fn roll_back(&mut self, node: NodeId) {
         self.kill(node);
         if self.bench.host(node).backup().is_some() {
+            // Not made by the next start, even if the disk was empty a moment ago.
+            self.hosts[index(node)].made = true;
             self.take(Step::Restore { node });
         }
     }
