@@ -224,7 +224,10 @@ impl Node {
     /// How far the directory has come for sure: in doubt as far as it was when that began, or else what is
     /// written meanwhile would hide what is missing.
     pub(crate) fn position<S: Store>(&self, step: &Step<'_, S>) -> u64 {
-        self.meta.doubted.unwrap_or_else(|| step.store.position())
+        let position = step.store.position();
+        let told = self.meta.doubted.unwrap_or(position);
+        assert!(told <= position || position == 0, "a node tells no more than its directory holds");
+        told
     }
 
     /// Asks every member that owes an answer, once at the start and then again and again.
@@ -331,7 +334,8 @@ impl Node {
 
     fn answered<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId) {
         step.output(Output::CancelTimer(Timer::Ping(from)));
-        self.continuity.owed.remove(&from);
+        let was_owed = self.continuity.owed.remove(&from);
+        assert!(was_owed && !self.continuity.refuted, "an answer that is owed proves something");
         if mutated(Mutant::ProofOfOne) {
             self.continuity.owed.clear();
         }
@@ -361,6 +365,7 @@ impl Node {
             }
         }
         self.continuity.refuted = false;
+        assert!(self.is_proven() && self.meta.amnesiac, "a lost disk is not in doubt");
         step.event(Event::RolledBack { told_by, remembered, position });
         self.release_held(step);
     }
