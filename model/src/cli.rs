@@ -13,13 +13,14 @@ use dyno_command::{Jobs, Size, Span, document, output, within, word};
 use serde_json::json;
 use stateright::Model as _;
 
-use crate::bench::Bench;
-use crate::check::{Keep, Report, check_kept};
-use crate::engine::Budget;
-use crate::interrupt;
-use crate::scenario::{Scenario, defaults};
-use crate::script::Script;
-use crate::spec::{Durability, Faults, MAX_NODES, Reductions, Spec};
+use crate::properties::{PROPERTIES, Property};
+use crate::scenarios::check::{Keep, Report, check_kept};
+use crate::scenarios::scenario::{Scenario, defaults};
+use crate::search::engine::Budget;
+use crate::search::interrupt;
+use crate::world::model::DynamoModel;
+use crate::world::script::Script;
+use crate::world::spec::{Durability, Faults, MAX_NODES, Reductions, Spec};
 
 /// Exhaustive checking of the protocol core.
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub struct ModelArgs {
 enum Command {
     /// Search scenarios: the named ones, or with --script one of your own; without either, all.
     Check(CheckArgs),
-    /// List the named scenarios and the claims.
+    /// List the named scenarios and the properties.
     List(ListArgs),
     /// Walk through a scenario in a browser.
     Explore(ExploreArgs),
@@ -273,7 +274,7 @@ fn status_of(report: &Report) -> u8 {
 
 fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::Result<Report> {
     let mut last = Instant::now();
-    let mut progress = |progress: crate::engine::Progress| {
+    let mut progress = |progress: crate::search::engine::Progress| {
         if last.elapsed() >= Duration::from_secs(2) {
             last = Instant::now();
             output::note(format_args!("{}: {progress}", scenario.name));
@@ -288,16 +289,17 @@ fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::
 }
 
 fn list(as_json: bool) {
-    let (scenarios, claims) = (defaults(), &crate::properties::CLAIMS);
+    let (scenarios, properties) = (defaults(), PROPERTIES);
     if as_json {
         let scenario = |scenario: &Scenario| {
             let Scenario { name, about, spec, .. } = scenario;
             json!({ "name": name, "about": about, "label": spec.label() })
         };
         let scenarios: Vec<_> = scenarios.iter().map(scenario).collect();
-        let claim = |claim: &crate::properties::Claim| json!({ "name": claim.name, "source": claim.source });
-        let claims: Vec<_> = claims.iter().map(claim).collect();
-        let body = json!({ "scenarios": scenarios, "claims": claims });
+        let property =
+            |property: &Property| json!({ "name": property.name, "source": property.source });
+        let properties: Vec<_> = properties.iter().map(property).collect();
+        let body = json!({ "scenarios": scenarios, "properties": properties });
         return output::say(document("model list", None, body));
     }
     output::say("scenarios:");
@@ -305,9 +307,9 @@ fn list(as_json: bool) {
         output::say(format_args!("  {:18} {}", scenario.name, scenario.about));
         output::say(format_args!("  {:18} {}", "", scenario.spec.label()));
     }
-    output::say("claims:");
-    for claim in claims {
-        output::say(format_args!("  {:30} {}", claim.name, claim.source));
+    output::say("properties:");
+    for property in properties {
+        output::say(format_args!("  {:30} {}", property.name, property.source));
     }
 }
 
@@ -323,7 +325,7 @@ impl ExploreArgs {
 
 fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     let scenario = args.scenario()?;
-    let bench = Bench::new(scenario.spec)?;
+    let model = DynamoModel::new(scenario.spec)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     // stateright's server panics if the port is taken: look first. Port 0 is any that is free.
     let address = std::net::TcpListener::bind(address)
@@ -336,7 +338,7 @@ fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
     } else {
         output::say(format_args!("explore {} at {url}", scenario.name));
     }
-    crate::explore::Readable::new(bench).checker().serve(address);
+    crate::traces::explore::Readable::new(model).checker().serve(address);
     Ok(0)
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
-use model::{Budget, CLAIMS, Kind, Reductions, Search, Spec};
+use model::{Budget, Kind, PROPERTIES, Reductions, Search, Spec};
 
-/// The claims that were found broken, by name, and whether all was seen. "Converged by hints alone"
+/// The properties that were found broken, by name, and whether all was seen. "Converged by hints alone"
 /// is left out: it asks whether a given rest state needs a read to converge, and reductions that
 /// take late fetches in choose other rest states.
 fn found(spec: &Spec, reductions: Reductions, states: usize) -> (Vec<&'static str>, bool) {
@@ -17,10 +17,12 @@ fn found(spec: &Spec, reductions: Reductions, states: usize) -> (Vec<&'static st
 }
 
 fn broken<P>(found: Vec<Option<P>>) -> Vec<&'static str> {
-    let claims = CLAIMS.iter().zip(found).filter(|(claim, path)| {
-        path.is_some() && claim.kind == Kind::Always && claim.name != "converged-by-hints-alone"
+    let properties = PROPERTIES.iter().zip(found).filter(|(property, path)| {
+        path.is_some()
+            && property.kind == Kind::Always
+            && property.name != "converged-by-hints-alone"
     });
-    claims.map(|(claim, _)| claim.name).collect()
+    properties.map(|(property, _)| property.name).collect()
 }
 
 fn modes(spec: &Spec) -> Vec<Spec> {
@@ -133,7 +135,7 @@ const PLAIN: Reductions = Reductions {
     warm: true,
     monitor: true,
     notice: true,
-    names: true,
+    renaming: true,
     ..Reductions::NONE
 };
 
@@ -176,10 +178,10 @@ fn sloppy_is_strict_where_nobody_can_stand_in() {
         let mut sloppy = strict.clone();
         sloppy.settings.quorum = Quorum::Sloppy;
         let states = |spec: &Spec| {
-            let bench = model::Bench::new(spec.clone()).unwrap();
+            let model = model::DynamoModel::new(spec.clone()).unwrap();
             // The order of a search is that of its states: as far as both go, they go alike.
             let budget = Budget { states: 3_000, ..Budget::NONE };
-            let outcome = Search::new(&bench, CLAIMS.len()).run(&budget, &mut |_| ());
+            let outcome = Search::new(&model, PROPERTIES.len()).run(&budget, &mut |_| ());
             (outcome.progress.states, outcome.progress.generated, outcome.progress.depth)
         };
         assert_eq!(states(&sloppy), states(&strict), "{}", strict.label());
@@ -278,7 +280,7 @@ fn leave_out_each<'n>(spec: &Spec, only: &[&'n str], states: usize) -> Vec<(&'n 
             name => Reductions::without(name),
         };
         let (verdicts, mut row) = judged(spec, less, states);
-        let missed = verdicts.iter().any(|claim| !all.contains(claim));
+        let missed = verdicts.iter().any(|property| !all.contains(property));
         if missed || (row.whole == 1 && verdicts != all) {
             let label = spec.label();
             row.differs.push(format!("{label}: {all:?}, without {name}: {verdicts:?}"));
@@ -290,9 +292,9 @@ fn leave_out_each<'n>(spec: &Spec, only: &[&'n str], states: usize) -> Vec<(&'n 
 
 fn judged(spec: &Spec, reductions: Reductions, states: usize) -> (Vec<&'static str>, Row) {
     let started = std::time::Instant::now();
-    let bench = model::Bench::new(Spec { reductions, ..spec.clone() }).unwrap();
+    let model = model::DynamoModel::new(Spec { reductions, ..spec.clone() }).unwrap();
     let budget = Budget { states, ..Budget::NONE };
-    let outcome = Search::new(&bench, CLAIMS.len()).run(&budget, &mut |_| ());
+    let outcome = Search::new(&model, PROPERTIES.len()).run(&budget, &mut |_| ());
     let row = Row {
         whole: usize::from(outcome.complete),
         in_part: if outcome.complete { Vec::new() } else { vec![spec.label()] },

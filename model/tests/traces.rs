@@ -4,16 +4,16 @@
 
 use dynamo_sim::replay::{on_core, on_sim};
 use dynamo_sim::trace::{Step, Trace};
-use model::{Budget, CLAIMS, PathError, Scenario, Spec, check, defaults};
+use model::{Budget, PROPERTIES, PathError, Scenario, Spec, check, defaults};
 
 /// Every path of `scenario`, and how many of its traces were replayed.
 fn replay_all(scenario: &Scenario) -> usize {
     let checked = check(scenario, &Budget::NONE, &mut |_| ()).unwrap();
     let mut replayed = 0;
-    for (claim, path) in CLAIMS.iter().zip(&checked.outcome.found) {
+    for (property, path) in PROPERTIES.iter().zip(&checked.outcome.found) {
         let Some(path) = path else { continue };
-        let name = format!("{}: {}", scenario.name, claim.name);
-        let trace = match checked.bench.to_trace(path, &name) {
+        let name = format!("{}: {}", scenario.name, property.name);
+        let trace = match checked.model.to_trace(path, &name) {
             Err(PathError::NoWord(_)) if scenario.name == "buffered" => continue,
             trace => trace.unwrap_or_else(|error| panic!("{name}: {error}")),
         };
@@ -39,9 +39,9 @@ fn a_trace_starts_the_cluster_and_names_what_clients_ask() {
     let mut spec = Spec::new("p,g".parse().unwrap());
     (spec.settings.r, spec.settings.w) = (1, 1);
     let checked = check(&Scenario::of(spec), &Budget::NONE, &mut |_| ()).unwrap();
-    let stale = CLAIMS.iter().position(|claim| claim.name == "regular-gets").unwrap();
+    let stale = PROPERTIES.iter().position(|property| property.name == "regular-gets").unwrap();
     let path = checked.outcome.found[stale].clone().unwrap();
-    let trace = checked.bench.to_trace(&path, "stale").unwrap();
+    let trace = checked.model.to_trace(&path, "stale").unwrap();
     let steps: Vec<_> = trace.steps.iter().map(|entry| &entry.step).collect();
     let starts = steps.iter().filter(|step| matches!(step, Step::Start { .. })).count();
     let asked = steps.iter().filter(|step| matches!(step, Step::Client { .. })).count();

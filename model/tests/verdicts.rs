@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
-use model::{Budget, CLAIMS, Expected, Report, Scenario, Spec, check, claim, defaults};
+use model::{Budget, Expected, PROPERTIES, Report, Scenario, Spec, check, defaults, property};
 
 fn search(scenario: &Scenario) -> Report {
     check(scenario, &Budget::NONE, &mut |_| ()).unwrap().report
@@ -95,16 +95,16 @@ fn a_search_out_of_budget_says_that_it_is_not_complete() {
 fn what_a_scenario_must_find_and_does_not_is_a_failure() {
     let mut scenario = Scenario::of(spec("p,g"));
     scenario.breaks.push(("acknowledged-kept", 1));
-    let expected = scenario.expects(claim("acknowledged-kept").unwrap());
+    let expected = scenario.expects(property("acknowledged-kept").unwrap());
     assert_eq!(expected, Expected::Present(1));
     assert!(!search(&scenario).as_expected);
 }
 
 #[test]
-fn every_claim_has_a_name_of_its_own_and_a_source() {
-    for (at, claim) in CLAIMS.iter().enumerate() {
-        assert!(CLAIMS[..at].iter().all(|other| other.name != claim.name));
-        assert!(!claim.source.is_empty());
+fn every_property_has_a_name_of_its_own_and_a_source() {
+    for (at, property) in PROPERTIES.iter().enumerate() {
+        assert!(PROPERTIES[..at].iter().all(|other| other.name != property.name));
+        assert!(!property.source.is_empty());
     }
 }
 
@@ -123,13 +123,13 @@ fn ok_stands_only_above_a_whole_search_that_broke_nothing() {
 }
 
 #[test]
-fn a_trace_says_which_claim_it_breaks_and_how() {
+fn a_trace_says_which_property_it_breaks_and_how() {
     let weak = defaults().into_iter().find(|scenario| scenario.name == "weak").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut checked = check(&weak, &Budget::NONE, &mut |_| ()).unwrap();
     checked.write_traces(folder.path()).unwrap();
     let text = std::fs::read_to_string(folder.path().join("weak-regular-gets.json")).unwrap();
     let property = dynamo_sim::trace::Trace::parse(&text).unwrap().property.unwrap();
-    assert!(property.is_broken && property.claim == "regular-gets", "{property:?}");
+    assert!(property.is_broken && property.name == "regular-gets", "{property:?}");
     assert_eq!((property.settings, property.story.len()), (weak.spec.label(), 2));
 }

@@ -212,23 +212,23 @@ fn what_the_model_found_broken_is_invalid_when_it_is_replayed() {
     let text = String::from_utf8(checked.stdout).unwrap();
     let (mut broken, mut reached) = (Vec::new(), 0);
     for report in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        for (claim, judgement) in report["properties"].as_object().unwrap() {
+        for (property, judgement) in report["properties"].as_object().unwrap() {
             let Some(file) = judgement["file"].as_str() else { continue };
             let again = dyno(&["replay", file, "--json"], folder.path());
             let said = String::from_utf8(again.stdout.clone()).unwrap();
             if judgement["verdict"] == "violated" {
                 assert_eq!(again.status.code(), Some(1), "{file}: {said}");
                 assert_eq!(document(&again)["verdict"], "invalid", "{file}");
-                assert!(said.contains(claim), "{file}: {said}");
-                broken.push(claim.clone());
+                assert!(said.contains(property), "{file}: {said}");
+                broken.push(property.clone());
             } else {
                 assert_eq!(again.status.code(), Some(0), "{file}: {said}");
                 reached += 1;
             }
         }
     }
-    for claim in ["regular-gets", "contexts-closed", "acknowledged-kept"] {
-        assert!(broken.iter().any(|found| found == claim), "{claim}: {broken:?}");
+    for property in ["regular-gets", "contexts-closed", "acknowledged-kept"] {
+        assert!(broken.iter().any(|found| found == property), "{property}: {broken:?}");
     }
     assert!(reached > 0);
 }

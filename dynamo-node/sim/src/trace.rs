@@ -51,7 +51,7 @@ pub struct Trace {
     /// What it is to be seen to break, if anything: the name of a check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<String>,
-    /// The claim of the model that its last step breaks or shows, if it is a path of the model.
+    /// The property of the model that its last step breaks or shows, if it is a path of the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub property: Option<Property>,
     /// The seeded bug it needs, if any.
@@ -66,12 +66,12 @@ pub struct Trace {
     pub steps: Vec<Entry>,
 }
 
-/// A claim and a path to where it is broken, or shown.
+/// A property and a path to where it is broken, or shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Property {
-    /// The claim's name.
-    pub claim: String,
+    /// Its name.
+    pub name: String,
     /// Where it comes from.
     pub source: String,
     /// Is it broken there (or only shown)?

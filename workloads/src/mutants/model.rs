@@ -29,7 +29,7 @@ impl Model {
         self.trials.iter().filter(move |trial| trial.mutant == name)
     }
 
-    /// A panic of the core is a claim of the model; one outside it is a fault of the model's own.
+    /// A panic of the core is a property of the model; one outside it is a fault of the model's own.
     fn run(&self, trial: &Trial) -> Result<Trialled, String> {
         quietly(|| trial.run(&self.budget)).map_err(|error| error.to_string())
     }
@@ -75,7 +75,8 @@ impl Hunter for Model {
             match self.run(trial) {
                 Ok(found) => {
                     control.effort += found.states as u64;
-                    let wrong = found.killed_by.map(|claim| format!("{}: {claim}", trial.mutant));
+                    let wrong =
+                        found.killed_by.map(|property| format!("{}: {property}", trial.mutant));
                     control.false_positives.extend(wrong);
                 }
                 Err(error) => control.false_positives.push(format!("{}: {error}", trial.mutant)),

@@ -69,7 +69,7 @@ impl Checker {
     /// The checks of a layer that are this checker, by name.
     pub(super) fn checks(self, layer: Layer) -> &'static [&'static str] {
         match layer {
-            Layer::Model => self.claims(),
+            Layer::Model => self.properties(),
             Layer::Sim | Layer::Local => self.sim(),
         }
     }
@@ -97,8 +97,8 @@ impl Checker {
         }
     }
 
-    /// Claims of the model.
-    fn claims(self) -> &'static [&'static str] {
+    /// Properties of the model.
+    fn properties(self) -> &'static [&'static str] {
         match self {
             C1 => &["acknowledged-kept"],
             C3 => &["converges"],
@@ -270,8 +270,8 @@ mod tests {
     fn every_check_that_may_kill_exists() {
         for row in ROWS {
             let What::Seeded(seeded) = row.what else { continue };
-            for claim in seeded.checks(Layer::Model) {
-                assert!(model::claim(claim).is_some(), "{claim}");
+            for property in seeded.checks(Layer::Model) {
+                assert!(model::property(property).is_some(), "{property}");
             }
             assert!(!seeded.checks(Layer::Sim).is_empty(), "nothing can kill {}", row.number);
         }

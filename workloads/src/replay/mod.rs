@@ -110,7 +110,7 @@ fn say(
     let property = trace.property.as_ref();
     let broken = property.filter(|property| property.is_broken);
     let verdict = match &judged {
-        // Every state is as it was where the model saw the claim broken: it is broken.
+        // Every state is as it was where the model saw the property broken: it is broken.
         Ok(replayed) if broken.is_some() && replayed.compared == 0 => UNKNOWN,
         Ok(_) if broken.is_some() => INVALID,
         Ok(_) if violations.is_empty() => VALID,
@@ -150,15 +150,15 @@ fn say(
 
 /// What the trace is an example of, and its steps in words.
 fn tell(property: &Property, verdict: u8) {
-    let Property { claim, source, is_broken, settings, story } = property;
+    let Property { name, source, is_broken, settings, story } = property;
     match (is_broken, verdict) {
         (true, UNKNOWN) => {
-            output::say(format_args!("{claim}: not known, no step has a state to compare"))
+            output::say(format_args!("{name}: not known, no step has a state to compare"))
         }
-        (true, _) => output::say(format_args!("{claim} is broken, as recorded")),
-        (false, _) => output::say(format_args!("{claim} is reached, as recorded")),
+        (true, _) => output::say(format_args!("{name} is broken, as recorded")),
+        (false, _) => output::say(format_args!("{name} is reached, as recorded")),
     }
-    output::say(format_args!("  claim: {source}"));
+    output::say(format_args!("  source: {source}"));
     output::say(format_args!("  in: {settings}"));
     for (at, step) in (1..).zip(story) {
         output::say(format_args!("  {at:>2}. {step}"));

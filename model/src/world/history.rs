@@ -3,11 +3,11 @@
 
 use smallvec::SmallVec;
 
-use crate::script::{MAX_PUTS, Versions};
+use crate::world::script::{MAX_PUTS, Versions};
 
 /// The monitor's memory. Versions are known by the numbers of their puts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Ghost {
+pub(crate) struct History {
     /// Puts whose clients were told "done".
     pub(crate) acked: Versions,
     /// Puts whose clients were told "refused".
@@ -69,7 +69,7 @@ pub(crate) mod flag {
     pub(crate) const REPAIRED: u32 = 1 << 20;
 }
 
-impl Ghost {
+impl History {
     pub(crate) fn new(puts: usize) -> Self {
         Self {
             acked: 0,

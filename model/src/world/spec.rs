@@ -9,7 +9,7 @@ use dynamo_protocol::{
 };
 use thiserror::Error;
 
-use crate::script::Script;
+use crate::world::script::Script;
 
 /// Most nodes a world has.
 pub const MAX_NODES: usize = 5;
@@ -94,7 +94,7 @@ impl Faults {
         }
     }
 
-    /// A hash of what was spent that [`Bench::hash_of`](crate::bench::Bench::hash_of) is combined with.
+    /// A hash of what was spent, which goes into the fingerprint of a state.
     pub(crate) fn word(self) -> u64 {
         let [head @ .., last] = self.counts();
         u64::from_le_bytes(head) ^ u64::from(last) << 60
@@ -137,11 +137,11 @@ pub struct Reductions {
     /// pings at once when it is back. Only with `prompt`: the pings are answered within the step.
     pub notice: bool,
     /// Operations are named by their place among those that are open, not by their history.
-    pub names: bool,
+    pub renaming: bool,
     /// Operations that have answered and will send nothing any more are closed.
     pub finished: bool,
     /// A store whose acknowledgement nobody waits for is put off until its receiver is read. Only
-    /// with `prompt`, `notice`, `names`, `finished` and `direct`.
+    /// with `prompt`, `notice`, `renaming`, `finished` and `direct`.
     pub unread: bool,
     /// A fault that nothing would notice yet is put off until something does.
     pub lazy: bool,
@@ -152,8 +152,8 @@ pub struct Reductions {
     /// A state that another one is like, but for having more of its fault budget left, is that one.
     pub dominated: bool,
     /// States that differ in which of several clients with one script is which are one.
-    pub twins: bool,
-    /// What only claims that were found broken would ask the monitor tells no states apart.
+    pub symmetry: bool,
+    /// What only properties that were found broken would ask the monitor tells no states apart.
     pub told: bool,
 }
 
@@ -215,14 +215,14 @@ impl Reductions {
         monitor: true,
         late: true,
         notice: true,
-        names: true,
+        renaming: true,
         finished: true,
         unread: true,
         lazy: true,
         ample: true,
         direct: true,
         dominated: true,
-        twins: true,
+        symmetry: true,
         told: true,
     };
     /// Nothing left out.
@@ -234,14 +234,14 @@ impl Reductions {
         monitor: false,
         late: false,
         notice: false,
-        names: false,
+        renaming: false,
         finished: false,
         unread: false,
         lazy: false,
         ample: false,
         direct: false,
         dominated: false,
-        twins: false,
+        symmetry: false,
         told: false,
     };
 
@@ -262,14 +262,14 @@ impl Reductions {
         "monitor",
         "late",
         "notice",
-        "names",
+        "renaming",
         "finished",
         "unread",
         "lazy",
         "ample",
         "direct",
         "dominated",
-        "twins",
+        "symmetry",
         "told",
     ];
 
@@ -298,14 +298,14 @@ impl Reductions {
             "monitor" => &mut self.monitor,
             "late" => &mut self.late,
             "notice" => &mut self.notice,
-            "names" => &mut self.names,
+            "renaming" => &mut self.renaming,
             "finished" => &mut self.finished,
             "unread" => &mut self.unread,
             "lazy" => &mut self.lazy,
             "ample" => &mut self.ample,
             "direct" => &mut self.direct,
             "dominated" => &mut self.dominated,
-            "twins" => &mut self.twins,
+            "symmetry" => &mut self.symmetry,
             "told" => &mut self.told,
             _ => return,
         };

@@ -1,31 +1,32 @@
 //! Paths without the steps they do not need.
 //!
 //! Reductions take some steps at once that might as well come later, or never: a process is started
-//! again, a late store arrives. A path is for people: what it can do without is left out.
+//! again, a late store arrives. A path is to be read: what it can do without is left out.
 
-use crate::bench::{Bench, Step};
-use crate::spec::{Reductions, Spec};
-use crate::tables::Tables;
-use crate::world::{Action, World};
+use crate::world::model::DynamoModel;
+use crate::world::spec::{Reductions, Spec};
+use crate::world::state::{Action, World};
+use crate::world::step::Step;
+use crate::world::tables::Tables;
 
-impl Bench {
-    /// The path to a state that shows claim `claim`, without every step that is not needed for it.
-    pub(crate) fn shorten(&self, mut path: Vec<Action>, claim: usize) -> Vec<Action> {
-        let first = (1..path.len()).find(|end| self.shows(&path[..*end], claim));
+impl DynamoModel {
+    /// The path to a state that shows property `property`, without every step that is not needed for it.
+    pub(crate) fn shorten(&self, mut path: Vec<Action>, property: usize) -> Vec<Action> {
+        let first = (1..path.len()).find(|end| self.shows(&path[..*end], property));
         path.truncate(first.unwrap_or(path.len()));
         // The last step is the one that shows it.
         for at in (0..path.len().saturating_sub(1)).rev() {
             let mut shorter = path.clone();
             shorter.remove(at);
-            if self.shows(&shorter, claim) {
+            if self.shows(&shorter, property) {
                 path = shorter;
             }
         }
         path
     }
 
-    /// Whether `path` can be taken and its last step shows `claim`.
-    fn shows(&self, path: &[Action], claim: usize) -> bool {
+    /// Whether `path` can be taken and its last step shows `property`.
+    fn shows(&self, path: &[Action], property: usize) -> bool {
         let mut open = self.spec.clone();
         open.reductions = Reductions {
             lazy: false,
@@ -42,7 +43,7 @@ impl Bench {
             }
             self.take_one(tables, &mut world, *action);
         }
-        crate::properties::found(self, tables, &world) >> claim & 1 == 1
+        crate::properties::found(self, tables, &world) >> property & 1 == 1
     }
 
     fn may(&self, spec: &Spec, tables: &mut Tables, world: &mut World, action: Action) -> bool {

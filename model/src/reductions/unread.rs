@@ -5,59 +5,15 @@
 //! arrive before somebody is about to read: then any of those under way may have arrived, or not
 //! (as in a store buffer; the persistent sets of Godefroid 1996 that leave a step out for as long as
 //! nothing depends on it). Until then fewer copies are on disks than there could be, which is the worse
-//! case for every claim about copies.
+//! case for every property about copies.
 
 use std::iter::repeat;
 
-use crate::bench::{Bench, Step};
-use crate::names::NOBODY;
-use crate::spec::Durability;
-use crate::tables::{Sort, Tables};
-use crate::world::{Action, Reading, World};
-
-impl Bench {
-    /// Takes `action` step by step; says to `taken` which steps those are.
-    pub(crate) fn take(
-        &self,
-        tables: &mut Tables,
-        world: &mut World,
-        action: Action,
-        taken: &mut dyn FnMut(Action),
-    ) {
-        let mut flags = 0;
-        let mut one = |tables: &mut Tables, world: &mut World, action| {
-            taken(action);
-            self.take_one(tables, world, action);
-            flags |= std::mem::take(&mut world.ghost.flags);
-        };
-        if let Action::After { late, then } = action {
-            let node = then.node(tables);
-            let unread = self.step(tables, world).unread(node);
-            let chosen = |at: usize| late >> at & 1 == 1;
-            for (at, message) in unread.into_iter().enumerate() {
-                // Another one may have brought all that it brings.
-                if chosen(at) && world.flight.contains(&message) {
-                    one(tables, world, Action::Deliver(message));
-                }
-            }
-            one(tables, world, then.action());
-        } else {
-            one(tables, world, action);
-        }
-        while let Some(mend) = self.step(tables, world).mend() {
-            one(tables, world, mend);
-        }
-        world.ghost.flags = flags;
-    }
-
-    pub(crate) fn has_ended(&self, tables: &mut Tables, world: &World) -> bool {
-        self.step(tables, &mut world.clone()).has_ended()
-    }
-
-    pub(crate) fn step<'s>(&'s self, tables: &'s mut Tables, world: &'s mut World) -> Step<'s> {
-        Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None }
-    }
-}
+use crate::reductions::renaming::NOBODY;
+use crate::world::spec::Durability;
+use crate::world::state::{Action, Reading};
+use crate::world::step::Step;
+use crate::world::tables::{Sort, Tables};
 
 impl Reading {
     /// The node that is read.
@@ -90,13 +46,13 @@ impl Step<'_> {
             && spec.reductions.notice;
         spec.reductions.unread
             && spec.reductions.prompt
-            && spec.reductions.names
+            && spec.reductions.renaming
             && spec.reductions.finished
             && spec.reductions.direct
             && spec.durability == Durability::Step
             && spec.copies_lost() == 0
             && [faults.losses, faults.hedges, faults.power_cuts] == [0; 3]
-            && self.world.ghost.forwarded.is_empty()
+            && self.world.history.forwarded.is_empty()
             && (nobody_minds || self.is_calm())
     }
 

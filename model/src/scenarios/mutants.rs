@@ -5,11 +5,11 @@
 
 use dynamo_protocol::{Quorum, ReadMode};
 
-use crate::check::check;
-use crate::engine::Budget;
-use crate::properties::{CLAIMS, Kind};
-use crate::scenario::Scenario;
-use crate::spec::{Durability, Spec, SpecError};
+use crate::properties::{Kind, PROPERTIES};
+use crate::scenarios::check::check;
+use crate::scenarios::scenario::Scenario;
+use crate::search::engine::Budget;
+use crate::world::spec::{Durability, Spec, SpecError};
 
 /// One seeded bug and where the model looks for it.
 #[derive(Clone, Debug)]
@@ -18,14 +18,14 @@ pub struct Trial {
     pub mutant: &'static str,
     /// The configuration that should find it, and in which the unmutated core must be clean.
     pub spec: Spec,
-    /// The claims of which any broken one kills it. Others may break as well; these name the cause.
+    /// The properties of which any broken one kills it. Others may break as well; these name the cause.
     pub killers: &'static [&'static str],
 }
 
 /// What became of a trial.
 #[derive(Clone, Debug)]
 pub struct Trialled {
-    /// The named claim that broke first.
+    /// The named property that broke first.
     pub killed_by: Option<&'static str>,
     /// In how many steps.
     pub steps: usize,
@@ -192,16 +192,17 @@ impl Trial {
     /// If the core refuses the configuration.
     pub fn run(&self, budget: &Budget) -> Result<Trialled, SpecError> {
         let is_killer = |name: &str| self.killers.contains(&name);
-        let until = CLAIMS
+        let until = PROPERTIES
             .iter()
             .enumerate()
-            .filter(|(_, claim)| claim.kind == Kind::Always && is_killer(claim.name));
+            .filter(|(_, property)| property.kind == Kind::Always && is_killer(property.name));
         let until = until.fold(0, |bits, (at, _)| bits | 1 << at);
         let budget = Budget { until, ..*budget };
         let checked = check(&Scenario::of(self.spec.clone()), &budget, &mut |_| ())?;
-        let found = CLAIMS.iter().zip(&checked.outcome.found).filter_map(|(claim, path)| {
+        let found = PROPERTIES.iter().zip(&checked.outcome.found).filter_map(|(property, path)| {
             let path = path.as_ref()?;
-            (claim.kind == Kind::Always && is_killer(claim.name)).then_some((claim.name, path))
+            (property.kind == Kind::Always && is_killer(property.name))
+                .then_some((property.name, path))
         });
         let nearest = found.min_by_key(|(_, path)| path.len());
         Ok(Trialled {
@@ -210,7 +211,7 @@ impl Trial {
             states: checked.report.states,
             complete: checked.report.complete,
             seconds: checked.report.seconds,
-            trace: nearest.map_or_else(Vec::new, |(_, path)| checked.bench.trace(path)),
+            trace: nearest.map_or_else(Vec::new, |(_, path)| checked.model.trace(path)),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use dynamo_protocol::RequestId;
 use thiserror::Error;
 
 /// Most puts and deletes of one script: versions are bits of a [`Versions`].
@@ -184,6 +185,20 @@ impl fmt::Display for Script {
         }
         Ok(())
     }
+}
+
+/// Requests are numbered from here, so that no other number in a state looks like one.
+pub(crate) const REQUESTS: u64 = 0x5e11_0000;
+
+/// The request that step `step` of client `client` makes.
+pub(crate) fn request(client: u8, step: u8) -> RequestId {
+    RequestId(REQUESTS | u64::from(client) << 8 | u64::from(step))
+}
+
+/// The client and step that made a request.
+pub(crate) fn requested(request: RequestId) -> (usize, u8) {
+    let [step, client, ..] = request.0.to_le_bytes();
+    (usize::from(client), step)
 }
 
 #[cfg(test)]

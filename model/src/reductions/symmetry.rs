@@ -4,7 +4,7 @@
 //! A client is known in a state by its place in the world, by the requests it made, by the values it put,
 //! and by the numbers of its puts in what the monitor remembers. The core compares requests and
 //! values with nothing and orders nothing by them, so a step of the one state is a step of the other with
-//! those names exchanged; every claim is about all clients alike. So only the *fingerprint* of a state is
+//! those names exchanged; every property is about all clients alike. So only the *fingerprint* of a state is
 //! one for all its twins: which of them is searched is the one that was met, and paths need no
 //! translation.
 
@@ -13,10 +13,9 @@ use std::hash::Hasher;
 use dynamo_protocol::Versioning;
 use smallvec::SmallVec;
 
-use crate::bench::{REQUESTS, request, requested};
-use crate::ghost::each;
-use crate::script::{MAX_CLIENTS, MAX_PUTS, Script, Versions};
-use crate::spec::{Setup, Spec};
+use crate::world::history::each;
+use crate::world::script::{MAX_CLIENTS, MAX_PUTS, REQUESTS, Script, Versions, request, requested};
+use crate::world::spec::{Setup, Spec};
 
 /// Clients taken for one another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(crate) struct Swap {
 /// All ways but the trivial one to take clients for others with the same script. None where values
 /// are told apart by more than being equal: plain clocks order them, wall clocks are told by them.
 pub(crate) fn swaps(spec: &Spec, setup: &Setup) -> Vec<Swap> {
-    if !spec.reductions.twins || setup.settings.versioning != Versioning::Dotted {
+    if !spec.reductions.symmetry || setup.settings.versioning != Versioning::Dotted {
         return Vec::new();
     }
     let clients = spec.script.clients();
@@ -123,32 +122,32 @@ impl<H: Hasher> Hasher for Swapped<'_, H> {
 
 #[cfg(test)]
 mod tests {
-    use crate::bench::Bench;
-    use crate::engine::Compact;
-    use crate::spec::Spec;
-    use crate::world::{Action, World};
+    use crate::search::engine::Compact;
+    use crate::world::model::DynamoModel;
+    use crate::world::spec::Spec;
+    use crate::world::state::{Action, World};
 
-    fn bench(script: &str) -> Bench {
-        Bench::new(Spec::new(script.parse().unwrap())).unwrap()
+    fn model(script: &str) -> DynamoModel {
+        DynamoModel::new(Spec::new(script.parse().unwrap())).unwrap()
     }
 
     /// Each client asks a node, and everything arrives that can.
-    fn walk(bench: &Bench, asks: &[(u8, u8)]) -> World {
-        let tables = &mut *bench.lock();
-        let mut world = bench.first(tables);
+    fn walk(model: &DynamoModel, asks: &[(u8, u8)]) -> World {
+        let tables = &mut *model.lock();
+        let mut world = model.first(tables);
         for (client, node) in asks {
-            bench.apply(tables, &mut world, Action::Invoke { client: *client, node: *node });
+            model.apply(tables, &mut world, Action::Invoke { client: *client, node: *node });
         }
         let mut actions = Vec::new();
-        bench.enabled(tables, &world, &mut actions);
+        model.enabled(tables, &world, &mut actions);
         let arrives = actions.iter().find(|action| matches!(action, Action::Deliver(_)));
-        bench.apply(tables, &mut world, *arrives.unwrap());
+        model.apply(tables, &mut world, *arrives.unwrap());
         world
     }
 
     #[test]
     fn states_that_differ_in_which_client_is_which_have_one_fingerprint() {
-        let twins = bench("pg,pg");
+        let twins = model("pg,pg");
         let print = |world: &World| twins.fingerprint(world, 0, &mut Vec::new());
         let (one, other) = (walk(&twins, &[(0, 0), (1, 1)]), walk(&twins, &[(1, 0), (0, 1)]));
         assert_ne!(one, other);
@@ -158,7 +157,7 @@ mod tests {
 
     #[test]
     fn clients_with_different_scripts_are_no_twins() {
-        let others = bench("pp,pg");
+        let others = model("pp,pg");
         let print = |world: &World| others.fingerprint(world, 0, &mut Vec::new());
         assert_ne!(
             print(&walk(&others, &[(0, 0), (1, 1)])),

@@ -17,12 +17,10 @@ use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-use crate::host::{Host, HostInput, Stepped};
-use crate::monitor;
-use crate::names::{Open, Operations};
-use crate::script::Versions;
-use crate::spec::Setup;
-use crate::twins::{Swap, Swapped};
+use crate::reductions::symmetry::{Swap, Swapped};
+use crate::world::host::{Host, HostInput, Stepped};
+use crate::world::script::Versions;
+use crate::world::spec::Setup;
 
 /// Values kept once, named by their numbers.
 pub(crate) struct Interner<T> {
@@ -93,6 +91,20 @@ pub(crate) enum Stamp {
     Dot(Dot),
     Clock(VersionVector),
 }
+
+/// Which operations count as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Open {
+    /// Every one.
+    All,
+    /// Those that may still tell somebody something.
+    Unfinished,
+    /// The same, where no host fails any more: nobody is asked in the place of one.
+    UnfinishedInCalm,
+}
+
+/// The names of a host's open operations, oldest first, by what counts as [`Open`].
+pub(crate) type Operations = [SmallVec<[OpId; 4]>; 3];
 
 /// What is asked of a host again and again.
 #[derive(Clone, Debug)]
@@ -367,7 +379,7 @@ impl Tables {
                 }
                 Output::Reply(request, reply) => effect.replies.push((request, reply)),
                 // What nobody looks at need not be kept.
-                Output::Event(event) if monitor::asks_for(&event) => effect.events.push(event),
+                Output::Event(event) if is_observed(&event) => effect.events.push(event),
                 Output::Event(_) => {}
                 Output::SetTimer(..) | Output::CancelTimer(_) => {}
             }
@@ -493,6 +505,12 @@ impl Tables {
             siblings: u8::try_from(set.len()).unwrap_or(u8::MAX),
         }
     }
+}
+
+/// Whether the monitor looks at such an event.
+fn is_observed(event: &Event) -> bool {
+    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair};
+    matches!(event, HintStored(_) | ReadRepair(_) | HintDelivered(_) | Acknowledged { .. })
 }
 
 fn wire(setup: &Setup, envelope: &Envelope) -> Wire {

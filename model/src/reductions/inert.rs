@@ -2,10 +2,10 @@
 
 use dynamo_protocol::OpId;
 
-use crate::bench::Step;
-use crate::names::NOBODY;
-use crate::spec::Setup;
-use crate::tables::Sort;
+use crate::reductions::renaming::NOBODY;
+use crate::world::spec::Setup;
+use crate::world::step::Step;
+use crate::world::tables::Sort;
 
 impl Step<'_> {
     /// What they would bring is waited for by nobody.

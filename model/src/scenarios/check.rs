@@ -1,17 +1,17 @@
-//! Searches a scenario and says what came of it, for people and as JSON.
+//! Searches a scenario and reports what came of it, human-readable and as JSON.
 
 use std::path::Path;
 use std::time::Duration;
 
-use dynamo_sim::trace::Property;
 use serde::Serialize;
 
-use crate::bench::Bench;
-use crate::engine::{Budget, Outcome, Progress, Search};
-use crate::properties::{CLAIMS, Kind};
-use crate::scenario::{Expected, Scenario};
-use crate::spec::SpecError;
-use crate::world::Action;
+use crate::properties::{Kind, PROPERTIES};
+use crate::scenarios::scenario::{Expected, Scenario};
+use crate::search::engine::{Budget, Outcome, Progress, Search};
+use crate::traces::path::PathError;
+use crate::world::model::DynamoModel;
+use crate::world::spec::SpecError;
+use crate::world::state::Action;
 
 /// What a search came to, in the form it is reported in.
 #[derive(Clone, Debug, Serialize)]
@@ -38,14 +38,14 @@ pub struct Report {
     pub properties: std::collections::BTreeMap<&'static str, Judgement>,
 }
 
-/// What became of one claim.
+/// What became of one property.
 #[derive(Clone, Debug, Serialize)]
 pub struct Judgement {
     /// In a word.
     pub verdict: Verdict,
     /// Whether that was expected.
     pub as_expected: bool,
-    /// Where the claim comes from.
+    /// Where the property comes from.
     pub source: &'static str,
     /// How many steps the path that was found has.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct Judgement {
     pub file: Option<String>,
 }
 
-/// A claim's verdict.
+/// A property's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -75,7 +75,7 @@ pub enum Verdict {
 /// A scenario searched.
 pub struct Checked {
     /// The model.
-    pub bench: Bench,
+    pub model: DynamoModel,
     /// What the search came to.
     pub outcome: Outcome<Action>,
     /// How to report it.
@@ -103,11 +103,11 @@ pub fn check(
     budget: &Budget,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Checked, SpecError> {
-    let bench = Bench::new(scenario.spec.clone())?;
-    let outcome = Search::new(&bench, CLAIMS.len()).run(budget, progress);
-    let outcome = shortened(&bench, outcome);
-    let report = report(scenario, &bench, &outcome);
-    Ok(Checked { bench, outcome, report })
+    let model = DynamoModel::new(scenario.spec.clone())?;
+    let outcome = Search::new(&model, PROPERTIES.len()).run(budget, progress);
+    let outcome = shortened(&model, outcome);
+    let report = report(scenario, &model, &outcome);
+    Ok(Checked { model, outcome, report })
 }
 
 /// The same, of a search that is kept. The budget's time is that of this run alone.
@@ -120,11 +120,11 @@ pub fn check_kept(
     keep: Keep<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> anyhow::Result<Checked> {
-    let bench = Bench::new(scenario.spec.clone())?;
+    let model = DynamoModel::new(scenario.spec.clone())?;
     let what = scenario.spec.label();
     let mut search = match keep.resume {
-        Some(path) => Search::resume(&bench, CLAIMS.len(), path, &what)?,
-        None => Search::new(&bench, CLAIMS.len()),
+        Some(path) => Search::resume(&model, PROPERTIES.len(), path, &what)?,
+        None => Search::new(&model, PROPERTIES.len()),
     };
     let end = search.before.saturating_add(budget.time);
     let outcome = loop {
@@ -142,28 +142,32 @@ pub fn check_kept(
             break outcome;
         }
     };
-    let outcome = shortened(&bench, outcome);
-    let report = report(scenario, &bench, &outcome);
-    Ok(Checked { bench, outcome, report })
+    let outcome = shortened(&model, outcome);
+    let report = report(scenario, &model, &outcome);
+    Ok(Checked { model, outcome, report })
 }
 
-fn shortened(bench: &Bench, mut outcome: Outcome<Action>) -> Outcome<Action> {
-    for (claim, path) in outcome.found.iter_mut().enumerate() {
-        *path = path.take().map(|path| bench.shorten(path, claim));
+fn shortened(model: &DynamoModel, mut outcome: Outcome<Action>) -> Outcome<Action> {
+    for (property, path) in outcome.found.iter_mut().enumerate() {
+        *path = path.take().map(|path| model.shorten(path, property));
     }
     outcome
 }
 
 /// What `outcome` means for `scenario`.
-pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Action>) -> Report {
-    let judged = CLAIMS.iter().zip(&outcome.found).map(|(claim, path)| {
-        let verdict = match (claim.kind, path) {
+pub(crate) fn report(
+    scenario: &Scenario,
+    model: &DynamoModel,
+    outcome: &Outcome<Action>,
+) -> Report {
+    let judged = PROPERTIES.iter().zip(&outcome.found).map(|(property, path)| {
+        let verdict = match (property.kind, path) {
             (Kind::Always, None) => Verdict::Holds,
             (Kind::Always, Some(_)) => Verdict::Violated,
             (Kind::Sometimes, Some(_)) => Verdict::Reached,
             (Kind::Sometimes, None) => Verdict::NotReached,
         };
-        let as_expected = match (scenario.expects(claim), path) {
+        let as_expected = match (scenario.expects(property), path) {
             (Expected::Absent, path) => path.is_none(),
             (Expected::Present(least), Some(path)) => path.len() >= least,
             // What was not found may lie in the part that was not searched.
@@ -171,9 +175,9 @@ pub(crate) fn report(scenario: &Scenario, bench: &Bench, outcome: &Outcome<Actio
             (Expected::Either, _) => true,
         };
         let steps = path.as_ref().map(Vec::len);
-        let trace = path.as_ref().map_or_else(Vec::new, |path| bench.trace(path));
-        let source = claim.source;
-        (claim.name, Judgement { verdict, as_expected, source, steps, trace, file: None })
+        let trace = path.as_ref().map_or_else(Vec::new, |path| model.trace(path));
+        let source = property.source;
+        (property.name, Judgement { verdict, as_expected, source, steps, trace, file: None })
     });
     let properties: std::collections::BTreeMap<_, _> = judged.collect();
     Report {
@@ -195,36 +199,36 @@ fn seconds(elapsed: Duration) -> f64 {
 }
 
 impl Checked {
-    /// Writes every path that was found as a trace into `folder`: `SCENARIO-CLAIM.json`.
+    /// Writes every path that was found as a trace into `folder`: `SCENARIO-PROPERTY.json`.
     ///
     /// # Errors
     /// If a path has no trace, or the file system refuses.
     pub fn write_traces(&mut self, folder: &Path) -> anyhow::Result<()> {
         use anyhow::Context as _;
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        for (claim, path) in CLAIMS.iter().zip(&self.outcome.found) {
+        for (property, path) in PROPERTIES.iter().zip(&self.outcome.found) {
             let Some(path) = path else { continue };
-            let name = format!("{}: {}", self.report.scenario, claim.name);
-            let mut trace = match self.bench.to_trace(path, &name) {
+            let name = format!("{}: {}", self.report.scenario, property.name);
+            let mut trace = match self.model.to_trace(path, &name) {
                 Ok(trace) => trace,
-                Err(crate::path::PathError::NoWord(what)) => {
+                Err(PathError::NoWord(what)) => {
                     let why = format!("{name}: no trace, the format has no word for {what}");
                     dyno_command::output::note(why);
                     continue;
                 }
                 Err(error) => return Err(error).context(name),
             };
-            trace.property = Some(Property {
-                claim: claim.name.to_owned(),
-                source: claim.source.to_owned(),
-                is_broken: claim.kind == Kind::Always,
+            trace.property = Some(dynamo_sim::trace::Property {
+                name: property.name.to_owned(),
+                source: property.source.to_owned(),
+                is_broken: property.kind == Kind::Always,
                 settings: self.report.bounds.clone(),
-                story: self.bench.trace(path),
+                story: self.model.trace(path),
             });
             let scenario = self.report.scenario.replace([' ', ',', '='], "-");
-            let file = folder.join(format!("{scenario}-{}.json", claim.name));
+            let file = folder.join(format!("{scenario}-{}.json", property.name));
             std::fs::write(&file, trace.to_json()).with_context(|| file.display().to_string())?;
-            if let Some(judgement) = self.report.properties.get_mut(claim.name) {
+            if let Some(judgement) = self.report.properties.get_mut(property.name) {
                 judgement.file = Some(file.display().to_string());
             }
         }
@@ -233,7 +237,7 @@ impl Checked {
 }
 
 impl Report {
-    /// For people: what came of it in a word, what holds within which bounds, and a line for each
+    /// Human-readable: what came of it in a word, what holds within which bounds, and a line for each
     /// thing that was found or is not as expected.
     #[must_use]
     pub fn to_text(&self) -> String {

@@ -12,11 +12,13 @@ use dynamo_sim::disk::DiskFault;
 use dynamo_sim::trace::{Cluster, Op, Recorder, Step as Taken, Sync, Trace};
 use thiserror::Error;
 
-use crate::bench::{Bench, Ran, Step, requested};
-use crate::host::HostInput;
-use crate::spec::{Durability, Setup, Spec, TOKENS};
-use crate::tables::Tables;
-use crate::world::{Action, World};
+use crate::world::host::HostInput;
+use crate::world::model::DynamoModel;
+use crate::world::script::requested;
+use crate::world::spec::{Durability, Setup, Spec, TOKENS};
+use crate::world::state::{Action, World};
+use crate::world::step::{Ran, Step};
+use crate::world::tables::Tables;
 
 /// A path that has no trace.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,7 +50,7 @@ pub enum PathError {
 
 /// A path on its way to a trace.
 struct Walk<'a> {
-    bench: &'a Bench,
+    model: &'a DynamoModel,
     tables: &'a mut Tables,
     /// The model, but with the names that nodes give.
     named: Spec,
@@ -59,7 +61,7 @@ struct Walk<'a> {
     at: usize,
 }
 
-impl Bench {
+impl DynamoModel {
     /// The path of `actions` from the first state as a trace, every step with the digest of the host
     /// it happens to.
     ///
@@ -82,14 +84,14 @@ impl Bench {
 }
 
 impl<'a> Walk<'a> {
-    fn new(bench: &'a Bench, tables: &'a mut Tables) -> Result<Self, PathError> {
-        let spec = &bench.spec;
+    fn new(model: &'a DynamoModel, tables: &'a mut Tables) -> Result<Self, PathError> {
+        let spec = &model.spec;
         if spec.durability == Durability::Buffered {
             return Err(PathError::NoWord("writes that are acknowledged before they are durable"));
         }
         let mut named = spec.clone();
         let reductions = &mut named.reductions;
-        (reductions.names, reductions.lazy, reductions.ample, reductions.direct) =
+        (reductions.renaming, reductions.lazy, reductions.ample, reductions.direct) =
             (false, false, false, false);
         (reductions.finished, reductions.unread) = (false, false);
         let nodes = u16::try_from(spec.nodes).expect("there are few nodes");
@@ -104,16 +106,16 @@ impl<'a> Walk<'a> {
             nodes,
         };
         let recorder = Recorder::new(cluster)?;
-        let world = bench.first_of(&named, tables);
+        let world = model.first_of(&named, tables);
         let mut walk =
-            Self { bench, tables, named, world, recorder, reads: BTreeMap::new(), at: 0 };
+            Self { model, tables, named, world, recorder, reads: BTreeMap::new(), at: 0 };
         walk.begin()?;
         Ok(walk)
     }
 
     /// Starts every node and, where it makes a difference, has each hear from every other.
     fn begin(&mut self) -> Result<(), PathError> {
-        let ids = self.bench.setup.ids.clone();
+        let ids = self.model.setup.ids.clone();
         for (me, node) in (0..).zip(ids.iter().copied()) {
             let incarnation = Setup::incarnation(me, 1);
             self.take(Taken::Start { node, incarnation, spare: None })?;
@@ -153,7 +155,7 @@ impl<'a> Walk<'a> {
             let mut next = self.world.clone();
             let mut step = self.step(&mut next);
             step.log = Some(Vec::new());
-            step.world.ghost.flags = 0;
+            step.world.history.flags = 0;
             step.apply(other);
             step.tidy();
             step.forget_fetches_of_nobody();
@@ -171,7 +173,7 @@ impl<'a> Walk<'a> {
     }
 
     fn step<'s>(&'s mut self, world: &'s mut World) -> Step<'s> {
-        let (spec, setup) = (&self.named, &self.bench.setup);
+        let (spec, setup) = (&self.named, &self.model.setup);
         Step { spec, setup, tables: self.tables, world, changed: 0, log: None }
     }
 
@@ -190,7 +192,7 @@ impl<'a> Walk<'a> {
 
     fn renamed(&mut self, world: &World) -> World {
         let mut world = world.clone();
-        let (spec, setup) = (&self.bench.spec, &self.bench.setup);
+        let (spec, setup) = (&self.model.spec, &self.model.setup);
         let tables = &mut *self.tables;
         let mut step = Step { spec, setup, tables, world: &mut world, changed: 0, log: None };
         step.rename();
@@ -211,7 +213,7 @@ impl<'a> Walk<'a> {
     }
 
     fn links(&mut self, side: u8, step: impl Fn(NodeId, NodeId) -> Taken) -> Result<(), PathError> {
-        let ids = self.bench.setup.ids.clone();
+        let ids = self.model.setup.ids.clone();
         for (a, from) in ids.iter().enumerate() {
             for (b, to) in ids.iter().enumerate() {
                 if (side >> a & 1) != (side >> b & 1) {
@@ -231,13 +233,13 @@ impl<'a> Walk<'a> {
 
     /// What a host was handed, as a step of the trace.
     fn retell(&mut self, ran: Ran) -> Result<(), PathError> {
-        let node = self.bench.setup.ids[usize::from(ran.node)];
+        let node = self.model.setup.ids[usize::from(ran.node)];
         match self.tables.inputs.get(ran.input).clone() {
             HostInput::Handle(input) => self.retell_input(node, ran.input, input)?,
             HostInput::Start => {
                 let starts = self.tables.hosts.get(ran.host).starts;
                 let incarnation = Setup::incarnation(ran.node, starts);
-                let setup = &self.bench.setup;
+                let setup = &self.model.setup;
                 let is_doubtful = setup.counts && setup.renew && starts > 1;
                 let spare = is_doubtful.then(|| Setup::spare(ran.node, starts));
                 self.take(Taken::Start { node, incarnation, spare })?;
@@ -247,7 +249,7 @@ impl<'a> Walk<'a> {
             HostInput::PowerCut => self.take(Taken::Crash { node, keep: 0 })?,
             HostInput::Wipe => self.wipe(node, ran)?,
             HostInput::Forget => {
-                let fault = DiskFault::Forget(Role::Home, self.bench.setup.key.clone());
+                let fault = DiskFault::Forget(Role::Home, self.model.setup.key.clone());
                 self.take(Taken::Disk { node, fault })?;
             }
             HostInput::BackUp => self.take(Taken::BackUp { node })?,
@@ -305,7 +307,7 @@ impl<'a> Walk<'a> {
 
     /// Under last-writer-wins clocks show what they show in the model.
     fn set_clock(&mut self, node: NodeId, input: &Input) -> Result<(), PathError> {
-        let shows = crate::host::clock(&self.bench.setup, input).0;
+        let shows = crate::world::host::clock(&self.model.setup, input).0;
         if self.named.settings.versioning != Versioning::Lww || shows == 0 {
             return Ok(());
         }
@@ -315,7 +317,7 @@ impl<'a> Walk<'a> {
 
     /// Every disk of the simulator holds what it holds in the model.
     fn compare(&self) -> Result<(), PathError> {
-        for (number, node) in self.world.hosts.iter().zip(&self.bench.setup.ids) {
+        for (number, node) in self.world.hosts.iter().zip(&self.model.setup.ids) {
             let store = &self.tables.hosts.get(*number).store;
             let records: Vec<(&Place, _)> = store.records.iter().collect();
             let wanted = Digest::of_host(None, &store.meta, records);

@@ -1,22 +1,23 @@
-//! What is claimed, one function each, with where the claim comes from: "paper" is Dynamo's, "rule" those of
-//! docs/protocol.md.
+//! What is held against every state, one function each, with where it comes from: "paper" is Dynamo's,
+//! "rule" those of docs/protocol.md.
 //!
 //! "Covers": a version covers itself and everything its client had read when it put it, and what
 //! that had overwritten, and so on. It is the truth of the script, not what a clock says.
 
+pub(crate) mod monitor;
+mod rest;
+
 use dynamo_protocol::{Quorum, Versioning};
-use stateright::Property;
 
-use crate::bench::Bench;
-use crate::ghost::{each, flag};
-use crate::monitor;
-use crate::rest::{self, Rest};
-use crate::script::Versions;
-use crate::spec::{Setup, Spec};
-use crate::tables::{RecordFacts, Stamp, Tables};
-use crate::world::World;
+use crate::properties::rest::Rest;
+use crate::world::history::{each, flag};
+use crate::world::model::DynamoModel;
+use crate::world::script::Versions;
+use crate::world::spec::{Setup, Spec};
+use crate::world::state::World;
+use crate::world::tables::{RecordFacts, Stamp, Tables};
 
-/// Whether a claim is about every state, or about one that must be reached.
+/// Whether a property is about every state, or about one that must be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// No reachable state breaks it.
@@ -25,8 +26,8 @@ pub enum Kind {
     Sometimes,
 }
 
-/// A claim about the protocol.
-pub struct Claim {
+/// A property about the protocol.
+pub struct Property {
     /// Its name, in reports and on the command line.
     pub name: &'static str,
     /// Always or sometimes.
@@ -50,9 +51,9 @@ pub(crate) struct View<'a> {
     rest: Option<Rest>,
 }
 
-/// All claims.
-pub static CLAIMS: [Claim; 25] = [
-    Claim {
+/// All properties.
+pub static PROPERTIES: &[Property] = &[
+    Property {
         name: "acknowledged-kept",
         flag: 0,
         kind: Kind::Always,
@@ -60,7 +61,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
         check: acknowledged_kept,
     },
-    Claim {
+    Property {
         name: "held-by-w-at-acknowledgement",
         flag: flag::FEW_HOLDERS,
         kind: Kind::Always,
@@ -68,7 +69,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: held_by_w_at_acknowledgement,
     },
-    Claim {
+    Property {
         name: "w-copies",
         flag: 0,
         kind: Kind::Always,
@@ -76,7 +77,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
         check: w_copies,
     },
-    Claim {
+    Property {
         name: "regular-gets",
         flag: flag::STALE,
         kind: Kind::Always,
@@ -84,7 +85,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_strict,
         check: regular_gets,
     },
-    Claim {
+    Property {
         name: "read-your-writes",
         flag: flag::NOT_OWN,
         kind: Kind::Always,
@@ -92,7 +93,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_strict,
         check: read_your_writes,
     },
-    Claim {
+    Property {
         name: "monotonic-reads",
         flag: flag::BACKWARDS,
         kind: Kind::Always,
@@ -100,7 +101,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_atomic,
         check: monotonic_reads,
     },
-    Claim {
+    Property {
         name: "no-inversion",
         flag: flag::INVERTED,
         kind: Kind::Always,
@@ -108,7 +109,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_atomic,
         check: no_inversion,
     },
-    Claim {
+    Property {
         name: "no-false-siblings",
         flag: flag::FALSE_SIBLING,
         kind: Kind::Always,
@@ -116,7 +117,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_dotted,
         check: no_false_siblings,
     },
-    Claim {
+    Property {
         name: "no-dominated-sibling",
         flag: 0,
         kind: Kind::Always,
@@ -124,7 +125,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_dotted,
         check: no_dominated_sibling,
     },
-    Claim {
+    Property {
         name: "dots-unique",
         flag: flag::DOT_TWICE,
         kind: Kind::Always,
@@ -132,7 +133,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: dots_unique,
     },
-    Claim {
+    Property {
         name: "dots-closed",
         flag: flag::DOT_OPEN,
         kind: Kind::Always,
@@ -140,7 +141,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: dots_closed,
     },
-    Claim {
+    Property {
         name: "contexts-closed",
         flag: flag::OPEN_CONTEXT,
         kind: Kind::Always,
@@ -148,7 +149,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: is_dotted,
         check: contexts_closed,
     },
-    Claim {
+    Property {
         name: "hint-kept-until-held",
         flag: flag::HINT_LOST,
         kind: Kind::Always,
@@ -156,7 +157,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: hint_kept_until_held,
     },
-    Claim {
+    Property {
         name: "only-what-was-written",
         flag: flag::UNWRITTEN,
         kind: Kind::Always,
@@ -164,7 +165,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: only_what_was_written,
     },
-    Claim {
+    Property {
         name: "one-answer",
         flag: flag::ANSWERED_TWICE,
         kind: Kind::Always,
@@ -172,7 +173,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: one_answer,
     },
-    Claim {
+    Property {
         name: "bounded-versions",
         flag: 0,
         kind: Kind::Always,
@@ -180,7 +181,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: bounded_versions,
     },
-    Claim {
+    Property {
         name: "assertions-hold",
         flag: flag::PANIC,
         kind: Kind::Always,
@@ -188,7 +189,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| true,
         check: assertions_hold,
     },
-    Claim {
+    Property {
         name: "no-resurrection",
         flag: 0,
         kind: Kind::Always,
@@ -196,7 +197,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: settles,
         check: no_resurrection,
     },
-    Claim {
+    Property {
         name: "converges",
         flag: 0,
         kind: Kind::Always,
@@ -204,7 +205,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: settles,
         check: converges,
     },
-    Claim {
+    Property {
         name: "converged-by-hints-alone",
         flag: 0,
         kind: Kind::Always,
@@ -212,7 +213,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| false,
         check: converged_by_hints_alone,
     },
-    Claim {
+    Property {
         name: "a-put-is-acknowledged",
         flag: flag::ACKED,
         kind: Kind::Sometimes,
@@ -220,7 +221,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |spec| spec.script.puts() > 0,
         check: |view| view.has(flag::ACKED),
     },
-    Claim {
+    Property {
         name: "a-get-shows-siblings",
         flag: flag::SIBLINGS,
         kind: Kind::Sometimes,
@@ -228,7 +229,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |_| false,
         check: |view| view.has(flag::SIBLINGS),
     },
-    Claim {
+    Property {
         name: "a-hint-is-stored",
         flag: flag::HINTED,
         kind: Kind::Sometimes,
@@ -236,7 +237,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: expects_hints,
         check: |view| view.has(flag::HINTED),
     },
-    Claim {
+    Property {
         name: "a-hint-is-delivered",
         flag: flag::DELIVERED,
         kind: Kind::Sometimes,
@@ -244,7 +245,7 @@ pub static CLAIMS: [Claim; 25] = [
         promised: |spec| expects_hints(spec) && spec.faults.crashes <= spec.faults.restarts,
         check: |view| view.has(flag::DELIVERED),
     },
-    Claim {
+    Property {
         name: "a-home-is-repaired",
         flag: flag::REPAIRED,
         kind: Kind::Sometimes,
@@ -254,73 +255,45 @@ pub static CLAIMS: [Claim; 25] = [
     },
 ];
 
-/// The claim called `name`.
+/// The property called `name`.
 #[must_use]
-pub fn claim(name: &str) -> Option<&'static Claim> {
-    CLAIMS.iter().find(|claim| claim.name == name)
+pub fn property(name: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| property.name == name)
 }
 
-/// The claims that can be judged in `spec`: all of them.
-pub(crate) fn of(_spec: &Spec) -> Vec<&'static Claim> {
-    CLAIMS.iter().collect()
-}
-
-/// Bit `i`: always-claim `i` is broken in `world`, or sometimes-claim `i` is shown by it.
-pub(crate) fn found(bench: &Bench, tables: &mut Tables, world: &World) -> u64 {
-    let rest = rest::judge(bench, tables, world);
-    let view = View { spec: &bench.spec, tables, world, rest };
+/// Bit `i`: always-property `i` is broken in `world`, or sometimes-property `i` is shown by it.
+pub(crate) fn found(model: &DynamoModel, tables: &mut Tables, world: &World) -> u64 {
+    let rest = rest::judge(model, tables, world);
+    let view = View { spec: &model.spec, tables, world, rest };
     let mut found = 0;
-    for (index, claim) in bench.claims.iter().enumerate() {
-        let has = (claim.check)(&view);
-        found |= u64::from(has == (claim.kind == Kind::Sometimes)) << index;
+    for (index, property) in PROPERTIES.iter().enumerate() {
+        let has = (property.check)(&view);
+        found |= u64::from(has == (property.kind == Kind::Sometimes)) << index;
     }
     found
 }
 
-/// The same bits, of claims that a step decides and not the state it leads to.
-pub(crate) fn shown(bench: &Bench, world: &World) -> u64 {
-    let flags = world.ghost.flags;
+/// The same bits, of properties that a step decides and not the state it leads to.
+pub(crate) fn shown(world: &World) -> u64 {
+    let flags = world.history.flags;
     if flags == 0 {
         return 0;
     }
-    let shows = |(index, claim): (usize, &&Claim)| u64::from(claim.flag & flags != 0) << index;
-    bench.claims.iter().enumerate().map(shows).fold(0, |all, one| all | one)
+    let shows =
+        |(index, property): (usize, &Property)| u64::from(property.flag & flags != 0) << index;
+    PROPERTIES.iter().enumerate().map(shows).fold(0, |all, one| all | one)
 }
 
-/// stateright's view of the claims.
-pub(crate) fn for_stateright(bench: &Bench) -> Vec<Property<Bench>> {
-    macro_rules! property {
-        ($($index:literal)*) => {
-            vec![$({
-                let claim = &CLAIMS[$index];
-                let condition: fn(&Bench, &World) -> bool =
-                    |bench, world| bench.has(&CLAIMS[$index], world);
-                match claim.kind {
-                    Kind::Always => Property::always(claim.name, condition),
-                    Kind::Sometimes => Property::sometimes(claim.name, condition),
-                }
-            }),*]
-        };
-    }
-    let all: Vec<Property<Bench>> =
-        property!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
-    let expected = |property: &Property<Bench>| {
-        claim(property.name).is_some_and(|claim| (claim.promised)(&bench.spec))
-    };
-    // The explorer and stateright's checkers stop when all is found: only what is promised counts.
-    all.into_iter().filter(expected).collect()
-}
-
-impl Bench {
-    /// Whether `world` has what `claim` says.
-    pub(crate) fn has(&self, claim: &Claim, world: &World) -> bool {
+impl DynamoModel {
+    /// Whether `world` has what `property` says.
+    pub(crate) fn has(&self, property: &Property, world: &World) -> bool {
         let tables = &mut *self.lock();
         let rest = rest::judge(self, tables, world);
-        (claim.check)(&View { spec: &self.spec, tables, world, rest })
+        (property.check)(&View { spec: &self.spec, tables, world, rest })
     }
 }
 
-impl Claim {
+impl Property {
     /// The bit that a step shows which decides it; 0 if none does.
     pub(crate) fn flag(&self) -> u32 {
         self.flag
@@ -329,7 +302,7 @@ impl Claim {
 
 impl View<'_> {
     fn has(&self, flag: u32) -> bool {
-        self.world.ghost.flags & flag != 0
+        self.world.history.flags & flag != 0
     }
 
     /// Each host's records and the versions live in them.
@@ -337,7 +310,7 @@ impl View<'_> {
         self.world.hosts.iter().enumerate().flat_map(move |(host, number)| {
             let records = self.tables.facts(*number).records.iter();
             records.map(move |record| {
-                let tombs = monitor::tombstones(&self.world.ghost.stamps, record);
+                let tombs = monitor::tombstones(&self.world.history.stamps, record);
                 (host, record, record.live | tombs)
             })
         })
@@ -383,7 +356,7 @@ fn is_dotted(spec: &Spec) -> bool {
 }
 
 fn loses_unsynced(spec: &Spec) -> bool {
-    spec.durability == crate::spec::Durability::Buffered && spec.faults.power_cuts > 0
+    spec.durability == crate::world::spec::Durability::Buffered && spec.faults.power_cuts > 0
 }
 
 /// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.
@@ -406,24 +379,24 @@ fn expects_hints(spec: &Spec) -> bool {
 /// lies on a disk but that another disk claims to have seen overwritten is as good as gone: the next
 /// merge drops it.
 fn acknowledged_kept(view: &View<'_>) -> bool {
-    let ghost = &view.world.ghost;
-    if ghost.acked == 0 {
+    let history = &view.world.history;
+    if history.acked == 0 {
         return true;
     }
     let live = view.records().fold(0, |all, (_, _, live)| all | live);
     let doomed = each(live).filter(|version| is_doomed(view, *version, live));
     let surviving = live & !doomed.fold(0, |all: Versions, version| all | 1 << version);
-    ghost.acked & !ghost.closure(surviving) == 0
+    history.acked & !history.closure(surviving) == 0
 }
 
 fn is_doomed(view: &View<'_>, version: u8, live: Versions) -> bool {
-    let stamp = view.world.ghost.stamps[usize::from(version)];
+    let stamp = view.world.history.stamps[usize::from(version)];
     match view.tables.stamps.get(stamp) {
         Stamp::Dot(dot) => view.records().any(|(_, record, held)| {
             held >> version & 1 == 0 && view.tables.contexts.get(record.context).0.contains(dot)
         }),
         Stamp::Clock(clock) => each(live).any(|other| {
-            let stamp = view.world.ghost.stamps[usize::from(other)];
+            let stamp = view.world.history.stamps[usize::from(other)];
             match view.tables.stamps.get(stamp) {
                 Stamp::Clock(newer) => newer != clock && newer.covers(clock),
                 Stamp::Dot(_) => false,
@@ -437,15 +410,15 @@ fn held_by_w_at_acknowledgement(view: &View<'_>) -> bool {
 }
 
 fn w_copies(view: &View<'_>) -> bool {
-    let ghost = &view.world.ghost;
-    if ghost.acked == 0 {
+    let history = &view.world.history;
+    if history.acked == 0 {
         return true;
     }
-    let mut held = [0; crate::spec::MAX_NODES];
+    let mut held = [0; crate::world::spec::MAX_NODES];
     for (host, _, live) in view.records() {
-        held[host] |= ghost.closure(live);
+        held[host] |= history.closure(live);
     }
-    each(ghost.acked).all(|put| {
+    each(history.acked).all(|put| {
         let copies = held.iter().filter(|held| **held >> put & 1 == 1).count();
         copies + view.lost() >= view.spec.settings.w
     })
@@ -472,7 +445,7 @@ fn no_false_siblings(view: &View<'_>) -> bool {
 }
 
 fn no_dominated_sibling(view: &View<'_>) -> bool {
-    view.records().all(|(_, _, live)| !view.world.ghost.has_dominated(live))
+    view.records().all(|(_, _, live)| !view.world.history.has_dominated(live))
 }
 
 fn dots_unique(view: &View<'_>) -> bool {
@@ -492,7 +465,7 @@ fn hint_kept_until_held(view: &View<'_>) -> bool {
 }
 
 fn only_what_was_written(view: &View<'_>) -> bool {
-    let refused = view.world.ghost.refused;
+    let refused = view.world.history.refused;
     let applied = view.records().any(|(_, record, live)| record.foreign || live & refused != 0);
     !view.has(flag::UNWRITTEN) && !applied
 }
@@ -505,8 +478,8 @@ fn one_answer(view: &View<'_>) -> bool {
 /// minted, and no more actors than records were born: one for each home, each lost copy, and each put
 /// a fallback minted.
 fn bounded_versions(view: &View<'_>) -> bool {
-    let minted = u64::from(view.world.ghost.minted().count_ones());
-    let births = view.spec.settings.n + view.lost() + usize::from(view.world.ghost.stand_ins);
+    let minted = u64::from(view.world.history.minted().count_ones());
+    let births = view.spec.settings.n + view.lost() + usize::from(view.world.history.stand_ins);
     view.records().all(|(_, record, _)| {
         let context = &view.tables.contexts.get(record.context).0;
         let events: u64 = context.iter().map(|(_, counter)| counter).sum();

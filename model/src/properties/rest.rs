@@ -6,11 +6,11 @@
 
 use dynamo_protocol::{ClientOp, Input, Place, Reply, RequestId, Role};
 
-use crate::bench::Bench;
-use crate::host::HostInput;
-use crate::script::Versions;
-use crate::tables::{Tables, stable_hash};
-use crate::world::World;
+use crate::world::host::HostInput;
+use crate::world::model::DynamoModel;
+use crate::world::script::Versions;
+use crate::world::state::World;
+use crate::world::tables::{Tables, stable_hash};
 
 /// More rounds than any settling takes: one that takes more never ends.
 const ROUNDS: usize = 24;
@@ -31,53 +31,53 @@ pub(crate) struct Rest {
 }
 
 struct Drain<'a> {
-    bench: &'a Bench,
+    model: &'a DynamoModel,
     tables: &'a mut Tables,
     world: World,
     shown: Vec<Option<Versions>>,
 }
 
 /// What becomes of `world` if it is at rest: every client is done and nothing can arrive.
-pub(crate) fn judge(bench: &Bench, tables: &mut Tables, world: &World) -> Option<Rest> {
-    if !is_at_rest(bench, tables, world) {
+pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> Option<Rest> {
+    if !is_at_rest(model, tables, world) {
         return None;
     }
-    let mut drain = Drain { bench, tables, world: world.clone(), shown: Vec::new() };
+    let mut drain = Drain { model, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
     let settled = drain.settle();
     let equal_after_handoff = settled && drain.homes_agree();
     drain.read_all();
     let settled = drain.settle();
     let equal_after_reads = settled && drain.homes_agree();
-    let ghost = &world.ghost;
-    let deleted = ghost.acked & bench.spec.script.deletes();
-    let overwritten = ghost.closure(deleted) & !deleted;
+    let history = &world.history;
+    let deleted = history.acked & model.spec.script.deletes();
+    let overwritten = history.closure(deleted) & !deleted;
     let shown = |wanted: &dyn Fn(Versions) -> bool| {
         drain.shown.iter().all(|shown| shown.is_some_and(wanted))
     };
-    let values = ghost.acked & !bench.spec.script.deletes() & !overwritten;
+    let values = history.acked & !model.spec.script.deletes() & !overwritten;
     Some(Rest {
         equal_after_handoff,
         equal_after_reads,
         shows_acknowledged: shown(&|shown| {
-            values & !ghost.closure(shown | deleted_over(world, bench)) == 0
+            values & !history.closure(shown | deleted_over(world, model)) == 0
         }),
         resurrected: drain.shown.iter().flatten().any(|shown| shown & overwritten != 0),
     })
 }
 
 /// Values may be gone because a delete that nobody acknowledged overwrote them.
-fn deleted_over(world: &World, bench: &Bench) -> Versions {
-    world.ghost.minted() & bench.spec.script.deletes()
+fn deleted_over(world: &World, model: &DynamoModel) -> Versions {
+    world.history.minted() & model.spec.script.deletes()
 }
 
-fn is_at_rest(bench: &Bench, tables: &mut Tables, world: &World) -> bool {
+fn is_at_rest(model: &DynamoModel, tables: &mut Tables, world: &World) -> bool {
     let done = world
         .clients
         .iter()
-        .zip(bench.spec.script.clients())
+        .zip(model.spec.script.clients())
         .all(|(client, steps)| client.waits_at == 0 && usize::from(client.step) >= steps.len());
-    if done && bench.spec.reductions.ample && bench.has_ended(tables, world) {
+    if done && model.spec.reductions.ample && model.has_ended(tables, world) {
         return true;
     }
     done && world.flight.iter().all(|message| {
@@ -91,7 +91,7 @@ impl Drain<'_> {
     fn start_all(&mut self) {
         for node in 0..self.world.hosts.len() {
             if !self.tables.facts(self.world.hosts[node]).up {
-                let start = self.tables.input(&self.bench.setup, HostInput::Start);
+                let start = self.tables.input(&self.model.setup, HostInput::Start);
                 self.step(node, start);
             }
         }
@@ -110,7 +110,7 @@ impl Drain<'_> {
                     self.step(node, input);
                 }
                 if self.tables.facts(self.world.hosts[node]).unsynced {
-                    let sync = self.tables.input(&self.bench.setup, HostInput::Sync);
+                    let sync = self.tables.input(&self.model.setup, HostInput::Sync);
                     self.step(node, sync);
                 }
                 self.rename();
@@ -134,10 +134,10 @@ impl Drain<'_> {
     }
 
     fn step(&mut self, node: usize, input: u32) {
-        let bench = self.bench;
-        let effect = self.tables.effect(&bench.setup, self.world.hosts[node], input);
+        let model = self.model;
+        let effect = self.tables.effect(&model.setup, self.world.hosts[node], input);
         self.world.hosts[node] = effect.host;
-        let mut step = bench.step(self.tables, &mut self.world);
+        let mut step = model.step(self.tables, &mut self.world);
         for message in &effect.sends {
             step.send(*message);
         }
@@ -146,7 +146,7 @@ impl Drain<'_> {
             let at = usize::try_from(at).expect("one read a home");
             self.shown[at] = match reply {
                 Reply::Got { values, .. } => {
-                    let writers = values.iter().filter_map(|value| bench.spec.script.writer(value));
+                    let writers = values.iter().filter_map(|value| model.spec.script.writer(value));
                     Some(writers.fold(0, |all, number| all | 1 << number))
                 }
                 _ => None,
@@ -156,17 +156,17 @@ impl Drain<'_> {
 
     /// The same hosts for the same states: most drains end alike.
     fn rename(&mut self) {
-        self.bench.step(self.tables, &mut self.world).rename();
+        self.model.step(self.tables, &mut self.world).rename();
     }
 
     fn read_all(&mut self) {
-        let homes = self.bench.setup.homes();
+        let homes = self.model.setup.homes();
         self.shown = vec![None; homes];
         for home in 0..homes {
             let request = RequestId(FIRST_READ + home as u64);
-            let op = ClientOp::Get { key: self.bench.setup.key.clone() };
+            let op = ClientOp::Get { key: self.model.setup.key.clone() };
             let input = HostInput::Handle(Input::Client { request, op });
-            let input = self.tables.input(&self.bench.setup, input);
+            let input = self.tables.input(&self.model.setup, input);
             self.step(home, input);
             self.rename();
             self.settle();
@@ -174,7 +174,7 @@ impl Drain<'_> {
     }
 
     fn homes_agree(&self) -> bool {
-        let place = Place::home(self.bench.setup.key.clone());
+        let place = Place::home(self.model.setup.key.clone());
         let store = |host: &u32| &self.tables.hosts.get(*host).store;
         let hints = self.world.hosts.iter().any(|host| {
             store(host).records.keys().any(|place| matches!(place.role, Role::Hint(_)))
@@ -186,7 +186,7 @@ impl Drain<'_> {
                 .filter(|r| !r.set.is_empty())
                 .map(|r| stable_hash(&r.set))
         };
-        let homes = &self.world.hosts[..self.bench.setup.homes()];
+        let homes = &self.world.hosts[..self.model.setup.homes()];
         !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))
     }
 }

@@ -1,53 +1,16 @@
-//! Worlds and actions for people.
+//! Worlds and actions in human-readable words.
 
 use std::fmt::Write as _;
 
 use dynamo_protocol::{Input, Message, NodeId, Role, Siblings, Timer};
 
-use crate::bench::Bench;
-use crate::engine::Compact;
-use crate::host::HostInput;
-use crate::properties;
-use crate::script::Op;
-use crate::spec::Faults;
-use crate::tables::{Tables, scramble};
-use crate::world::{Action, World};
+use crate::world::host::HostInput;
+use crate::world::model::DynamoModel;
+use crate::world::script::Op;
+use crate::world::state::{Action, World};
+use crate::world::tables::Tables;
 
-impl Compact for Bench {
-    fn pack(&self, state: &World, words: &mut Vec<u32>) {
-        state.pack(words);
-    }
-
-    fn unpack(&self, words: &[u32]) -> World {
-        let script = &self.spec.script;
-        World::unpack(words, self.spec.nodes, script.clients().len(), script.puts())
-    }
-
-    fn fingerprint(&self, state: &World, told: u64, dominators: &mut Vec<u64>) -> u64 {
-        let rest = self.hash_of(&self.lock(), state, self.untold(told));
-        let whole = |spent: Faults| scramble(rest ^ scramble(spent.word()));
-        if self.spec.reductions.dominated && state.spent != Faults::default() {
-            dominators.extend(state.spent.lesser().map(whole));
-        }
-        whole(state.spent)
-    }
-
-    fn steps(&self, state: &World, action: Action) -> Vec<Action> {
-        let mut steps = Vec::new();
-        self.take(&mut self.lock(), &mut state.clone(), action, &mut |step| steps.push(step));
-        steps
-    }
-
-    fn shown(&self, state: &World) -> u64 {
-        properties::shown(self, state)
-    }
-
-    fn found(&self, state: &World) -> u64 {
-        properties::found(self, &mut self.lock(), state)
-    }
-}
-
-impl Bench {
+impl DynamoModel {
     pub(crate) fn describe(&self, tables: &Tables, action: Action) -> String {
         let node = |index: u8| self.setup.ids[usize::from(index)];
         match action {
@@ -199,7 +162,7 @@ fn timer_text(tables: &Tables, input: u32) -> String {
     }
 }
 
-impl Bench {
+impl DynamoModel {
     /// The path of `actions` from the first state, a line a step.
     #[must_use]
     pub fn trace(&self, actions: &[Action]) -> Vec<String> {

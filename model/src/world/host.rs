@@ -9,7 +9,7 @@ use dynamo_protocol::{
     Timer,
 };
 
-use crate::spec::{Durability, Setup};
+use crate::world::spec::{Durability, Setup};
 
 /// Everything of one host that may differ between two states.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -130,7 +130,7 @@ impl Host {
         let mut outbox = Outbox::default();
         let before = (setup.durability != Durability::Step).then(|| self.store.clone());
         let now = clock(setup, input);
-        let panic = crate::quiet::catch(|| {
+        let panic = crate::search::panics::catch(|| {
             node.handle(now, input.clone(), &mut self.store, &mut outbox);
         });
         if panic.is_some() {

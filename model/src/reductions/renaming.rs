@@ -8,26 +8,13 @@
 use dynamo_protocol::{Input, OpId, Timer};
 use smallvec::SmallVec;
 
-use crate::bench::Step;
-use crate::host::{Host, HostInput};
-use crate::spec::{Durability, MAX_NODES, Setup};
+use crate::world::host::{Host, HostInput};
+use crate::world::spec::{Durability, MAX_NODES, Setup};
+use crate::world::step::Step;
+use crate::world::tables::{Open, Operations};
 
 /// What every operation that is not open any more is called.
 pub(crate) const NOBODY: OpId = OpId { incarnation: 0, seq: 0 };
-
-/// Which operations count as open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Open {
-    /// Every one.
-    All,
-    /// Those that may still tell somebody something.
-    Unfinished,
-    /// The same, where no host fails any more: nobody is asked in the place of one.
-    UnfinishedInCalm,
-}
-
-/// The names of a host's open operations, oldest first, by what counts as [`Open`].
-pub(crate) type Operations = [SmallVec<[OpId; 4]>; 3];
 
 impl Host {
     /// The names of its open operations, by what counts as that.
@@ -95,7 +82,7 @@ impl Step<'_> {
     /// operations in places this does not look at: with them names stay as they are.
     pub(crate) fn rename(&mut self) {
         let step = self.spec.durability == Durability::Step;
-        if !(self.spec.reductions.names && step && self.world.ghost.forwarded.is_empty()) {
+        if !(self.spec.reductions.renaming && step && self.world.history.forwarded.is_empty()) {
             return;
         }
         let open = self.open();

@@ -2,7 +2,7 @@
 //!
 //! stateright's own checkers keep whole states (breadth first) or give no shortest traces (depth
 //! first). This one is one thread, breadth first, so that the first state
-//! found to break a claim is one of the nearest. Of a state that was seen it keeps its fingerprint (8
+//! found to break a property is one of the nearest. Of a state that was seen it keeps its fingerprint (8
 //! bytes), its parent (4), which of the parent's actions led to it (2), and its place in the hash
 //! table (5 to 10); whole states are kept, packed, for the layer being expanded and the next one.
 //! Two states with one fingerprint are taken for one (Wolper and Leroy 1993): with 64 bits and 10^8
@@ -20,14 +20,14 @@ pub trait Compact: Model<Action: Copy> {
     fn pack(&self, state: &Self::State, words: &mut Vec<u32>);
     /// The state that was packed.
     fn unpack(&self, words: &[u32]) -> Self::State;
-    /// A hash of the state that is the same in every run. What only the claims `told` (bits, as of
+    /// A hash of the state that is the same in every run. What only the properties `told` (bits, as of
     /// [`Compact::found`]) would ask of it need not be in it: they were found before. Into `dominators`
     /// go the hashes of states that can do all this one can: if one of them was seen, this one need
     /// not be.
     fn fingerprint(&self, state: &Self::State, told: u64, dominators: &mut Vec<u64>) -> u64;
-    /// The steps that `action` is made of, for people: most are one.
+    /// The steps that `action` is made of, for a reader: most are one.
     fn steps(&self, state: &Self::State, action: Self::Action) -> Vec<Self::Action>;
-    /// One bit for each claim: whether the state breaks it (always) or shows it (sometimes).
+    /// One bit for each property: whether the state breaks it (always) or shows it (sometimes).
     fn found(&self, state: &Self::State) -> u64;
     /// The same of what the step to this state showed, apart from the state. A subset of
     /// [`Compact::found`].
@@ -43,7 +43,7 @@ pub struct Budget {
     pub states: usize,
     /// The process's resident memory, in bytes.
     pub memory: usize,
-    /// End as soon as one of these claims is found: bits as of [`Compact::found`].
+    /// End as soon as one of these properties is found: bits as of [`Compact::found`].
     pub until: u64,
     /// End when this says so: it is asked now and then.
     pub stop: fn() -> bool,
@@ -75,7 +75,7 @@ pub struct Outcome<A> {
     pub progress: Progress,
     /// Kept for each state for good, in bytes.
     pub bytes_per_state: f64,
-    /// For each claim, the path found first, one of the shortest in moves of the search.
+    /// For each property, the path found first, one of the shortest in moves of the search.
     pub found: Vec<Option<Vec<A>>>,
 }
 
@@ -90,15 +90,15 @@ pub struct Search<'m, M: Compact> {
     /// How many states of `layer` were expanded.
     pub(crate) expanded: usize,
     pub(crate) generated: u64,
-    /// For each claim, the first step that finds it.
+    /// For each property, the first step that finds it.
     pub(crate) firsts: Vec<Option<Found>>,
-    /// The claims that were found before the present layer was: bits.
+    /// The properties that were found before the present layer was: bits.
     pub(crate) told: u64,
     dominators: Vec<u64>,
     pub(crate) before: Duration,
 }
 
-/// Where a claim was found.
+/// Where a property was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Found {
     /// In the first state.
@@ -143,9 +143,9 @@ impl Budget {
 }
 
 impl<'m, M: Compact> Search<'m, M> {
-    /// A search of `model`, which judges `claims` claims.
-    pub fn new(model: &'m M, claims: usize) -> Self {
-        let mut search = Self::empty(model, claims);
+    /// A search of `model`, which judges so many properties.
+    pub fn new(model: &'m M, properties: usize) -> Self {
+        let mut search = Self::empty(model, properties);
         for state in model.init_states() {
             search.meet(&state, Found::AtOnce);
         }
@@ -154,7 +154,7 @@ impl<'m, M: Compact> Search<'m, M> {
         search
     }
 
-    pub(crate) fn empty(model: &'m M, claims: usize) -> Self {
+    pub(crate) fn empty(model: &'m M, properties: usize) -> Self {
         Self {
             model,
             seen: Seen::default(),
@@ -163,7 +163,7 @@ impl<'m, M: Compact> Search<'m, M> {
             next: Packed::default(),
             expanded: 0,
             generated: 0,
-            firsts: vec![None; claims],
+            firsts: vec![None; properties],
             told: 0,
             dominators: Vec::new(),
             before: Duration::ZERO,
@@ -255,9 +255,9 @@ impl<'m, M: Compact> Search<'m, M> {
 
     fn note(&mut self, mut found: u64, by: Found) {
         while found != 0 {
-            let claim = found.trailing_zeros() as usize;
+            let property = found.trailing_zeros() as usize;
             found &= found - 1;
-            if let Some(first @ None) = self.firsts.get_mut(claim) {
+            if let Some(first @ None) = self.firsts.get_mut(property) {
                 *first = Some(by);
             }
         }
@@ -279,7 +279,7 @@ impl<'m, M: Compact> Search<'m, M> {
         }
     }
 
-    /// The claims found by steps from states before `first`: the same whenever it is asked, as long as
+    /// The properties found by steps from states before `first`: the same whenever it is asked, as long as
     /// those were expanded.
     pub(crate) fn told_before(&self, first: u32) -> u64 {
         let is_told = |found: &Option<Found>| match found {
@@ -288,7 +288,7 @@ impl<'m, M: Compact> Search<'m, M> {
             Some(Found::After { parent, .. }) => *parent < first,
         };
         let told = self.firsts.iter().enumerate().filter(|(_, found)| is_told(found));
-        told.fold(0, |bits, (claim, _)| bits | 1 << claim)
+        told.fold(0, |bits, (property, _)| bits | 1 << property)
     }
 
     fn is_found(&self, until: u64) -> bool {
@@ -307,7 +307,7 @@ impl<'m, M: Compact> Search<'m, M> {
         }
     }
 
-    /// The actions that lead to where a claim was found.
+    /// The actions that lead to where a property was found.
     fn path(&self, found: Found) -> Vec<M::Action> {
         let Found::After { parent, ordinal } = found else { return Vec::new() };
         let mut ordinals = self.seen.ordinals_to(parent);

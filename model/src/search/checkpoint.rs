@@ -12,8 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::engine::{Compact, Found, Packed, Search};
-use crate::tables::stable_hash;
+use crate::search::engine::{Compact, Found, Packed, Search};
+use crate::world::tables::stable_hash;
 
 /// What a file of this format begins with.
 const MAGIC: &str = "dyno-model-checkpoint";
@@ -137,7 +137,7 @@ impl<'m, M: Compact> Search<'m, M> {
     /// If the file is no checkpoint of this scenario and this build.
     pub fn resume(
         model: &'m M,
-        claims: usize,
+        properties: usize,
         path: &Path,
         scenario: &str,
     ) -> Result<Self, CheckpointError> {
@@ -151,7 +151,7 @@ impl<'m, M: Compact> Search<'m, M> {
             let (theirs, ours) = (header.scenario, scenario.to_owned());
             return Err(CheckpointError::Another { path: name, theirs, ours });
         }
-        let mut search = Self::empty(model, claims);
+        let mut search = Self::empty(model, properties);
         for _ in 0..header.states {
             search.seen.fingerprints.push(u64::from_le_bytes(word(&mut file).map_err(io)?));
         }
@@ -164,8 +164,8 @@ impl<'m, M: Compact> Search<'m, M> {
         if search.checksum() != header.checksum {
             return Err(malformed("its checksum is wrong"));
         }
-        if header.firsts.len() != claims {
-            return Err(malformed("it judges other claims"));
+        if header.firsts.len() != properties {
+            return Err(malformed("it judges other properties"));
         }
         search.seen.index();
         (search.layers, search.firsts) = (header.layers, header.firsts);

@@ -2,8 +2,8 @@
 
 use dynamo_protocol::{ReadMode, Settings, Versioning};
 
-use crate::properties::{CLAIMS, Claim, Kind};
-use crate::spec::{Durability, Spec};
+use crate::properties::{Kind, PROPERTIES, Property};
+use crate::world::spec::{Durability, Spec};
 
 /// A configuration with a name and expectations.
 #[derive(Clone, Debug)]
@@ -14,12 +14,12 @@ pub struct Scenario {
     pub about: String,
     /// The configuration.
     pub spec: Spec,
-    /// Always-claims that must be found broken, and in how many steps at the least. What is promised
+    /// Always-propertys that must be found broken, and in how many steps at the least. What is promised
     /// and not named here must hold.
     pub breaks: Vec<(&'static str, usize)>,
 }
 
-/// What is expected of one claim in one scenario.
+/// What is expected of one property in one scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// No state may be found.
@@ -38,24 +38,24 @@ impl Scenario {
         Self { name, about: String::new(), spec, breaks: Vec::new() }
     }
 
-    /// What is expected of `claim`.
+    /// What is expected of `property`.
     #[must_use]
-    pub fn expects(&self, claim: &Claim) -> Expected {
-        if let Some((_, steps)) = self.breaks.iter().find(|(name, _)| *name == claim.name) {
+    pub fn expects(&self, property: &Property) -> Expected {
+        if let Some((_, steps)) = self.breaks.iter().find(|(name, _)| *name == property.name) {
             return Expected::Present(*steps);
         }
-        match (claim.kind, (claim.promised)(&self.spec)) {
-            (Kind::Always, true) if !self.spoils(claim) => Expected::Absent,
+        match (property.kind, (property.promised)(&self.spec)) {
+            (Kind::Always, true) if !self.spoils(property) => Expected::Absent,
             (Kind::Sometimes, true) => Expected::Present(1),
             _ => Expected::Either,
         }
     }
 
     /// A scenario that is there to break one promise says nothing of what breaks with it.
-    fn spoils(&self, claim: &Claim) -> bool {
+    fn spoils(&self, property: &Property) -> bool {
         let promised =
-            |name: &str| CLAIMS.iter().any(|c| c.name == name && (c.promised)(&self.spec));
-        self.breaks.iter().any(|(name, _)| promised(name)) && claim.name != "assertions-hold"
+            |name: &str| PROPERTIES.iter().any(|c| c.name == name && (c.promised)(&self.spec));
+        self.breaks.iter().any(|(name, _)| promised(name)) && property.name != "assertions-hold"
     }
 }
 
@@ -246,15 +246,15 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::properties::claim;
+    use crate::properties::property;
 
     #[test]
-    fn every_scenario_has_a_name_of_its_own_and_names_claims_there_are() {
+    fn every_scenario_has_a_name_of_its_own_and_names_properties_there_are() {
         let scenarios = defaults();
         for (at, scenario) in scenarios.iter().enumerate() {
             assert!(scenarios[..at].iter().all(|other| other.name != scenario.name));
             for (name, _) in &scenario.breaks {
-                assert!(claim(name).is_some(), "{}: {name}", scenario.name);
+                assert!(property(name).is_some(), "{}: {name}", scenario.name);
             }
         }
     }

@@ -7,11 +7,11 @@
 
 use dynamo_protocol::Input;
 
-use crate::bench::Step;
-use crate::host::HostInput;
-use crate::spec::{Durability, Faults, Setup};
-use crate::tables::Sort;
-use crate::world::Action;
+use crate::world::host::HostInput;
+use crate::world::spec::{Durability, Faults, Setup};
+use crate::world::state::Action;
+use crate::world::step::Step;
+use crate::world::tables::Sort;
 
 impl Step<'_> {
     /// No client has anything left to ask: each waits for its last step or is done.
@@ -144,7 +144,7 @@ impl Step<'_> {
     /// it is found out, and what it sent before may as well be late for ever.
     fn may_put_off(&self) -> bool {
         self.spec.reductions.lazy
-            && self.spec.reductions.names
+            && self.spec.reductions.renaming
             && self.spec.durability == Durability::Step
             && self.spec.copies_lost() == 0
             && self.spec.faults.power_cuts == 0

@@ -1,17 +1,19 @@
 //! Fingerprints: what tells one state from another.
 
-use crate::bench::Bench;
-use crate::ghost::flag;
-use crate::properties::CLAIMS;
-use crate::script::{MAX_CLIENTS, MAX_PUTS, Versions};
-use crate::tables::{Tables, scramble};
-use crate::twins::Swap;
-use crate::world::{Client, World};
+use crate::properties::{self, PROPERTIES};
+use crate::reductions::symmetry::Swap;
+use crate::search::engine::Compact;
+use crate::world::history::flag;
+use crate::world::model::DynamoModel;
+use crate::world::script::{MAX_CLIENTS, MAX_PUTS, Versions};
+use crate::world::spec::Faults;
+use crate::world::state::{Action, Client, World};
+use crate::world::tables::{Tables, scramble};
 
 /// What later gets are held against, as long as nothing was found by it.
 ///
-/// Each is read by one claim alone, and by nothing that decides what may happen: once a path to a state
-/// that breaks the claim is known, states that differ in it alone differ in nothing.
+/// Each is read by one property alone, and by nothing that decides what may happen: once a path to a state
+/// that breaks the property is known, states that differ in it alone differ in nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Untold {
     /// What was acknowledged before a get began: regular gets.
@@ -22,12 +24,14 @@ pub(crate) struct Untold {
     floor: bool,
 }
 
-impl Bench {
-    /// What is still asked after the claims `told` (bits, in the order of [`CLAIMS`]) were found broken.
+impl DynamoModel {
+    /// What is still asked after the properties `told` (bits, in the order of [`PROPERTIES`]) were found
+    /// broken.
     pub(crate) fn untold(&self, told: u64) -> Untold {
         let is_told = |flag: u32| {
-            let mut claims = CLAIMS.iter().enumerate().filter(|(_, claim)| claim.flag() == flag);
-            self.spec.reductions.told && claims.all(|(at, _)| told >> at & 1 == 1)
+            let mut properties =
+                PROPERTIES.iter().enumerate().filter(|(_, property)| property.flag() == flag);
+            self.spec.reductions.told && properties.all(|(at, _)| told >> at & 1 == 1)
         };
         Untold {
             must: !is_told(flag::STALE),
@@ -55,6 +59,40 @@ impl Bench {
             .filter(|at| Some(places(*at)) == least)
             .map(|at| hash_as(tables, world, untold, at));
         hashes.min().expect("a state is its own twin")
+    }
+}
+
+impl Compact for DynamoModel {
+    fn pack(&self, state: &World, words: &mut Vec<u32>) {
+        state.pack(words);
+    }
+
+    fn unpack(&self, words: &[u32]) -> World {
+        let script = &self.spec.script;
+        World::unpack(words, self.spec.nodes, script.clients().len(), script.puts())
+    }
+
+    fn fingerprint(&self, state: &World, told: u64, dominators: &mut Vec<u64>) -> u64 {
+        let rest = self.hash_of(&self.lock(), state, self.untold(told));
+        let whole = |spent: Faults| scramble(rest ^ scramble(spent.word()));
+        if self.spec.reductions.dominated && state.spent != Faults::default() {
+            dominators.extend(state.spent.lesser().map(whole));
+        }
+        whole(state.spent)
+    }
+
+    fn steps(&self, state: &World, action: Action) -> Vec<Action> {
+        let mut steps = Vec::new();
+        self.take(&mut self.lock(), &mut state.clone(), action, &mut |step| steps.push(step));
+        steps
+    }
+
+    fn shown(&self, state: &World) -> u64 {
+        properties::shown(state)
+    }
+
+    fn found(&self, state: &World) -> u64 {
+        properties::found(self, &mut self.lock(), state)
     }
 }
 
@@ -88,22 +126,22 @@ fn hash_as(tables: &Tables, world: &World, untold: Untold, at: usize) -> u64 {
         add(*context);
         add(*bits);
     }
-    let ghost = &world.ghost;
-    let [acked, refused] = [ghost.acked, ghost.refused].map(as_is);
-    let shown = asked(untold.floor, ghost.shown);
+    let history = &world.history;
+    let [acked, refused] = [history.acked, history.refused].map(as_is);
+    let shown = asked(untold.floor, history.shown);
     let (cut, touched) = (world.cut, world.touched);
-    add(u64::from_le_bytes([acked, refused, shown, ghost.stand_ins, cut, touched, 0, 0]));
+    add(u64::from_le_bytes([acked, refused, shown, history.stand_ins, cut, touched, 0, 0]));
     let put = |put: usize| swap.map_or(put, |swap| usize::from(swap.puts[put]));
     let mut puts = [(0, 0); MAX_PUTS];
-    for (number, (over, stamp)) in ghost.over.iter().zip(&ghost.stamps).enumerate() {
+    for (number, (over, stamp)) in history.over.iter().zip(&history.stamps).enumerate() {
         let stamp = if *stamp == 0 { 0 } else { tables.stamps.hash(*stamp) };
         puts[put(number)] = (u64::from(as_is(*over)), stamp);
     }
-    for (over, stamp) in &puts[..ghost.over.len()] {
+    for (over, stamp) in &puts[..history.over.len()] {
         add(*over);
         add(*stamp);
     }
-    for &(incarnation, seq, number) in &ghost.forwarded {
+    for &(incarnation, seq, number) in &history.forwarded {
         add(incarnation);
         add(seq << 8 | put(usize::from(number)) as u64);
     }

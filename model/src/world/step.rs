@@ -1,4 +1,4 @@
-//! The core under stateright's `Model`: which steps a world may take, and what each does to it.
+//! Which actions a world may take, and what each does to it.
 //!
 //! Nothing here knows the protocol. A step hands one input to one host, carries out what the host
 //! lets go, and shows the monitor what happened.
@@ -16,28 +16,15 @@
 //! way to; what is under way may still arrive later.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard};
 
 use dynamo_protocol::{ClientOp, Context, Input, Reply, RequestId, Timer};
 use smallvec::SmallVec;
-use stateright::{Model, Property};
 
-use crate::ghost::Ghost;
-use crate::host::{Host, HostInput};
-use crate::monitor;
-use crate::properties::{self, Claim};
-use crate::spec::{Faults, Setup, Spec, SpecError};
-use crate::tables::{Effect, Sort, Tables};
-use crate::twins;
-use crate::world::{Action, Client, Reading, World};
-
-/// A bounded configuration, ready to be searched.
-pub struct Bench {
-    pub(crate) spec: Spec,
-    pub(crate) setup: Setup,
-    pub(crate) tables: Mutex<Tables>,
-    pub(crate) claims: Vec<&'static Claim>,
-}
+use crate::world::host::HostInput;
+use crate::world::script::request;
+use crate::world::spec::{Setup, Spec};
+use crate::world::state::{Action, Client, Reading, World};
+use crate::world::tables::{Effect, Sort, Tables};
 
 /// One step on one world, with everything it works on.
 pub(crate) struct Step<'a> {
@@ -60,125 +47,6 @@ pub(crate) struct Ran {
     pub(crate) host: u32,
     /// The get that was answered by it.
     pub(crate) got: Option<RequestId>,
-}
-
-impl Bench {
-    /// The model of `spec`.
-    ///
-    /// # Errors
-    /// If the core refuses the configuration.
-    pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
-        if spec.faults.rollbacks > 0 {
-            spec.reductions = spec.reductions.for_rollbacks();
-        }
-        let setup = spec.setup()?;
-        let claims = properties::of(&spec);
-        let tables = Tables::new(twins::swaps(&spec, &setup));
-        Ok(Self { spec, setup, tables: Mutex::new(tables), claims })
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub fn spec(&self) -> &Spec {
-        &self.spec
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Tables> {
-        self.tables.lock().expect("no thread panicked while it held the tables")
-    }
-
-    pub(crate) fn first(&self, tables: &mut Tables) -> World {
-        self.first_of(&self.spec, tables)
-    }
-
-    /// The first state of `spec`, which is the bench's own but for reductions.
-    pub(crate) fn first_of(&self, spec: &Spec, tables: &mut Tables) -> World {
-        let setup = &self.setup;
-        let nodes = u8::try_from(spec.nodes).expect("there are few nodes");
-        let hosts = (0..nodes).map(|me| {
-            let down = tables.host(setup, Host::genesis(setup, me));
-            let start = tables.input(setup, HostInput::Start);
-            tables.effect(setup, down, start).host
-        });
-        let mut world = World {
-            hosts: hosts.collect(),
-            flight: SmallVec::new(),
-            clients: SmallVec::from_elem(Client::default(), spec.script.clients().len()),
-            cut: 0,
-            spent: Faults::default(),
-            touched: 0,
-            ghost: Ghost::new(spec.script.puts()),
-        };
-        if spec.reductions.warm {
-            let mut step =
-                Step { spec, setup, tables, world: &mut world, changed: u8::MAX, log: None };
-            for node in 0..nodes {
-                step.greet(node);
-            }
-            step.rename();
-        }
-        world
-    }
-
-    pub(crate) fn enabled(&self, tables: &mut Tables, world: &World, actions: &mut Vec<Action>) {
-        let mut world = world.clone();
-        let mut step = Step {
-            spec: &self.spec,
-            setup: &self.setup,
-            tables,
-            world: &mut world,
-            changed: 0,
-            log: None,
-        };
-        step.enabled(actions);
-    }
-
-    pub(crate) fn apply(&self, tables: &mut Tables, world: &mut World, action: Action) {
-        self.take(tables, world, action, &mut |_| ());
-    }
-
-    pub(crate) fn take_one(&self, tables: &mut Tables, world: &mut World, action: Action) {
-        let mut step = self.step(tables, world);
-        step.world.ghost.flags = 0;
-        step.apply(action);
-        step.tidy();
-        step.rename();
-        step.forget_fetches_of_nobody();
-    }
-}
-
-impl Model for Bench {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![self.first(&mut self.lock())]
-    }
-
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        self.enabled(&mut self.lock(), world, actions);
-    }
-
-    fn next_state(&self, last: &World, action: Action) -> Option<World> {
-        let mut world = last.clone();
-        self.apply(&mut self.lock(), &mut world, action);
-        Some(world)
-    }
-
-    fn format_action(&self, action: &Action) -> String {
-        self.describe(&self.lock(), *action)
-    }
-
-    fn format_step(&self, last: &World, action: Action) -> Option<String> {
-        let mut tables = self.lock();
-        let mut world = last.clone();
-        self.apply(&mut tables, &mut world, action);
-        Some(self.show(&tables, &world))
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        properties::for_stateright(self)
-    }
 }
 
 impl Step<'_> {
@@ -436,14 +304,14 @@ impl Step<'_> {
         self.world.clients[index].waits_at = node + 1;
         match self.spec.script.put(index, usize::from(state.step)) {
             None => {
-                let ghost = &self.world.ghost;
-                let (must, floor) = (ghost.acked, ghost.shown);
+                let history = &self.world.history;
+                let (must, floor) = (history.acked, history.shown);
                 let client = &mut self.world.clients[index];
                 (client.must, client.floor) = (must, floor);
             }
             Some(number) => {
-                let read = self.world.ghost.closure(state.read);
-                self.world.ghost.over[usize::from(number)] = read;
+                let read = self.world.history.closure(state.read);
+                self.world.history.over[usize::from(number)] = read;
             }
         }
         self.happen(node, HostInput::Handle(input));
@@ -489,7 +357,7 @@ impl Step<'_> {
             self.world.hosts[usize::from(node)] = effect.host;
             self.changed |= 1 << node;
             self.note(node, input, &effect);
-            monitor::observe(self, node, input, before, &effect);
+            self.observe(node, input, before, &effect);
             for &message in &effect.sends {
                 let wire = self.tables.wire(message);
                 let prompt = match wire.sort {
@@ -541,12 +409,12 @@ impl Step<'_> {
             self.world.flight = flight.into_iter().filter(|m| stays(m)).collect();
         }
         if self.spec.reductions.monitor {
-            monitor::forget(self.spec, self.world);
+            self.forget_unasked();
         }
     }
 
     /// Everybody hears from a node that is up: who it is, and under which identity.
-    fn greet(&mut self, node: u8) {
+    pub(crate) fn greet(&mut self, node: u8) {
         let identity = self.tables.hosts.get(self.host(node)).store.meta.identity;
         for peer in (0..self.nodes()).filter(|peer| *peer != node) {
             let pong = dynamo_protocol::Envelope {
@@ -645,18 +513,4 @@ impl Client {
         self.waits_at = 0;
         (self.must, self.floor) = (0, 0);
     }
-}
-
-/// Requests are numbered from here, so that no other number in a state looks like one.
-pub(crate) const REQUESTS: u64 = 0x5e11_0000;
-
-/// The request that step `step` of client `client` makes.
-pub(crate) fn request(client: u8, step: u8) -> RequestId {
-    RequestId(REQUESTS | u64::from(client) << 8 | u64::from(step))
-}
-
-/// The client and step that made a request.
-pub(crate) fn requested(request: RequestId) -> (usize, u8) {
-    let [step, client, ..] = request.0.to_le_bytes();
-    (usize::from(client), step)
 }

@@ -2,61 +2,56 @@
 
 use dynamo_protocol::{Context, Event, NodeId, Reply, RequestId, Role};
 
-use crate::bench::{Step, requested};
-use crate::ghost::{each, flag};
-use crate::host::HostInput;
-use crate::script::{Op, Versions};
-use crate::spec::Spec;
-use crate::tables::{Effect, Mint, RecordFacts, Stamp};
-use crate::world::World;
+use crate::world::history::{each, flag};
+use crate::world::host::HostInput;
+use crate::world::script::requested;
+use crate::world::script::{Op, Versions};
+use crate::world::step::Step;
+use crate::world::tables::{Effect, Mint, RecordFacts, Stamp};
 
-/// Judges a step of `node` on `input`, from host `before` to what `effect` says.
-pub(crate) fn observe(step: &mut Step<'_>, node: u8, input: u32, before: u32, effect: &Effect) {
-    if effect.panicked {
-        step.world.ghost.flags |= flag::PANIC;
-    }
-    note_forwarded(step, input, effect);
-    for mint in &effect.mints {
-        minted(step, node, input, *mint);
-    }
-    for event in &effect.events {
-        match event {
-            Event::HintStored(_) => step.world.ghost.flags |= flag::HINTED,
-            Event::ReadRepair(_) => step.world.ghost.flags |= flag::REPAIRED,
-            Event::HintDelivered(_) => step.world.ghost.flags |= flag::DELIVERED,
-            Event::Acknowledged { holders, .. } => acknowledged(step, holders),
-            _ => {}
+impl Step<'_> {
+    /// Judges a step of `node` on `input`, from host `before` to what `effect` says.
+    pub(crate) fn observe(&mut self, node: u8, input: u32, before: u32, effect: &Effect) {
+        if effect.panicked {
+            self.world.history.flags |= flag::PANIC;
+        }
+        note_forwarded(self, input, effect);
+        for mint in &effect.mints {
+            minted(self, node, input, *mint);
+        }
+        for event in &effect.events {
+            match event {
+                Event::HintStored(_) => self.world.history.flags |= flag::HINTED,
+                Event::ReadRepair(_) => self.world.history.flags |= flag::REPAIRED,
+                Event::HintDelivered(_) => self.world.history.flags |= flag::DELIVERED,
+                Event::Acknowledged { holders, .. } => acknowledged(self, holders),
+                _ => {}
+            }
+        }
+        hints_gone(self, node, input, before);
+        for (request, reply) in &effect.replies {
+            replied(self, node, *request, reply);
         }
     }
-    hints_gone(step, node, input, before);
-    for (request, reply) in &effect.replies {
-        replied(step, node, *request, reply);
-    }
-}
 
-/// Whether [`observe`] looks at such an event.
-pub(crate) fn asks_for(event: &Event) -> bool {
-    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair};
-    matches!(event, HintStored(_) | ReadRepair(_) | HintDelivered(_) | Acknowledged { .. })
-}
-
-/// What no later step is asked for is forgotten, so that paths that differ in it alone meet.
-pub(crate) fn forget(spec: &Spec, world: &mut World) {
-    let script = &spec.script;
-    let mut gets = false;
-    for (index, client) in world.clients.iter_mut().enumerate() {
-        let now = usize::from(client.step);
-        let next = now + usize::from(client.waits_at != 0);
-        if !script.has_from(index, next, |op| op != Op::Get) {
-            (client.context, client.read) = (0, 0);
+    /// What no later step is asked for is forgotten, so that paths that differ in it alone meet.
+    pub(crate) fn forget_unasked(&mut self) {
+        let (script, world) = (&self.spec.script, &mut *self.world);
+        let mut gets = false;
+        for (index, client) in world.clients.iter_mut().enumerate() {
+            let now = usize::from(client.step);
+            let next = now + usize::from(client.waits_at != 0);
+            if !script.has_from(index, next, |op| op != Op::Get) {
+                (client.context, client.read) = (0, 0);
+            }
+            if !script.has_from(index, now, |op| op == Op::Get) {
+                client.seen = 0;
+            }
+            gets |= script.has_from(index, next, |op| op == Op::Get);
         }
-        if !script.has_from(index, now, |op| op == Op::Get) {
-            client.seen = 0;
+        if !gets {
+            world.history.shown = 0;
         }
-        gets |= script.has_from(index, next, |op| op == Op::Get);
-    }
-    if !gets {
-        world.ghost.shown = 0;
     }
 }
 
@@ -72,30 +67,30 @@ fn note_forwarded(step: &mut Step<'_>, input: u32, effect: &Effect) {
     let Some(put) = step.spec.script.put(client, usize::from(at)) else { return };
     for message in &effect.sends {
         let wire = step.tables.wire(*message);
-        if let (crate::tables::Sort::Forward, Some(op)) = (wire.sort, wire.op) {
-            step.world.ghost.forwarded.push((op.incarnation, op.seq, put));
-            step.world.ghost.forwarded.sort_unstable();
+        if let (crate::world::tables::Sort::Forward, Some(op)) = (wire.sort, wire.op) {
+            step.world.history.forwarded.push((op.incarnation, op.seq, put));
+            step.world.history.forwarded.sort_unstable();
         }
     }
 }
 
 fn minted(step: &mut Step<'_>, node: u8, input: u32, mint: Mint) {
     let Some(put) = writer(step, input, mint) else { return };
-    step.world.ghost.stand_ins += u8::from(mint.role != Role::Home);
+    step.world.history.stand_ins += u8::from(mint.role != Role::Home);
     // One put is one event, and has one dot.
-    let before = step.world.ghost.stamps[usize::from(put)];
+    let before = step.world.history.stamps[usize::from(put)];
     if before != 0 && before != mint.stamp {
-        step.world.ghost.flags |= flag::DOT_TWICE;
+        step.world.history.flags |= flag::DOT_TWICE;
     }
     // First, so that a tombstone, which only its stamp tells, is seen to hold what it overwrote.
-    step.world.ghost.stamps[usize::from(put)] = mint.stamp;
+    step.world.history.stamps[usize::from(put)] = mint.stamp;
     check_dot(step, node, put, mint);
 }
 
 /// Whether `put` is known to anybody but `node`. What a directory had minted before it was put back, and
 /// nobody else has in a record or a context, never happened for all that anybody can tell.
 fn is_known_elsewhere(step: &mut Step<'_>, node: u8, put: u8) -> bool {
-    if step.world.ghost.acked >> put & 1 == 1 {
+    if step.world.history.acked >> put & 1 == 1 {
         return true;
     }
     let mut contexts: Vec<_> = step.world.clients.iter().map(|client| client.context).collect();
@@ -103,7 +98,7 @@ fn is_known_elsewhere(step: &mut Step<'_>, node: u8, put: u8) -> bool {
         let facts = step.tables.facts(step.host(other));
         contexts.extend(facts.records.iter().map(|record| record.context));
     }
-    let stamp = step.world.ghost.stamps[usize::from(put)];
+    let stamp = step.world.history.stamps[usize::from(put)];
     contexts.into_iter().any(|context| step.tables.claims(context, stamp))
 }
 
@@ -119,7 +114,7 @@ fn writer(step: &mut Step<'_>, input: u32, mint: Mint) -> Option<u8> {
         HostInput::Handle(dynamo_protocol::Input::Peer(_)) => step.tables.wire(input).op?,
         _ => return None,
     };
-    let forwarded = &mut step.world.ghost.forwarded;
+    let forwarded = &mut step.world.history.forwarded;
     let at = forwarded.iter().position(|f| (f.0, f.1) == (op.incarnation, op.seq))?;
     Some(forwarded.remove(at).2)
 }
@@ -137,9 +132,9 @@ fn check_dot(step: &mut Step<'_>, node: u8, put: u8, mint: Mint) {
     let facts = step.tables.facts(step.host(node));
     let record = facts.records.iter().find(|record| record.target == target);
     let live = record.map_or(0, |record| live(step, record));
-    let held = step.world.ghost.closure(live);
-    for other in each(step.world.ghost.minted()) {
-        let stamp = step.world.ghost.stamps[usize::from(other)];
+    let held = step.world.history.closure(live);
+    for other in each(step.world.history.minted()) {
+        let stamp = step.world.history.stamps[usize::from(other)];
         let Stamp::Dot(earlier) = step.tables.stamps.get(stamp) else { continue };
         if other == put || earlier.actor != dot.actor {
             continue;
@@ -149,16 +144,16 @@ fn check_dot(step: &mut Step<'_>, node: u8, put: u8, mint: Mint) {
             continue;
         }
         if earlier == dot.counter {
-            step.world.ghost.flags |= flag::DOT_TWICE;
+            step.world.history.flags |= flag::DOT_TWICE;
         } else if earlier > dot.counter || held >> other & 1 == 0 {
-            step.world.ghost.flags |= flag::DOT_OPEN;
+            step.world.history.flags |= flag::DOT_OPEN;
         }
     }
 }
 
 /// The versions live in a record.
 fn live(step: &Step<'_>, record: &RecordFacts) -> Versions {
-    record.live | tombstones(&step.world.ghost.stamps, record)
+    record.live | tombstones(&step.world.history.stamps, record)
 }
 
 /// The deletes whose tombstones are live in a record.
@@ -197,8 +192,8 @@ fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
             continue;
         }
         let left = held(step.host(node), Some(target)) | held(home, None);
-        if live(step, hint) & !step.world.ghost.closure(left) != 0 {
-            step.world.ghost.flags |= flag::HINT_LOST;
+        if live(step, hint) & !step.world.history.closure(left) != 0 {
+            step.world.history.flags |= flag::HINT_LOST;
         }
     }
 }
@@ -208,7 +203,7 @@ fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
     hosts.sort_unstable();
     hosts.dedup();
     if hosts.len() < step.spec.settings.w {
-        step.world.ghost.flags |= flag::FEW_HOLDERS;
+        step.world.history.flags |= flag::FEW_HOLDERS;
     }
 }
 
@@ -220,14 +215,14 @@ fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
         .get(index)
         .is_some_and(|client| client.waits_at == node + 1 && client.step == at);
     if !waits {
-        step.world.ghost.flags |= flag::ANSWERED_TWICE;
+        step.world.history.flags |= flag::ANSWERED_TWICE;
         return;
     }
     let put = step.spec.script.put(index, usize::from(at));
     match (reply, put) {
         (Reply::Got { values, context }, None) => got(step, index, values, context),
         (Reply::Done, Some(put)) => done(step, put),
-        (Reply::Refused(_), Some(put)) => step.world.ghost.refused |= 1 << put,
+        (Reply::Refused(_), Some(put)) => step.world.history.refused |= 1 << put,
         _ => {}
     }
     step.world.clients[index].go_on();
@@ -236,13 +231,13 @@ fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
 /// At acknowledgement W distinct hosts hold the put, or what overwrote it, durably; fewer only by as
 /// many copies as were destroyed.
 fn done(step: &mut Step<'_>, put: u8) {
-    let ghost = &mut step.world.ghost;
-    ghost.acked |= 1 << put;
-    ghost.flags |= flag::ACKED;
+    let history = &mut step.world.history;
+    history.acked |= 1 << put;
+    history.flags |= flag::ACKED;
     let spent = step.world.spent;
     let lost = spent.wipes + spent.forgotten + spent.rollbacks;
     if copies(step, put) + usize::from(lost) < step.spec.settings.w {
-        step.world.ghost.flags |= flag::FEW_HOLDERS;
+        step.world.history.flags |= flag::FEW_HOLDERS;
     }
 }
 
@@ -253,7 +248,7 @@ fn copies(step: &Step<'_>, put: u8) -> usize {
         facts
             .records
             .iter()
-            .any(|record| step.world.ghost.closure(live(step, record)) >> put & 1 == 1)
+            .any(|record| step.world.history.closure(live(step, record)) >> put & 1 == 1)
     };
     step.world.hosts.iter().filter(holds).count()
 }
@@ -264,21 +259,21 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
     let context = step.tables.context(context.clone());
     let claimed = claimed(step, context);
     let shown = values | (claimed & step.spec.script.deletes());
-    let closed = step.world.ghost.closure(shown);
+    let closed = step.world.history.closure(shown);
     let client = step.world.clients[index];
-    let own = step.world.ghost.acked & step.spec.script.puts_of(index);
+    let own = step.world.history.acked & step.spec.script.puts_of(index);
     let mut flags = 0;
     let mut raise = |when: bool, what: u32| flags |= if when { what } else { 0 };
     raise(client.must & !closed != 0, flag::STALE);
     raise(own & !closed != 0, flag::NOT_OWN);
     raise(client.seen & !closed != 0, flag::BACKWARDS);
     raise(client.floor & !closed != 0, flag::INVERTED);
-    raise(step.world.ghost.has_dominated(values), flag::FALSE_SIBLING);
+    raise(step.world.history.has_dominated(values), flag::FALSE_SIBLING);
     raise(claimed & !closed != 0, flag::OPEN_CONTEXT);
-    raise(writers.contains(&None) || values & step.world.ghost.refused != 0, flag::UNWRITTEN);
+    raise(writers.contains(&None) || values & step.world.history.refused != 0, flag::UNWRITTEN);
     raise(values.count_ones() > 1, flag::SIBLINGS);
-    step.world.ghost.flags |= flags;
-    step.world.ghost.shown |= shown;
+    step.world.history.flags |= flags;
+    step.world.history.shown |= shown;
     let client = &mut step.world.clients[index];
     (client.context, client.read) = (context, shown);
     client.seen |= shown;
@@ -287,7 +282,7 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
 /// The puts a context claims.
 fn claimed(step: &mut Step<'_>, context: u32) -> Versions {
     let mut claimed = 0;
-    for (number, stamp) in step.world.ghost.stamps.iter().enumerate() {
+    for (number, stamp) in step.world.history.stamps.iter().enumerate() {
         if *stamp != 0 && step.tables.claims(context, *stamp) {
             claimed |= 1 << number;
         }

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::ghost::Ghost;
-use crate::spec::{Faults, MAX_NODES};
+use crate::world::history::History;
+use crate::world::spec::{Faults, MAX_NODES};
 
 /// One state. Hosts, messages and contexts are numbers in the model's tables.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub struct World {
     pub(crate) spent: Faults,
     /// Nodes that something has happened to which did not happen to all alike.
     pub(crate) touched: u8,
-    pub(crate) ghost: Ghost,
+    pub(crate) history: History,
 }
 
 /// A scripted client.
@@ -148,7 +148,7 @@ impl World {
             words.push(u32::from_le_bytes([client.must, client.floor, 0, 0]));
         }
         words.extend(head.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)));
-        self.ghost.pack(words);
+        self.history.pack(words);
     }
 
     /// The state that [`World::pack`] wrote, of a model with so many nodes, clients and puts.
@@ -169,7 +169,7 @@ impl World {
         let [a, b, c, d] = next().to_le_bytes();
         let [e, f, g, h] = next().to_le_bytes();
         let spent = Faults::of([a, b, c, d, e, f, g, h, rollbacks]);
-        let ghost = Ghost::unpack(&mut next, puts);
-        Self { hosts, flight, clients, cut, spent, touched, ghost }
+        let history = History::unpack(&mut next, puts);
+        Self { hosts, flight, clients, cut, spent, touched, history }
     }
 }
