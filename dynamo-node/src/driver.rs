@@ -21,9 +21,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
-use crate::proto::StatusReport;
 use crate::record::Recorder;
 use crate::replies::{Answer, ReplyTo};
+use crate::status::Status;
 use crate::stepped::{Step, Stepped};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
@@ -67,7 +67,7 @@ pub(crate) type ReplicaRead = Result<Option<Record>, StoreError>;
 /// What operators ask.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Status(oneshot::Sender<StatusReport>),
+    Status(oneshot::Sender<Status>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     SetClock(Skew, oneshot::Sender<()>),
     /// How many entries were forgotten; nothing if storage failed.
@@ -128,7 +128,7 @@ struct Effects {
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
     pruned: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
     /// How the node was when it was asked; what it has counted is added when that is told.
-    statuses: Vec<(oneshot::Sender<StatusReport>, StatusReport)>,
+    statuses: Vec<(oneshot::Sender<Status>, Status)>,
 }
 
 struct Held {
@@ -317,7 +317,7 @@ impl<T: Transport> Driver<T> {
                 let _ = asker.send(pruned);
             }
             for (asker, mut status) in statuses {
-                status.counters = Some(self.telemetry.snapshot());
+                status.counters = self.telemetry.snapshot();
                 let _ = asker.send(status);
             }
         }
@@ -363,23 +363,22 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn status(&self) -> StatusReport {
+    fn status(&self) -> Status {
         let meta = self.node.meta();
-        StatusReport {
-            id: self.node.me().0.into(),
-            identity: meta.identity.to_string(),
+        Status {
+            id: self.node.me(),
+            identity: meta.identity,
             incarnation: self.about.incarnation,
             amnesiac: meta.amnesiac,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            proven: self.node.is_proven(),
+            uptime: self.started.elapsed(),
             hints_held: self.store.hints_held(),
-            open_operations: self.node.open_operations() as u64,
-            down: self.node.held_down().map(|peer| peer.0.into()).collect(),
-            open_requests: self.requests.len() as u64,
-            counters: None,
+            open_operations: self.node.open_operations(),
+            open_requests: self.requests.len(),
+            down: self.node.held_down().collect(),
             settings: self.about.settings.clone(),
             stopping: self.ends.is_some(),
-            proven: self.node.is_proven(),
+            counters: self.telemetry.counters,
         }
     }
 }

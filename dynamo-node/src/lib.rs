@@ -25,6 +25,7 @@ pub mod record;
 mod replies;
 mod rpc;
 mod server;
+mod status;
 pub mod stepped;
 pub mod storage;
 mod telemetry;

@@ -5,7 +5,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dynamo_protocol::{Discard, Event, Reply, Role, StoreError};
 
-use crate::proto;
+/// Hands the names of all counters to a macro. They are those of the network's report, which the compiler
+/// checks where one becomes the other.
+macro_rules! with_counters {
+    ($then:ident) => {
+        $then! {
+            hints_stored hints_delivered read_repairs forwarded coordinated_home
+            coordinated_fallback acknowledged refused timed_out gets held_down held_up
+            dropped_overflow dropped_unreachable discarded_dead_identity discarded_bad_versions
+            discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
+            messages_received messages_malformed steps commits changes overloaded
+            discarded_repeated links_dead connections_turned_away rolled_back
+        }
+    };
+}
+pub(crate) use with_counters;
+
+macro_rules! define {
+    ($($name:ident)*) => {
+        /// How often what happened.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: u64,)*
+        }
+    };
+}
+with_counters!(define);
 
 /// What the network counts: its tasks and the driver share it.
 #[derive(Debug, Default)]
@@ -31,15 +56,15 @@ pub(crate) fn add(counter: &AtomicU64, count: usize) {
 /// All counters of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
-    pub(crate) counters: proto::Counters,
+    pub(crate) counters: Counters,
     pub(crate) links: Arc<LinkCounters>,
 }
 
 impl Telemetry {
     /// Everything, as of now.
-    pub(crate) fn snapshot(&self) -> proto::Counters {
+    pub(crate) fn snapshot(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        proto::Counters {
+        Counters {
             dropped_overflow: read(&self.links.overflow),
             dropped_unreachable: read(&self.links.unreachable),
             messages_sent: read(&self.links.sent),

@@ -1,9 +1,6 @@
 //! Seeded bugs: what the bench has to catch. Only a build with the feature `mutants` has them; in
 //! any other [`mutated`] is a constant, and nothing of this is left.
 
-use crate::storage::{Meta, Minter};
-use crate::version::{Actor, VersionVector};
-
 /// Expands to the enum, and to the names in builds that need them.
 macro_rules! mutants {
     ($($(#[$doc:meta])* $mutant:ident = $name:literal,)*) => {
@@ -104,28 +101,6 @@ mutants! {
     RefusalForgotten = "refusal-forgotten",
     /// A directory that is not what its mark and its census say goes on as if it were.
     DirectoryBelieved = "directory-believed",
-}
-
-/// The births of the mutants that have births of their own.
-pub(crate) fn mutated_birth(
-    meta: &mut Meta,
-    set: &VersionVector,
-    read: &VersionVector,
-) -> Option<Minter> {
-    let known = |actor| set.get(&actor).max(read.get(&actor));
-    let first = Actor { identity: meta.identity, birth: 0 };
-    if mutated(Mutant::ActorReused) {
-        return Some(Minter { actor: first, counter: known(first) });
-    }
-    if mutated(Mutant::NodeWideCounter) {
-        meta.births += 1;
-        return Some(Minter { actor: first, counter: meta.births - 1 });
-    }
-    if mutated(Mutant::ForgottenGoesOn) {
-        let mine = set.iter().map(|(actor, _)| actor).find(|a| a.identity == meta.identity)?;
-        return Some(Minter { actor: mine, counter: known(mine) });
-    }
-    None
 }
 
 /// Whether this seeded bug is on.

@@ -8,7 +8,7 @@ use crate::continuity::Continuity;
 use crate::id::{Identity, Key, NodeId};
 use crate::io::Event;
 use crate::message::Answer;
-use crate::mutant::{Mutant, mutated, mutated_birth};
+use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::request::Refusal;
 use crate::step::Step;
@@ -277,7 +277,7 @@ impl Record {
 impl Meta {
     /// A fresh actor that nobody has heard of: not even a context that a client made up.
     fn birth(&mut self, identity: Identity, set: &VersionVector, read: &VersionVector) -> Minter {
-        if let Some(minter) = mutated_birth(self, set, read) {
+        if let Some(minter) = self.seeded_birth(set, read) {
             return minter;
         }
         loop {
@@ -287,5 +287,23 @@ impl Meta {
                 return Minter { actor, counter: 0 };
             }
         }
+    }
+
+    /// The births of the seeded bugs that have births of their own.
+    fn seeded_birth(&mut self, set: &VersionVector, read: &VersionVector) -> Option<Minter> {
+        let known = |actor| set.get(&actor).max(read.get(&actor));
+        let first = Actor { identity: self.identity, birth: 0 };
+        if mutated(Mutant::ActorReused) {
+            return Some(Minter { actor: first, counter: known(first) });
+        }
+        if mutated(Mutant::NodeWideCounter) {
+            self.births += 1;
+            return Some(Minter { actor: first, counter: self.births - 1 });
+        }
+        if mutated(Mutant::ForgottenGoesOn) {
+            let mine = set.iter().map(|(actor, _)| actor).find(|a| a.identity == self.identity)?;
+            return Some(Minter { actor: mine, counter: known(mine) });
+        }
+        None
     }
 }

@@ -21,7 +21,8 @@ impl admin_server::Admin for AdminService {
         &self,
         _: Request<proto::StatusRequest>,
     ) -> Result<Response<proto::StatusReport>, Status> {
-        self.command(Command::Status).await.map(Response::new)
+        let status = self.command(Command::Status).await?;
+        Ok(Response::new(wire::status(status)))
     }
 
     async fn read_replica(

@@ -8,6 +8,7 @@ mod client;
 mod context;
 mod message;
 mod replica;
+mod status;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub(crate) use agreement::Agreement;
 pub(crate) use client::{client_op, outcome, refused};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;
+pub(crate) use status::status;
 pub(crate) use step::{step, step_report, step_request, stepped};
 
 /// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of

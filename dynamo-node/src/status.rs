@@ -1,0 +1,34 @@
+//! How a node is now.
+
+use std::time::Duration;
+
+use dynamo_protocol::{Identity, NodeId};
+
+use crate::telemetry::Counters;
+
+/// What a node says of itself when it is asked.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) id: NodeId,
+    /// Of the data directory.
+    pub(crate) identity: Identity,
+    /// Of this process.
+    pub(crate) incarnation: u64,
+    /// Its answers do not count as votes until it is refilled.
+    pub(crate) amnesiac: bool,
+    /// Its directory is known to be all that it ever was.
+    pub(crate) proven: bool,
+    pub(crate) uptime: Duration,
+    pub(crate) hints_held: u64,
+    /// Requests and deliveries under way: 0 at rest.
+    pub(crate) open_operations: usize,
+    /// Client requests that are not answered.
+    pub(crate) open_requests: usize,
+    /// The peers it suspects.
+    pub(crate) down: Vec<NodeId>,
+    /// The settings every node of the cluster shares, as JSON.
+    pub(crate) settings: String,
+    /// It was asked to stop.
+    pub(crate) stopping: bool,
+    pub(crate) counters: Counters,
+}
