@@ -1,8 +1,8 @@
 //! Checks a history in ten lines: `cargo run -p checker --example check_history -- FILE`.
 
 use checker::budget::Budget;
+use checker::history::op::{Kind, Op};
 use checker::history::{History, HistoryError};
-use checker::op::{Kind, Op};
 use checker::siblings::Siblings;
 use checker::verdict::Checker;
 

@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 use std::io::{BufReader, stdin};
 
+use checker::history::op::{Kind, Process};
 use checker::history::{HistoryError, Lines};
 use checker::linearizable::zones::Zones;
-use checker::op::{Kind, Process};
 use checker::spec::Values;
 use serde_json::Value;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use checker::history::op::Kind;
 use checker::history::{HistoryError, Lines};
-use checker::op::Kind;
 
 fn main() -> Result<(), HistoryError> {
     let mut lines = Lines::new(io::stdin().lock());

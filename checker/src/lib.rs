@@ -22,39 +22,23 @@
 //! # Ok::<(), checker::history::HistoryError>(())
 //! ```
 //!
-//! Where to look: [`linearizable`] for objects with a [`spec`]; [`siblings`] and [`cart`] for
-//! stores that keep siblings; [`sessions`], [`causal`] and [`staleness`] for weaker promises;
-//! [`collections`] for sets, counters, queues and ids; [`convergence`], [`faults`] and [`logs`] for
+//! Where to look: [`linearizable`] for objects with a [`spec`]; [`siblings`] and [carts](siblings::cart) for
+//! stores that keep siblings; [`sequential`], [`causal`], [`sessions`] and [`staleness`] for weaker promises;
+//! [`collections`] for sets, counters, queues and ids; [`convergence`], [`availability`] and [`logs`] for
 //! the run around them; [`minimize`] and [`explain`] for what was found; [`formats`] for histories
 //! of others; [`cli`] for `dyno check`.
 
-pub mod budget;
-pub mod cart;
-pub mod causal;
 pub mod cli;
-pub mod cli_generate;
 pub mod collections;
-pub mod compose;
-pub mod convergence;
-pub mod explain;
-mod fast_line;
-pub mod faults;
-pub mod finding;
+mod consistency;
 pub mod formats;
 pub mod generate;
-mod graph;
 pub mod history;
-mod left_out;
-pub mod linearizable;
-pub mod logs;
-pub mod minimize;
-pub mod op;
-mod parallel;
-mod registers;
-pub mod sessions;
+mod judge;
+mod operation;
 pub mod siblings;
 pub mod spec;
-pub mod staleness;
-pub mod verdict;
-mod versions;
-pub mod wellformed;
+
+pub use consistency::{causal, linearizable, sequential, sessions, staleness};
+pub use judge::{budget, compose, explain, finding, minimize, verdict};
+pub use operation::{availability, convergence, logs};

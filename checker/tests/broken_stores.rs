@@ -5,8 +5,8 @@
 mod common;
 
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use common::store::{Bug, Setup, run};
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use checker::cli::{CheckArgs, check};
 use checker::formats::compact;
 use checker::generate::{Settings, generate};
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use clap::Parser;
 use common::Script;
 use common::store::{Bug, Setup, run};

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use checker::generate::{Settings, generate};
 use checker::history::History;
-use checker::op::{Kind, Op, Process};
+use checker::history::op::{Kind, Op, Process};
 use files::{done, file, judge, two_writes};
 use rand::prelude::*;
 use serde_json::{Value, json};

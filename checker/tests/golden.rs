@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use checker::budget::Budget;
 use checker::cli::Spec;
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use serde_json::Value;
 
 struct Line {

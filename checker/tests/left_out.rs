@@ -6,7 +6,7 @@
 use checker::budget::Budget;
 use checker::cli::Spec;
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use checker::verdict::{CheckReport, Verdict};
 use serde_json::{Value, json};
 

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 use checker::budget::Budget;
 use checker::history::History;
-use checker::linearizable::sequential::Sequential;
+use checker::history::op::{Kind, Op};
 use checker::linearizable::{Engine, Linearizable, beginning_with, named};
-use checker::op::{Kind, Op};
+use checker::sequential::Sequential;
 use checker::spec::{CasRegister, Counter, Kv, MultiRegister, Mutex, Queue, Register, Set, Spec};
 use checker::verdict::{Checker, Verdict};
 use serde_json::{Value, json};

@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 
 use checker::budget::Budget;
 use checker::formats::compact::{Layout, Writer};
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Outcome, Pair};
-use checker::linearizable::sequential::Sequential;
 use checker::linearizable::stream::check_registers;
 use checker::linearizable::{Engine, Linearizable, named};
-use checker::op::{Kind, Op, Process};
+use checker::sequential::Sequential;
 use checker::spec::{Kv, Queue, Register, Spec};
 use checker::verdict::{CheckReport, Checker, Verdict};
 use common::fuzz::{agree, histories, subsets};

@@ -5,13 +5,13 @@
 mod common;
 
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::causal::Causal;
 use checker::collections::SetFull;
 use checker::history::History;
-use checker::op::{Op, Process};
+use checker::history::op::{Op, Process};
 use checker::sessions::Sessions;
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use checker::staleness::Staleness;
 use checker::verdict::{Checker, Verdict};
 use common::store::{Bug, Setup, run};
@@ -95,7 +95,7 @@ fn faults_beside_the_operations() {
         let mut moved = Vec::new();
         for op in history {
             if op.index % 5 == 0 {
-                let kill = Op::new(Process::Nemesis, checker::op::Kind::Info, "kill");
+                let kill = Op::new(Process::Nemesis, checker::history::op::Kind::Info, "kill");
                 ops.push(kill.at(op.time));
             }
             moved.push(ops.len() as u64);

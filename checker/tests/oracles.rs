@@ -6,13 +6,13 @@
 
 mod common;
 
+use checker::availability::Availability;
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::causal::{Causal, Strength};
 use checker::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use checker::convergence::Convergence;
-use checker::faults::Availability;
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use checker::staleness::Staleness;
 use checker::verdict::{Checker, Verdict};
 use common::fuzz::{agree, histories};

@@ -4,7 +4,7 @@
 
 use checker::budget::Budget;
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use checker::sessions::Sessions;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use serde_json::json;

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::compose::compose;
 use checker::history::History;
+use checker::history::wellformed::WellFormed;
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use checker::verdict::{CheckReport, Checker, Verdict};
-use checker::wellformed::WellFormed;
 use dynamo_protocol::{ReadMode, Settings};
 
 use crate::coverage::FaultCoverage;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use checker::cli::CheckArgs;
-use checker::cli_generate::GenerateArgs;
+use checker::cli::generate::GenerateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use dynamo_node::cli::{NodeCommand, SettingFlags};
 use dyno_command::{help_or_refusal, in_one_line, output};
@@ -195,7 +195,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Check(args) => {
             checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
         }
-        Command::Generate(args) => checker::cli_generate::generate(&args),
+        Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),

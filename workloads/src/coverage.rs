@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Pair};
-use checker::op::{Kind, Op, Process};
 use checker::verdict::Verdict;
 use dynamo_protocol::{Key, NodeId, Quorum, Settings, View};
 use serde::Serialize;

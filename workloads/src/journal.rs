@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use checker::history::op::Op;
 use checker::history::{HistoryError, Writer};
-use checker::op::Op;
 
 /// The one clock of the run, and the one place where lines get their time and their index: so
 /// that time never goes back in a history, whoever writes to it.

@@ -1,7 +1,7 @@
 //! Whether nodes noticed what befell their disks: told from the nemesis's lines of a history.
 
 use checker::history::History;
-use checker::op::{Kind, Op, Process};
+use checker::history::op::{Kind, Op, Process};
 use checker::verdict::CheckReport;
 use serde_json::{Value, json};
 

@@ -5,12 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use checker::budget::Budget;
-use checker::cart::Cart;
 use checker::history::History;
-use checker::op::{Kind, Op, Process};
+use checker::history::op::{Kind, Op, Process};
+use checker::history::wellformed::WellFormed;
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
-use checker::wellformed::WellFormed;
 use dynamo_protocol::NodeId;
 use workloads::sim::fault::{Fault, What};
 use workloads::sim::run::Options;

@@ -15,9 +15,9 @@ use checker::budget::{Budget, peak_bytes};
 use checker::formats::compact;
 use checker::generate::{Settings, generate};
 use checker::history::History;
+use checker::history::op::{Kind, Op, Process};
 use checker::linearizable::stream::check_registers;
 use checker::linearizable::{Linearizable, zones::Zones};
-use checker::op::{Kind, Op, Process};
 use checker::spec::{CasRegister, Register};
 use checker::verdict::{Checker, Verdict};
 

@@ -4,7 +4,7 @@ use checker::budget::Budget;
 use checker::causal::Causal;
 use checker::formats::compact;
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use checker::sessions::Sessions;
 use checker::siblings::Siblings;
 use checker::siblings::stream::check_siblings;

@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use dyno_command::{Size, Span, document, output};
 use serde_json::{Value, json};
 
-use crate::budget::{Budget, Meter, peak_bytes};
-use crate::compose::check_safe;
-use crate::explain;
+use crate::consistency::staleness::{Quorum, Staleness};
 use crate::formats::{Loaded, ReadError, Source};
 use crate::history::History;
-use crate::minimize::minimize_found;
-use crate::staleness::{Quorum, Staleness};
-use crate::verdict::{CheckReport, Checker, Verdict};
-use crate::wellformed::WellFormed;
+use crate::history::wellformed::WellFormed;
+use crate::judge::budget::{Budget, Meter, peak_bytes};
+use crate::judge::compose::check_safe;
+use crate::judge::explain;
+use crate::judge::minimize::minimize_found;
+use crate::judge::verdict::{CheckReport, Checker, Verdict};
 
+pub mod generate;
 mod guess;
 mod input;
 mod specs;

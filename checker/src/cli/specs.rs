@@ -1,16 +1,17 @@
 //! The specifications `dyno check` knows by name, and which one a history calls for.
 
-use crate::cart::Cart;
-use crate::causal::{Causal, Strength};
 use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
-use crate::convergence::Convergence;
-use crate::faults::Availability;
-use crate::linearizable::{self, sequential::Sequential};
-use crate::sessions::Sessions;
+use crate::consistency::causal::{Causal, Strength};
+use crate::consistency::linearizable;
+use crate::consistency::sequential::Sequential;
+use crate::consistency::sessions::Sessions;
+use crate::consistency::staleness::Staleness;
+use crate::judge::verdict::Checker;
+use crate::operation::availability::Availability;
+use crate::operation::convergence::Convergence;
 use crate::siblings::Siblings;
+use crate::siblings::cart::Cart;
 use crate::spec::{Kv, Register};
-use crate::staleness::Staleness;
-use crate::verdict::Checker;
 
 /// What a history is judged by.
 #[derive(Clone, Copy)]

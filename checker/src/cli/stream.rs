@@ -7,16 +7,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{CheckArgs, Spec};
-use crate::budget::Meter;
-use crate::explain;
+use crate::consistency::linearizable::stream::check_registers;
 use crate::formats::compact::{self, CompactError};
 use crate::formats::packed::Packed;
 use crate::formats::{Format, Source};
-use crate::linearizable::stream::check_registers;
-use crate::op::{Kind, Op, Process};
+use crate::history::op::{Kind, Op, Process};
+use crate::judge::budget::Meter;
+use crate::judge::explain;
+use crate::judge::verdict::{CheckReport, Verdict};
 use crate::siblings::Siblings;
 use crate::siblings::stream::check_siblings;
-use crate::verdict::{CheckReport, Verdict};
 
 /// The spec that judged and what it said. `None` where the history has to be read in full: for
 /// another spec, for what is wrong to be told or made small, and for files that are damaged.

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
-use crate::budget::{Budget, Exhausted, Meter};
-use crate::finding::Findings;
+use crate::consistency::registers::NO_READ;
 use crate::history::{History, Outcome, Pair};
-use crate::registers::NO_READ;
-use crate::verdict::{CheckReport, Checker};
+use crate::judge::budget::{Budget, Exhausted, Meter};
+use crate::judge::finding::Findings;
+use crate::judge::verdict::{CheckReport, Checker};
 
 /// A counter that is added to: every read lies between what is sure and what is possible.
 ///

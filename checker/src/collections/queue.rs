@@ -2,10 +2,10 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::budget::Budget;
-use crate::finding::{Findings, counted, shown};
 use crate::history::{History, Outcome, Pair};
-use crate::verdict::{CheckReport, Checker, Verdict};
+use crate::judge::budget::Budget;
+use crate::judge::finding::{Findings, counted, shown};
+use crate::judge::verdict::{CheckReport, Checker, Verdict};
 
 /// A queue: what is acknowledged is dequeued, nothing more often than it was enqueued.
 ///

@@ -2,11 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::budget::{Budget, Exhausted, Meter};
-use crate::cart::distribution;
-use crate::finding::{Findings, counted, shown};
 use crate::history::{History, Outcome, Pair};
-use crate::verdict::{CheckReport, Checker};
+use crate::judge::budget::{Budget, Exhausted, Meter};
+use crate::judge::finding::{Findings, counted, shown};
+use crate::judge::stats::distribution;
+use crate::judge::verdict::{CheckReport, Checker};
 
 /// A set that is added to (`add`, `remove`, `read`), after Jepsen's set-full.
 ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::clock::Clock;
-use crate::op::{Kind, Op, Process, known_f};
+use crate::history::op::{Kind, Op, Process, known_f};
 
 /// What a field of an op is.
 #[derive(Clone, Debug, PartialEq, Eq)]

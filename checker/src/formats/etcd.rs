@@ -12,9 +12,9 @@ use super::draft::{Foreign, Name};
 use super::edn::{Edn, Reader};
 use super::import::{Import, reads};
 use super::{Loaded, Options, ReadError};
-use crate::budget::Meter;
+use crate::history::op::{Kind, Op, Process, known_f};
 use crate::history::{HistoryError, Torn};
-use crate::op::{Kind, Op, Process, known_f};
+use crate::judge::budget::Meter;
 
 /// Longer than this is no line of a log.
 const LONGEST_LINE: u64 = 1 << 20;

@@ -9,8 +9,8 @@ use super::clock::{self, Clock};
 use super::draft::{Foreign, Name};
 use super::keyed;
 use super::{Loaded, Options, Order};
+use crate::history::op::{Kind, Op, Process};
 use crate::history::{History, HistoryError, Origin, Outcome, Torn, said_no};
-use crate::op::{Kind, Op, Process};
 
 /// Takes ops as they stand in a log and mends what foreign logs leave open.
 pub(crate) struct Import<'a> {

@@ -8,9 +8,9 @@ use super::draft::{Draft, Field, Foreign, Said};
 use super::edn::{self, Edn, Reader};
 use super::import::Import;
 use super::{Loaded, Options, ReadError};
-use crate::budget::Meter;
+use crate::history::op::{Kind, Op, Process, known_f};
 use crate::history::{History, HistoryError, Torn};
-use crate::op::{Kind, Op, Process, known_f};
+use crate::judge::budget::Meter;
 
 /// Reads op maps: one a line, or all in one vector or list.
 pub(crate) fn read_edn(

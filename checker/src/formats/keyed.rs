@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::import::{Made, is_null, malformed, reads};
 use crate::history::HistoryError;
-use crate::op::Kind;
+use crate::history::op::Kind;
 
 /// What an invocation tells.
 #[derive(Clone, Copy, PartialEq, Eq)]

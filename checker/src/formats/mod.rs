@@ -12,8 +12,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use crate::budget::{Exhausted, Meter};
 use crate::history::{Builder, History, HistoryError, Lines};
+use crate::judge::budget::{Exhausted, Meter};
 
 mod clock;
 pub mod compact;
@@ -230,7 +230,7 @@ fn jsonl(reader: impl BufRead, meter: &mut Meter) -> Result<History, ReadError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::judge::budget::Budget;
 
     #[test]
     fn the_form_is_told_by_the_first_bytes() {

@@ -6,9 +6,9 @@ use std::io::{self, BufRead, Read};
 use hashbrown::HashSet;
 
 use super::compact::{Room, Writer};
-use crate::budget::Meter;
 use crate::history::Lines;
-use crate::op::{Kind, Process};
+use crate::history::op::{Kind, Process};
+use crate::judge::budget::Meter;
 
 /// The compact form of the JSON lines that a reader gives. What is no sound line ends in an error
 /// that does not say where: the ordinary reader does.
@@ -89,7 +89,7 @@ impl<R: BufRead> Read for Packed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::budget::Budget;
+    use crate::judge::budget::Budget;
 
     #[test]
     fn what_is_kept_of_lines_stays_within_the_budget() {

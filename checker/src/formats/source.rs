@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use flate2::read::MultiGzDecoder;
 
 use super::{Format, HEAD, Loaded, Options, ReadError, UTF_8_MARK, detect, load};
-use crate::budget::Meter;
 use crate::history::{History, HistoryError};
+use crate::judge::budget::Meter;
 
 /// The histories that a folder may hold, the first of them first.
 const IN_FOLDERS: [&str; 7] = [

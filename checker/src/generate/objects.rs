@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 use super::{Fate, Settings};
-use crate::op::{Kind, Op, Process};
+use crate::history::op::{Kind, Op, Process};
 
 /// The objects there are.
 pub const SPECS: [&str; 9] = [

@@ -1,7 +1,7 @@
 //! What every history keeps to, whatever its workload: numbering, time, and the life of processes.
 
 use super::{HistoryError, NONE};
-use crate::op::{Elsewhere, Kind, Op, Process};
+use crate::history::op::{Elsewhere, Kind, Op, Process};
 
 /// What every history keeps to, checked line by line.
 #[derive(Default)]

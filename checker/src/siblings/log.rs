@@ -6,13 +6,13 @@
 
 use std::io::Read;
 
-use crate::budget::{Exhausted, Meter};
 use crate::formats::compact::{
     CompactError, Dictionary, Literal, NEMESIS, NO_VALUE, Refused, Row, Rows,
 };
 use crate::history::Outcome;
-use crate::op::Kind;
-use crate::versions::{Deed, Does, NO_NODE};
+use crate::history::op::Kind;
+use crate::judge::budget::{Exhausted, Meter};
+use crate::siblings::versions::{Deed, Does, NO_NODE};
 
 /// The index of no line.
 pub(super) const NO_LINE: u32 = u32::MAX;

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 
 use super::KeyJudge;
-use crate::budget::{Exhausted, Meter};
-use crate::finding::time;
 use crate::history::Outcome;
-use crate::versions::{Deed, Read, VersionId};
+use crate::judge::budget::{Exhausted, Meter};
+use crate::judge::finding::time;
+use crate::siblings::versions::{Deed, Read, VersionId};
 
 /// What happens to one key, in the order of time.
 enum Event<'a> {

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::log::{self, Log, Logged, NO_LINE, OfKey};
 use super::{Part, Siblings};
-use crate::budget::{Exhausted, Meter};
 use crate::formats::compact::{CompactError, Literal, NO_VALUE, Rows};
 use crate::history::Outcome;
-use crate::parallel::in_ranges;
-use crate::verdict::{CheckReport, Verdict};
-use crate::versions::{Does, Few, Key, Nodes, Read, VersionId};
+use crate::judge::budget::{Exhausted, Meter};
+use crate::judge::parallel::in_ranges;
+use crate::judge::verdict::{CheckReport, Verdict};
+use crate::siblings::versions::{Does, Few, Key, Nodes, Read, VersionId};
 
 /// Judges a compact history of siblings. `None` when it must be read in full: for what is wrong to
 /// be told in words, or because it is no well-formed history of siblings.

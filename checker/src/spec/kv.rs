@@ -118,7 +118,7 @@ impl Spec for Kv {
 }
 
 fn shown(text: &Arc<str>) -> String {
-    crate::finding::shown(&Value::from(&**text))
+    crate::judge::finding::shown(&Value::from(&**text))
 }
 
 /// A value as a string; nothing is the empty one.
@@ -126,6 +126,8 @@ pub(crate) fn text(value: &Value) -> Result<Arc<str>, String> {
     match value {
         Value::Null => Ok("".into()),
         Value::String(text) => Ok(text.as_str().into()),
-        other => Err(format!("{} is no string: kv has strings", crate::finding::shown(other))),
+        other => {
+            Err(format!("{} is no string: kv has strings", crate::judge::finding::shown(other)))
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! use checker::budget::Budget;
 //! use checker::history::{History, Outcome, Pair};
 //! use checker::linearizable::Linearizable;
-//! use checker::op::{Kind, Op};
+//! use checker::history::op::{Kind, Op};
 //! use checker::spec::{Spec, Values};
 //! use checker::verdict::{Checker, Verdict};
 //!
@@ -292,7 +292,7 @@ impl Values {
 
     /// A value for a sentence.
     pub fn shown(&self, id: u32) -> String {
-        crate::finding::shown(self.get(id))
+        crate::judge::finding::shown(self.get(id))
     }
 }
 

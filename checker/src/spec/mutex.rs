@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{Needs, Spec, Tie, Values, unknown_f};
 use crate::history::Pair;
-use crate::op::Process;
+use crate::history::op::Process;
 
 /// An operation on a mutex, by the process that does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -100,7 +100,7 @@ impl Spec for Queue {
     }
 
     fn show(&self, state: &Vec<u32>, values: &Values) -> Option<String> {
-        Some(crate::finding::shown_all(state.iter().map(|element| values.get(*element))))
+        Some(crate::judge::finding::shown_all(state.iter().map(|element| values.get(*element))))
     }
 
     fn describe(&self, op: &QueueOp, values: &Values) -> String {

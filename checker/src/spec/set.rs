@@ -132,7 +132,7 @@ impl Spec for Set {
     }
 
     fn show(&self, state: &Elements, values: &Values) -> Option<String> {
-        Some(crate::finding::shown_all(state.iter().map(|element| values.get(element))))
+        Some(crate::judge::finding::shown_all(state.iter().map(|element| values.get(element))))
     }
 
     fn describe(&self, op: &SetOp, values: &Values) -> String {
@@ -142,7 +142,7 @@ impl Spec for Set {
             SetOp::Twice(element) => format!("read {} twice", values.shown(*element)),
             SetOp::Read(elements) => {
                 let shown = elements.iter().map(|element| values.get(element));
-                format!("read {}", crate::finding::shown_all(shown))
+                format!("read {}", crate::judge::finding::shown_all(shown))
             }
         }
     }

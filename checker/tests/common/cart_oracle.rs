@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use checker::cart::Cart;
 use checker::history::{History, Outcome, Pair};
 use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
 use rand::prelude::*;
 use serde_json::{Value, json};
 

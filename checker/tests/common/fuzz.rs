@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use checker::budget::Budget;
 use checker::history::History;
-use checker::op::{Kind, Process};
+use checker::history::op::{Kind, Process};
 use checker::verdict::{Checker, Verdict};
 use rand::prelude::*;
 

@@ -11,7 +11,7 @@ pub mod simple_oracle;
 pub mod store;
 
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use serde_json::Value;
 
 /// Builds a history line by line; every line is one tick later than the one before.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use checker::availability::Availability;
 use checker::collections::{TotalQueue, UniqueIds};
 use checker::convergence::Convergence;
-use checker::faults::Availability;
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Outcome, Pair};
-use checker::op::{Kind, Op, Process};
 use checker::staleness::Staleness;
 use rand::prelude::*;
 use serde_json::{Value, json};

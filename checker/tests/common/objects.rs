@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Outcome};
-use checker::op::{Kind, Op, Process};
 use rand::prelude::*;
 use serde_json::{Value, json};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use checker::budget::Budget;
 use checker::causal::{Causal, Strength};
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Outcome};
-use checker::op::{Kind, Op, Process};
 use checker::sessions::Sessions;
 use checker::verdict::{CheckReport, Checker};
 use rand::prelude::*;

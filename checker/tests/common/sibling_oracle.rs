@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Outcome};
-use checker::op::{Kind, Op, Process};
 use checker::siblings::Siblings;
 use rand::prelude::*;
 use serde_json::Value;

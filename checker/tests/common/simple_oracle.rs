@@ -1,8 +1,8 @@
 //! Random histories of sets, counters and registers in time, and oracles by the definition.
 
 use checker::collections::{CounterBounds, SetFull};
+use checker::history::op::{Kind, Op};
 use checker::history::{History, Outcome, Pair};
-use checker::op::{Kind, Op};
 use rand::prelude::*;
 use serde_json::{Value, json};
 
@@ -30,7 +30,9 @@ pub fn overlapping(
             if is_read && kind == Kind::Ok {
                 done = done.value(answer(rng, &lines, &invoke));
             }
-            if let (checker::op::Process::Client(id), true) = (invoke.process, kind != Kind::Info) {
+            if let (checker::history::op::Process::Client(id), true) =
+                (invoke.process, kind != Kind::Info)
+            {
                 idle.push(id);
             }
             lines.push(done.at(time));
@@ -41,7 +43,7 @@ pub fn overlapping(
             });
             drawn += 1;
             let mut op = next(rng, drawn);
-            op.process = checker::op::Process::Client(process);
+            op.process = checker::history::op::Process::Client(process);
             op = op.at(time);
             lines.push(op.clone());
             open.push(op);

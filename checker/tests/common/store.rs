@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use rand::prelude::*;
 use serde_json::{Value, json};
 

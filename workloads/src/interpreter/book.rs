@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use dynamo_protocol::NodeId;
 
 use crate::client::Completion;
@@ -211,7 +211,7 @@ mod tests {
         let (_, line, _) = done(&mut book, &call(put(None), false), &silent);
         assert_eq!((line.kind, line.error.as_deref()), (Kind::Info, Some("no answer")));
         let (next, ..) = done(&mut book, &call(put(None), false), &silent);
-        assert_eq!(next.process, checker::op::Process::Client(4));
+        assert_eq!(next.process, checker::history::op::Process::Client(4));
     }
 
     #[test]
@@ -223,7 +223,7 @@ mod tests {
             assert_eq!((line.kind, &*told), (Kind::Fail, "Info no answer"));
         }
         let (next, ..) = done(&mut book, &call(Action::Get, false), &silent);
-        assert_eq!(next.process, checker::op::Process::Client(1));
+        assert_eq!(next.process, checker::history::op::Process::Client(1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use checker::op::Op;
+use checker::history::op::Op;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -188,7 +188,7 @@ mod tests {
         assert!(counts.ok > 50 && counts.fail > 3 && counts.info > 3, "{counts:?}");
         assert_eq!(counts.ok + counts.fail + counts.info, history.pairs().count() as u64);
         let checks: [&dyn checker::verdict::Checker; 1] =
-            [&checker::wellformed::WellFormed::default()];
+            [&checker::history::wellformed::WellFormed::default()];
         let budget = checker::budget::Budget::default();
         let report = &checker::compose::compose(&checks, &history, &budget)["well_formed"];
         assert_eq!(report.verdict(), checker::verdict::Verdict::Valid, "{report:?}");

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use checker::op::Kind;
+use checker::history::op::Kind;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 

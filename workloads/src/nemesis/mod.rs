@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
-use checker::op::{Kind, Op, Process};
+use checker::history::op::{Kind, Op, Process};
 use dynamo_protocol::NodeId;
 use futures::future::try_join_all;
 use serde::Serialize;

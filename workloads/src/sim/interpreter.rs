@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use checker::history::op::{Elsewhere, Kind, Op, Process};
 use checker::history::{History, HistoryError};
-use checker::op::{Elsewhere, Kind, Op, Process};
 use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
 use dynamo_sim::World;
 use dynamo_sim::trace;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use checker::history::History;
-use checker::op::{Kind, Op};
+use checker::history::op::{Kind, Op};
 use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
 use dynamo_sim::Bench;
 use dynamo_sim::bench::Effect;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use checker::budget::Budget;
 use checker::compose::check_safe;
 use checker::history::History;
+use checker::history::wellformed::WellFormed;
 use checker::verdict::{CheckReport, Checker, Verdict};
-use checker::wellformed::WellFormed;
 use dynamo_protocol::{Digest, Key, NodeId, Place, Timing, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
@@ -365,7 +365,7 @@ pub(super) fn check(
 
 #[cfg(test)]
 mod tests {
-    use checker::op::{Elsewhere, Op};
+    use checker::history::op::{Elsewhere, Op};
 
     use super::*;
 

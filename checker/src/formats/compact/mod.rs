@@ -39,9 +39,9 @@
 
 use std::io;
 
-use crate::budget::Exhausted;
 use crate::history::HistoryError;
-use crate::op::Kind;
+use crate::history::op::Kind;
+use crate::judge::budget::Exhausted;
 
 mod blocks;
 mod cursor;

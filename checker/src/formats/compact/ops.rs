@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{CompactError, Dictionary, Literal, NEMESIS, Refused, Row, Rows};
-use crate::budget::Meter;
+use crate::history::op::{Op, Process, known_f};
 use crate::history::{Builder, History, Torn};
-use crate::op::{Op, Process, known_f};
+use crate::judge::budget::Meter;
 
 /// Reads a compact history op by op.
 pub struct Reader<R> {

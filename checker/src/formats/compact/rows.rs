@@ -6,9 +6,9 @@ use super::CompactError;
 use super::blocks::{Block, Blocks};
 use super::cursor::{Cursor, Fault};
 use super::known::Known;
-use crate::budget::Exhausted;
 use crate::history::Torn;
-use crate::op::Kind;
+use crate::history::op::Kind;
+use crate::judge::budget::Exhausted;
 
 /// The slot of the nemesis.
 pub(crate) const NEMESIS: u32 = u32::MAX;

@@ -14,8 +14,8 @@ use super::{
     BETWEEN_STATES, BLOCK, Flags, KINDS, LONGEST_STATE, MAGIC, SMALL, STATE, STATE_SHARE, VERSION,
     zigzag,
 };
-use crate::budget::Meter;
-use crate::op::{Kind, Op, Process};
+use crate::history::op::{Kind, Op, Process};
+use crate::judge::budget::Meter;
 
 /// Writes a history in the compact form, block by block. What was not [`finished`](Self::finish)
 /// reads back as torn.
