@@ -62,7 +62,7 @@ impl Scene {
 
     fn put(&mut self, node: u16, request: u64, read: Option<u64>) {
         let value = Some(format!("v{request}").into());
-        let op = Op::Put { key: "k".into(), value, read: read.map(RequestId) };
+        let op = Op::Put { key: "k".into(), value, read: read.map(RequestId), made_up: None };
         self.take(Step::Client { node: NodeId(node), request: RequestId(request), op });
     }
 

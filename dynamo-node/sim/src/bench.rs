@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Context, Digest, Envelope, Event, Identity, Input, Message, Meta, Node, NodeId,
+    ClientOp, Context, Digest, Envelope, Event, Identity, Input, Key, Message, Meta, Node, NodeId,
     Outbox, Output, Reply, RequestId, Settings, Start, Store as _, Time, Timer, View, ViewError,
 };
 use rustc_hash::FxHashMap;
@@ -193,9 +193,12 @@ impl Bench {
         let key = op.key();
         match op {
             Op::Get { .. } => ClientOp::Get { key },
-            Op::Put { value, read, .. } => {
+            Op::Put { value, read, made_up, .. } => {
                 let context = read.and_then(|read| self.contexts.get(&read));
-                let context = context.cloned().unwrap_or_default();
+                let mut context = context.cloned().unwrap_or_default();
+                if let Some(made_up) = made_up {
+                    context.0.join(&made_up.0);
+                }
                 ClientOp::Put { key, context, value: value.clone() }
             }
         }
@@ -303,6 +306,11 @@ impl Bench {
                 self.check_runs(*node)?;
                 self.now = at;
                 self.handle(*node, Input::Unreachable(*peer));
+            }
+            Step::Prune { node, key } => {
+                self.check_runs(*node)?;
+                self.now = at;
+                self.handle(*node, Input::Prune(Key(key.clone())));
             }
             Step::Synced { node, changes } => {
                 self.now = at;

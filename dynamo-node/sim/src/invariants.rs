@@ -193,11 +193,16 @@ impl Monitor {
         if waits {
             self.given.extend(given.map(|noted| (id, noted)));
         }
+        // An operator has asked for it.
+        let is_pruned =
+            outputs.iter().any(|output| matches!(output, Output::Event(Event::Pruned(_))));
         for changed in disk.changed_since(batch) {
             if !self.again.is_empty() {
                 self.one_value_a_dot(changed, &mut breach);
             }
-            record_forgets(changed, &mut breach);
+            if !is_pruned {
+                record_forgets(changed, &mut breach);
+            }
             self.no_dominated_sibling(changed, &mut breach);
             if let (Role::Hint(target), Some(before), None) =
                 (changed.place.role, changed.before, changed.now)

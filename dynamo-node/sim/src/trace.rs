@@ -16,7 +16,7 @@
 //!     recorder.take(Step::Start { node: NodeId(id), incarnation: u64::from(id), spare: None })?;
 //! }
 //! let node = NodeId(1);
-//! let op = Op::Put { key: "k".into(), value: Some("v".into()), read: None };
+//! let op = Op::Put { key: "k".into(), value: Some("v".into()), read: None, made_up: None };
 //! recorder.take(Step::Client { node, request: RequestId(1), op })?;
 //! // What is under way has numbers, in the order of sending. A model that holds the message itself
 //! // finds its number with `recorder.bench().find(&envelope)`.
@@ -29,12 +29,12 @@
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
+    Context, Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::bench::{Bench, StepError};
+use crate::bench::{Bench, Effect, StepError};
 use crate::disk::DiskFault;
 
 /// The format this build reads and writes.
@@ -188,6 +188,14 @@ pub enum Step {
         /// The other end.
         peer: NodeId,
     },
+    /// An operator has a node forget what a key's context does not need.
+    Prune {
+        /// Whom.
+        node: NodeId,
+        /// The key.
+        #[serde(with = "text")]
+        key: Bytes,
+    },
     /// The disk has synced: outputs that rest on nothing later go out.
     Synced {
         /// Whose.
@@ -282,6 +290,9 @@ pub enum Op {
         /// The get whose answer's context goes with it. One that was not answered gives none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         read: Option<RequestId>,
+        /// What the client adds to that context although nobody told it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made_up: Option<Context>,
     },
 }
 
@@ -381,6 +392,7 @@ impl Step {
             | Self::Client { node, .. }
             | Self::Timer { node, .. }
             | Self::Unreachable { node, .. }
+            | Self::Prune { node, .. }
             | Self::Synced { node, .. }
             | Self::Crash { node, .. }
             | Self::Wipe { node, .. }
@@ -440,6 +452,11 @@ impl Recorder {
         let digest = touched.map(|node| self.bench.digest(node));
         self.entries.push(Entry { at, step, digest });
         Ok(())
+    }
+
+    /// What happened since this was last asked, in order.
+    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.bench.effects()
     }
 
     /// The cluster as it is now.

@@ -62,7 +62,8 @@ impl Clients {
     fn put(&mut self, world: &mut World, node: NodeId, key: String, read: Option<RequestId>) {
         self.written += 1;
         let value = Some(format!("v{}", self.written).into());
-        let request = world.ask(node, Op::Put { key: key.clone().into(), value, read });
+        let request =
+            world.ask(node, Op::Put { key: key.clone().into(), value, read, made_up: None });
         self.open.insert(request, (key, false));
     }
 

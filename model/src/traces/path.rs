@@ -291,7 +291,8 @@ impl<'a> Walk<'a> {
                 let op = match op {
                     ClientOp::Get { key } => Op::Get { key: key.0 },
                     ClientOp::Put { key, value, .. } => {
-                        Op::Put { key: key.0, value, read: self.reads.get(&client).copied() }
+                        let read = self.reads.get(&client).copied();
+                        Op::Put { key: key.0, value, read, made_up: None }
                     }
                 };
                 Taken::Client { node, request, op }

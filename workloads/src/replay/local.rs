@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use dynamo_node::stepped::{DiskFault, Step as NodeStep, Stepped};
-use dynamo_protocol::{Digest, Identity, Input, NodeId, Output, Place};
+use dynamo_protocol::{Digest, Identity, Input, Key, NodeId, Output, Place};
 use dynamo_sim::bench::Effect;
 use dynamo_sim::trace::{Entry, Step, Trace};
 use dynamo_sim::{Bench, disk};
@@ -187,6 +187,7 @@ impl Replay {
             },
             Step::Timer { timer, .. } => Real::Take(Input::Timer(*timer)),
             Step::Unreachable { peer, .. } => Real::Take(Input::Unreachable(*peer)),
+            Step::Prune { key, .. } => Real::Take(Input::Prune(Key(key.clone()))),
             Step::Synced { changes, .. } => Real::Sync(*changes),
             Step::Crash { keep, .. } => Real::Crash(*keep),
             Step::Wipe { identity, .. } => Real::Wipe(*identity),

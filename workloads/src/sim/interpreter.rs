@@ -151,7 +151,7 @@ impl<'a> Interpreter<'a> {
                 // The invocation's line is the next.
                 self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len() as u64));
                 invoke.value = Some(value);
-                trace::Op::Put { key, value: Some(bytes), read }
+                trace::Op::Put { key, value: Some(bytes), read, made_up: None }
             }
             Action::Home => {
                 let values = self.home(node, key);

@@ -464,6 +464,7 @@ impl World {
             Step::Resume { .. } => (15, 0),
             Step::BackUp { .. } => (16, 0),
             Step::Restore { .. } => (17, 0),
+            Step::Prune { .. } => (18, 0),
         };
         let node = step.node().map_or(0, |node| u64::from(node.0));
         for part in [self.now, kind << 32 | node, number] {
