@@ -52,16 +52,21 @@ fn kept(data: &Path) -> PathBuf {
 }
 
 fn keep(data: &Path) -> io::Result<String> {
-    let kept = kept(data);
-    remove(&kept)?;
-    for file in files(data)? {
-        let target = kept.join(file.strip_prefix(data).map_err(io::Error::other)?);
+    copy_folder(data, &kept(data))?;
+    Ok("a copy of its directory is kept".to_owned())
+}
+
+/// In the place of what is at `to`.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    remove(to)?;
+    for file in files(from)? {
+        let target = to.join(file.strip_prefix(from).map_err(io::Error::other)?);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
         }
         copy(&file, &target)?;
     }
-    Ok("a copy of its directory is kept".to_owned())
+    Ok(())
 }
 
 fn put_back(data: &Path) -> io::Result<String> {

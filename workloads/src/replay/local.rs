@@ -90,11 +90,6 @@ fn refuse_what_cannot_be(trace: &Trace) -> Result<(), LocalError> {
                  use --on sim"
             )));
         }
-        if let Step::BackUp { .. } | Step::Restore { .. } = entry.step {
-            return Err(LocalError::Refused(format!(
-                "step {step}: a data directory is not put back here; use --on sim"
-            )));
-        }
     }
     match trace.mutant.as_deref() {
         Some(mutant) if OF_THE_SIMULATOR.contains(&mutant) => Err(LocalError::Refused(format!(
@@ -137,6 +132,8 @@ enum Real {
     Crash(u64),
     Wipe(Identity),
     Empty,
+    BackUp,
+    Restore,
     Disk(DiskFault),
     Pause(bool),
     /// It does not reach the process: links, clocks, messages.
@@ -206,8 +203,8 @@ impl Replay {
                     DiskFault::Mend
                 }
             }),
-            // Refused before.
-            Step::BackUp { .. } | Step::Restore { .. } => Real::Nothing,
+            Step::BackUp { .. } => Real::BackUp,
+            Step::Restore { .. } => Real::Restore,
             Step::Pause { .. } => Real::Pause(true),
             Step::Resume { .. } => Real::Pause(false),
             Step::Clock { .. } | Step::Cut { .. } | Step::Heal { .. } | Step::Lose { .. } => {
@@ -248,6 +245,8 @@ impl Replay {
             Real::Crash(keep) => stage.crash(node, keep).await?,
             Real::Wipe(identity) => stage.wipe(node, identity)?,
             Real::Empty => stage.empty(node)?,
+            Real::BackUp => stage.back_up(node)?,
+            Real::Restore => stage.restore(node)?,
             Real::Disk(fault) => stage.disk(node, fault).await?,
             Real::Pause(paused) => stage.pause(node, paused)?,
             Real::Nothing => {}

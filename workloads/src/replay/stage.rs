@@ -14,6 +14,7 @@ use dynamo_protocol::{Digest, Envelope, Identity, Input, Meta, NodeId, Output, T
 use dynamo_sim::trace::{Cluster, Sync};
 
 use crate::cluster::{Process, json, seeded_bug};
+use crate::disk;
 
 /// How long a node may take until it serves, or to take a step: it syncs its disk, and the machine
 /// may be busy.
@@ -37,6 +38,8 @@ struct Host {
     genesis: bool,
     running: Option<Running>,
     timers: BTreeSet<Timer>,
+    /// What the directory was called when it was backed up, and whether the genesis made it.
+    backup: Option<(Identity, bool)>,
 }
 
 struct Running {
@@ -58,6 +61,7 @@ impl Stage {
             genesis: true,
             running: None,
             timers: BTreeSet::new(),
+            backup: None,
         };
         let hosts = cluster.ids().map(|id| (id, host(id))).collect();
         Self { cluster, program, hosts, flight: BTreeMap::new(), sent: 0 }
@@ -172,11 +176,24 @@ impl Stage {
             return Err(format!("{id}: only the directory of a stopped node can be emptied"));
         }
         host.genesis = true;
-        if host.data.exists() {
-            fs::remove_dir_all(&host.data)
-                .map_err(|error| format!("{}: {error}", host.data.display()))?;
+        disk::remove(&host.data).map_err(|error| format!("{}: {error}", host.data.display()))
+    }
+
+    /// Copies a disk as it is. What is not durable is in the process alone.
+    pub(super) fn back_up(&mut self, id: NodeId) -> Result<(), Broken> {
+        let host = self.host(id);
+        host.backup = Some((host.identity, host.genesis));
+        host.copy(&host.data, &host.copied())
+    }
+
+    /// The disk of a stopped node is what it was when it was backed up; what the node had sent is lost.
+    pub(super) fn restore(&mut self, id: NodeId) -> Result<(), Broken> {
+        self.flight.retain(|_, sent| sent.from != id);
+        let host = self.host(id);
+        if let Some((identity, genesis)) = host.backup {
+            (host.identity, host.genesis) = (identity, genesis);
         }
-        Ok(())
+        host.copy(&host.copied(), &host.data)
     }
 
     /// The disk of a node misbehaves, whether the node runs or not.
@@ -255,6 +272,17 @@ impl Stage {
 }
 
 impl Host {
+    /// Where its backup is.
+    fn copied(&self) -> PathBuf {
+        self.data.with_extension("backup")
+    }
+
+    /// A directory that nobody has made yet leaves none.
+    fn copy(&self, from: &Path, to: &Path) -> Result<(), Broken> {
+        let copied = if from.exists() { disk::copy_folder(from, to) } else { disk::remove(to) };
+        copied.map_err(|error| format!("{}: {error}", from.display()))
+    }
+
     /// Of the directory, as long as nobody has made it.
     fn meta(&self) -> Meta {
         if self.genesis { Meta::genesis(self.identity) } else { Meta::renewed(self.identity) }
