@@ -1,6 +1,10 @@
 //! Traces on real processes, step by step: equal to the core, or a difference that is named.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+// Shared with the tests that play goldens in the simulator.
+#[path = "../../dynamo-node/sim/tests/goldens/player.rs"]
+mod player;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +41,7 @@ fn kept(folder: &tempfile::TempDir, trace: &Trace) -> PathBuf {
 fn is_equal(trace: &Trace) {
     let folder = tempfile::tempdir().unwrap();
     let (status, found, errors) = replayed(&kept(&folder, trace), &[]);
-    assert_eq!(status, Some(0), "{found:#} {errors}");
+    assert_eq!(status, Some(0), "{}: {found:#} {errors}", trace.name);
     assert_eq!(found["steps"], trace.steps.len());
     let touched = trace.steps.iter().filter(|entry| entry.digest.is_some()).count();
     assert!(found["compared"].as_u64().unwrap() >= touched as u64, "{found:#}");
@@ -104,6 +108,28 @@ fn a_trace_written_by_hand_needs_no_digests() {
     assert_eq!(status, Some(0), "{found:#} {errors}");
     assert_eq!((&found["steps"], &found["compared"]), (&13.into(), &12.into()));
     assert!(found["outputs"].as_u64().unwrap() > 15, "{found:#}");
+}
+
+#[test]
+fn every_golden_comes_out_equal() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dynamo-node/sim/tests/goldens");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let goldens = files.filter(|path| path.extension().is_some_and(|kind| kind == "txt"));
+    let goldens: Vec<_> = goldens.collect();
+    assert!(goldens.len() > 30, "the goldens are gone: {} are left", goldens.len());
+    let replay = |path: &PathBuf| {
+        let script = fs::read_to_string(path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let played = player::play(name, &script).unwrap();
+        assert!(played.text == script, "{name}: `cargo golden` tells how it differs");
+        is_equal(&played.trace);
+    };
+    // A few at a time: their processes wait for their disks more than they compute.
+    std::thread::scope(|threads| {
+        for part in goldens.chunks(goldens.len().div_ceil(4)) {
+            threads.spawn(|| part.iter().for_each(replay));
+        }
+    });
 }
 
 #[test]
