@@ -16,11 +16,11 @@
 //!
 //! In doubt a node tells the position at which the doubt began, and no more: what it writes meanwhile must
 //! not hide what it lost. That position is on disk with the first of it ([`Meta::doubted`]), or else a
-//! second start in the same doubt would count as proven what the first one wrote. Who remembers a higher position of the identity, or another identity after it, tells at any
-//! time, and the directory goes on under the spare identity, amnesiac, as if it had been wiped: a
-//! rolled-back directory is a lost disk. So nobody has to wait for a member that is gone for good but
-//! strict gets with W = 2, and they only until an empty directory takes its place: it remembers nothing,
-//! and says so.
+//! second start in the same doubt would count as proven what the first one wrote. Who remembers a higher
+//! position of the identity, or another identity after it, tells at any time, and the directory goes on
+//! under the spare identity, amnesiac, as if it had been wiped: a rolled-back directory is a lost disk. So
+//! nobody has to wait for a member that is gone for good but strict gets with W = 2, and they only until
+//! an empty directory takes its place: it remembers nothing, and says so.
 //!
 //! What this rests on: at most W-1 disks are lost, rolled-back ones among them, and W and R are 2 at
 //! least, so that what anybody acknowledged or read was in another member's hands; and what the dead process
