@@ -26,24 +26,32 @@ pub struct Window {
     pub from: u64,
     /// To here.
     pub to: u64,
+    /// The line that tells of its beginning.
+    pub begun_by: u64,
+}
+
+impl Window {
+    fn new(fault: String, begun: &Op, to: u64) -> Self {
+        Self { fault, from: begun.time, to, begun_by: begun.index }
+    }
 }
 
 /// The faults' windows, in order of their beginning.
 pub fn windows(history: &History) -> Vec<Window> {
     let end = history.ops().last().map_or(0, |op| op.time);
-    let mut open: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    let mut open: BTreeMap<(String, u64), &Op> = BTreeMap::new();
     let mut windows = Vec::new();
     for op in history.iter().filter(|op| op.process == Process::Nemesis) {
         match turn(op) {
             None => {}
-            Some((fault, Turn::Begins)) => _ = open.entry(fault).or_insert(op.time),
+            Some((fault, Turn::Begins)) => _ = open.entry(fault).or_insert(op),
             Some((fault, Turn::Ends)) => {
-                let from = open.remove(&fault);
-                windows.extend(from.map(|from| Window { fault: fault.0, from, to: op.time }));
+                let begun = open.remove(&fault);
+                windows.extend(begun.map(|begun| Window::new(fault.0, begun, op.time)));
             }
         }
     }
-    windows.extend(open.into_iter().map(|(fault, from)| Window { fault: fault.0, from, to: end }));
+    windows.extend(open.into_iter().map(|(fault, begun)| Window::new(fault.0, begun, end)));
     windows.sort_by(|a, b| (a.from, &a.fault).cmp(&(b.from, &b.fault)));
     windows
 }
@@ -210,11 +218,14 @@ mod tests {
 
     #[test]
     fn a_fault_is_in_force_from_install_to_heal() {
-        let window = Window { fault: "kill".to_owned(), from: 10_000_000, to: 20_000_000 };
-        assert_eq!(windows(&history()), [window]);
+        let spans = |lines: &History| -> Vec<_> {
+            let windows = windows(lines).into_iter();
+            windows.map(|window| (window.fault, window.from, window.to)).collect()
+        };
+        assert_eq!(spans(&history()), [("kill".to_owned(), 10_000_000, 20_000_000)]);
         let jepsen = vec![nemesis(Kind::Info, "start", 1), nemesis(Kind::Info, "stop", 4)];
         let jepsen = History::numbered(jepsen).unwrap();
-        assert_eq!(windows(&jepsen), [Window { fault: "start".to_owned(), from: 1, to: 4 }]);
+        assert_eq!(spans(&jepsen), [("start".to_owned(), 1, 4)]);
         let step = |kind, step: &str, fault: u64, time| {
             nemesis(kind, "pause", time).value(json!({"step": step, "fault": fault}))
         };
