@@ -32,7 +32,7 @@ pub fn check(
     faults: &BTreeMap<FaultName, FaultCoverage>,
     history: &History,
 ) -> BTreeMap<String, CheckReport> {
-    let lost = faults.iter().filter(|(name, _)| name.loses_a_disk());
+    let lost = faults.iter().filter(|(name, _)| name.nature().loses_a_disk);
     let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
     let lost = usize::try_from(lost).unwrap_or(usize::MAX);
     let (cart, siblings) = entitled(&plan.cluster.settings, lost);

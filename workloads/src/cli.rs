@@ -89,9 +89,8 @@ struct TestArgs {
     /// What clients do: cart.
     #[arg(long, value_name = "NAME")]
     workload: Option<WorkloadName>,
-    /// The faults that happen, or none: kill, pause, partition, delay, rate, reset, wipe,
-    /// rollback, bitflip.
-    #[arg(long, value_name = "LIST")]
+    // Its help is the table's.
+    #[arg(long, value_name = "LIST", help = faults_help())]
     faults: Option<String>,
     /// How long clients work.
     #[arg(long, value_name = "30s")]
@@ -388,6 +387,11 @@ fn set<T: Copy>(field: &mut T, flag: Option<T>) {
     if let Some(value) = flag {
         *field = value;
     }
+}
+
+fn faults_help() -> String {
+    let names: Vec<_> = FaultName::ALL.iter().map(|name| name.as_str()).collect();
+    format!("The faults that happen, or none: {}", names.join(", "))
 }
 
 /// `kill,pause`, or `none`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use checker::availability;
 use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Pair};
 use checker::verdict::Verdict;
@@ -9,7 +10,7 @@ use dynamo_protocol::{Key, NodeId, Quorum, Settings, View};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::plan::{Cut, FaultName, Plan};
+use crate::plan::{Cut, FaultName, Plan, parse_node};
 
 /// What is known of one kind of fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,8 +48,7 @@ pub struct Coverage {
 #[derive(Debug, Default)]
 struct Window {
     from: u64,
-    /// The end of the run, if it was never healed.
-    to: Option<u64>,
+    to: u64,
     nodes: Vec<NodeId>,
     cuts: Vec<Cut>,
     /// The nodes' processes do nothing.
@@ -71,18 +71,19 @@ pub fn judge(
 ) -> Coverage {
     let settings = &plan.cluster.settings;
     let homes = Homes { settings, view };
+    let all = availability::windows(history);
+    let windows = |name: FaultName| windows(history, &all, name);
     let mut reasons = Vec::new();
     let mut faults = BTreeMap::new();
     let mut home_unreachable = false;
     for name in &plan.faults {
-        let windows = windows(history, *name);
+        let windows = windows(*name);
         let mut coverage = steps(history, *name);
         let mut may_serve = false;
         for pair in history.pairs().filter(|pair| pair.acknowledged_at().is_some()) {
             let touching: Vec<_> = windows.iter().filter(|w| homes.touched(w, &pair)).collect();
             may_serve |= touching.iter().any(|window| !homes.must_refuse(window, &pair));
-            let silent = !matches!(name, FaultName::Delay | FaultName::Rate);
-            home_unreachable |= !touching.is_empty() && silent;
+            home_unreachable |= !touching.is_empty() && name.nature().silences;
             if touching.iter().any(|window| window.spans(&pair)) {
                 match pair.f() {
                     "get" => coverage.ok_gets_during += 1,
@@ -97,7 +98,9 @@ pub fn judge(
     reasons.extend(work_done(history));
     reasons.extend(homes.fired(home_unreachable, mechanisms));
     if homes.has_hints() {
-        reasons.extend(homes.never_caught_up(history, &windows(history, FaultName::Kill)));
+        let missing = FaultName::ALL.iter().filter(|name| name.nature().misses);
+        let missed: Vec<_> = missing.flat_map(|name| windows(*name)).collect();
+        reasons.extend(homes.never_caught_up(history, &missed));
     }
     let verdict = if reasons.is_empty() { Verdict::Valid } else { Verdict::Unknown };
     Coverage { verdict, reasons, faults }
@@ -170,25 +173,16 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 }
 
 /// When faults of this name were in force: from their proof to the beginning of their healing.
-fn windows(history: &History, name: FaultName) -> Vec<Window> {
-    let stops = name.loses_a_disk() || matches!(name, FaultName::Kill | FaultName::Pause);
-    let mut windows: BTreeMap<u64, Window> = BTreeMap::new();
-    for (op, value) in nemesis(history, name) {
-        let Some(fault) = value.get("fault").and_then(Value::as_u64) else { continue };
-        match (value.get("step").and_then(Value::as_str), op.kind) {
-            (Some("inject"), Kind::Ok) => {
-                let (nodes, cuts) = (listed(value, "nodes"), listed(value, "cuts"));
-                windows.insert(fault, Window { from: op.time, to: None, nodes, cuts, stops });
-            }
-            (Some("heal"), Kind::Invoke) => {
-                if let Some(window) = windows.get_mut(&fault) {
-                    window.to = Some(op.time);
-                }
-            }
-            _ => {}
-        }
-    }
-    windows.into_values().collect()
+fn windows(history: &History, all: &[availability::Window], name: FaultName) -> Vec<Window> {
+    let of_this = all.iter().filter(|window| window.fault == name.as_str());
+    let window = |window: &availability::Window| {
+        let value = history.get(window.begun_by)?.value.as_ref()?;
+        let nodes = listed(value, "nodes", |text| parse_node(text).ok());
+        let cuts = listed(value, "cuts", |text| text.parse().ok());
+        let (from, to, stops) = (window.from, window.to, name.nature().stops);
+        Some(Window { from, to, nodes, cuts, stops })
+    };
+    of_this.filter_map(window).collect()
 }
 
 fn nemesis(history: &History, name: FaultName) -> impl Iterator<Item = (&Op, &Value)> {
@@ -198,32 +192,15 @@ fn nemesis(history: &History, name: FaultName) -> impl Iterator<Item = (&Op, &Va
 }
 
 /// The nodes or cuts that a nemesis op lists.
-fn listed<T: Parsed>(value: &Value, field: &str) -> Vec<T> {
+fn listed<T>(value: &Value, field: &str, parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
     let list = value.get(field).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(|item| T::parsed(item.as_str()?)).collect()
-}
-
-trait Parsed: Sized {
-    fn parsed(text: &str) -> Option<Self>;
-}
-
-impl Parsed for NodeId {
-    fn parsed(text: &str) -> Option<Self> {
-        text.strip_prefix('n')?.parse().ok().map(Self)
-    }
-}
-
-impl Parsed for Cut {
-    fn parsed(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
+    list.into_iter().flatten().filter_map(|item| parse(item.as_str()?)).collect()
 }
 
 impl Window {
     fn spans(&self, pair: &Pair<'_>) -> bool {
         let ended = pair.acknowledged_at();
-        let to = self.to.unwrap_or(u64::MAX);
-        pair.invoke.time >= self.from && ended.is_some_and(|ended| ended <= to)
+        pair.invoke.time >= self.from && ended.is_some_and(|ended| ended <= self.to)
     }
 }
 

@@ -39,10 +39,9 @@ pub fn judge(history: &History) -> Option<CheckReport> {
 /// The end of a fault that costs a disk.
 fn healed(op: &Op) -> Option<(&Op, &Value)> {
     let value = op.value.as_ref()?;
-    let costs = |name: &&FaultName| name.loses_a_disk() && op.f == name.as_str();
+    let costs = |name: FaultName| name.nature().loses_a_disk;
     let is_heal = value.get("step").and_then(Value::as_str) == Some("heal");
-    let is_one =
-        op.process == Process::Nemesis && is_heal && FaultName::ALL.iter().any(|n| costs(&n));
+    let is_one = op.process == Process::Nemesis && is_heal && op.f.parse().is_ok_and(costs);
     is_one.then_some((op, value))
 }
 

@@ -22,7 +22,7 @@ use crate::journal::Journal;
 use crate::log;
 use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
-use crate::nemesis::{Nemesis, Slowness, heal_all};
+use crate::nemesis::{Nemesis, heal_all};
 use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
 use crate::progress::Progress;
 use crate::replay::records;
@@ -171,9 +171,7 @@ async fn bench(
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
     };
     let episodes = schedule(plan, order.seed, view);
-    let slowness =
-        Slowness { delay: plan.fault.delay.0, jitter: plan.fault.jitter.0, rate: plan.fault.rate };
-    let nemesis = Nemesis::new(cluster.clone(), journal.clone(), slowness);
+    let nemesis = Nemesis::new(cluster.clone(), journal.clone());
     let follower = tokio::spawn(mechanisms.clone().follow(cluster.clone()));
 
     let mut limited = TimeLimit::new(workload, plan.time.0);

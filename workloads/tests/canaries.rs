@@ -10,8 +10,8 @@ use dynamo_sim::network::Shape;
 use workloads::interrupt::Interrupt;
 use workloads::plan::{ClusterKind, FaultName, Plan, Span};
 use workloads::run::{Order, run};
-use workloads::sim::fault::{Fault, What, links_of};
 use workloads::sim::run::Options;
+use workloads::sim::twin::{Fault, Shaped};
 use workloads::sim::{Outcome, Scenario, run as run_simulated};
 use workloads::verdict::Document;
 
@@ -33,9 +33,8 @@ fn slow(delay: Duration) -> Outcome {
     let mut scenario = Scenario::of_plan(&plan, 5);
     let delay = u64::try_from(delay.as_micros()).unwrap();
     let shape = Shape { delay, ..Shape::default() };
-    let links = links_of(&[NodeId(1)], &scenario.nodes());
-    let what = What::Shape(links, shape);
-    scenario.faults = vec![Fault { at: 1_000_000, until: 2_000_000, what, journal: None }];
+    let what = Shaped::links_of(&[NodeId(1)], &scenario.nodes(), shape);
+    scenario.faults = vec![Fault::new(1_000_000, 2_000_000, what)];
     run_simulated(&scenario, 5, Options::default())
 }
 

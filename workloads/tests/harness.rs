@@ -12,8 +12,9 @@ use checker::siblings::Siblings;
 use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
 use dynamo_protocol::NodeId;
-use workloads::sim::fault::{Fault, What};
+use workloads::nemesis::faults::clock::off_by;
 use workloads::sim::run::Options;
+use workloads::sim::twin::Fault;
 use workloads::sim::{Outcome, Scenario, run};
 
 fn outcome(seed: u64) -> Outcome {
@@ -121,12 +122,7 @@ fn a_process_that_goes_on_after_an_indeterminate_operation_is_caught() {
 #[test]
 fn clocks_that_are_off_change_no_time_and_no_order_of_a_history() {
     let scenario = |faults| Scenario { faults, ..Scenario::drawn(3) };
-    let skewed = |node, offset| Fault {
-        at: 1,
-        until: u64::MAX,
-        what: What::Clock(NodeId(node), offset),
-        journal: None,
-    };
+    let skewed = |node, offset| Fault::new(1, u64::MAX, off_by(NodeId(node), offset));
     let steady = run(&scenario(vec![]), 3, Options::default()).history.resolved();
     let faults = vec![skewed(1, 3_600_000_000), skewed(2, -3_600_000_000)];
     let jumping = run(&scenario(faults), 3, Options::default()).history.resolved();

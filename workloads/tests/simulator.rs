@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use dynamo_protocol::NodeId;
 use dynamo_sim::trace::Step;
 use serde_json::Value;
-use workloads::nemesis::schedule::{Fault, schedule};
+use workloads::nemesis::schedule::schedule;
 use workloads::plan::{ClusterKind, FaultName, Plan, Span, Target};
 use workloads::sim::batch::Batch;
 use workloads::sim::run::{Options, run};
@@ -104,19 +104,17 @@ type Told = (String, Vec<String>, u64, u64);
 fn scheduled(plan: &Plan, seed: u64) -> BTreeMap<u64, Told> {
     let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap();
     let told = schedule(plan, seed, &plan.view().unwrap()).into_iter().map(|episode| {
-        let whom = match &episode.fault {
-            Fault::Partition(_, cuts) => cuts.iter().map(ToString::to_string).collect(),
-            Fault::Delay(nodes) | Fault::Rate(nodes) | Fault::Reset(nodes) => names(nodes),
-            other => names(other.stops()),
-        };
+        let whom = whom(&episode.fault.told());
         let until = micros(episode.at) + micros(episode.hold);
         (episode.id, (episode.fault.name().to_string(), whom, micros(episode.at), until))
     });
     told.collect()
 }
 
-fn names(nodes: &[NodeId]) -> Vec<String> {
-    nodes.iter().map(ToString::to_string).collect()
+/// The links, or else the nodes.
+fn whom(told: &Value) -> Vec<String> {
+    let whom = told.get("cuts").unwrap_or(&told["nodes"]).as_array().unwrap();
+    whom.iter().map(|one| one.as_str().unwrap().to_owned()).collect()
 }
 
 /// The faults that a history shows to have been in force, and to have been healed.
@@ -125,11 +123,9 @@ fn told(history: &str) -> BTreeMap<u64, Told> {
     let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     for line in lines.filter(|line| line["process"] == "nemesis" && line["type"] == "ok") {
         let (value, at) = (&line["value"], line["time"].as_u64().unwrap() / 1_000);
-        let whom = value.get("cuts").unwrap_or(&value["nodes"]);
-        let whom = whom.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned());
         let name = line["f"].as_str().unwrap().to_owned();
         let fault = value["fault"].as_u64().unwrap();
-        let entry = told.entry(fault).or_insert((name, whom.collect(), at, 0));
+        let entry = told.entry(fault).or_insert((name, whom(value), at, 0));
         if value["step"] == "heal" {
             entry.3 = at;
         }

@@ -4,28 +4,30 @@ use std::net::IpAddr;
 
 use super::netem::Netem;
 use super::nft;
-use super::proto::Fact;
+use super::proto::{Fact, Means};
 use super::redirect;
+use crate::nemesis::faults::kind::Needs;
+use crate::plan::FaultName;
 
 /// Everything there is to know, in the order of the table of faults. `data` is where the node listens.
 pub(super) async fn all(data: IpAddr) -> Vec<Fact> {
-    let signals = |name: &str, how: &str| fact(name, Ok(how.to_owned()));
     let (aside, cuts, netem) = tokio::join!(redirect::can_redirect(), cuts(), Netem::open(data));
     let aside = aside.map(|()| "redirecting proxy".to_owned());
     let netem = netem.map(|_| "netem".to_owned());
-    let mut facts = vec![
-        signals("kill", "SIGKILL"),
-        signals("pause", "SIGSTOP"),
-        signals("wipe", "its disk is emptied"),
-        signals("rollback", "the end of its journal is cut off"),
-        signals("bitflip", "bits of its files are flipped"),
-        fact("partition", cuts.map(|()| "nftables, a table of our own".to_owned())),
-        fact("delay", netem.clone().or_else(|_| aside.clone())),
-    ];
-    for name in ["rate", "reset"] {
-        facts.push(fact(name, aside.clone()));
-    }
-    for name in ["loss", "duplicate", "reorder"] {
+    let cuts = cuts.map(|()| "nftables, a table of our own".to_owned());
+    let means = |means| match means {
+        Means::Rules => cuts.clone(),
+        Means::Queues => netem.clone().or_else(|_| aside.clone()),
+        Means::Proxy => aside.clone(),
+    };
+    let tried = |fault: &FaultName| match fault.nature().needs {
+        Needs::Node(how) => Ok(how.to_owned()),
+        Needs::Links(of) => means(of),
+    };
+    let mut facts: Vec<_> =
+        FaultName::ALL.iter().map(|fault| fact(fault.as_str(), tried(fault))).collect();
+    let unknown = |name: &&str| name.parse::<FaultName>().is_err();
+    for name in ["loss", "duplicate", "reorder"].into_iter().filter(unknown) {
         // What the kernel could do and dyno does not do yet is not available either.
         let why = match &netem {
             Ok(_) => "the kernel has netem, dyno uses it for delay only".to_owned(),

@@ -69,7 +69,7 @@ impl Host {
             Request::Hello(_) | Request::Bye => Err("not a request to a host".to_owned()),
             Request::Beat => Ok(()),
             Request::Peers(peers) => self.links.set_peers(peers),
-            Request::PrepareLinks(faults) => self.links.prepare(&faults, self.data).await,
+            Request::PrepareLinks(means) => self.links.prepare(&means, self.data).await,
             Request::Start(spec) => self.node.start(spec).await,
             Request::Kill => {
                 self.node.kill().await;

@@ -8,9 +8,8 @@ use dynamo_protocol::NodeId;
 
 use super::netem::{Delays, Netem};
 use super::nft;
-use super::proto::Peer;
+use super::proto::{Means, Peer};
 use super::redirect::Redirect;
-use crate::plan::FaultName;
 use crate::proxy::{End, FaultId, Pair, Shape};
 
 /// The links of one host.
@@ -54,14 +53,18 @@ impl Links {
     /// those that are open already cannot be led aside.
     pub(super) async fn prepare(
         &mut self,
-        faults: &[FaultName],
+        means: &BTreeSet<Means>,
         data: IpAddr,
     ) -> Result<(), String> {
-        if faults.contains(&FaultName::Delay) && self.netem.is_none() {
+        if means.contains(&Means::Queues) && self.netem.is_none() {
             self.netem = Netem::open(data).await.ok();
         }
-        let is_prepared = |fault: &FaultName| *fault == FaultName::Delay && self.netem.is_some();
-        if self.redirect.is_none() && !self.peers.is_empty() && !faults.iter().all(is_prepared) {
+        let is_prepared = |means: &Means| match means {
+            Means::Rules => true,
+            Means::Queues => self.netem.is_some(),
+            Means::Proxy => false,
+        };
+        if self.redirect.is_none() && !self.peers.is_empty() && !means.iter().all(is_prepared) {
             self.redirect = Some(Redirect::open(&self.peers).await?);
         }
         Ok(())

@@ -27,7 +27,7 @@ use clap::{Args, Subcommand};
 pub use client::{Asked, Gate, Handle, Terms};
 pub use node::PIECE;
 pub use proto::{
-    Answer, Fact, Hello, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Welcome, Whose,
+    Answer, Fact, Hello, Means, NodeLife, NodeSpec, Peer, Probe, Probed, Request, Welcome, Whose,
 };
 
 use crate::verdict::{BROKEN, VALID};

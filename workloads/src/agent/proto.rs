@@ -4,6 +4,7 @@
 //! the same program, found by its hash, so the encoding needs no versions. One request is under way at
 //! a time; one that is sent again after a reconnect, under its old number, is not done twice.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::disk::Damage;
-use crate::plan::FaultName;
 use crate::proxy::{FaultId, Pair, Shape};
 use crate::remote::Secret;
 
@@ -40,9 +40,8 @@ pub enum Request {
     Beat,
     /// Who the other hosts are.
     Peers(Vec<Peer>),
-    /// Makes ready for these faults of the node's links: by the kernel's queues, where it has what that
-    /// takes, else by leading them through a proxy on the host.
-    PrepareLinks(Vec<FaultName>),
+    /// Makes ready for faults of the node's links by these means.
+    PrepareLinks(BTreeSet<Means>),
     /// Start the node, and wait until it serves.
     Start(NodeSpec),
     /// End the node at once.
@@ -99,6 +98,17 @@ impl Request {
             Self::Bye => "say goodbye",
         }
     }
+}
+
+/// How a host can do something to the links of its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Means {
+    /// Rules of the kernel drop packets.
+    Rules,
+    /// Queues of the kernel delay them, where it has what that takes; else the proxy does.
+    Queues,
+    /// Connections are led through a proxy, from the first on.
+    Proxy,
 }
 
 /// Who speaks, and for how long an agent is to wait for the next word.

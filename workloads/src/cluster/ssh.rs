@@ -3,7 +3,7 @@
 //! The links between nodes are the hosts' own, broken by their agents; the clients' links end at the
 //! driver and go through its proxy, as in a local cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -20,8 +20,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::arguments::Arguments;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
 use crate::agent::{
-    Answer, Fact, Gate, Handle, Hello, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed, Request,
-    Terms, Welcome, Whose,
+    Answer, Fact, Gate, Handle, Hello, Means, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed,
+    Request, Terms, Welcome, Whose,
 };
 use crate::disk::Damage;
 use crate::plan::{ClusterPlan, FaultName, Plan};
@@ -184,15 +184,12 @@ impl SshCluster {
     /// Tells every host who the others are, and has it prepare what cannot be prepared later.
     async fn introduce(&self, plan: &Plan) -> Result<(), ClusterError> {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
-        let of_links = |fault: &FaultName| {
-            matches!(fault, FaultName::Delay | FaultName::Rate | FaultName::Reset)
-        };
         let faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
-        let faults: Vec<_> = faults.copied().filter(of_links).collect();
+        let means: BTreeSet<_> = faults.filter_map(|fault| fault.nature().needs.means()).collect();
         let each = self.nodes.iter().map(async |id| {
             self.order(*id, Request::Peers(peers.clone())).await?;
-            if !faults.is_empty() {
-                self.order(*id, Request::PrepareLinks(faults.clone())).await?;
+            if means.iter().any(|means| *means != Means::Rules) {
+                self.order(*id, Request::PrepareLinks(means.clone())).await?;
             }
             Ok(())
         });
@@ -360,10 +357,7 @@ async fn unable(
     plan: &Plan,
     greeted: &[(Handle, Welcome)],
 ) -> Result<BTreeMap<FaultName, String>, ClusterError> {
-    let of_links = |fault: &FaultName| {
-        !fault.loses_a_disk() && !matches!(fault, FaultName::Kill | FaultName::Pause)
-    };
-    if !plan.faults.iter().any(of_links) {
+    if plan.faults.iter().all(|fault| fault.nature().needs.means().is_none()) {
         return Ok(BTreeMap::new());
     }
     let facts = try_join_all(greeted.iter().map(|(agent, _)| facts(agent))).await?;

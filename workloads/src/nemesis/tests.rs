@@ -1,47 +1,45 @@
 use checker::history::History;
 use checker::verdict::{CheckReport, Verdict};
 
-use super::schedule::Rollback;
+use super::draw::Draw;
+use super::faults::rollback::How;
+use super::faults::{Bitflip, Kill, Rollback, Wipe};
 use super::*;
 use crate::cluster::fake::FakeCluster;
 use crate::coverage;
-use crate::disk::Damage;
 use crate::noticed;
-use crate::plan::{Cut, FaultName, Plan, Shape};
+use crate::plan::{FaultName, Plan};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
 
-/// One of each kind, one after the other.
-fn one_of_each() -> Vec<Episode> {
-    let cut = vec![Cut { from: A, to: B }];
-    let faults = [
-        Fault::Kill(vec![A]),
-        Fault::Pause(vec![B]),
-        Fault::Partition(Shape::Cuts, cut),
-        Fault::Delay(vec![A]),
-        Fault::Rate(vec![A]),
-        Fault::Reset(vec![B]),
-        Fault::Wipe(A),
-        Fault::Rollback(B, Rollback::PutBack),
-        Fault::Bitflip(A, Damage::Flip { bits: 1, seed: 7 }),
-    ];
-    let hold = Duration::from_millis(1);
-    let episode =
-        |(id, fault)| Episode { id, at: Duration::from_millis(40 * (id - 1)), hold, fault };
-    (1..).zip(faults).map(episode).collect()
+const FLIPPED: Bitflip = Bitflip { node: A, bits: 1, seed: 7 };
+const CUT_OFF: Rollback = Rollback { node: A, how: How::Cut(50) };
+const PUT_BACK: Rollback = Rollback { node: A, how: How::PutBack };
+
+fn once(id: FaultId, fault: Fault) -> Episode {
+    Episode { id, at: Duration::ZERO, hold: Duration::from_millis(1), fault }
 }
 
-/// The history of a run against `cluster`.
+/// One of each kind, as a plan for three nodes draws them.
+fn one_of_each() -> Vec<Episode> {
+    let mut plan = Plan::default();
+    plan.cluster.nodes = 3;
+    let view = plan.view().unwrap();
+    let drawn = |kind: &FaultName| kind.draw(&mut Draw::new(&plan, 1, &view), Duration::ZERO);
+    (1..).zip(FaultName::ALL.iter().filter_map(drawn)).map(|(id, fault)| once(id, fault)).collect()
+}
+
+/// The history of these faults of `cluster`, one after the other.
 async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
-    let slowness =
-        Slowness { delay: Duration::from_millis(5), jitter: Duration::ZERO, rate: 65536 };
-    let mut nemesis = Nemesis::new(Arc::new(cluster), journal, slowness);
+    let mut nemesis = Nemesis::new(Arc::new(cluster), journal);
     nemesis.patience = Duration::from_millis(100);
-    nemesis.run(&episodes).await.unwrap();
+    for episode in &episodes {
+        nemesis.run(std::slice::from_ref(episode)).await.unwrap();
+    }
     assert!(nemesis.in_force().is_empty());
     History::read(&path).unwrap()
 }
@@ -72,18 +70,16 @@ async fn a_cluster_that_only_says_it_does_faults_proves_none() {
 }
 
 /// What the history of a run of one fault shows of disks.
-async fn judged(cluster: FakeCluster, fault: Fault) -> Option<CheckReport> {
-    let hold = Duration::from_millis(1);
-    let episode = Episode { id: 1, at: Duration::ZERO, hold, fault };
-    noticed::judge(&history(cluster, vec![episode]).await)
+async fn judged(cluster: FakeCluster, fault: impl Into<Fault>) -> Option<CheckReport> {
+    noticed::judge(&history(cluster, vec![once(1, fault.into())]).await)
 }
 
 #[tokio::test]
 async fn nodes_that_do_not_notice_what_befell_their_disks_are_accused_and_nobody_else() {
     for (fault, rule) in [
-        (Fault::Wipe(A), "WipeUnnoticed"),
-        (Fault::Rollback(A, Rollback::Cut(50)), "RollbackUnnoticed"),
-        (Fault::Rollback(A, Rollback::PutBack), "RollbackUnnoticed"),
+        (Fault::from(Wipe(A)), "WipeUnnoticed"),
+        (CUT_OFF.into(), "RollbackUnnoticed"),
+        (PUT_BACK.into(), "RollbackUnnoticed"),
     ] {
         let report = judged(FakeCluster::blind(3), fault.clone()).await.unwrap();
         assert_eq!(report.verdict(), Verdict::Invalid, "{fault:?}");
@@ -98,9 +94,9 @@ async fn nodes_that_do_not_notice_what_befell_their_disks_are_accused_and_nobody
 #[tokio::test]
 async fn what_a_disk_can_tell_by_itself_is_not_left_to_peers() {
     for (fault, rule) in [
-        (Fault::Rollback(A, Rollback::Cut(50)), Some("RollbackUnnoticed")),
-        (Fault::Bitflip(A, Damage::Flip { bits: 1, seed: 7 }), Some("DamageUnnoticed")),
-        (Fault::Rollback(A, Rollback::PutBack), None),
+        (Fault::from(CUT_OFF), Some("RollbackUnnoticed")),
+        (FLIPPED.into(), Some("DamageUnnoticed")),
+        (PUT_BACK.into(), None),
     ] {
         let cluster = FakeCluster::new(3, false);
         cluster.set(A, |node| node.rolled_back = 1);
@@ -114,9 +110,7 @@ async fn what_a_disk_can_tell_by_itself_is_not_left_to_peers() {
 async fn a_process_that_is_down_already_cannot_be_killed_and_that_is_said() {
     let cluster = FakeCluster::new(3, false);
     cluster.kill(A).await.unwrap();
-    let hold = Duration::ZERO;
-    let episode = Episode { id: 1, at: Duration::ZERO, hold, fault: Fault::Kill(vec![A]) };
-    let kill = covered(cluster, vec![episode]).await[&FaultName::Kill];
+    let kill = covered(cluster, vec![once(1, Kill(vec![A]).into())]).await[&FaultName::Kill];
     assert_eq!((kill.skipped, kill.installed), (1, 0));
 }
 

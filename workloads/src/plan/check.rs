@@ -2,24 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::Path;
 
 use dynamo_protocol::{Member, NodeId, Quorum, SettingsError, Timing, View, ViewError};
 
-use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Shape, Span, Target, Wrong};
+use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
 use crate::remote::Inventory;
 
 /// An agent waits no longer for its driver.
 const LONGEST_LEASE: Span = Span::secs(600);
-/// Wider than this, and a narrow link cannot be told from any other.
-const RATES: RangeInclusive<u64> = 1 << 10..=256 << 10;
 /// More real processes than this on one machine measure the machine.
 const MOST_NODES: u16 = 25;
 /// What a run can write its history of.
 const LONGEST_RUN: Span = Span::secs(7 * 24 * 3600);
-/// Longer than a request's deadline by far, and still at an end before a run gives up its final phase.
-const LONGEST_DELAY: Span = Span::secs(10);
 /// More turns of faults than this fill memory before the first happens.
 const MOST_TURNS: u128 = 100_000;
 /// A name and the time make a folder's name, of which file systems take 255 bytes.
@@ -173,55 +168,33 @@ impl Plan {
                  most {MOST_TURNS}"
             )
         })?;
-        within(&["fault.delay"], fault.delay, Span::default(), LONGEST_DELAY)?;
-        within(&["fault.jitter"], fault.jitter, Span::default(), LONGEST_DELAY)?;
-        let (least, most) = (*RATES.start(), *RATES.end());
-        within(&["fault.rate"], fault.rate, least, most)
+        FaultName::ALL.iter().try_for_each(|kind| kind.bounds(fault))
     }
 
     fn check_fault(&self, fault: FaultName) -> Result<(), Wrong> {
+        let (cluster, nature) = (&self.cluster, fault.nature());
+        let without = nature.unsimulated.filter(|_| cluster.kind == ClusterKind::Sim);
+        refuse_if(&["faults", "cluster.kind"], without.is_some(), || {
+            format!("fault {fault}: {}; use cluster local", without.unwrap_or_default())
+        })?;
+        let has_links = nature.needs.means().is_some();
+        refuse_if(&["faults", "cluster.nodes"], has_links && cluster.nodes < 2, || {
+            format!("fault {fault} needs 2 nodes")
+        })?;
+        fault.check(self)
+    }
+
+    /// A fault of files wants an engine that has some.
+    pub(crate) fn check_files(&self, fault: FaultName) -> Result<(), Wrong> {
         let cluster = &self.cluster;
-        match fault {
-            FaultName::Kill => {
-                refuse_if(&["cluster.engine", "faults"], cluster.engine == Engine::Memory, || {
-                    "fault kill with engine memory loses what it holds: use engine fjall".to_owned()
-                })?;
-                self.check_targets()
-            }
-            FaultName::Pause => self.check_targets(),
-            FaultName::Partition => self.check_shapes(),
-            FaultName::Delay | FaultName::Rate | FaultName::Reset => {
-                let rate = fault == FaultName::Rate;
-                let simulated = cluster.kind == ClusterKind::Sim;
-                refuse_if(&["faults", "cluster.kind"], rate && simulated, || {
-                    "fault rate: the simulator's links have no width; use cluster local".to_owned()
-                })?;
-                refuse_if(&["faults", "cluster.nodes"], cluster.nodes < 2, || {
-                    format!("fault {fault} needs 2 nodes")
-                })?;
-                self.check_targets()
-            }
-            FaultName::Wipe => self.check_disks(fault),
-            FaultName::Rollback | FaultName::Bitflip => {
-                let simulated = cluster.kind == ClusterKind::Sim;
-                let has_files = simulated || cluster.engine != Engine::Memory;
-                refuse_if(&["cluster.engine", "faults"], !has_files, || {
-                    format!("fault {fault} with engine memory finds no files: use engine fjall")
-                })?;
-                self.check_disks(fault)?;
-                // There a whole disk goes back, which no directory can tell by itself.
-                let is_told = !simulated || fault != FaultName::Rollback || cluster.settings.r >= 2;
-                refuse_if(&["cluster.r", "faults"], !is_told, || {
-                    "fault rollback on cluster sim is noticed by peers: with R = 1 they need not know what \
-                     was read; use -r 2"
-                        .to_owned()
-                })
-            }
-        }
+        let has_files = cluster.kind == ClusterKind::Sim || cluster.engine != Engine::Memory;
+        refuse_if(&["cluster.engine", "faults"], !has_files, || {
+            format!("fault {fault} with engine memory finds no files: use engine fjall")
+        })
     }
 
     /// A disk that is lost stays lost for the rest of the run.
-    fn check_disks(&self, fault: FaultName) -> Result<(), Wrong> {
+    pub(crate) fn check_disks(&self, fault: FaultName) -> Result<(), Wrong> {
         let cluster = &self.cluster;
         let strict = cluster.settings.quorum == Quorum::Strict;
         refuse_if(&["cluster.quorum", "faults"], strict, || {
@@ -232,7 +205,7 @@ impl Plan {
         refuse_if(&["cluster.w", "faults"], cluster.settings.w < 2, || {
             format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
         })?;
-        let lost: Vec<_> = self.faults.iter().filter(|fault| fault.loses_a_disk()).collect();
+        let lost: Vec<_> = self.faults.iter().filter(|fault| fault.nature().loses_a_disk).collect();
         refuse_if(&["cluster.w", "faults"], lost.len() >= cluster.settings.w, || {
             let names: Vec<_> = lost.iter().map(ToString::to_string).collect();
             let (names, w) = (names.join(", "), cluster.settings.w);
@@ -243,7 +216,8 @@ impl Plan {
         })
     }
 
-    fn check_targets(&self) -> Result<(), Wrong> {
+    /// A fault that is aimed wants targets.
+    pub(crate) fn check_targets(&self) -> Result<(), Wrong> {
         refuse_if(&["fault.targets"], self.fault.targets.is_empty(), || {
             "fault.targets names nobody".to_owned()
         })?;
@@ -258,28 +232,11 @@ impl Plan {
         })
     }
 
-    fn check_shapes(&self) -> Result<(), Wrong> {
-        let (nodes, fault) = (self.cluster.nodes, &self.fault);
-        refuse_if(&["faults", "cluster.nodes"], nodes < 2, || {
-            "fault partition needs 2 nodes".to_owned()
-        })?;
-        refuse_if(&["fault.shapes"], fault.shapes.is_empty(), || {
-            "fault.shapes names no shape".to_owned()
-        })?;
-        let (wanted, listed) = (fault.shapes.contains(&Shape::Cuts), !fault.cuts.is_empty());
-        refuse_if(&["fault.shapes"], wanted && !listed, || {
-            "shape cuts needs the links: cuts = [\"n1->n2\"]".to_owned()
-        })?;
-        refuse_if(&["fault.cuts", "fault.shapes"], listed && !wanted, || {
-            "cuts are listed, but shapes has no \"cuts\"".to_owned()
-        })?;
-        fault.cuts.iter().try_for_each(|cut| {
-            self.check_node(&["fault.cuts"], cut.from)?;
-            self.check_node(&["fault.cuts"], cut.to)
-        })
-    }
-
-    fn check_node(&self, settings: &'static [&'static str], node: NodeId) -> Result<(), Wrong> {
+    pub(crate) fn check_node(
+        &self,
+        settings: &'static [&'static str],
+        node: NodeId,
+    ) -> Result<(), Wrong> {
         let nodes = self.cluster.nodes;
         refuse_if(settings, !(1..=nodes).contains(&node.0), || {
             format!("{node} is no node of this cluster: it has n1 to n{nodes}")
@@ -295,7 +252,7 @@ impl Plan {
     }
 }
 
-fn refuse_if(
+pub(crate) fn refuse_if(
     settings: &'static [&'static str],
     wrong: bool,
     why: impl FnOnce() -> String,
@@ -304,7 +261,7 @@ fn refuse_if(
 }
 
 /// Refuses a number or a length of time out of its range.
-fn within<T: PartialOrd + Display>(
+pub(crate) fn within<T: PartialOrd + Display>(
     settings: &'static [&'static str; 1],
     value: T,
     least: T,

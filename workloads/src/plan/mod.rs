@@ -13,10 +13,14 @@ use std::path::Path;
 use std::str::FromStr;
 
 use dynamo_protocol::NodeId;
+use serde::de::{self, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::nemesis::faults::table::catalogue;
+
 pub use arg::PlanArg;
+pub(crate) use check::{refuse_if, within};
 pub use cluster::ClusterPlan;
 pub use dyno_command::Span;
 pub use source::{Source, Wrong};
@@ -88,11 +92,11 @@ pub struct FaultPlan {
 }
 
 macro_rules! names {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:expr,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+            $($(#[$variant_doc])* $variant,)*
         }
 
         impl $name {
@@ -116,10 +120,23 @@ macro_rules! names {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
-                Self::ALL.iter().copied().find(|name| name.as_str() == text).ok_or_else(|| {
-                    let known: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
-                    unknown_name(text, &known)
-                })
+                let known = [$($text),*];
+                let found = Self::ALL.iter().copied().find(|name| name.as_str() == text);
+                found.ok_or_else(|| unknown_name(text, &known))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let known = &[$($text),*];
+                let unknown = |text: &_| de::value::Error::unknown_variant(text, known);
+                of_text(deserializer, |text| text.parse().map_err(|_| unknown(text).to_string()))
             }
         }
     };
@@ -157,37 +174,16 @@ names! {
     }
 }
 
-names! {
-    /// A fault, by its name in plans, flags and results.
-    FaultName {
-        /// The process ends at once and is later restarted on its disk.
-        Kill = "kill",
-        /// The process stands still.
-        Pause = "pause",
-        /// Links between nodes are cut.
-        Partition = "partition",
-        /// Links are slow and jittery.
-        Delay = "delay",
-        /// Connections are narrow: few bytes a second.
-        Rate = "rate",
-        /// Connections break, new ones too.
-        Reset = "reset",
-        /// The disk is emptied; the node returns with a new identity.
-        Wipe = "wipe",
-        /// The disk holds what it held earlier: its journal lost its end.
-        Rollback = "rollback",
-        /// Bits of the disk are others.
-        Bitflip = "bitflip",
-    }
+macro_rules! fault_names {
+    ($($(#[$doc:meta])* $file:ident: $Kind:ident,)*) => {
+        names! {
+            /// A fault, by its name in plans, flags and results.
+            FaultName { $($(#[$doc])* $Kind = stringify!($file),)* }
+        }
+    };
 }
 
-impl FaultName {
-    /// Whether the disk counts as lost: the node that notices has no vote any more.
-    #[must_use]
-    pub fn loses_a_disk(self) -> bool {
-        matches!(self, Self::Wipe | Self::Rollback | Self::Bitflip)
-    }
-}
+catalogue!(fault_names);
 
 names! {
     /// Whom a fault hits, by role.
@@ -391,9 +387,31 @@ impl fmt::Display for Cut {
     }
 }
 
-fn parse_node(text: &str) -> Result<NodeId, String> {
+pub(crate) fn parse_node(text: &str) -> Result<NodeId, String> {
     let id = text.strip_prefix('n').and_then(|digits| digits.parse().ok());
     id.map(NodeId).ok_or_else(|| format!("`{text}` is no node: write n1"))
+}
+
+/// What `parse` makes of a text. An error within has the place of this text, and not of all around it.
+fn of_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    struct Text<P>(P);
+
+    impl<T, P: Fn(&str) -> Result<T, String>> Visitor<'_> for Text<P> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
+        }
+    }
+
+    deserializer.deserialize_str(Text(parse))
 }
 
 macro_rules! serde_as_text {
@@ -406,8 +424,7 @@ macro_rules! serde_as_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                of_text(deserializer, str::parse)
             }
         }
     )*};

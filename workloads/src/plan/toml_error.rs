@@ -61,6 +61,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_list_the_item_that_is_wrong_is_named_with_its_place() {
+        let error = |text| Plan::parse(text, "plan.toml").unwrap_err().0;
+        let told = error("[fault]\ntargets = [\"one\", \"hme:2\"]\n");
+        assert!(told.starts_with("plan.toml:2:19: `hme:2` is not one of one, minority"), "{told}");
+        let told = error("[fault]\ncuts = [\"n1->n2\", \"n1->n1\"]\n");
+        assert!(told.starts_with("plan.toml:2:19: `n1->n1` is no cut"), "{told}");
+    }
+
+    #[test]
     fn a_value_of_another_type_is_named_with_its_place() {
         check(
             "time = true\n",

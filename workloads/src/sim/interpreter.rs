@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use checker::history::op::{Elsewhere, Kind, Op, Process};
+use checker::history::op::{Elsewhere, Kind, Op};
 use checker::history::{History, HistoryError};
 use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
 use dynamo_sim::World;
@@ -15,7 +15,7 @@ use dynamo_sim::world::Answer;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
 
-use super::fault::Fault;
+use super::twin::Fault;
 use crate::client::Completion;
 use crate::finish::counted::SUSPECTED;
 use crate::generator::{Action, Call, Context, Event, Generator, Next, Worker};
@@ -214,11 +214,11 @@ impl<'a> Interpreter<'a> {
             self.note(fault, Kind::Invoke, step);
             let is_done = if ends {
                 self.in_force.retain(|other| !std::ptr::eq(*other, fault));
-                fault.end(&mut self.world);
+                fault.what.end(&mut self.world);
                 true
             } else {
                 self.in_force.push(fault);
-                fault.begin(&mut self.world)
+                fault.what.begin(&mut self.world)
             };
             fault.share(&self.in_force, &mut self.world);
             let proven = is_done && fault.is_proven(&self.world, ends);
@@ -227,11 +227,9 @@ impl<'a> Interpreter<'a> {
     }
 
     fn note(&mut self, fault: &Fault, kind: Kind, step: &str) {
-        let Some((id, name, whom)) = &fault.journal else { return };
-        let mut value = whom.clone();
-        value["fault"] = (*id).into();
-        value["step"] = step.into();
-        self.push(Op::new(Process::Nemesis, kind, *name).value(value));
+        if let Some(told) = &fault.told {
+            self.push(told.line(kind, step));
+        }
     }
 
     fn completion(&self, request: RequestId, answer: Answer) -> Completion<Read, RequestId> {

@@ -15,13 +15,14 @@
 
 pub mod batch;
 pub mod cli;
-pub mod fault;
 pub mod interpreter;
 pub mod replay;
 pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod single;
+pub mod twin;
+mod weather;
 
 pub use run::{Outcome, Violation, run};
 pub use scenario::Scenario;

@@ -9,12 +9,15 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::fault::{Fault, Kind, Weather, draw};
-use super::single;
-use crate::nemesis::schedule::schedule;
+use super::twin::{Fault, micros};
+use super::weather::Weather;
+use crate::nemesis::schedule::{Episode, schedule};
 use crate::plan::{Plan, Span, WorkloadPlan};
 use crate::run::workers;
 use crate::seed::{Purpose, stream};
+
+/// How old a copy of a disk is that a plan puts back, in microseconds.
+const AGE: u64 = 1_000_000;
 
 /// Everything a run does, but for the chances within it: those come from the seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +55,7 @@ impl Scenario {
             sync: 130,
             workload,
             time: plan.time.0,
-            faults: episodes.iter().flat_map(|episode| single::faults(plan, episode)).collect(),
+            faults: episodes.iter().flat_map(|episode| twins(plan, episode)).collect(),
         }
     }
 
@@ -63,9 +66,9 @@ impl Scenario {
         let mut rng = stream(seed, Purpose::Nemesis);
         let cluster = draw_cluster(&mut rng);
         let time = rng.random_range(4_000_000..12_000_000);
-        let weather = draw_weather(&cluster, &mut rng);
+        let weather = Weather::drawn(&cluster, &mut rng);
         let nodes: Vec<_> = cluster.ids().collect();
-        let faults = draw(&weather, &nodes, time, &mut rng);
+        let faults = weather.faults(&nodes, time, &mut rng);
         Self {
             cluster,
             network: draw_network(&mut rng),
@@ -79,7 +82,7 @@ impl Scenario {
     /// How many copies of a key its faults may cost.
     #[must_use]
     pub fn losses(&self) -> usize {
-        self.faults.iter().map(Fault::losses).sum()
+        self.faults.iter().map(|fault| fault.what.losses()).sum()
     }
 
     /// The nodes.
@@ -87,6 +90,15 @@ impl Scenario {
     pub fn nodes(&self) -> Vec<NodeId> {
         self.cluster.ids().collect()
     }
+}
+
+/// What an episode of a plan is in the simulator: its fault, and what has to go before it.
+fn twins(plan: &Plan, episode: &Episode) -> Vec<Fault> {
+    let (at, what) = (micros(episode.at), episode.fault.twin(&plan.nodes()));
+    let before = at.saturating_sub(AGE);
+    let preparation = what.preparation().map(|what| Fault::new(before, before, what));
+    let fault = Fault::new(at, at + micros(episode.hold), what);
+    preparation.into_iter().chain([Fault { told: Some(episode.told()), ..fault }]).collect()
 }
 
 fn cluster_of(plan: &Plan) -> Cluster {
@@ -156,24 +168,5 @@ fn draw_workload(rng: &mut ChaCha8Rng) -> WorkloadPlan {
         puts_per_cart: rng.random_range(8..=40),
         timeout: Span::millis(1_500),
         ..Plan::default().workload
-    }
-}
-
-fn draw_weather(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Weather {
-    let mut kinds: Vec<_> = Kind::ALL.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
-    // Peers have it to tell only if somebody beside the directory's own node knew.
-    if cluster.settings.w < 2 || cluster.settings.r < 2 {
-        kinds.retain(|kind| *kind != Kind::Rollback);
-    }
-    // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position that came
-    // with it is on its hearer's disk with the hearer's next write, and not before.
-    if cluster.settings.quorum == Quorum::Strict && kinds.contains(&Kind::Rollback) {
-        kinds.retain(|kind| !kind.ends_processes());
-    }
-    Weather {
-        kinds: if kinds.is_empty() { vec![Kind::Partition, Kind::Kill] } else { kinds },
-        losses: cluster.settings.w - 1,
-        gap: rng.random_range(150_000..=900_000),
-        hold: rng.random_range(50_000..=1_200_000),
     }
 }

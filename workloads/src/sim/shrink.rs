@@ -7,6 +7,7 @@ use dynamo_sim::trace::Trace;
 
 use super::run::{Options, Outcome, run};
 use super::scenario::Scenario;
+use super::twin::micros;
 
 /// A failing run, made small.
 #[derive(Clone, Debug)]
@@ -143,7 +144,7 @@ impl Shrinker<'_> {
 
 /// The scenario, ended earlier.
 fn until(scenario: &Scenario, time: Duration) -> Scenario {
-    let end = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let end = micros(time);
     let mut shorter = Scenario { time, ..scenario.clone() };
     shorter.faults.retain(|fault| fault.at < end);
     for fault in &mut shorter.faults {

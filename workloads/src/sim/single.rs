@@ -8,24 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use checker::history::History;
 use checker::verdict::CheckReport;
-use dynamo_sim::network::Shape;
 use dynamo_sim::replay;
 use dynamo_sim::trace::Trace;
 
-use super::fault::{Fault, What};
 use super::run::{Options, Outcome, run};
 use super::scenario::Scenario;
 use crate::finish::Closing;
 use crate::interpreter::Tally;
-use crate::nemesis::schedule::{self, Episode};
 use crate::plan::Plan;
 use crate::progress::simulated;
 use crate::run::RECORDS;
 use crate::store::Store;
 use crate::verdict::{Document, Latency};
-
-/// How old a copy of a disk is that is put back, in microseconds.
-const AGE: u64 = 1_000_000;
 
 /// Runs the plan in the simulator; leaves the history in `store` and what is known beside it in `document`.
 ///
@@ -69,65 +63,6 @@ fn on_the_core(trace: &Trace) -> CheckReport {
     }
 }
 
-/// What an episode of a plan is in the simulator: its fault, and what has to go before it.
-pub(super) fn faults(plan: &Plan, episode: &Episode) -> Vec<Fault> {
-    let at = micros(episode.at);
-    let name = episode.fault.name().as_str();
-    let journal = Some((episode.id, name, schedule_value(&episode.fault)));
-    let what = what(plan, &episode.fault);
-    let mut faults = Vec::new();
-    if let What::Rollback(node) = &what {
-        let taken = at.saturating_sub(AGE);
-        faults.push(Fault { at: taken, until: taken, what: What::BackUp(*node), journal: None });
-    }
-    faults.push(Fault { at, until: at + micros(episode.hold), what, journal });
-    faults
-}
-
-fn what(plan: &Plan, fault: &schedule::Fault) -> What {
-    let links = |nodes: &[_]| super::fault::links_of(nodes, &plan.nodes());
-    match fault {
-        schedule::Fault::Kill(nodes) => What::Kill(nodes.clone()),
-        schedule::Fault::Pause(nodes) => What::Pause(nodes.clone()),
-        schedule::Fault::Partition(_, cuts) => {
-            What::Cut(cuts.iter().map(|cut| (cut.from, cut.to)).collect())
-        }
-        schedule::Fault::Delay(nodes) => {
-            let shape = Shape {
-                delay: micros(plan.fault.delay.0),
-                jitter: micros(plan.fault.jitter.0),
-                loss: 0,
-            };
-            What::Shape(links(nodes), shape)
-        }
-        schedule::Fault::Rate(_) => unreachable!("Plan::check refuses it: the links have no width"),
-        // What is sent over a connection that breaks at once never arrives.
-        schedule::Fault::Reset(nodes) => {
-            What::Shape(links(nodes), Shape { loss: 1_000_000, ..Shape::default() })
-        }
-        schedule::Fault::Wipe(node) => What::Wipe(*node),
-        // Disks without files: whatever takes one back puts back all of it, and a bit is one of a record.
-        schedule::Fault::Rollback(node, _) => What::Rollback(*node),
-        schedule::Fault::Bitflip(node, _) => What::BitFlip(*node),
-    }
-}
-
-fn schedule_value(fault: &schedule::Fault) -> serde_json::Value {
-    match fault {
-        schedule::Fault::Partition(_, cuts) => serde_json::json!({ "cuts": cuts }),
-        schedule::Fault::Delay(nodes)
-        | schedule::Fault::Rate(nodes)
-        | schedule::Fault::Reset(nodes) => {
-            serde_json::json!({ "nodes": names(nodes) })
-        }
-        other => serde_json::json!({ "nodes": names(other.stops()) }),
-    }
-}
-
-fn names(nodes: &[dynamo_protocol::NodeId]) -> Vec<String> {
-    nodes.iter().map(ToString::to_string).collect()
-}
-
 /// What only the simulator can see, as reports beside the checkers' own.
 fn white_box(outcome: &Outcome) -> BTreeMap<String, CheckReport> {
     let said: Vec<_> = outcome.reports.iter().map(|(name, _)| name).collect();
@@ -157,8 +92,4 @@ fn latency(history: &History) -> Latency {
         }
     }
     Latency::of(&tally)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

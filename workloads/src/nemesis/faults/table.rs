@@ -1,0 +1,30 @@
+//! The kinds of fault that plans can name: a line each, in the order in which results list them.
+
+/// Hands the table to a macro. A line has what the kind does, the file beside this one that holds it, whose
+/// name is the kind's own, and its type there.
+macro_rules! catalogue {
+    ($to:ident) => {
+        $to! {
+            /// The process ends at once and is later restarted on its disk.
+            kill: Kill,
+            /// The process stands still.
+            pause: Pause,
+            /// Links between nodes are cut.
+            partition: Partition,
+            /// Links are slow and jittery.
+            delay: Delay,
+            /// Connections are narrow: few bytes a second.
+            rate: Rate,
+            /// Connections break, new ones too.
+            reset: Reset,
+            /// The disk is emptied; the node returns with a new identity.
+            wipe: Wipe,
+            /// The disk holds what it held earlier: its journal lost its end.
+            rollback: Rollback,
+            /// Bits of the disk are others.
+            bitflip: Bitflip,
+        }
+    };
+}
+
+pub(crate) use catalogue;

@@ -1,0 +1,114 @@
+//! The faults that the simulator draws by itself, whole before a run.
+
+use std::sync::Arc;
+
+use dynamo_protocol::{NodeId, Quorum};
+use dynamo_sim::trace::Cluster;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::twin::{Drawn, Fault, Luck, Twin};
+use crate::nemesis::faults::{
+    bitflip, clock, delay, diskfull, eio, kill, loss, partition, pause, powercut, rollback,
+    slowdisk, wipe,
+};
+
+/// The kinds there are. One more, or another order, and seeds draw other runs.
+const KINDS: [Drawn; 13] = [
+    kill::DRAWN,
+    pause::DRAWN,
+    partition::DRAWN,
+    delay::DRAWN,
+    loss::DRAWN,
+    clock::DRAWN,
+    powercut::DRAWN,
+    wipe::DRAWN,
+    diskfull::DRAWN,
+    eio::DRAWN,
+    slowdisk::DRAWN,
+    bitflip::DRAWN,
+    rollback::DRAWN,
+];
+
+/// How old a backup may be that is restored, in microseconds.
+const AGE: u64 = 2_000_000;
+/// How soon a wiped node may be started again, in microseconds.
+const QUICK: u64 = 20_000;
+
+/// What faults are drawn from.
+pub(super) struct Weather {
+    /// The kinds there are.
+    kinds: Vec<Drawn>,
+    /// How many copies of a key may be lost: wiped disks and damaged records together.
+    losses: usize,
+    /// The mean time between two faults, in microseconds.
+    gap: u64,
+    /// The mean time a fault is held, in microseconds.
+    hold: u64,
+}
+
+impl Weather {
+    /// Of a cluster.
+    pub(super) fn drawn(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Self {
+        let settings = &cluster.settings;
+        let mut kinds: Vec<_> = KINDS.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
+        // Peers have it to tell only if somebody beside the directory's own node knew.
+        if settings.w < 2 || settings.r < 2 {
+            kinds.retain(|kind| *kind != rollback::DRAWN);
+        }
+        // Strict gets miss nothing as long as nobody forgets an acknowledgement it heard: the position that
+        // came with it is on its hearer's disk with the hearer's next write, and not before.
+        if settings.quorum == Quorum::Strict && kinds.contains(&rollback::DRAWN) {
+            kinds.retain(|kind| !kind.ends_processes);
+        }
+        Self {
+            kinds: if kinds.is_empty() { vec![partition::DRAWN, kill::DRAWN] } else { kinds },
+            losses: settings.w - 1,
+            gap: rng.random_range(150_000..=900_000),
+            hold: rng.random_range(50_000..=1_200_000),
+        }
+    }
+
+    /// Draws the faults of a run of `time` microseconds. They overlap as chance has it.
+    pub(super) fn faults(&self, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng) -> Vec<Fault> {
+        let (mut faults, mut at) = (Vec::new(), rng.random_range(0..self.gap));
+        let (kinds, losses) = (&self.kinds, self.losses);
+        let mut luck = Luck { nodes, one: NodeId(1), kinds, losses, rng };
+        while at < time {
+            let kind = *self.kinds.choose(luck.rng).expect("there are kinds");
+            let until = at + luck.rng.random_range(self.hold / 10..=2 * self.hold);
+            luck.one = *nodes.choose(luck.rng).expect("there are nodes");
+            if let Some(what) = (kind.draw)(&mut luck) {
+                faults.extend(staged(what, at, until.min(time), time, &mut luck));
+            }
+            at += luck.rng.random_range(self.gap / 10..=2 * self.gap);
+        }
+        faults
+    }
+}
+
+/// A fault from `at` to `until` or thereabouts, with what goes before it and with it, in a run of `time`.
+fn staged(what: Arc<dyn Twin>, at: u64, until: u64, time: u64, luck: &mut Luck<'_>) -> Vec<Fault> {
+    let within = |fault: Fault| {
+        let until = fault.until.min(time);
+        (fault.at < time).then_some(Fault { until, ..fault })
+    };
+    let (mut faults, mut begins) = (Vec::new(), at);
+    if luck.rng.random()
+        && let Some((eve, then)) = what.eve(at, until, luck)
+    {
+        faults.extend(eve.into_iter().filter_map(within));
+        begins = then;
+    }
+    if let Some(preparation) = what.preparation() {
+        let done = begins.saturating_sub(luck.rng.random_range(0..AGE));
+        faults.push(Fault::new(done, done, preparation));
+    }
+    let is_quick = what.may_return_at_once() && luck.rng.random();
+    let held = if is_quick { luck.rng.random_range(0..QUICK) } else { until - at };
+    // What it does to others is over soon, if perhaps after the end.
+    faults.extend(what.meanwhile(begins, held, luck).filter(|fault| fault.at < time));
+    faults.extend(within(Fault::new(begins, begins + held, what)));
+    faults
+}
