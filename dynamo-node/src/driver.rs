@@ -375,7 +375,7 @@ impl<T: Transport> Driver<T> {
             hints_held: self.store.hints_held(),
             open_operations: self.node.open_operations(),
             open_requests: self.requests.len(),
-            down: self.node.held_down().collect(),
+            suspected: self.node.suspected().collect(),
             settings: self.about.settings.clone(),
             stopping: self.ends.is_some(),
             counters: self.telemetry.counters,

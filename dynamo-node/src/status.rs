@@ -25,7 +25,7 @@ pub(crate) struct Status {
     /// Client requests that are not answered.
     pub(crate) open_requests: usize,
     /// The peers it suspects.
-    pub(crate) down: Vec<NodeId>,
+    pub(crate) suspected: Vec<NodeId>,
     /// The settings every node of the cluster shares, as JSON.
     pub(crate) settings: String,
     /// It was asked to stop.

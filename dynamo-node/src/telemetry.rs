@@ -11,7 +11,7 @@ macro_rules! with_counters {
     ($then:ident) => {
         $then! {
             hints_stored hints_delivered read_repairs forwarded coordinated_home
-            coordinated_fallback acknowledged refused timed_out gets held_down held_up
+            coordinated_fallback acknowledged refused timed_out gets suspicions alive_again
             dropped_overflow dropped_unreachable discarded_dead_identity discarded_bad_versions
             discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
             messages_received messages_malformed steps commits changes overloaded
@@ -98,12 +98,12 @@ impl Telemetry {
             Event::HintStored(_) => counters.hints_stored += 1,
             Event::HintDelivered(_) => counters.hints_delivered += 1,
             Event::ReadRepair(_) => counters.read_repairs += 1,
-            Event::Down(peer) => {
-                counters.held_down += 1;
+            Event::Suspected(peer) => {
+                counters.suspicions += 1;
                 tracing::info!(%peer, "suspected: believed to be down");
             }
-            Event::Up(peer) => {
-                counters.held_up += 1;
+            Event::Alive(peer) => {
+                counters.alive_again += 1;
                 tracing::info!(%peer, "heard again: up");
             }
             Event::Discarded(from, why) => {

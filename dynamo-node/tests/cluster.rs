@@ -79,7 +79,7 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     let down = homes[2];
     let address = cluster.addresses[&down].clone();
     cluster.nodes.remove(&down).unwrap().stop().await.unwrap();
-    // The first put waits for the dead home until it is held down, or is told at once that it is.
+    // The first put waits for the dead home until it is suspected, or is told at once that it is.
     for put in 0..3 {
         cluster.client(homes[0]).put("k", "", format!("v{put}")).await.unwrap();
     }

@@ -170,7 +170,7 @@ fn grid() -> Vec<Spec> {
     specs
 }
 
-/// The core asks which quorum it is in two places: who coordinates when no home is held up, which a
+/// The core asks which quorum it is in two places: who coordinates when no home is believed alive, which a
 /// home does not ask, and whether fallbacks are struck from the list, which is empty.
 #[test]
 fn sloppy_is_strict_where_nobody_can_stand_in() {

@@ -97,7 +97,7 @@ mod tests {
             incarnation,
             hints_held: 0,
             open_operations: 0,
-            down: Vec::new(),
+            suspected: Vec::new(),
             counters: BTreeMap::from([("hints_stored".to_owned(), hints)]),
         };
         mechanisms.note(NodeId(1), status(7, 2));

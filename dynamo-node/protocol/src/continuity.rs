@@ -7,7 +7,7 @@
 //! on a directory that was there before is *in doubt*: it asks every other member what that one remembers.
 //!
 //! Until all of them have answered:
-//! - Puts wait for answers as long as a member that owes one is held up, [`Timing::patience`] at most,
+//! - Puts wait for answers as long as a member that owes one is believed alive, [`Timing::patience`] at most,
 //!   then mint under fresh births of the *spare* identity, which is this start's alone: always safe, but an
 //!   actor more in the context of each record that is written.
 //! - For strict gets the home does not vote on a key until at most W-2 of its other homes owe an answer: an
@@ -360,7 +360,7 @@ impl Node {
             return step.event(Event::StoreFailed(Role::Home, error));
         }
         for peer in std::mem::take(&mut self.continuity.owed) {
-            if self.detector.is_up(peer) {
+            if self.detector.is_alive(peer) {
                 step.output(Output::CancelTimer(Timer::Ping(peer)));
             }
         }
@@ -373,7 +373,7 @@ impl Node {
     /// The disk refused to be told what `told_by` knows: it is asked until the disk takes it in.
     fn refuted_by<S>(&mut self, step: &mut Step<'_, S>, told_by: NodeId) {
         self.continuity.refuted = true;
-        let is_asked = !self.continuity.owed.insert(told_by) || !self.detector.is_up(told_by);
+        let is_asked = !self.continuity.owed.insert(told_by) || !self.detector.is_alive(told_by);
         if !is_asked && !mutated(Mutant::RefusalForgotten) {
             step.set_timer(Timer::Ping(told_by), self.settings.timing.ping);
         }
@@ -396,10 +396,10 @@ impl Node {
     /// Whether those who can end the doubt may be about to.
     pub(crate) fn awaits_proof(&self) -> bool {
         !self.settings.versioning.is_plain()
-            && self.continuity.owed.iter().any(|peer| self.detector.is_up(*peer))
+            && self.continuity.owed.iter().any(|peer| self.detector.is_alive(*peer))
     }
 
-    /// Those that have not answered for as long as a put has waited are held down.
+    /// Those that have not answered for as long as a put has waited are suspected.
     pub(crate) fn give_up_on_proof<S: Store>(&mut self, step: &mut Step<'_, S>) {
         for peer in self.continuity.owed.clone() {
             self.suspect(step, peer);

@@ -1,5 +1,5 @@
 //! Local failure detection (paper, section 4.8.3): a peer that does not answer what it is asked is
-//! held down by the node that asked, and by no other; one that is held down is pinged until it
+//! suspected by the node that asked, and by no other; one that is suspected is pinged until it
 //! answers. A pair that has nothing to say to each other asks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,13 @@ use crate::storage::Store;
 /// What a node believes of its peers. Beliefs steer who is asked; no safety rests on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Detector {
-    down: BTreeSet<NodeId>,
+    suspected: BTreeSet<NodeId>,
     identities: BTreeMap<NodeId, Identity>,
 }
 
 impl Detector {
-    pub(crate) fn is_up(&self, peer: NodeId) -> bool {
-        !self.down.contains(&peer)
+    pub(crate) fn is_alive(&self, peer: NodeId) -> bool {
+        !self.suspected.contains(&peer)
     }
 
     /// The identity under which `peer` was last heard.
@@ -28,8 +28,8 @@ impl Detector {
         self.identities.get(&peer).copied()
     }
 
-    pub(crate) fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.down.iter().copied()
+    pub(crate) fn suspected(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.suspected.iter().copied()
     }
 
     /// Notes the identity a peer speaks under; says whether it last spoke under another. Which of the
@@ -41,20 +41,20 @@ impl Detector {
 }
 
 impl Node {
-    /// Holds `peer` down from now on.
+    /// Suspects `peer` from now on: it is believed to be down.
     pub(crate) fn suspect<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         assert_ne!(peer, self.me, "a node does not suspect itself");
-        if self.detector.down.insert(peer) {
-            step.event(Event::Down(peer));
+        if self.detector.suspected.insert(peer) {
+            step.event(Event::Suspected(peer));
             step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
         }
     }
 
-    /// `peer` has said something: it is up, and its hints go out.
+    /// `peer` has said something: it is alive, and its hints go out.
     pub(crate) fn answers<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         assert_ne!(peer, self.me, "a node hears others");
-        if self.detector.down.remove(&peer) {
-            step.event(Event::Up(peer));
+        if self.detector.suspected.remove(&peer) {
+            step.event(Event::Alive(peer));
             if !self.continuity.is_owed(peer) {
                 step.output(Output::CancelTimer(Timer::Ping(peer)));
             }
@@ -64,7 +64,7 @@ impl Node {
 
     pub(crate) fn ping<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         let is_owed = self.continuity.is_owed(peer);
-        if is_owed || !self.detector.is_up(peer) {
+        if is_owed || !self.detector.is_alive(peer) {
             let nonce = is_owed.then(|| self.incarnation());
             self.send(step, peer, Message::Ping { nonce });
             step.set_timer(Timer::Ping(peer), self.settings.timing.ping);

@@ -88,7 +88,7 @@ impl Node {
             }
             step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
             self.deliver_hints(step, target);
-            if mutated(Mutant::HintsExpire) && !self.detector.is_up(target) {
+            if mutated(Mutant::HintsExpire) && !self.detector.is_alive(target) {
                 for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
                     let place = Place { role: Role::Hint(target), key };
                     let _ = self.write(step, vec![Change::Remove(place)]);
@@ -97,12 +97,12 @@ impl Node {
         }
     }
 
-    /// Sends the next hints to `target` if it is held up and none are under way.
+    /// Sends the next hints to `target` if it is believed alive and none are under way.
     pub(crate) fn deliver_hints<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         // A batch of which none could be read does not keep the next one waiting.
         while let Some(deliveries) = self.handoff.0.get(&target)
             && deliveries.open.is_empty()
-            && self.detector.is_up(target)
+            && self.detector.is_alive(target)
         {
             let cursor = deliveries.cursor.clone();
             let keys = match step.store.hints(target, cursor.as_ref(), BATCH) {

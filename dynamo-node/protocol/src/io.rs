@@ -56,7 +56,7 @@ pub enum Timer {
     Patience(OpId),
     /// Give this operation up.
     Deadline(OpId),
-    /// Ask a peer that is held down whether it is back, or one that has not told what it remembers.
+    /// Ask a peer that is suspected whether it is back, or one that has not told what it remembers.
     Ping(NodeId),
     /// Look for hints for this target.
     Handoff(NodeId),
@@ -96,10 +96,10 @@ pub enum Event {
     HintDelivered(NodeId),
     /// A get found a stale home and wrote the merged set back to it.
     ReadRepair(NodeId),
-    /// A peer is held down.
-    Down(NodeId),
-    /// A peer is held up again.
-    Up(NodeId),
+    /// A peer is suspected.
+    Suspected(NodeId),
+    /// A peer is alive again.
+    Alive(NodeId),
     /// A message was thrown away, and why.
     Discarded(NodeId, Discard),
     /// A record could not be used.

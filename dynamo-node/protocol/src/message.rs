@@ -89,7 +89,7 @@ pub enum Message {
         /// The answer.
         answer: Answer,
     },
-    /// Are you there? Asked of a peer that is held down, and of one that has yet to tell what it
+    /// Are you there? Asked of a peer that is suspected, and of one that has yet to tell what it
     /// remembers of this node.
     Ping {
         /// In the latter case the asker's incarnation.

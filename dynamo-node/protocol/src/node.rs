@@ -106,9 +106,9 @@ impl Node {
         self.operations.len()
     }
 
-    /// The peers this node holds down now.
-    pub fn held_down(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.detector.held_down()
+    /// The peers this node suspects now.
+    pub fn suspected(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.detector.suspected()
     }
 
     /// The identity under which `peer` was last heard, if it was.

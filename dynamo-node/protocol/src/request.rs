@@ -49,7 +49,7 @@ pub enum Reply {
 /// Why a request was refused, with nothing applied.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Error)]
 pub enum Refusal {
-    /// Too few hosts are held up.
+    /// Too few hosts are believed alive.
     #[error("{needed} hosts are needed and {reachable} are reachable")]
     Unavailable {
         /// R or W.

@@ -57,11 +57,11 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
-    /// After this a silent replica is held down, and in sloppy mode a fallback is asked.
+    /// After this a silent replica is suspected, and in sloppy mode a fallback is asked.
     pub patience: Duration,
     /// After this a request is answered "timed out", whatever is still open.
     pub deadline: Duration,
-    /// Between two pings of a peer that is held down.
+    /// Between two pings of a peer that is suspected.
     pub ping: Duration,
     /// Between two looks at the hints for one target.
     pub handoff: Duration,

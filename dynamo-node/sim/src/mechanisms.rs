@@ -13,8 +13,8 @@ pub struct Mechanisms {
     pub read_repairs: u64,
     /// Requests sent on to a home.
     pub forwarded: u64,
-    /// How often a node began to hold a peer down.
-    pub held_down: u64,
+    /// How often a node began to suspect a peer.
+    pub suspicions: u64,
     /// Messages thrown away.
     pub discarded: u64,
     /// Records that could not be used.
@@ -30,14 +30,14 @@ impl Mechanisms {
             Event::HintDelivered(_) => self.hints_delivered += 1,
             Event::ReadRepair(_) => self.read_repairs += 1,
             Event::ForwardedTo(_) => self.forwarded += 1,
-            Event::Down(_) => self.held_down += 1,
+            Event::Suspected(_) => self.suspicions += 1,
             Event::Discarded(..) => self.discarded += 1,
             Event::StoreFailed(..) => self.store_failures += 1,
             Event::RolledBack { .. } => self.rolled_back += 1,
             Event::Coordinating { .. }
             | Event::Minted { .. }
             | Event::Acknowledged { .. }
-            | Event::Up(_)
+            | Event::Alive(_)
             | Event::Proven
             | Event::Pruned(_) => {}
         }

@@ -18,7 +18,7 @@ pub(crate) fn status(status: Status) -> proto::StatusReport {
         uptime_ms: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
         hints_held: status.hints_held,
         open_operations: status.open_operations as u64,
-        down: status.down.into_iter().map(number).collect(),
+        suspected: status.suspected.into_iter().map(number).collect(),
         open_requests: status.open_requests as u64,
         counters: Some(counters(status.counters)),
         settings: status.settings,

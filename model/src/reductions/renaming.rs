@@ -107,7 +107,7 @@ impl Step<'_> {
         }
     }
 
-    /// What counts as open in this state. Patience would hold down a host that a finished operation
+    /// What counts as open in this state. Patience would suspect a host that a finished operation
     /// still waits for: where it may run out nothing is finished.
     pub(crate) fn open(&self) -> Open {
         let faults = &self.spec.faults;

@@ -164,7 +164,7 @@ pub fn trials() -> Vec<Trial> {
         ("fallback-twice", all_writes(cuts(sloppy("p"))), HELD),
         // The get before finds the home out of reach, the one after hears of its new directory.
         ("dead-identity-acks", late_acks(wipes(cuts(pair(sloppy("gpg"))))), KEPT),
-        // The fallback has to hold the target down: it learns so by asking it for somebody's get.
+        // The fallback has to suspect the target: it learns so by asking it for somebody's get.
         ("hints-expire", cuts(sloppy("p,g")), HINTS),
         ("rollback-ignored", puts_back(spec("pp")), LOST),
         // The first to answer has not heard of what the others know, and they cannot tell before a put is

@@ -78,13 +78,13 @@ impl DynamoModel {
             let state = match &host.node {
                 None => "down".to_owned(),
                 Some(node) => {
-                    let down: Vec<_> = node.held_down().map(|peer| peer.to_string()).collect();
-                    let holds = if down.is_empty() {
+                    let suspected: Vec<_> = node.suspected().map(|peer| peer.to_string()).collect();
+                    let suspects = if suspected.is_empty() {
                         String::new()
                     } else {
-                        format!(", holds {} down", down.join(" "))
+                        format!(", suspects {}", suspected.join(" "))
                     };
-                    format!("up, {} open{holds}", node.open_operations())
+                    format!("up, {} open{suspects}", node.open_operations())
                 }
             };
             let _ = writeln!(text, "{}: {state}", self.setup.ids[usize::from(host.me)]);

@@ -108,7 +108,12 @@ pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
         proven: report.proven,
         hints_held: report.hints_held,
         open_operations: report.open_operations + report.open_requests,
-        down: report.down.iter().filter_map(|id| u16::try_from(*id).ok()).map(NodeId).collect(),
+        suspected: report
+            .suspected
+            .iter()
+            .filter_map(|id| u16::try_from(*id).ok())
+            .map(NodeId)
+            .collect(),
         counters,
     })
 }

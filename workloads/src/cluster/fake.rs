@@ -30,9 +30,9 @@ pub(crate) struct FakeNode {
     life: Life,
     identity: u64,
     incarnation: u64,
-    /// Whom it holds down, and how often it has begun to.
-    pub(crate) down: Vec<NodeId>,
-    pub(crate) held_down: u64,
+    /// Whom it suspects, and how often it has begun to.
+    pub(crate) suspected: Vec<NodeId>,
+    pub(crate) suspicions: u64,
     pub(crate) hints: u64,
     /// How often peers told it that its disk was rolled back.
     pub(crate) rolled_back: u64,
@@ -50,8 +50,8 @@ impl FakeCluster {
                 life: Life::Runs(pid),
                 identity: 1,
                 incarnation: 1,
-                down: Vec::new(),
-                held_down: 0,
+                suspected: Vec::new(),
+                suspicions: 0,
                 hints: 0,
                 rolled_back: 0,
                 lost: false,
@@ -162,9 +162,9 @@ impl Cluster for FakeCluster {
                 proven: true,
                 hints_held: state.hints,
                 open_operations: 0,
-                down: state.down,
+                suspected: state.suspected,
                 counters: BTreeMap::from([
-                    ("held_down".to_owned(), state.held_down),
+                    ("suspicions".to_owned(), state.suspicions),
                     ("rolled_back".to_owned(), state.rolled_back),
                     // There is always work for it.
                     ("acknowledged".to_owned(), self.asked.fetch_add(50, Ordering::Relaxed)),

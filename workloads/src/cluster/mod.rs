@@ -52,8 +52,8 @@ pub struct Status {
     pub hints_held: u64,
     /// Requests and deliveries under way.
     pub open_operations: u64,
-    /// The peers it holds down.
-    pub down: Vec<NodeId>,
+    /// The peers it suspects.
+    pub suspected: Vec<NodeId>,
     /// Events since its process started, by name.
     pub counters: BTreeMap<String, u64>,
 }

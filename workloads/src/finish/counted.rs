@@ -1,9 +1,9 @@
 //! Final gets, and which of them count.
 //!
 //! A sloppy quorum may be made of fallbacks, who know nothing of a key that is whole on all its homes: a
-//! home that is slow for a moment is replaced. So a final get counts only if nobody held anybody down
+//! home that is slow for a moment is replaced. So a final get counts only if nobody suspected anybody
 //! from before it began until after it was answered; then its coordinator and all it asked are homes.
-//! Nodes count how often they begin to hold a peer down: that, before and after, is what is compared.
+//! Nodes count how often they begin to suspect a peer: that, before and after, is what is compared.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl<K: Client, C: Cluster> Counted<K, C> {
         *self.last.lock().await = Last { gone: gone.clone(), seen: None };
     }
 
-    /// How the nodes are, or were a moment ago, once nobody holds another down.
+    /// How the nodes are, or were a moment ago, once nobody suspects another.
     async fn before(&self) -> Result<Calm, String> {
         let deadline = Instant::now() + CALM_PATIENCE;
         if let Some((_, Ok(calm))) = &self.last.lock().await.seen {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::cluster::fake::FakeCluster;
 
-    /// Holds somebody down while it answers, for so many times.
+    /// Suspects somebody while it answers, for so many times.
     struct Impatient(Arc<FakeCluster>, std::sync::atomic::AtomicU64);
 
     impl Client for Impatient {
@@ -117,7 +117,7 @@ mod tests {
             let left = self.1.load(std::sync::atomic::Ordering::SeqCst);
             if left > 0 {
                 self.1.store(left - 1, std::sync::atomic::Ordering::SeqCst);
-                self.0.set(NodeId(2), |node| node.held_down += 1);
+                self.0.set(NodeId(2), |node| node.suspicions += 1);
             }
             Completion::Ok { values: vec![], context: None }
         }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_final_get_counts_only_if_nobody_was_held_down_meanwhile() {
+    async fn a_final_get_counts_only_if_nobody_was_suspected_meanwhile() {
         let cluster = Arc::new(FakeCluster::new(3, false));
         let client = Counted::new(Impatient(cluster.clone(), 2.into()), cluster);
         for counts in [false, false, true, true] {
@@ -148,14 +148,14 @@ mod tests {
     #[tokio::test]
     async fn a_get_is_not_made_while_somebody_holds_another_down_but_those_that_are_gone_are() {
         let cluster = Arc::new(FakeCluster::new(3, false));
-        cluster.set(NodeId(1), |node| node.down = vec![NodeId(3)]);
+        cluster.set(NodeId(1), |node| node.suspected = vec![NodeId(3)]);
         let client = Counted::new(Impatient(cluster.clone(), 0.into()), cluster);
         client.part_with(&BTreeSet::from([NodeId(3)])).await;
         let completion = client.call(Worker(0), get(true), None).await;
         assert!(matches!(completion, Completion::Ok { .. }), "{completion:?}");
         client.part_with(&BTreeSet::new()).await;
         let completion = client.call(Worker(0), get(true), None).await;
-        let why = "not asked: n1 held n3 down".to_owned();
+        let why = "not asked: n1 suspected n3".to_owned();
         assert_eq!(completion, Completion::Uncounted { values: None, why });
     }
 }

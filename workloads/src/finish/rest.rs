@@ -1,4 +1,4 @@
-//! Whether the cluster is at rest: no node holds a hint, has anything open, or holds another down.
+//! Whether the cluster is at rest: no node holds a hint, has anything open, or suspects another.
 //!
 //! One that does not come to rest has either a fault of its own, or a machine that is too slow for it, or
 //! links that are not healed. Only the first is the store's: it is blamed when nothing has changed for as
@@ -68,9 +68,9 @@ impl Look {
             let (hints, open) = (status.hints_held, status.open_operations);
             self.busy.push(format!("{node} holds {hints} hints and has {open} operations open"));
         }
-        // One that is gone is held down for good reason.
-        if let Some(peer) = status.down.iter().find(|peer| terms.here.contains(peer)) {
-            self.busy.push(format!("{node} holds {peer} down"));
+        // One that is gone is suspected for good reason.
+        if let Some(peer) = status.suspected.iter().find(|peer| terms.here.contains(peer)) {
+            self.busy.push(format!("{node} suspects {peer}"));
         }
     }
 
@@ -160,10 +160,10 @@ pub(super) async fn is_up(cluster: &impl Cluster, terms: &Terms) -> Result<(), S
 }
 
 /// What has to stay the same while a final get counts: every node's process, and how often it has begun
-/// to hold another down.
+/// to suspect another.
 pub(super) type Calm = Vec<(NodeId, u64, u64)>;
 
-/// The state of a cluster in which nobody that is here holds another down.
+/// The state of a cluster in which nobody that is here suspects another.
 ///
 /// # Errors
 /// Who does, or does not say.
@@ -173,11 +173,11 @@ pub(super) async fn calm(cluster: &impl Cluster, gone: &BTreeSet<NodeId>) -> Res
         let status = timeout(STATUS_PATIENCE, cluster.status(*node)).await;
         let silent = || format!("{node} does not say how it is");
         let status = status.ok().and_then(Result::ok).ok_or_else(silent)?;
-        if let Some(peer) = status.down.iter().find(|peer| !gone.contains(peer)) {
-            return Err(format!("{node} held {peer} down"));
+        if let Some(peer) = status.suspected.iter().find(|peer| !gone.contains(peer)) {
+            return Err(format!("{node} suspected {peer}"));
         }
-        let held_down = status.counters.get("held_down").copied().unwrap_or_default();
-        Ok((*node, status.incarnation, held_down))
+        let suspicions = status.counters.get("suspicions").copied().unwrap_or_default();
+        Ok((*node, status.incarnation, suspicions))
     });
     join_all(ask).await.into_iter().collect()
 }
@@ -223,9 +223,9 @@ mod tests {
         cluster.set(NodeId(1), |node| node.hints = 2);
         let Unrest::Store(why) = unrest(&cluster, &terms(3)).await else { panic!("excused") };
         assert!(why.contains("n1 holds 2 hints"), "{why}");
-        cluster.set(NodeId(1), |node| (node.hints, node.down) = (0, vec![NodeId(3)]));
+        cluster.set(NodeId(1), |node| (node.hints, node.suspected) = (0, vec![NodeId(3)]));
         let Unrest::Store(why) = unrest(&cluster, &terms(3)).await else { panic!("excused") };
-        assert!(why.contains("n1 holds n3 down"), "{why}");
+        assert!(why.contains("n1 suspects n3"), "{why}");
     }
 
     #[tokio::test]
@@ -246,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn hints_for_a_host_that_is_lost_keep_nobody_from_resting() {
         let cluster = FakeCluster::new(3, false);
-        cluster.set(NodeId(1), |node| (node.hints, node.down) = (2, vec![NodeId(3)]));
+        cluster.set(NodeId(1), |node| (node.hints, node.suspected) = (2, vec![NodeId(3)]));
         assert_eq!(rest(&cluster, &terms(2)).await, Ok(()));
     }
 }

@@ -103,7 +103,7 @@ async fn gets_that_stand_ins_may_have_answered_are_no_final_reads_and_are_made_a
     let (impatient, times) = (cluster.clone(), std::sync::atomic::AtomicU64::new(0));
     let finished = finished(cluster, move |call| {
         if call.is_final && call.action == Action::Get && times.fetch_add(1, Ordering::SeqCst) < 9 {
-            impatient.set(NodeId(2), |node| node.held_down += 1);
+            impatient.set(NodeId(2), |node| node.suspicions += 1);
         }
         nothing()
     })
@@ -121,7 +121,7 @@ async fn gets_that_never_count_leave_the_run_in_doubt() {
     let impatient = cluster.clone();
     let finished = finished(cluster, move |call| {
         if call.is_final {
-            impatient.set(NodeId(2), |node| node.held_down += 1);
+            impatient.set(NodeId(2), |node| node.suspicions += 1);
         }
         nothing()
     })

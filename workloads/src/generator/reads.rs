@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 5;
 const CALM_ATTEMPTS: u32 = 100;
 
 /// How long a read waits that has failed once, twice as long each time after: a node that was slow is
-/// held down for a while, and refuses as fast as it is asked.
+/// suspected for a while, and refuses as fast as it is asked.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long one waits that did not count.

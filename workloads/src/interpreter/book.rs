@@ -128,7 +128,7 @@ impl Open {
         self.worker
     }
 
-    /// Whether it is a final get, which counts only if nobody held anybody down meanwhile.
+    /// Whether it is a final get, which counts only if nobody suspected anybody meanwhile.
     #[must_use]
     pub fn is_final_get(self) -> bool {
         self.is_final_get

@@ -57,7 +57,7 @@ struct Open {
     invoke: usize,
     /// How often nodes had begun to suspect a peer when it began. A final get counts only if none has
     /// since, as on real nodes: see [`crate::finish::counted`].
-    held_down: u64,
+    suspicions: u64,
 }
 
 impl<'a> Interpreter<'a> {
@@ -174,8 +174,8 @@ impl<'a> Interpreter<'a> {
     }
 
     fn opened(&mut self, open: book::Open, invoke: Op) -> Open {
-        let held_down = self.world.mechanisms().held_down;
-        Open { open, invoke: self.push(invoke), held_down }
+        let suspicions = self.world.mechanisms().suspicions;
+        Open { open, invoke: self.push(invoke), suspicions }
     }
 
     /// Waits for one completion, a fault, or `until`.
@@ -259,11 +259,11 @@ impl<'a> Interpreter<'a> {
 
     fn complete(
         &mut self,
-        &Open { open, invoke, held_down }: &Open,
+        &Open { open, invoke, suspicions }: &Open,
         mut completion: Completion<Read, RequestId>,
         generator: &mut impl Generator,
     ) {
-        if open.is_final_get() && held_down != self.world.mechanisms().held_down {
+        if open.is_final_get() && suspicions != self.world.mechanisms().suspicions {
             completion = completion.uncounted(SUSPECTED);
         }
         let line = self.lines[invoke].completed_briefly(Kind::Ok);

@@ -88,9 +88,9 @@ struct Scribe {
     answers: HashMap<RequestId, u64>,
     keys: BTreeSet<Key>,
     homes_read: bool,
-    /// How often nodes have begun to hold a peer down, and how often when each final get began: it counts
+    /// How often nodes have begun to suspect a peer, and how often when each final get began: it counts
     /// only if nobody has since.
-    held_down: u64,
+    suspicions: u64,
     finals: HashMap<RequestId, u64>,
 }
 
@@ -108,7 +108,7 @@ impl Scribe {
         for effect in effects {
             match effect {
                 Effect::Replied(request, reply) => self.replied(bench.now(), *request, reply),
-                Effect::Told(_, Event::Down(_)) => self.held_down += 1,
+                Effect::Told(_, Event::Suspected(_)) => self.suspicions += 1,
                 _ => {}
             }
         }
@@ -129,7 +129,7 @@ impl Scribe {
             line.context = read.and_then(|read| self.answers.get(&read)).copied();
         }
         if last {
-            self.finals.insert(request, self.held_down);
+            self.finals.insert(request, self.suspicions);
         }
         self.open.insert(request, (Open::only(last), line.clone()));
         self.lines.push(line);
@@ -142,7 +142,7 @@ impl Scribe {
         if let Completion::Ok { context: Some(get), .. } = completion {
             self.answers.insert(get, self.lines.len() as u64);
         }
-        if self.finals.remove(&request).is_some_and(|before| before != self.held_down) {
+        if self.finals.remove(&request).is_some_and(|before| before != self.suspicions) {
             completion = completion.uncounted(SUSPECTED);
         }
         let mut line = open.completed(invoke, &completion).at(at * 1_000);

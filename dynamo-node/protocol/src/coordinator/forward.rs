@@ -45,7 +45,10 @@ impl Node {
         home: NodeId,
     ) {
         assert_ne!(home, self.me, "a home coordinates what is its own");
-        assert!(self.detector.is_up(home), "a request is sent to a home that is held up: {home}");
+        assert!(
+            self.detector.is_alive(home),
+            "a request is sent to a home that is believed alive: {home}"
+        );
         let op = self.open(step);
         step.set_timer(Timer::Patience(op), self.settings.timing.patience * FORWARD_PATIENCE);
         step.event(Event::ForwardedTo(home));
@@ -67,7 +70,7 @@ impl Node {
         }
     }
 
-    /// The home is held down by now. It may have coordinated the request, or may yet: a put goes to no
+    /// The home is suspected by now. It may have coordinated the request, or may yet: a put goes to no
     /// other, since a second home would mint it a second time; a get may be asked anywhere.
     pub(super) fn forward_silent<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(Request::Forward(forward)) = self.operations.request(op.seq) else { return };

@@ -143,11 +143,11 @@ impl Get {
         if self.repairs.is_some() {
             return Vec::new();
         }
-        let is_up = |host| terms.peers.is_up(host);
-        let fetches = self.tally.hedge(also_silent, is_up).into_iter();
+        let is_alive = |host| terms.peers.is_alive(host);
+        let fetches = self.tally.hedge(also_silent, is_alive).into_iter();
         let mut next: Vec<_> = fetches.map(|(host, role)| Next::Fetch(host, role)).collect();
         if let Some(WriteBack { shown, tally }) = &mut self.write_back {
-            let stores = tally.hedge(also_silent, is_up).into_iter();
+            let stores = tally.hedge(also_silent, is_alive).into_iter();
             next.extend(stores.map(|(host, role)| Next::Store(host, role, shown.clone())));
         }
         next

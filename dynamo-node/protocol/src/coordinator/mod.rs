@@ -59,7 +59,7 @@ enum Venue {
 
 impl Node {
     /// A client of this node asks: a home coordinates; another node forwards to a home; and only
-    /// if no home is held up does a fallback coordinate itself (paper, section 4.5).
+    /// if no home is believed alive does a fallback coordinate itself (paper, section 4.5).
     pub(crate) fn accept<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
@@ -86,7 +86,7 @@ impl Node {
         if homes.contains(&self.me) {
             return Venue::Here(Role::Home);
         }
-        match homes.iter().find(|home| self.detector.is_up(**home)) {
+        match homes.iter().find(|home| self.detector.is_alive(**home)) {
             Some(home) => Venue::At(*home),
             None if self.settings.quorum == Quorum::Sloppy => Venue::Here(Role::Hint(homes[0])),
             None => Venue::Nowhere,
@@ -120,7 +120,7 @@ impl Node {
     }
 
     /// Claims this node's own slot, gives every other one a host, and begins if enough of them are
-    /// held up.
+    /// believed alive.
     pub(crate) fn coordinate<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
@@ -149,7 +149,7 @@ impl Node {
             Role::Home => tally.claim(self.me, self.me),
             Role::Hint(target) => tally.claim(target, self.me),
         }
-        let reachable = tally.assign(|host| self.detector.is_up(host));
+        let reachable = tally.assign(|host| self.detector.is_alive(host));
         let needed = self.slots_needed(&request);
         assert!((1..=homes.len()).contains(&needed), "{needed} of {} slots", homes.len());
         if reachable < needed {
@@ -312,7 +312,7 @@ impl Node {
         }
     }
 
-    /// Some of those asked are slow: they are held down, and others are asked in their place.
+    /// Some of those asked are slow: they are suspected, and others are asked in their place.
     pub(crate) fn patience_ended<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(request) = self.operations.request(op.seq).filter(|_| self.is_mine(op)) else {
             return;

@@ -61,7 +61,7 @@ impl Put {
     /// Asks spares for the slots that lack a grant; with `also_silent`, for those too whose hosts may yet
     /// answer.
     pub(super) fn hedge(&mut self, terms: Terms<'_>, also_silent: bool) -> Vec<Next> {
-        let asked = self.tally.hedge(also_silent, |host| terms.peers.is_up(host));
+        let asked = self.tally.hedge(also_silent, |host| terms.peers.is_alive(host));
         asked.into_iter().map(|(host, role)| Next::Store(host, role, self.set.clone())).collect()
     }
 

@@ -62,9 +62,9 @@ impl Tally {
         anew
     }
 
-    /// Gives every slot its first host: its home if that is held up, else the next spare that is;
-    /// if there is none, the home all the same. Returns how many hosts so chosen are held up.
-    pub(crate) fn assign(&mut self, is_up: impl Fn(NodeId) -> bool) -> usize {
+    /// Gives every slot its first host: its home if that is believed alive, else the next spare that is;
+    /// if there is none, the home all the same. Returns how many hosts so chosen are believed alive.
+    pub(crate) fn assign(&mut self, is_alive: impl Fn(NodeId) -> bool) -> usize {
         let mut reachable = 0;
         for index in 0..self.slots.len() {
             if !self.slots[index].asked.is_empty() {
@@ -72,8 +72,9 @@ impl Tally {
                 continue;
             }
             let home = self.slots[index].home;
-            let host = if is_up(home) { home } else { self.take_spare(&is_up).unwrap_or(home) };
-            reachable += usize::from(is_up(host));
+            let host =
+                if is_alive(home) { home } else { self.take_spare(&is_alive).unwrap_or(home) };
+            reachable += usize::from(is_alive(host));
             self.ask(index, host);
         }
         let is_asked = |slot: &Slot| !slot.asked.is_empty();
@@ -97,8 +98,8 @@ impl Tally {
         self.slots[index].asked.push((host, Standing::Asked));
     }
 
-    fn take_spare(&mut self, is_up: impl Fn(NodeId) -> bool) -> Option<NodeId> {
-        let at = self.spares.iter().position(|spare| is_up(*spare))?;
+    fn take_spare(&mut self, is_alive: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        let at = self.spares.iter().position(|spare| is_alive(*spare))?;
         let spare = self.spares[at];
         // For two slots and no more: one that fails and may be asked for ever keeps no run from ending.
         if !mutated(Mutant::FallbackTwice) || self.asked().any(|(asked, _)| asked == spare) {
@@ -112,7 +113,7 @@ impl Tally {
     pub(crate) fn hedge(
         &mut self,
         also_silent: bool,
-        is_up: impl Fn(NodeId) -> bool,
+        is_alive: impl Fn(NodeId) -> bool,
     ) -> Vec<(NodeId, Role)> {
         let mut asked = Vec::new();
         for index in 0..self.slots.len() {
@@ -121,7 +122,7 @@ impl Tally {
                 continue;
             }
             let home = slot.home;
-            if let Some(spare) = self.take_spare(&is_up) {
+            if let Some(spare) = self.take_spare(&is_alive) {
                 self.ask(index, spare);
                 asked.push((spare, Role::Hint(home)));
             }

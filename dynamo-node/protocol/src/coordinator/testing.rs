@@ -1,4 +1,4 @@
-//! What tests of operations have in common: homes A, B and C, fallback D, all held up.
+//! What tests of operations have in common: homes A, B and C, fallback D, all believed alive.
 
 use super::Origin;
 use super::next::Terms;

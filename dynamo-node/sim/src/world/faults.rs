@@ -188,7 +188,7 @@ impl World {
 
     /// Links, disks and clocks are well again and quick, and every process runs. What nodes hold of
     /// that is up to them. A network slower than nodes' patience would not be: they would go on
-    /// holding each other down, and a sloppy get may then be answered by fallbacks alone.
+    /// suspecting each other, and a sloppy get may then be answered by fallbacks alone.
     pub fn mend(&mut self) {
         self.links.network = Network { tells: self.links.network.tells, ..Network::quiet() };
         self.conditions.sync = self.conditions.sync.min(QUICK_SYNC);
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    /// Whether every process runs and holds no other down, and no hint, no operation and no write that
+    /// Whether every process runs and suspects no other, and no hint, no operation and no write that
     /// is not on disk is left.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
@@ -219,8 +219,8 @@ impl World {
         self.bench.cluster().ids().find_map(|id| {
             let host = self.bench.host(id);
             let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
-            if let Some(peer) = node.held_down().next() {
-                return Some(format!("{id} holds {peer} down"));
+            if let Some(peer) = node.suspected().next() {
+                return Some(format!("{id} suspects {peer}"));
             }
             // What it says waits behind them: until then it is silent.
             if host.disk().applied() != host.disk().synced() {

@@ -615,8 +615,8 @@ impl Player {
             Event::HintStored(target) => format!("keeps a hint for {}", self.letter(*target)),
             Event::HintDelivered(target) => format!("hint for {} delivered", self.letter(*target)),
             Event::ReadRepair(home) => format!("repairs {}", self.letter(*home)),
-            Event::Down(peer) => format!("suspects {}", self.letter(*peer)),
-            Event::Up(peer) => format!("takes {} for alive again", self.letter(*peer)),
+            Event::Suspected(peer) => format!("suspects {}", self.letter(*peer)),
+            Event::Alive(peer) => format!("takes {} for alive again", self.letter(*peer)),
             Event::Discarded(from, why) => {
                 let why = match why {
                     Discard::DeadIdentity => "its directory was replaced",
