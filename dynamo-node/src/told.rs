@@ -65,7 +65,7 @@ fn key_of(op: &ClientOp) -> &Key {
 
 fn op_of(timer: &Timer) -> Option<OpId> {
     match timer {
-        Timer::Patience(op) | Timer::Deadline(op) => Some(*op),
+        Timer::Hedge(op) | Timer::Deadline(op) => Some(*op),
         _ => None,
     }
 }
@@ -147,7 +147,7 @@ impl Display for Told<'_, Reply> {
 impl Display for Told<'_, Timer> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Timer::Patience(op) => write!(f, "patience op={op}"),
+            Timer::Hedge(op) => write!(f, "hedge op={op}"),
             Timer::Deadline(op) => write!(f, "deadline op={op}"),
             Timer::Ping(peer) => write!(f, "ping {peer}"),
             Timer::Handoff(peer) => write!(f, "handoff {peer}"),

@@ -166,17 +166,8 @@ async fn what_cannot_start_says_so_in_one_line() {
         (254, "HOST:PORT", common(&["--members", "1,2,3", "--peer", "2=here"])),
         (
             254,
-            "--patience",
-            common(&[
-                "--members",
-                "1,2,3",
-                "--data",
-                elsewhere,
-                "--patience",
-                "5",
-                "--deadline",
-                "5",
-            ]),
+            "--hedge",
+            common(&["--members", "1,2,3", "--data", elsewhere, "--hedge", "5", "--deadline", "5"]),
         ),
         (254, "no such member", common(&["--members", "1,2", "-n", "2", "--data", elsewhere])),
     ] {

@@ -190,7 +190,7 @@ async fn bench(
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
     let timing = &plan.cluster.settings.timing;
-    let patience = timing.patience.min(timing.deadline);
+    let patience = timing.hedge.min(timing.deadline);
     let phase = Phase { cluster: &**cluster, view, keys: &keys, patience };
     let finished = match worked {
         Ok(()) => settle(&phase, &mut interpreter, &episodes, closing).await,

@@ -63,7 +63,7 @@ fn nodes_with_the_least_patience_there_is_are_not_accused() {
     for read in [ReadMode::Plain, ReadMode::Atomic] {
         for quorum in [Quorum::Sloppy, Quorum::Strict] {
             let document = judged(|plan| {
-                plan.cluster.settings.timing.patience = Duration::from_millis(1);
+                plan.cluster.settings.timing.hedge = Duration::from_millis(1);
                 plan.cluster.settings.timing.ping = Duration::from_millis(5);
                 (plan.cluster.settings.read, plan.cluster.settings.quorum) = (read, quorum);
                 plan.workload.concurrency = 40;

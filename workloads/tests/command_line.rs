@@ -358,7 +358,7 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         "node",
         "node serve --id 1 --members 1 --engine memory -w 3 -n 1 -r 1",
         "node serve --id 1",
-        "node serve --id 1 --members 1 -n 1 -r 1 -w 1 --engine memory --patience 5s",
+        "node serve --id 1 --members 1 -n 1 -r 1 -w 1 --engine memory --hedge 5s",
         "node get --at here",
         "node put --at 127.0.0.1:1 --context xyz k v",
         "node get --at 127.0.0.1:1 --timeout never k",

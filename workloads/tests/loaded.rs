@@ -43,7 +43,7 @@ fn plan(seed: u64) -> String {
     let (ping, workers) = (of(7, &["5ms", "20ms", "100ms"]), of(8, &["5", "20", "60"]));
     let deadline = of(9, &["200ms", "1s"]);
     format!(
-        "time = \"{time}\"\nfaults = [{faults}]\n[cluster]\npatience = \"{patience}\"\nping = \"{ping}\"\n\
+        "time = \"{time}\"\nfaults = [{faults}]\n[cluster]\nhedge = \"{patience}\"\nping = \"{ping}\"\n\
          deadline = \"{deadline}\"\nquorum = \"{quorum}\"\nread = \"{read}\"\n{quorums}\n\
          [workload]\nconcurrency = {workers}\nthink = \"1ms\"\n[fault]\nhold = \"500ms\"\ngap = \"200ms\"\n"
     )

@@ -504,7 +504,7 @@ fn help_is_no_error() {
 fn nodes_without_patience_make_no_false_accusation() {
     let bench = Bench::new();
     let plan = bench.out().join("impatient.toml");
-    let text = "time = \"3s\"\nfaults = []\n[cluster]\npatience = \"2ms\"\nping = \"5ms\"\n\
+    let text = "time = \"3s\"\nfaults = []\n[cluster]\nhedge = \"2ms\"\nping = \"5ms\"\n\
                 [workload]\nconcurrency = 60\nthink = \"0ms\"\n";
     fs::write(&plan, text).unwrap();
     let (status, verdict) = bench.judge(&format!("{} --seed 3", plan.display()));

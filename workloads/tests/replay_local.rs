@@ -148,7 +148,7 @@ fn crash_wipe_partition_hint_forgotten_and_damaged_records_come_out_equal() {
     scene.drain();
     scene.put(a, 3, Some(2));
     scene.drain();
-    scene.timer(a, |timer| matches!(timer, Timer::Patience(_)));
+    scene.timer(a, |timer| matches!(timer, Timer::Hedge(_)));
     scene.drain();
     // The fallback crashes and starts again on its hint; the home forgets its record.
     scene.take(Step::Crash { node: id(d), keep: 0 });

@@ -7,7 +7,7 @@
 //! on a directory that was there before is *in doubt*: it asks every other member what that one remembers.
 //!
 //! Until all of them have answered:
-//! - Puts wait for answers as long as a member that owes one is believed alive, [`Timing::patience`] at most,
+//! - Puts wait for answers as long as a member that owes one is believed alive, [`Timing::hedge`] at most,
 //!   then mint under fresh births of the *spare* identity, which is this start's alone: always safe, but an
 //!   actor more in the context of each record that is written.
 //! - For strict gets the home does not vote on a key until at most W-2 of its other homes owe an answer: an
@@ -30,7 +30,7 @@
 //! minted it, but a directory that is put back to a state within such a time passes for whole.
 //!
 //! [`Message::Store`]: crate::Message::Store
-//! [`Timing::patience`]: crate::Timing
+//! [`Timing::hedge`]: crate::Timing
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -53,7 +53,7 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
     /// Ask fallbacks in place of those that have not answered this operation.
-    Patience(OpId),
+    Hedge(OpId),
     /// Give this operation up.
     Deadline(OpId),
     /// Ask a peer that is suspected whether it is back, or one that has not told what it remembers.

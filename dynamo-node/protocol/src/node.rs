@@ -91,7 +91,7 @@ impl Node {
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
-            Input::Timer(Timer::Patience(op)) => self.patience_ended(step, op),
+            Input::Timer(Timer::Hedge(op)) => self.hedge_due(step, op),
             Input::Timer(Timer::Deadline(op)) => self.deadline_passed(step, op),
             Input::Timer(Timer::Ping(peer)) => self.ping(step, peer),
             Input::Timer(Timer::Handoff(target)) => self.handoff_due(step, target),
@@ -186,7 +186,7 @@ impl Node {
 
     pub(crate) fn open<S>(&mut self, step: &mut Step<'_, S>) -> OpId {
         let op = self.next_op();
-        step.set_timer(Timer::Patience(op), self.settings.timing.patience);
+        step.set_timer(Timer::Hedge(op), self.settings.timing.hedge);
         step.set_timer(Timer::Deadline(op), self.settings.timing.deadline);
         op
     }
@@ -205,7 +205,7 @@ impl Node {
     pub(crate) fn close<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let open = self.operations.remove(op.seq);
         assert!(open.is_some(), "{op} is closed once");
-        step.output(Output::CancelTimer(Timer::Patience(op)));
+        step.output(Output::CancelTimer(Timer::Hedge(op)));
         step.output(Output::CancelTimer(Timer::Deadline(op)));
     }
 

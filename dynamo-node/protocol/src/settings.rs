@@ -57,8 +57,9 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timing {
-    /// After this a silent replica is suspected, and in sloppy mode a fallback is asked.
-    pub patience: Duration,
+    /// The hedging delay: after this a silent replica is suspected, and in sloppy mode a fallback is
+    /// asked as well.
+    pub hedge: Duration,
     /// After this a request is answered "timed out", whatever is still open.
     pub deadline: Duration,
     /// Between two pings of a peer that is suspected.
@@ -145,7 +146,7 @@ impl Timing {
 
     fn check(&self) -> Result<(), SettingsError> {
         for (field, value) in [
-            ("timing.patience", self.patience),
+            ("timing.hedge", self.hedge),
             ("timing.deadline", self.deadline),
             ("timing.ping", self.ping),
             ("timing.handoff", self.handoff),
@@ -155,13 +156,13 @@ impl Timing {
                 return Err(refused(field, value, bound));
             }
         }
-        if self.patience >= self.deadline {
+        if self.hedge >= self.deadline {
             let deadline = self.deadline;
             let bound = format!(
                 "must be below the deadline, {deadline:?}: a request must have time left when a silent \
                  replica is given up"
             );
-            return Err(refused("timing.patience", self.patience, bound));
+            return Err(refused("timing.hedge", self.hedge, bound));
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ impl Default for Limits {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            patience: Duration::from_millis(100),
+            hedge: Duration::from_millis(100),
             deadline: Duration::from_secs(1),
             ping: Duration::from_millis(100),
             handoff: Duration::from_millis(200),
@@ -245,8 +246,8 @@ mod tests {
         check(|s| s.timing.handoff = long, "timing.handoff = 601s: from 1ms to 600s");
         check(|s| s.timing.deadline = long, "timing.deadline = 601s: from 1ms to 600s");
         check(
-            |s| s.timing.patience = s.timing.deadline,
-            "timing.patience = 1s: must be below the deadline, 1s: a request must have time left when a \
+            |s| s.timing.hedge = s.timing.deadline,
+            "timing.hedge = 1s: must be below the deadline, 1s: a request must have time left when a \
              silent replica is given up",
         );
     }

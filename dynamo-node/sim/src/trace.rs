@@ -38,7 +38,7 @@ use crate::bench::{Bench, Effect, StepError};
 use crate::disk::DiskFault;
 
 /// The format this build reads and writes.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// A cluster and what happens to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

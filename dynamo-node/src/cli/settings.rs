@@ -32,7 +32,7 @@ pub struct SettingFlags {
 pub(super) struct TimingFlags {
     /// After this a silent replica is suspected of being down, and a fallback asked.
     #[arg(long, value_name = "TIME")]
-    patience: Option<Span>,
+    hedge: Option<Span>,
     /// After this a request is answered "timed out".
     #[arg(long, value_name = "TIME")]
     deadline: Option<Span>,
@@ -59,8 +59,8 @@ impl SettingFlags {
 
 impl TimingFlags {
     pub(super) fn apply(&self, timing: &mut Timing) {
-        let Self { patience, deadline, ping, handoff } = self;
-        timing.patience = patience.map_or(timing.patience, |span| span.0);
+        let Self { hedge, deadline, ping, handoff } = self;
+        timing.hedge = hedge.map_or(timing.hedge, |span| span.0);
         timing.deadline = deadline.map_or(timing.deadline, |span| span.0);
         timing.ping = ping.map_or(timing.ping, |span| span.0);
         timing.handoff = handoff.map_or(timing.handoff, |span| span.0);

@@ -28,7 +28,7 @@ use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
 use crate::wire::{self, Agreement};
 
-/// How many bytes may wait for one peer. While it is silent its operations run out of patience and are
+/// How many bytes may wait for one peer. While it is silent its operations are hedged and
 /// given up, so what waits longest is worth least and goes first. Large enough for a burst of the
 /// largest values, small enough that what a peer gets when it comes back is sent in a blink.
 const QUEUE_BYTES: usize = 16 << 20;

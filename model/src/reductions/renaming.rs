@@ -54,7 +54,7 @@ impl Host {
         let timers = std::mem::take(&mut host.timers).into_iter();
         let rename = |timer| rename_timer(timer, |op| place(ops, op, incarnation));
         let is_theirs = |timer: &Timer| match timer {
-            Timer::Patience(op) | Timer::Deadline(op) => finished.contains(op),
+            Timer::Hedge(op) | Timer::Deadline(op) => finished.contains(op),
             Timer::Ping(_) | Timer::Handoff(_) => false,
         };
         host.timers = timers.filter(|timer| !is_theirs(timer)).map(rename).collect();
@@ -69,9 +69,9 @@ fn place(open: &[OpId], op: OpId, incarnation: u64) -> OpId {
 }
 
 fn rename_timer(timer: Timer, name: impl Fn(OpId) -> OpId) -> Timer {
-    use Timer::{Deadline, Handoff, Patience, Ping};
+    use Timer::{Deadline, Handoff, Hedge, Ping};
     match timer {
-        Patience(op) => Patience(name(op)),
+        Hedge(op) => Hedge(name(op)),
         Deadline(op) => Deadline(name(op)),
         Ping(_) | Handoff(_) => timer,
     }
@@ -107,7 +107,7 @@ impl Step<'_> {
         }
     }
 
-    /// What counts as open in this state. Patience would suspect a host that a finished operation
+    /// What counts as open in this state. A hedge would suspect a host that a finished operation
     /// still waits for: where it may run out nothing is finished.
     pub(crate) fn open(&self) -> Open {
         let faults = &self.spec.faults;

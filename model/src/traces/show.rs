@@ -153,7 +153,7 @@ fn message_text(tables: &Tables, message: u32) -> String {
 fn timer_text(tables: &Tables, input: u32) -> String {
     match tables.inputs.get(input) {
         HostInput::Handle(Input::Timer(timer)) => match timer {
-            Timer::Patience(op) => format!("patience of {op}"),
+            Timer::Hedge(op) => format!("hedge of {op}"),
             Timer::Deadline(op) => format!("deadline of {op}"),
             Timer::Ping(peer) => format!("ping timer for {peer}"),
             Timer::Handoff(target) => format!("handoff timer for {target}"),

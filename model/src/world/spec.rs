@@ -101,7 +101,7 @@ impl Faults {
     }
 
     /// All that are less, in no component more. Losses are left alone: only where a message was
-    /// lost may patience run out.
+    /// lost may a hedge be due.
     pub(crate) fn lesser(self) -> impl Iterator<Item = Self> {
         let most = Self { losses: 0, ..self }.counts();
         let count = most.iter().map(|most| usize::from(*most) + 1).product::<usize>();

@@ -8,9 +8,9 @@
 //! - a ping's timer, when the ping would arrive;
 //! - a handoff's, when its target can be reached or would be sent nothing, and nothing that could
 //!   arrive is under way between the two;
-//! - patience, when a message was lost and nothing that carries the operation can arrive any more;
+//! - a hedge, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
-//! - patience and deadlines at any other time out of the budget of hedges: a host that is only slow.
+//! - hedges and deadlines at any other time out of the budget of hedges: a host that is only slow.
 //!
 //! A host learns that a peer is out of reach (`Unreachable`) only of a peer it has something under
 //! way to; what is under way may still arrive later.
@@ -161,13 +161,13 @@ impl Step<'_> {
                     let effect = self.tables.effect(self.setup, self.host(node), input);
                     (reaches || effect.sends.is_empty()) && self.may_hand_off(node, target)
                 }
-                Timer::Patience(op) => {
+                Timer::Hedge(op) => {
                     let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
                     spent.losses > 0 && !deliverable.iter().any(carries)
                 }
                 Timer::Deadline(_) => deliverable.is_empty() && self.somebody_waits_at(node),
             };
-            let hedge = !free && matches!(timer, Timer::Patience(_) | Timer::Deadline(_));
+            let hedge = !free && matches!(timer, Timer::Hedge(_) | Timer::Deadline(_));
             let may = free || (hedge && spent.hedges < self.spec.faults.hedges);
             if may && !self.is_no_news(node, input) {
                 actions.push(Action::Fire { node, input, hedge });

@@ -152,7 +152,7 @@ pub(super) async fn is_up(cluster: &impl Cluster, terms: &Terms) -> Result<(), S
     if slowest * MARGIN >= terms.patience {
         return Err(format!(
             "a link takes {slowest:?} to answer, and nodes wait for each other for {:?}: this machine is \
-             too busy for cluster.patience or cluster.deadline",
+             too busy for cluster.hedge or cluster.deadline",
             terms.patience
         ));
     }

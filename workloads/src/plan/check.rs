@@ -93,7 +93,7 @@ impl Plan {
                 "n" => &["cluster.n", "cluster.nodes"],
                 "r" => &["cluster.r", "cluster.n"],
                 "w" => &["cluster.w", "cluster.n"],
-                "timing.patience" => &["cluster.patience", "cluster.deadline"],
+                "timing.hedge" => &["cluster.hedge", "cluster.deadline"],
                 "timing.deadline" => &["cluster.deadline"],
                 "timing.ping" => &["cluster.ping"],
                 "timing.handoff" => &["cluster.handoff"],

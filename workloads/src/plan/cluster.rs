@@ -66,7 +66,7 @@ struct Table {
     engine: Engine,
     #[serde(skip_serializing_if = "Option::is_none")]
     binary: Option<PathBuf>,
-    patience: Span,
+    hedge: Span,
     deadline: Span,
     ping: Span,
     handoff: Span,
@@ -101,7 +101,7 @@ impl From<ClusterPlan> for Table {
             tokens,
             engine,
             binary,
-            patience: Span(timing.patience),
+            hedge: Span(timing.hedge),
             deadline: Span(timing.deadline),
             ping: Span(timing.ping),
             handoff: Span(timing.handoff),
@@ -115,10 +115,9 @@ impl From<ClusterPlan> for Table {
 
 impl From<Table> for ClusterPlan {
     fn from(table: Table) -> Self {
-        let Table { n, r, w, quorum, versioning, read, patience, deadline, ping, handoff, .. } =
-            table;
+        let Table { n, r, w, quorum, versioning, read, hedge, deadline, ping, handoff, .. } = table;
         let timing =
-            Timing { patience: patience.0, deadline: deadline.0, ping: ping.0, handoff: handoff.0 };
+            Timing { hedge: hedge.0, deadline: deadline.0, ping: ping.0, handoff: handoff.0 };
         Self {
             kind: table.kind,
             nodes: table.nodes,

@@ -181,7 +181,7 @@ impl Finish<'_, '_> {
 
     /// How long nodes wait for each other at least.
     fn patience(&self) -> Duration {
-        self.timing.patience.min(self.timing.deadline)
+        self.timing.hedge.min(self.timing.deadline)
     }
 
     /// Waits for rest; whether it came. Links carry as they should from `carries_from` on.

@@ -131,7 +131,7 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
         quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
         read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
         timing: Timing {
-            patience: millis(rng.random_range(5..=100)),
+            hedge: millis(rng.random_range(5..=100)),
             deadline: millis(rng.random_range(200..=1_000)),
             ping: millis(rng.random_range(20..=100)),
             handoff: millis(rng.random_range(20..=200)),

@@ -33,8 +33,8 @@ impl Forward {
 }
 
 /// A home that coordinates has to wait for its own peers, fallbacks included, before it answers: it gets
-/// this many times the patience a replica gets.
-const FORWARD_PATIENCE: u32 = 3;
+/// this many times the hedging delay.
+const FORWARD_HEDGES: u32 = 3;
 
 impl Node {
     pub(super) fn forward<S: Store>(
@@ -50,7 +50,7 @@ impl Node {
             "a request is sent to a home that is believed alive: {home}"
         );
         let op = self.open(step);
-        step.set_timer(Timer::Patience(op), self.settings.timing.patience * FORWARD_PATIENCE);
+        step.set_timer(Timer::Hedge(op), self.settings.timing.hedge * FORWARD_HEDGES);
         step.event(Event::ForwardedTo(home));
         self.send(step, home, Message::Forward { op, request: request.clone() });
         self.open_request(op, Request::Forward(Forward { origin, request, home }));

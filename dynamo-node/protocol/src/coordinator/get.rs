@@ -122,7 +122,7 @@ impl Get {
         if kept && role == Role::Home {
             self.answers.insert(terms.me, shown.clone());
         }
-        let mut next = vec![Next::Patience];
+        let mut next = vec![Next::Hedge];
         next.extend(self.reply_if_written_back(terms));
         next.extend(self.check_repairs(terms));
         next
@@ -378,7 +378,7 @@ mod tests {
             Next::Keep(Role::Home, set(1)),
         ];
         assert_eq!(written_back, expected);
-        assert_eq!(get.kept(terms.get(), Role::Home, true), [Next::Patience]);
+        assert_eq!(get.kept(terms.get(), Role::Home, true), [Next::Hedge]);
         assert_eq!(shown(&get.stored(terms.get(), C, true)), Some(1));
     }
 

@@ -313,7 +313,7 @@ impl Node {
     }
 
     /// Some of those asked are slow: they are suspected, and others are asked in their place.
-    pub(crate) fn patience_ended<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+    pub(crate) fn hedge_due<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let Some(request) = self.operations.request(op.seq).filter(|_| self.is_mine(op)) else {
             return;
         };
@@ -324,7 +324,7 @@ impl Node {
         if is_held {
             self.give_up_on_proof(step);
         } else if self.ask_others(step, op) {
-            step.set_timer(Timer::Patience(op), self.settings.timing.patience);
+            step.set_timer(Timer::Hedge(op), self.settings.timing.hedge);
         }
     }
 

@@ -38,8 +38,8 @@ pub(super) enum Next {
     Acknowledged(Vec<NodeId>),
     /// Whoever waits is answered.
     Reply(Origin, Reply),
-    /// Those asked now have patience to answer.
-    Patience,
+    /// Those asked now have the hedging delay to answer.
+    Hedge,
     /// What is still open has until then.
     Deadline,
     /// Nothing more will come of it.
@@ -89,8 +89,8 @@ impl Node {
                 }
                 Next::Acknowledged(holders) => step.event(Event::Acknowledged { op, holders }),
                 Next::Reply(origin, reply) => self.reply(step, origin, reply),
-                Next::Patience => {
-                    step.set_timer(Timer::Patience(op), self.settings.timing.patience);
+                Next::Hedge => {
+                    step.set_timer(Timer::Hedge(op), self.settings.timing.hedge);
                 }
                 Next::Deadline => {
                     step.set_timer(Timer::Deadline(op), self.settings.timing.deadline);

@@ -475,7 +475,7 @@ impl Player {
                 let op = sent.and_then(|sent| sent.message.op());
                 op.and_then(|op| self.asked.get(&op)).copied()
             }
-            Step::Timer { timer: Timer::Patience(op) | Timer::Deadline(op), .. } => {
+            Step::Timer { timer: Timer::Hedge(op) | Timer::Deadline(op), .. } => {
                 self.asked.get(op).copied()
             }
             _ => None,
@@ -537,7 +537,7 @@ impl Player {
         let Some(request) = request else { return };
         for effect in effects {
             let op = match effect {
-                Effect::TimerSet(_, Timer::Patience(op) | Timer::Deadline(op), ..) => Some(*op),
+                Effect::TimerSet(_, Timer::Hedge(op) | Timer::Deadline(op), ..) => Some(*op),
                 Effect::Sent(number) => {
                     let sent = self.recorder.bench().message(*number);
                     sent.filter(|sent| matches!(sent.message, Message::Forward { .. }))
@@ -719,7 +719,7 @@ impl Player {
 
     fn timer(&self, timer: &Timer) -> String {
         match timer {
-            Timer::Patience(op) => format!("patience of {}", self.op(*op)),
+            Timer::Hedge(op) => format!("hedge of {}", self.op(*op)),
             Timer::Deadline(op) => format!("deadline of {}", self.op(*op)),
             Timer::Ping(peer) => format!("ping to {}", self.letter(*peer)),
             Timer::Handoff(target) => format!("handoff to {}", self.letter(*target)),
