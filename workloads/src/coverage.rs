@@ -67,7 +67,7 @@ pub fn judge(
     plan: &Plan,
     view: &View,
     history: &History,
-    mechanisms: &BTreeMap<String, u64>,
+    counters: &BTreeMap<String, u64>,
 ) -> Coverage {
     let settings = &plan.cluster.settings;
     let homes = Homes { settings, view };
@@ -96,7 +96,7 @@ pub fn judge(
         faults.insert(*name, coverage);
     }
     reasons.extend(work_done(history));
-    reasons.extend(homes.fired(home_unreachable, mechanisms));
+    reasons.extend(homes.fired(home_unreachable, counters));
     if homes.has_hints() {
         let missing = FaultName::ALL.iter().filter(|name| name.nature().misses);
         let missed: Vec<_> = missing.flat_map(|name| windows(*name)).collect();

@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod counters;
 pub mod coverage;
 pub mod disk;
 pub mod doctor;
@@ -19,7 +20,6 @@ pub mod interrupt;
 pub mod journal;
 pub mod lab;
 mod log;
-pub mod mechanisms;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod nemesis;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::counters::NodeCounters;
 use crate::interpreter::Tally;
 use crate::journal::Journal;
-use crate::mechanisms::Mechanisms;
 
 const PANEL_EVERY: Duration = Duration::from_millis(200);
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ pub struct Progress {
     live: bool,
     journal: Arc<Journal>,
     tally: Arc<Tally>,
-    mechanisms: Arc<Mechanisms>,
+    counters: Arc<NodeCounters>,
     nodes: usize,
     total: Duration,
 }
@@ -33,7 +33,7 @@ impl Progress {
     pub fn new(
         journal: Arc<Journal>,
         tally: Arc<Tally>,
-        mechanisms: Arc<Mechanisms>,
+        counters: Arc<NodeCounters>,
         nodes: usize,
         total: Duration,
     ) -> Self {
@@ -45,7 +45,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:20} {prefix}\n{wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let live = !bar.is_hidden();
-        Self { bar, live, journal, tally, mechanisms, nodes, total }
+        Self { bar, live, journal, tally, counters, nodes, total }
     }
 
     /// Shows how it goes, until dropped.
@@ -65,7 +65,7 @@ impl Progress {
     }
 
     fn show(&self, now: Duration, rate: f64, in_force: &[String]) {
-        let (counts, state) = (self.tally.counts(), self.mechanisms.now());
+        let (counts, state) = (self.tally.counts(), self.counters.now());
         let quiet = ["none".to_owned()];
         let in_force = if in_force.is_empty() { &quiet } else { in_force };
         let done = format!(

@@ -75,14 +75,14 @@ fn work(text: &mut String, document: &Document) {
         );
         line(text, name.as_str(), &steps);
     }
-    let count = |name: &str| document.mechanisms.get(name).copied().unwrap_or_default();
+    let count = |name: &str| document.counters.get(name).copied().unwrap_or_default();
     let fired = format!(
         "{} hints stored, {} delivered, {} read repairs",
         count("hints_stored"),
         count("hints_delivered"),
         count("read_repairs")
     );
-    line(text, "mechanisms", &fired);
+    line(text, "counters", &fired);
     if let Some(records) = document.checks.get(RECORDS) {
         let number = |name: &str| records.details.get(name).and_then(Value::as_f64);
         let steps = number("steps").unwrap_or_default();
@@ -183,7 +183,7 @@ mod tests {
             latency_ms: Latency { p50: 1.0, p99: 9.5, p999: 20.0 },
             checks: BTreeMap::from([("cart".to_owned(), cart)]),
             faults: BTreeMap::from([(FaultName::Kill, kill)]),
-            mechanisms: BTreeMap::from([("hints_stored".to_owned(), 3)]),
+            counters: BTreeMap::from([("hints_stored".to_owned(), 3)]),
         }
     }
 
@@ -195,7 +195,7 @@ INVALID: the store broke its promise
   because    cart: 1 acknowledged add lost
   operations 100 ok, 2 failed, 1 unknown in 31.0 s; p50 1.0 ms, p99 9.5 ms
   kill       1 injected, 1 proven, 1 healed; during it 5 gets, 4 puts ok
-  mechanisms 3 hints stored, 0 delivered, 0 read repairs
+  counters   3 hints stored, 0 delivered, 0 read repairs
   carts      30 adds acknowledged, 1 lost, 0 stale for a while, 0 removals resurfaced
   lost       item-7 of cart-1: added by op #12; missing from reads #90, #91
   results    results/cart/x

@@ -12,6 +12,7 @@ use dynamo_protocol::View;
 
 use crate::analysis;
 use crate::cluster::{ClusterError, Deployed, LocalCluster, Mishap, NodeClients, SshCluster};
+use crate::counters::NodeCounters;
 use crate::coverage;
 use crate::finish::counted::Counted;
 use crate::finish::{Closing, Phase, finish};
@@ -20,7 +21,6 @@ use crate::interpreter::{Counts, Interpreter, Tally};
 use crate::interrupt::Interrupt;
 use crate::journal::Journal;
 use crate::log;
-use crate::mechanisms::Mechanisms;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, heal_all};
 use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
@@ -160,10 +160,10 @@ async fn bench(
 ) -> Result<()> {
     let plan = order.plan;
     let journal = Arc::new(Journal::create(&store.path("history.jsonl"))?);
-    let (tally, mechanisms) = (Arc::new(Tally::default()), Arc::new(Mechanisms::default()));
+    let (tally, counters) = (Arc::new(Tally::default()), Arc::new(NodeCounters::default()));
     let nodes = cluster.nodes().len();
     let progress =
-        Progress::new(journal.clone(), tally.clone(), mechanisms.clone(), nodes, plan.time.0);
+        Progress::new(journal.clone(), tally.clone(), counters.clone(), nodes, plan.time.0);
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);
     let clients = Arc::new(Counted::new(clients, cluster.clone()));
     let mut interpreter = Interpreter::new(clients, journal.clone(), tally.clone(), workers(plan));
@@ -172,7 +172,7 @@ async fn bench(
     };
     let episodes = schedule(plan, order.seed, view);
     let nemesis = Nemesis::new(cluster.clone(), journal.clone());
-    let follower = tokio::spawn(mechanisms.clone().follow(cluster.clone()));
+    let follower = tokio::spawn(counters.clone().follow(cluster.clone()));
 
     let mut limited = TimeLimit::new(workload, plan.time.0);
     let working = async { tokio::try_join!(interpreter.run(&mut limited), nemesis.run(&episodes)) };
@@ -197,12 +197,12 @@ async fn bench(
         Err(error) => Err(error),
     };
     follower.abort();
-    mechanisms.ask(&**cluster).await;
+    counters.ask(&**cluster).await;
     progress.clear();
     document.seconds = journal.now().as_secs_f64();
     document.ops = tally.counts();
     document.latency_ms = Latency::of(&tally);
-    document.mechanisms = mechanisms.totals();
+    document.counters = counters.totals();
     finished
 }
 
@@ -249,7 +249,7 @@ fn judge(plan: &Plan, view: &View, store: &Store, document: &mut Document, closi
             return;
         }
     };
-    let coverage = coverage::judge(plan, view, &history, &document.mechanisms);
+    let coverage = coverage::judge(plan, view, &history, &document.counters);
     document.coverage = coverage.verdict;
     document.reasons.coverage = coverage.reasons;
     document.checks = analysis::check(plan, &coverage.faults, &history);
@@ -348,7 +348,7 @@ impl Order<'_> {
             latency_ms: Latency::default(),
             checks: BTreeMap::new(),
             faults: BTreeMap::new(),
-            mechanisms: BTreeMap::new(),
+            counters: BTreeMap::new(),
         }
     }
 }

@@ -48,7 +48,7 @@ pub struct Document {
     /// By fault.
     pub faults: BTreeMap<FaultName, FaultCoverage>,
     /// What the nodes counted, over all their processes; at least that much.
-    pub mechanisms: BTreeMap<String, u64>,
+    pub counters: BTreeMap<String, u64>,
 }
 
 /// What was run, so that a verdict tells by itself what it is about.

@@ -128,7 +128,7 @@ fn a_run_with_kill_pause_and_partition_is_valid_and_covered() {
         );
     }
     for mechanism in ["hints_stored", "hints_delivered", "read_repairs"] {
-        assert!(count(&verdict["mechanisms"][mechanism]) > 0, "{mechanism}");
+        assert!(count(&verdict["counters"][mechanism]) > 0, "{mechanism}");
     }
     let cart = &verdict["checks"]["cart"];
     assert!(count(&cart["acknowledged"]) > 100);
@@ -215,7 +215,7 @@ fn a_strict_cluster_keeps_its_promise_in_an_open_loop() {
     let line = "--quorum strict --faults kill --rate 200 --time 5s --seed 4";
     let (status, verdict) = bench.judge(line);
     assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
-    assert_eq!(verdict["mechanisms"]["hints_stored"], 0, "strict mode has no fallbacks");
+    assert_eq!(verdict["counters"]["hints_stored"], 0, "strict mode has no fallbacks");
 }
 
 #[test]

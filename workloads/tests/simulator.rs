@@ -78,7 +78,7 @@ fn a_plan_whose_disks_go_back_and_are_damaged_runs_under_virtual_time() {
             "{fault}"
         );
     }
-    assert!(verdict["mechanisms"]["rolled_back"].as_u64() > Some(0), "{verdict}");
+    assert!(verdict["counters"]["rolled_back"].as_u64() > Some(0), "{verdict}");
 }
 
 #[test]

@@ -8,10 +8,10 @@
 //! The white-box invariants of [`invariants`] watch over both.
 
 pub mod bench;
+mod counters;
 pub mod disk;
 mod flight;
 pub mod invariants;
-mod mechanisms;
 pub mod network;
 mod queue;
 mod records;

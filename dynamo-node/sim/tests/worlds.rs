@@ -149,19 +149,19 @@ fn run(cluster: Cluster, seed: u64, wipes: u32, record: bool) -> (World, Clients
 }
 
 fn check(cluster: Cluster, wipes: u32, seeds: std::ops::Range<u64>) {
-    let mut mechanisms = (0, 0);
+    let mut counters = (0, 0);
     for seed in seeds {
         let (mut world, clients) = run(cluster, seed, wipes, false);
         world.sweep();
         assert_eq!(world.breaches(), [], "seed {seed}");
         assert_eq!(world.unrest(), None, "seed {seed}");
         assert!(clients.acknowledged > 20, "seed {seed}: {}", clients.acknowledged);
-        mechanisms.0 += world.mechanisms().hints_delivered;
-        mechanisms.1 += world.mechanisms().read_repairs;
+        counters.0 += world.counters().hints_delivered;
+        counters.1 += world.counters().read_repairs;
     }
-    assert!(mechanisms.1 > 0, "nothing was ever repaired");
+    assert!(counters.1 > 0, "nothing was ever repaired");
     assert!(
-        cluster.settings.quorum == Quorum::Strict || mechanisms.0 > 0,
+        cluster.settings.quorum == Quorum::Strict || counters.0 > 0,
         "no hint was ever delivered"
     );
 }

@@ -47,7 +47,7 @@ pub struct Failure {
 
 /// What the nodes of all seeds counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Mechanisms {
+pub struct Counters {
     /// Writes kept for a home that was out of reach.
     pub hints_stored: u64,
     /// Of those, the ones their home has got.
@@ -80,7 +80,7 @@ pub struct Findings {
     /// Clients' operations.
     pub ops: Counts,
     /// What the nodes did to keep what they were given.
-    pub mechanisms: Mechanisms,
+    pub counters: Counters,
     /// Seeds run a second time whose events differed: none, or the simulator is broken.
     pub nondeterministic: Vec<u64>,
 }
@@ -183,11 +183,11 @@ impl Findings {
         self.ops.ok += counts.ok;
         self.ops.fail += counts.fail;
         self.ops.info += counts.info;
-        let fired = &outcome.mechanisms;
-        self.mechanisms.hints_stored += fired.hints_stored;
-        self.mechanisms.hints_delivered += fired.hints_delivered;
-        self.mechanisms.read_repairs += fired.read_repairs;
-        self.mechanisms.rolled_back += fired.rolled_back;
+        let fired = &outcome.counters;
+        self.counters.hints_stored += fired.hints_stored;
+        self.counters.hints_delivered += fired.hints_delivered;
+        self.counters.read_repairs += fired.read_repairs;
+        self.counters.rolled_back += fired.rolled_back;
         if differs {
             self.nondeterministic.push(seed);
         }

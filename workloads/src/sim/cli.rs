@@ -8,7 +8,7 @@ use clap::Args;
 use dyno_command::{Jobs, document, exit, output};
 use model::interrupt;
 
-use super::batch::{Batch, Findings, Mechanisms, report};
+use super::batch::{Batch, Counters, Findings, report};
 use crate::interpreter::Counts;
 use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
 use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
@@ -151,8 +151,7 @@ fn again(args: &SimArgs, seed: u64) -> String {
 
 fn summary(findings: &Findings) -> String {
     let Counts { ok, fail, info } = findings.ops;
-    let Mechanisms { hints_stored, hints_delivered, read_repairs, rolled_back } =
-        findings.mechanisms;
+    let Counters { hints_stored, hints_delivered, read_repairs, rolled_back } = findings.counters;
     let mut text = format!(
         "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s; {:.0} s/s of a processor), {} events\n\
          operations: {ok} ok, {fail} failed, {info} unknown; \

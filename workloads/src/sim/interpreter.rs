@@ -174,7 +174,7 @@ impl<'a> Interpreter<'a> {
     }
 
     fn opened(&mut self, open: book::Open, invoke: Op) -> Open {
-        let suspicions = self.world.mechanisms().suspicions;
+        let suspicions = self.world.counters().suspicions;
         Open { open, invoke: self.push(invoke), suspicions }
     }
 
@@ -263,7 +263,7 @@ impl<'a> Interpreter<'a> {
         mut completion: Completion<Read, RequestId>,
         generator: &mut impl Generator,
     ) {
-        if open.is_final_get() && suspicions != self.world.mechanisms().suspicions {
+        if open.is_final_get() && suspicions != self.world.counters().suspicions {
             completion = completion.uncounted(SUSPECTED);
         }
         let line = self.lines[invoke].completed_briefly(Kind::Ok);

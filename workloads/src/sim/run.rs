@@ -14,7 +14,7 @@ use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::{Digest, Key, NodeId, Place, Timing, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
-use dynamo_sim::world::{Conditions, Mechanisms};
+use dynamo_sim::world::{Conditions, Counters};
 use futures::FutureExt;
 use serde_json::Value;
 
@@ -80,7 +80,7 @@ pub struct Outcome {
     /// Of everything that happened.
     pub hash: Option<Digest>,
     /// What nodes did.
-    pub mechanisms: Mechanisms,
+    pub counters: Counters,
     /// What clients did.
     pub counts: Counts,
     /// What the checkers said.
@@ -271,7 +271,7 @@ fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing
         simulated: Duration::from_micros(world.now()),
         events: world.events(),
         hash: Some(world.event_hash()),
-        mechanisms: *world.mechanisms(),
+        counters: *world.counters(),
         doubts: closing.doubts,
         counts,
         trace,

@@ -35,8 +35,8 @@ pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> 
     document.seconds = outcome.simulated.as_secs_f64();
     document.ops = outcome.counts;
     document.latency_ms = latency(&outcome.history);
-    let fired = outcome.mechanisms;
-    document.mechanisms = BTreeMap::from([
+    let fired = outcome.counters;
+    document.counters = BTreeMap::from([
         ("hints_stored".to_owned(), fired.hints_stored),
         ("hints_delivered".to_owned(), fired.hints_delivered),
         ("read_repairs".to_owned(), fired.read_repairs),

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rustc_hash::FxHashMap;
 
-pub use crate::mechanisms::Mechanisms;
+pub use crate::counters::Counters;
 
 use crate::bench::{Bench, Effect, index};
 use crate::disk::DiskFault;
@@ -78,7 +78,7 @@ pub struct World {
     copies: Vec<u64>,
     effects: Vec<Effect>,
     breaches: Vec<(u64, Breach)>,
-    mechanisms: Mechanisms,
+    counters: Counters,
     events: u64,
     hash: u64,
     entries: Option<Vec<Entry>>,
@@ -138,7 +138,7 @@ impl World {
             copies: Vec::new(),
             effects: Vec::new(),
             breaches: Vec::new(),
-            mechanisms: Mechanisms::default(),
+            counters: Counters::default(),
             events: 0,
             hash: 0,
             entries: None,
@@ -204,8 +204,8 @@ impl World {
 
     /// What nodes did so far.
     #[must_use]
-    pub fn mechanisms(&self) -> &Mechanisms {
-        &self.mechanisms
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The invariants broken so far, and when.
@@ -387,7 +387,7 @@ impl World {
                 let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
                 self.queue.set(self.now, after, What::Timer { node, life, timer, setting });
             }
-            Effect::Told(_, event) => self.mechanisms.count(&event),
+            Effect::Told(_, event) => self.counters.count(&event),
             Effect::Breached(breach) => {
                 if self.breaches.len() < MOST_BREACHES {
                     self.breaches.push((self.now, breach));

@@ -4,7 +4,7 @@ use dynamo_protocol::Event;
 
 /// What nodes did, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mechanisms {
+pub struct Counters {
     /// Hints that became durable.
     pub hints_stored: u64,
     /// Hints whose target has them.
@@ -23,7 +23,7 @@ pub struct Mechanisms {
     pub rolled_back: u64,
 }
 
-impl Mechanisms {
+impl Counters {
     pub(crate) fn count(&mut self, event: &Event) {
         match event {
             Event::HintStored(_) => self.hints_stored += 1,

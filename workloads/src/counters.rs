@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last word of every process there was.
 #[derive(Debug, Default)]
-pub struct Mechanisms {
+pub struct NodeCounters {
     said: Mutex<BTreeMap<(NodeId, u64), Status>>,
     now: Mutex<Now>,
 }
@@ -32,7 +32,7 @@ pub struct Now {
     pub hints_held: u64,
 }
 
-impl Mechanisms {
+impl NodeCounters {
     /// Asks all nodes, over and over.
     pub async fn follow<C: Cluster>(self: Arc<Self>, cluster: Arc<C>) {
         let mut ticks = interval(EVERY);
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn counters_add_up_over_processes_and_only_the_last_word_of_each_counts() {
-        let mechanisms = Mechanisms::default();
+        let counters = NodeCounters::default();
         let status = |incarnation, hints| Status {
             proven: true,
             identity: String::new(),
@@ -100,10 +100,10 @@ mod tests {
             suspected: Vec::new(),
             counters: BTreeMap::from([("hints_stored".to_owned(), hints)]),
         };
-        mechanisms.note(NodeId(1), status(7, 2));
-        mechanisms.note(NodeId(1), status(7, 5));
-        mechanisms.note(NodeId(1), status(8, 1));
-        mechanisms.note(NodeId(2), status(9, 10));
-        assert_eq!(mechanisms.totals()["hints_stored"], 16);
+        counters.note(NodeId(1), status(7, 2));
+        counters.note(NodeId(1), status(7, 5));
+        counters.note(NodeId(1), status(8, 1));
+        counters.note(NodeId(2), status(9, 10));
+        assert_eq!(counters.totals()["hints_stored"], 16);
     }
 }
