@@ -1,4 +1,4 @@
-//! The node's wall clock: what last-writer-wins stamps with, and nothing else.
+//! The node's wall clock: the timestamps of last-writer-wins, and nothing else.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -39,7 +39,7 @@ impl Clock {
     /// What it reads.
     pub(crate) fn now(&self) -> Time {
         let micros = |time: std::time::Duration| i128::try_from(time.as_micros()).unwrap_or(0);
-        // A machine's clock before 1970 reads 0: stamps only have to be comparable.
+        // A machine's clock before 1970 reads 0: timestamps only have to be comparable.
         let truth = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
         Time(self.skew.apply(truth, micros(self.since.elapsed())))
     }

@@ -117,7 +117,7 @@ pub(crate) struct Driver<T> {
 pub(crate) struct About {
     /// The nonce of this start.
     pub(crate) incarnation: u64,
-    /// What all nodes of the cluster agree on, for people.
+    /// What all nodes of the cluster agree on, human-readable.
     pub(crate) settings: String,
 }
 

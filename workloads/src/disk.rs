@@ -33,7 +33,7 @@ pub enum Damage {
     },
 }
 
-/// Does `damage` to the directory `data`; what was done, for people.
+/// Does `damage` to the directory `data`; what was done, human-readable.
 ///
 /// # Errors
 /// If it cannot be done, or would change nothing.

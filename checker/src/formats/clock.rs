@@ -2,7 +2,7 @@
 //!
 //! In them the order of events is that of lines or of indices; a time is read off whichever clock
 //! the writer had, by whichever thread. So times are for display and staleness: here they become
-//! stamps that rise with the events, as near to the times as that lets them.
+//! timestamps that rise with the events, as near to the times as that lets them.
 
 use serde_json::Value;
 
@@ -87,7 +87,7 @@ pub(crate) fn nanos(clocks: &[Clock]) -> Vec<Option<u64>> {
     all.into_iter().map(|time| time.map(|time| time.abs_diff(first))).collect()
 }
 
-/// Stamps that rise from event to event. The fewest times that would go back are taken for wrong,
+/// Timestamps that rise from event to event. The fewest times that would go back are taken for wrong,
 /// and those events, as those without a time and those at the time of the event before, are put
 /// right after it.
 pub(crate) fn rising(times: &[Option<u64>]) -> Vec<u64> {
@@ -96,12 +96,12 @@ pub(crate) fn rising(times: &[Option<u64>]) -> Vec<u64> {
     }
     let kept = longest_rise(times);
     let mut next = 0;
-    let mut stamp = |(time, kept): (&Option<u64>, bool)| {
+    let mut timestamp = |(time, kept): (&Option<u64>, bool)| {
         let time = time.filter(|_| kept).unwrap_or(0).max(next);
         next = time.saturating_add(1);
         time
     };
-    times.iter().zip(kept).map(&mut stamp).collect()
+    times.iter().zip(kept).map(&mut timestamp).collect()
 }
 
 /// Which events to keep so that times do not go back and as many as can be are kept.
@@ -147,7 +147,7 @@ mod tests {
     fn stamps_rise_and_stay_near_the_times() {
         assert_eq!(rise(&[10, 20, 30]), [10, 20, 30]);
         assert_eq!(rise(&[7, 7, 7, 8]), [7, 8, 9, 10], "a coarse clock");
-        assert_eq!(rise(&[900, 20, 30, 40]), [0, 20, 30, 40], "one stamp too high");
+        assert_eq!(rise(&[900, 20, 30, 40]), [0, 20, 30, 40], "one timestamp too high");
         assert_eq!(rise(&[20, 30, 5, 40]), [20, 30, 31, 40], "one too low");
         assert_eq!(rising(&[None, None]), [0, 1], "without times the place is the time");
         assert_eq!(rising(&[Some(5), None, Some(9)]), [5, 6, 9]);

@@ -286,15 +286,15 @@ impl Made {
         }
     }
 
-    /// The history, at stamps that rise; or at times as they are, which ops are in the order of.
+    /// The history, at timestamps that rise; or at times as they are, which ops are in the order of.
     fn history(self, at_times: bool) -> Result<History, HistoryError> {
         let Self { ops: all, clients, .. } = self;
         let clocks: Vec<Clock> = all.iter().map(|op| op.clock).collect();
         let times = clock::nanos(&clocks);
-        let mut stamps = if at_times { Vec::new() } else { clock::rising(&times) };
+        let mut timestamps = if at_times { Vec::new() } else { clock::rising(&times) };
         if at_times {
             let mut now = 0;
-            stamps.extend(times.iter().map(|time| {
+            timestamps.extend(times.iter().map(|time| {
                 now = time.unwrap_or(now);
                 now
             }));
@@ -305,11 +305,11 @@ impl Made {
         let places: HashMap<u64, u64> = if named { places.collect() } else { HashMap::new() };
         let mut origin = Origin { clients, ..Origin::default() };
         let mut ops: Vec<Op> = Vec::with_capacity(all.len());
-        for (at, (foreign, stamp)) in all.into_iter().zip(stamps).enumerate() {
+        for (at, (foreign, timestamp)) in all.into_iter().zip(timestamps).enumerate() {
             origin.lines.push(foreign.line);
             origin.indices.push(foreign.index.unwrap_or(at as u64));
             let mut op = foreign.op;
-            (op.index, op.time) = (at as u64, stamp);
+            (op.index, op.time) = (at as u64, timestamp);
             op.context = op.context.map(|context| *places.get(&context).unwrap_or(&context));
             ops.push(op);
         }

@@ -1,4 +1,4 @@
-//! Operations in words, a line each, for people who look for what went wrong.
+//! Operations in words, a line each, human-readable.
 //!
 //! `#17 (line 18)` is the operation whose completion has the index 17 in the history, on line 18 of
 //! the file.

@@ -262,7 +262,7 @@ mod tests {
     fn hint() -> Record {
         let actor = Actor { identity: Identity(1), birth: 0 };
         let dot = Dot { actor, counter: 1 };
-        let version = Version { dot, stamp: 0, value: None };
+        let version = Version { dot, timestamp: 0, value: None };
         let set = DottedSet::from_parts(VersionVector::from_iter([(actor, 1)]), vec![version]);
         let set = Siblings::Dotted(set.unwrap());
         Record { set, minter: None, amnesiac: false }

@@ -167,9 +167,9 @@ impl Node {
                 None
             }
             Siblings::Dotted(_) => {
-                let stamp =
+                let timestamp =
                     if self.settings.versioning.last_writer_wins() { step.now.0 } else { 0 };
-                Some(record.write(&self.continuity, &mut meta, read, stamp, value))
+                Some(record.write(&self.continuity, &mut meta, read, timestamp, value))
             }
         };
         let set = record.set.clone();
@@ -239,7 +239,7 @@ impl Record {
         continuity: &Continuity,
         meta: &mut Meta,
         read: &VersionVector,
-        stamp: u64,
+        timestamp: u64,
         value: Option<Bytes>,
     ) -> Dot {
         let Siblings::Dotted(set) = &mut self.set else {
@@ -257,7 +257,7 @@ impl Record {
         minter.counter += 1;
         assert!(minter.counter <= COUNTER_LIMIT, "an actor has more events than a vector may name");
         let dot = Dot { actor: minter.actor, counter: minter.counter };
-        set.write(read, Version { dot, stamp, value });
+        set.write(read, Version { dot, timestamp, value });
         assert!(set.context().contains(&dot), "a record knows what it minted");
         self.minter = Some(minter);
         dot

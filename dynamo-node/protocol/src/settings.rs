@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::mode::{Quorum, ReadMode, Versioning};
 
 /// The settings of a cluster. Nodes and test drivers, plans, traces and records have this one type; a plan
-/// and the flags of commands write it differently, for people.
+/// and the flags of commands write it in a human-readable way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {

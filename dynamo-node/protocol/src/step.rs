@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::io::{Event, Output, Timer};
 
-/// A node's wall clock, in microseconds since the Unix epoch. Used for nothing but the stamps of
+/// A node's wall clock, in microseconds since the Unix epoch. Used for nothing but the timestamps of
 /// last-writer-wins: it may jump and differ between nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);

@@ -95,7 +95,7 @@ impl Pair {
                 let dot = Dot { actor, counter };
                 self.puts += 1;
                 let value = Some(Bytes::copy_from_slice(&self.puts.to_be_bytes()));
-                self.vectors[record].write(&vector, Version { dot, stamp: 0, value });
+                self.vectors[record].write(&vector, Version { dot, timestamp: 0, value });
                 self.exact[record].write(&known, dot, self.puts);
             }
             Step::Read(record) => self

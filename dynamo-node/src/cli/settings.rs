@@ -1,4 +1,4 @@
-//! A cluster's settings as flags, for people. Test drivers hand them in whole: `--settings`.
+//! A cluster's settings as flags. Test drivers hand them in whole: `--settings`.
 
 use clap::Args;
 use dynamo_protocol::{Quorum, ReadMode, Settings, SettingsError, Timing, Versioning};

@@ -36,14 +36,14 @@ fn dotted() -> impl Strategy<Value = Siblings> {
     let live = vec((actor(), 1..4_u64, any::<u64>(), value), 0..4);
     live.prop_map(|live| {
         let mut set = DottedSet::default();
-        for (actor, counter, stamp, value) in live {
+        for (actor, counter, timestamp, value) in live {
             if set.context().get(&actor) > 0 {
                 continue;
             }
             let mut read = VersionVector::default();
             read.raise(actor, counter - 1);
             let dot = Dot { actor, counter };
-            set.write(&read, Version { dot, stamp, value });
+            set.write(&read, Version { dot, timestamp, value });
         }
         Siblings::Dotted(set)
     })
@@ -209,7 +209,7 @@ fn entry(identity: u64, counter: u64) -> proto::Entry {
 }
 
 fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envelope {
-    let version = |dot| proto::Version { dot: Some(dot), stamp: 0, value: None };
+    let version = |dot| proto::Version { dot: Some(dot), timestamp: 0, value: None };
     let set = proto::DottedSet { context, versions: dots.into_iter().map(version).collect() };
     let set = Some(proto::Siblings { scheme: Some(proto::siblings::Scheme::Dotted(set)) });
     let store = proto::Store { hint_for: None, key: Bytes::from_static(b"k"), set };

@@ -41,7 +41,7 @@ pub(super) fn siblings_to_proto(set: Siblings) -> proto::Siblings {
 fn version_to_proto(version: &Version) -> proto::Version {
     proto::Version {
         dot: Some(entry_to_proto(version.dot.actor, version.dot.counter)),
-        stamp: version.stamp,
+        timestamp: version.timestamp,
         value: version.value.clone(),
     }
 }
@@ -75,7 +75,7 @@ fn version_from_proto(version: proto::Version) -> Result<Version, Malformed> {
         return Err(Malformed::NotCanonical("a dot"));
     }
     let dot = Dot { actor, counter };
-    Ok(Version { dot, stamp: version.stamp, value: version.value })
+    Ok(Version { dot, timestamp: version.timestamp, value: version.value })
 }
 
 fn clocked_from_proto(version: proto::ClockedVersion) -> Result<ClockedVersion, Malformed> {

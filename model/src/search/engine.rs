@@ -379,7 +379,7 @@ impl Seen {
     fn bytes_per_state(&self) -> f64 {
         let table = self.table.allocation_size();
         let rest = self.len() * (size_of::<u64>() + size_of::<u32>() + size_of::<u16>());
-        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
         let bytes = (table + rest) as f64 / self.len().max(1) as f64;
         bytes
     }
@@ -410,7 +410,7 @@ fn resident() -> usize {
 
 impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        #[allow(clippy::cast_precision_loss, reason = "a figure for people")]
+        #[allow(clippy::cast_precision_loss, reason = "a figure to be read")]
         let rate = self.generated as f64 / self.elapsed.as_secs_f64().max(0.001);
         write!(
             f,

@@ -1,4 +1,4 @@
-//! One line for people, whatever is in it: what others wrote, on a host or in a file, may hold anything.
+//! One human-readable line, whatever is in it: what others wrote, on a host or in a file, may hold anything.
 
 /// Longer than this nobody reads a line.
 const LONGEST: usize = 1000;

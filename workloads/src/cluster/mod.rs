@@ -170,7 +170,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Empties the disk of a node that is down.
     fn wipe(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Does damage to the disk of a node that is down; what was done, for people.
+    /// Does damage to the disk of a node that is down; what was done, human-readable.
     fn damage(
         &self,
         node: NodeId,

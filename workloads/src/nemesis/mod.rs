@@ -55,7 +55,7 @@ impl<C: Cluster> Nemesis<C> {
         Self { cluster, journal, patience, turns, in_force: Mutex::default() }
     }
 
-    /// What is in force now, for people.
+    /// What is in force now, human-readable.
     #[must_use]
     pub fn in_force(&self) -> Vec<String> {
         let in_force = self.in_force.lock().expect("no one panics with the lock held");

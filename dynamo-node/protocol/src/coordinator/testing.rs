@@ -49,7 +49,7 @@ pub(super) fn tally() -> Tally {
 /// One version, written under an actor of its own.
 pub(super) fn set(actor: u64) -> Siblings {
     let actor = Actor { identity: Identity(actor), birth: 0 };
-    let version = Version { dot: Dot { actor, counter: 1 }, stamp: 0, value: Some("v".into()) };
+    let version = Version { dot: Dot { actor, counter: 1 }, timestamp: 0, value: Some("v".into()) };
     let mut set = DottedSet::default();
     set.write(&VersionVector::default(), version);
     Siblings::Dotted(set)

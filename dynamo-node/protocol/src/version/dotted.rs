@@ -18,7 +18,7 @@ pub struct Version {
     pub dot: Dot,
     /// The coordinator's wall clock at the write, in microseconds since the Unix epoch; 0 unless
     /// the versioning is last-writer-wins.
-    pub stamp: u64,
+    pub timestamp: u64,
     /// What was written; `None` is a tombstone.
     pub value: Option<Bytes>,
 }

@@ -106,7 +106,7 @@ impl Siblings {
     pub fn visible(&self, versioning: Versioning) -> Vec<Bytes> {
         match (self, versioning) {
             (Self::Dotted(set), _) if versioning.last_writer_wins() => {
-                let newest = set.versions().iter().max_by_key(|v| (v.stamp, v.dot));
+                let newest = set.versions().iter().max_by_key(|v| (v.timestamp, v.dot));
                 newest.and_then(|version| version.value.clone()).into_iter().collect()
             }
             (Self::Dotted(_) | Self::Plain(_), _) => self.values(),

@@ -800,9 +800,10 @@ impl Player {
             Siblings::Dotted(set) => {
                 let versions = set.versions().iter();
                 let versions = versions.map(|v| {
-                    let stamp = i128::from(v.stamp) - i128::from(CLOCK_START);
-                    let stamp = if v.stamp == 0 { String::new() } else { format!(" {stamp:+}us") };
-                    format!("{}@{}{stamp}", value(&v.value), self.dot(&v.dot))
+                    let timestamp = i128::from(v.timestamp) - i128::from(CLOCK_START);
+                    let timestamp =
+                        if v.timestamp == 0 { String::new() } else { format!(" {timestamp:+}us") };
+                    format!("{}@{}{timestamp}", value(&v.value), self.dot(&v.dot))
                 });
                 let versions = versions.collect::<Vec<_>>().join(", ");
                 format!("[{versions}] {}", self.vector(set.context()))

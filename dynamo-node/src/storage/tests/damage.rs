@@ -23,7 +23,7 @@ fn record(birth: u64) -> Record {
 fn record_of(birth: u64, value: Bytes) -> Record {
     let dot = Dot { actor: Actor { identity: Identity(7), birth }, counter: 1 };
     let mut set = DottedSet::default();
-    set.write(&VersionVector::default(), Version { dot, stamp: 0, value: Some(value) });
+    set.write(&VersionVector::default(), Version { dot, timestamp: 0, value: Some(value) });
     Record { set: Siblings::Dotted(set), minter: None, amnesiac: false }
 }
 

@@ -339,7 +339,7 @@ fn record(value: &str) -> Record {
     let dot = Dot { actor: Actor { identity: Identity(7), birth: 1 }, counter: 1 };
     let mut set = DottedSet::default();
     let value = Some(Bytes::copy_from_slice(value.as_bytes()));
-    set.write(&VersionVector::default(), Version { dot, stamp: 0, value });
+    set.write(&VersionVector::default(), Version { dot, timestamp: 0, value });
     Record { set: Siblings::Dotted(set), minter: None, amnesiac: false }
 }
 
