@@ -104,11 +104,14 @@ pub struct Luck<'a> {
     pub rng: &'a mut ChaCha8Rng,
 }
 
+/// What is done to the world, at a node.
+type Act = Box<dyn Fn(&mut World, NodeId) + Send + Sync>;
+
 /// Something is done to each of these nodes, and undone.
 pub struct Each {
     nodes: Vec<NodeId>,
-    begin: Box<dyn Fn(&mut World, NodeId) + Send + Sync>,
-    end: Box<dyn Fn(&mut World, NodeId) + Send + Sync>,
+    begin: Act,
+    end: Act,
     /// Whether it is seen at a node, if there is something to see.
     is_seen: Option<fn(&World, NodeId) -> bool>,
 }
