@@ -231,6 +231,11 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (Layer::Model, "23", "a step of the model is applied whole or not at all"),
     (Layer::Model, "25", "the model's disks are never full"),
     (Layer::Model, "49", NO_FILES),
+    (
+        Layer::Model,
+        "50",
+        "it takes three puts, two starts and a member out of reach: golden `restart_in_doubt`",
+    ),
     (Layer::Model, "51", "the model's disks have no errors"),
     (Layer::Sim, "49", NO_FILES),
     (

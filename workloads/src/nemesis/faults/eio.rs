@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use dynamo_protocol::NodeId;
 use dynamo_sim::World;
 use dynamo_sim::disk::DiskFault;
 use rand::Rng;
 
-use crate::sim::twin::{Drawn, Each, Luck};
+use crate::sim::twin::{Drawn, Each, Luck, Twin};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("eio", |luck| {
@@ -17,6 +18,11 @@ pub(crate) const DRAWN: Drawn = Drawn::new("eio", |luck| {
     }))
 })
 .that_ends_processes();
+
+/// The next so many writes of this disk fail.
+pub(super) fn refusing(node: NodeId, times: u32) -> Arc<dyn Twin> {
+    Arc::new(Each::disk(vec![node], DiskFault::WritesFail(times)))
+}
 
 /// How often a disk fails: a few times, or until it is mended.
 fn times(luck: &mut Luck<'_>) -> u32 {

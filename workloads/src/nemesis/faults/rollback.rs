@@ -8,9 +8,9 @@ use dynamo_sim::World;
 use rand::Rng;
 use serde_json::Value;
 
-use super::kill;
 use super::kind::{Kind, Nature, Whom};
 use super::partition::Partition;
+use super::{eio, kill};
 use crate::cluster::{Cluster, Status};
 use crate::disk::Damage;
 use crate::nemesis::disks::{self, By};
@@ -167,15 +167,25 @@ impl Twin for GoesBack {
     }
 
     /// While it is down all others end too and come back: who remembers anything of it afterwards has it from
-    /// a disk.
+    /// a disk. Or it ends once more soon after it is back, perhaps in doubt still; or its disk refuses what it
+    /// is told then.
     fn meanwhile(&self, at: u64, held: u64, luck: &mut Luck<'_>) -> Option<Fault> {
-        if !luck.kinds.contains(&kill::DRAWN) || !luck.rng.random::<bool>() {
-            return None;
-        }
-        let others = luck.nodes.iter().copied().filter(|other| *other != self.0).collect();
-        let at = at + luck.rng.random_range(0..=held);
-        let until = at + luck.rng.random_range(0..BRINK);
-        Some(Fault::new(at, until, kill::twin(others)))
+        let back = at + held;
+        let (at, what, holds): (_, Arc<dyn Twin>, _) = match luck.rng.random_range(0..4) {
+            0 if luck.kinds.contains(&kill::DRAWN) => {
+                let others = luck.nodes.iter().copied().filter(|other| *other != self.0).collect();
+                (at + luck.rng.random_range(0..=held), kill::twin(others), BRINK)
+            }
+            1 if luck.kinds.contains(&kill::DRAWN) => {
+                let soon = back + luck.rng.random_range(0..RETURN);
+                (soon, kill::twin(vec![self.0]), BRINK)
+            }
+            2 if luck.kinds.contains(&eio::DRAWN) => {
+                (back, eio::refusing(self.0, luck.rng.random_range(1..4)), RETURN)
+            }
+            _ => return None,
+        };
+        Some(Fault::new(at, at + luck.rng.random_range(0..holds), what))
     }
 }
 
