@@ -11,22 +11,22 @@ use dyno_command::{help_or_refusal, in_one_line, output};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use crate::agent::{self, AgentArgs};
-use crate::doctor::{self, DoctorArgs};
+use crate::hosts::agent::{self, AgentArgs};
+use crate::hosts::doctor::{self, DoctorArgs};
+use crate::hosts::lab::cli::LabArgs;
+use crate::hosts::lab::{self, Lab, LabError};
+use crate::hosts::remote::HostArgs;
 use crate::interrupt::Interrupt;
-use crate::lab::cli::LabArgs;
-use crate::lab::{self, Lab, LabError};
 use crate::log;
 use crate::plan::{
     ClusterKind, Engine, FaultName, Plan, PlanArg, PlanError, Source, Span, WorkloadName,
 };
-use crate::remote::HostArgs;
 use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
-use crate::report;
+use crate::run::report;
+use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
-use crate::sim::cli::{SimArgs, sim};
-use crate::verdict::{BROKEN, REFUSED};
+use crate::simulated::cli::{SimArgs, sim};
 
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]

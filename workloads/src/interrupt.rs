@@ -5,7 +5,7 @@ use dyno_command::output;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::verdict::BROKEN;
+use crate::run::verdict::BROKEN;
 
 /// Tells whether the run was asked to end.
 #[derive(Clone, Debug)]

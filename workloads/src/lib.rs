@@ -1,38 +1,21 @@
 //! The dyno command: workloads, clusters, faults, verdicts.
 //!
-//! [`run`] goes from a plan to a verdict: read it first. Data flows one way: a [`generator`] draws
-//! operations, an [`interpreter`] journals them and has a [`client`] do them, the [`nemesis`]
-//! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end.
+//! [`run`] goes from a plan to a verdict: read it first. Data flows one way: a generator of the
+//! [`workload`] draws operations, an [`interpreter`] journals them and has a client do them, the [`nemesis`]
+//! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end. Processes, links and
+//! machines are the matter of [`hosts`]; [`simulated`] has it all under virtual time.
 
-pub mod agent;
-pub mod analysis;
 pub mod cli;
-pub mod client;
 pub mod cluster;
-pub mod counters;
-pub mod coverage;
-pub mod disk;
-pub mod doctor;
-pub mod finish;
-pub mod generator;
+pub mod hosts;
 pub mod interpreter;
 pub mod interrupt;
-pub mod journal;
-pub mod lab;
 mod log;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod nemesis;
-pub mod noticed;
 pub mod plan;
-pub mod progress;
-pub mod proxy;
-pub mod remote;
 pub mod replay;
-pub mod report;
 pub mod run;
-pub mod seed;
-pub mod sim;
-pub mod store;
-pub mod verdict;
+pub mod simulated;
 pub mod workload;

@@ -1,7 +1,7 @@
 //! The driver's own log: on standard error, and in the folder of the run.
 //!
 //! `--log LEVEL`, or `DYNO_LOG`, says how much: a level, or as many `target=level` as one likes. Nodes and
-//! agents are told the same. Secrets are of a type that no log shows: [`crate::remote::Secret`].
+//! agents are told the same. Secrets are of a type that no log shows: [`crate::hosts::remote::Secret`].
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};

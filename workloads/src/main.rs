@@ -5,5 +5,5 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let status = std::panic::catch_unwind(|| workloads::cli::main(std::env::args_os()));
     // The panic has said its own. It must not look like a verdict.
-    ExitCode::from(status.unwrap_or(workloads::verdict::BROKEN))
+    ExitCode::from(status.unwrap_or(workloads::run::verdict::BROKEN))
 }

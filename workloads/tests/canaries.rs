@@ -9,11 +9,11 @@ use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
 use dynamo_sim::network::Shape;
 use workloads::interrupt::Interrupt;
 use workloads::plan::{ClusterKind, FaultName, Plan, Span};
+use workloads::run::verdict::Document;
 use workloads::run::{Order, run};
-use workloads::sim::run::Options;
-use workloads::sim::twin::{Fault, Shaped};
-use workloads::sim::{Outcome, Scenario, run as run_simulated};
-use workloads::verdict::Document;
+use workloads::simulated::run::Options;
+use workloads::simulated::twin::{Fault, Shaped};
+use workloads::simulated::{Outcome, Scenario, run as run_simulated};
 
 fn judged(change: impl FnOnce(&mut Plan)) -> Document {
     let mut plan = Plan { time: Span::secs(4), seed: Some(5), ..Plan::default() };

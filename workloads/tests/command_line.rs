@@ -15,7 +15,7 @@ use serde_json::Value;
 use workloads::cli;
 use workloads::nemesis::schedule::schedule;
 use workloads::plan::{ClusterKind, Plan, Source};
-use workloads::sim::scenario::Scenario;
+use workloads::simulated::scenario::Scenario;
 
 /// How many plans, and how many command lines, are drawn: a sample, or as many as DYNO_DRAWS says.
 fn draws() -> u64 {

@@ -13,9 +13,9 @@ use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
 use dynamo_protocol::NodeId;
 use workloads::nemesis::faults::clock::off_by;
-use workloads::sim::run::Options;
-use workloads::sim::twin::Fault;
-use workloads::sim::{Outcome, Scenario, run};
+use workloads::simulated::run::Options;
+use workloads::simulated::twin::Fault;
+use workloads::simulated::{Outcome, Scenario, run};
 
 fn outcome(seed: u64) -> Outcome {
     let outcome = run(&Scenario::drawn(seed), seed, Options::default());

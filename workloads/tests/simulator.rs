@@ -12,8 +12,8 @@ use dynamo_sim::trace::Step;
 use serde_json::Value;
 use workloads::nemesis::schedule::schedule;
 use workloads::plan::{ClusterKind, FaultName, Plan, Span, Target};
-use workloads::sim::batch::Batch;
-use workloads::sim::run::{Options, run};
+use workloads::simulated::batch::Batch;
+use workloads::simulated::run::{Options, run};
 
 /// Last-writer-wins loses concurrent adds: what a store does that breaks its word, in a normal build.
 const LOSING: &str = r#"

@@ -11,9 +11,9 @@ use dynamo_protocol::NodeId;
 use serde_json::Value;
 
 use super::Status;
-use crate::client::{Client, Completion};
-use crate::generator::{Action, Call, Worker};
-use crate::proxy::{End, Net};
+use crate::hosts::proxy::{End, Net};
+use crate::workload::client::{Client, Completion};
+use crate::workload::generator::{Action, Call, Worker};
 
 /// How long a node may take to answer the driver.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);

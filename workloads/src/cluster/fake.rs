@@ -9,8 +9,8 @@ use std::time::Duration;
 use dynamo_protocol::NodeId;
 
 use super::{Cluster, ClusterError, Life, Status};
-use crate::disk::Damage;
-use crate::proxy::{End, FaultId, Observed, Pair, Ping, Shape, Way};
+use crate::hosts::disk::Damage;
+use crate::hosts::proxy::{End, FaultId, Observed, Pair, Ping, Shape, Way};
 
 /// See the module.
 pub(crate) struct FakeCluster {

@@ -14,11 +14,11 @@ use dynamo_protocol::NodeId;
 use futures::future::join_all;
 
 use super::arguments::Arguments;
-use super::process::Process;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
-use crate::disk::{self, Damage};
+use crate::hosts::disk::{self, Damage};
+use crate::hosts::process::Process;
+use crate::hosts::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
 use crate::plan::{ClusterPlan, Plan};
-use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
 use crate::replay::records;
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the machine may be busy.

@@ -5,7 +5,6 @@ mod clients;
 #[cfg(test)]
 pub(crate) mod fake;
 mod local;
-mod process;
 mod ssh;
 
 use std::collections::BTreeMap;
@@ -21,23 +20,12 @@ use thiserror::Error;
 pub(crate) use arguments::{json, seeded_bug};
 pub use clients::NodeClients;
 pub use local::LocalCluster;
-pub(crate) use process::Process;
 pub use ssh::{SshCluster, connect, facts};
 
-use crate::disk::Damage;
+use crate::hosts::disk::Damage;
+pub use crate::hosts::process::Life;
+use crate::hosts::proxy::{FaultId, Net, Observed, Pair, Ping, Shape};
 use crate::plan::FaultName;
-use crate::proxy::{FaultId, Net, Observed, Pair, Ping, Shape};
-
-/// What the system says of a node's process: not what the node says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Life {
-    /// It runs, under this process id.
-    Runs(u32),
-    /// It is there and stands still.
-    Stopped(u32),
-    /// There is no process.
-    Gone,
-}
 
 /// What a node says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,14 +19,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::arguments::Arguments;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
-use crate::agent::{
+use crate::hosts::agent::{
     Answer, Fact, Gate, Handle, Hello, Means, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed,
     Request, Terms, Welcome, Whose,
 };
-use crate::disk::Damage;
+use crate::hosts::disk::Damage;
+use crate::hosts::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
+use crate::hosts::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
 use crate::plan::{ClusterPlan, FaultName, Plan};
-use crate::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape, Way};
-use crate::remote::{Binary, Host, Inventory, RemoteError, Secret, Ssh, unique};
 use dyno_command::one_line;
 
 /// How long a node may take until it serves. Long: it syncs its disk, and the host may be busy.

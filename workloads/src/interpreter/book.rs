@@ -6,8 +6,8 @@ use std::sync::Arc;
 use checker::history::op::{Kind, Op};
 use dynamo_protocol::NodeId;
 
-use crate::client::Completion;
-use crate::generator::{Action, Call, Outcome, Worker};
+use crate::workload::client::Completion;
+use crate::workload::generator::{Action, Call, Outcome, Worker};
 
 /// The book. `T` is a context, as whoever has the calls done knows it.
 pub struct Book<T> {

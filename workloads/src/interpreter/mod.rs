@@ -1,9 +1,10 @@
 //! Interpreters draw operations from a generator, journal them and have them done.
 
 pub(crate) mod book;
-mod real;
 mod tally;
+pub mod virtual_time;
+mod wall_clock;
 
 pub use book::Book;
-pub use real::Interpreter;
 pub use tally::{Counts, Tally};
+pub use wall_clock::Interpreter;

@@ -12,9 +12,9 @@ use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
 use crate::interrupt::Interrupt;
 use crate::plan::{FaultName, Plan, Role, Span, Target};
+use crate::run::verdict::Document;
 use crate::run::{Finished, Order, run};
-use crate::sim::run::broken;
-use crate::verdict::Document;
+use crate::simulated::run::broken;
 
 /// Bugs of the simulator's disk and host, bugs that need a disk that fails, and one that needs a wipe
 /// under a strict quorum, which no plan may ask for yet: nothing on a local cluster shows them.
@@ -138,7 +138,8 @@ fn hints_alone(plan: &mut Plan) {
 
 /// Does a run; what it broke, rule by rule.
 fn broken_by(plan: &Plan, seed: u64) -> Vec<String> {
-    let folder = std::env::temp_dir().join(format!("dyno-mutant-{:016x}", crate::remote::unique()));
+    let folder =
+        std::env::temp_dir().join(format!("dyno-mutant-{:016x}", crate::hosts::remote::unique()));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let Ok(runtime) = runtime else { return vec!["no runtime".to_owned()] };
     let interrupt = Interrupt::never();

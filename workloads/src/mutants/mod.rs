@@ -21,7 +21,7 @@ use serde::Serialize;
 pub use dynamo_protocol::mutant::activate;
 
 use crate::plan::Span;
-use crate::verdict::{BROKEN, INVALID, REFUSED, VALID};
+use crate::run::verdict::{BROKEN, INVALID, REFUSED, VALID};
 use table::{ROWS, Row, Seeded, What, explanation};
 
 /// Arguments of `dyno mutants`.

@@ -7,7 +7,7 @@ use model::mutants::{Trial, Trialled, trials};
 
 use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
-use crate::sim::cli::quietly;
+use crate::simulated::cli::quietly;
 
 /// A search keeps its states in memory, and other things run beside it.
 const MEMORY: usize = 6 << 30;

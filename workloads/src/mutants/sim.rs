@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
-use crate::sim::batch::{Batch, Failed};
-use crate::sim::cli::quietly;
+use crate::simulated::batch::{Batch, Failed};
+use crate::simulated::cli::quietly;
 
 /// How many seeds each bug gets, and how many at a time.
 pub(super) struct Sim {

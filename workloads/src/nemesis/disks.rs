@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::processes::{kill, return_of};
 use super::proof::{Site, Unproven, until};
 use crate::cluster::{Cluster, ClusterError, Life, Status};
-use crate::disk::Damage;
+use crate::hosts::disk::Damage;
 
 /// What a node says whose directory is damaged beyond what it can mend itself.
 const MEND: &str = "wipe the directory";

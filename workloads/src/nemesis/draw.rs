@@ -8,8 +8,8 @@ use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
 use super::shapes;
+use crate::plan::seed::{Purpose, stream};
 use crate::plan::{Plan, Role, Shape, Target};
-use crate::seed::{Purpose, stream};
 use crate::workload::cart::first_keys;
 
 /// Cards dealt in random order, all of them before any comes again.

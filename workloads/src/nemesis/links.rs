@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::proof::{Site, Unproven, until};
 use crate::cluster::{Cluster, Life};
+use crate::hosts::proxy::{End, Observed, Pair, Ping, Shape};
 use crate::plan::Cut;
-use crate::proxy::{End, Observed, Pair, Ping, Shape};
 
 /// How long a ping may take on a link where nothing is wrong: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(2);

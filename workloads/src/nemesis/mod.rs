@@ -30,8 +30,8 @@ use self::faults::Fault;
 use self::proof::{Site, Unproven};
 use self::schedule::Episode;
 use crate::cluster::{Cluster, Life, Status};
-use crate::journal::Journal;
-use crate::proxy::FaultId;
+use crate::hosts::proxy::FaultId;
+use crate::run::journal::Journal;
 
 /// How long a fault may take until it is proven to be in force, or healed: past it the cluster does
 /// not do what it is told, and the run says so.

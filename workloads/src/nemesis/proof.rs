@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::cluster::{ClusterError, Status};
-use crate::proxy::FaultId;
+use crate::hosts::proxy::FaultId;
 
 /// Between two looks for a proof.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);

@@ -13,8 +13,8 @@ use rand::seq::IndexedRandom;
 use super::draw::{Deck, Draw};
 use super::faults::Fault;
 use super::proof::Told;
+use crate::hosts::proxy::FaultId;
 use crate::plan::{FaultName, Plan};
-use crate::proxy::FaultId;
 
 /// Nothing happens before: clients find their feet.
 const LEAD_IN: Duration = Duration::from_millis(300);

@@ -98,7 +98,7 @@ fn one_way(nodes: &[NodeId], rng: &mut ChaCha8Rng) -> BTreeSet<Cut> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::{Purpose, stream};
+    use crate::plan::seed::{Purpose, stream};
 
     fn nodes(count: u16) -> Vec<NodeId> {
         (1..=count).map(NodeId).collect()

@@ -6,9 +6,9 @@ use super::faults::rollback::How;
 use super::faults::{Bitflip, Kill, Rollback, Wipe};
 use super::*;
 use crate::cluster::fake::FakeCluster;
-use crate::coverage;
-use crate::noticed;
 use crate::plan::{FaultName, Plan};
+use crate::run::coverage;
+use crate::run::noticed;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -120,11 +120,11 @@ async fn what_a_broken_run_left_is_healed() {
     cluster.kill(A).await.unwrap();
     cluster.pause(B).await.unwrap();
     let episodes = one_of_each();
-    let flow = crate::proxy::Pair::nodes(A, B);
-    cluster.shape(episodes[2].id, vec![(flow, crate::proxy::Shape::CUT)]).await.unwrap();
+    let flow = crate::hosts::proxy::Pair::nodes(A, B);
+    cluster.shape(episodes[2].id, vec![(flow, crate::hosts::proxy::Shape::CUT)]).await.unwrap();
     assert_eq!(heal_all(&cluster, &episodes).await, [] as [String; 0]);
     for node in cluster.nodes() {
         assert!(matches!(cluster.life(*node), Life::Runs(_)));
     }
-    assert_eq!(cluster.shaped(flow), crate::proxy::Shape::PASS);
+    assert_eq!(cluster.shaped(flow), crate::hosts::proxy::Shape::PASS);
 }

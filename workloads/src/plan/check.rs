@@ -7,7 +7,7 @@ use std::path::Path;
 use dynamo_protocol::{Member, NodeId, Quorum, SettingsError, Timing, View, ViewError};
 
 use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
-use crate::remote::Inventory;
+use crate::hosts::remote::Inventory;
 
 /// An agent waits no longer for its driver.
 const LONGEST_LEASE: Span = Span::secs(600);

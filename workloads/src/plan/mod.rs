@@ -5,6 +5,7 @@
 mod arg;
 mod check;
 mod cluster;
+pub mod seed;
 mod source;
 mod toml_error;
 

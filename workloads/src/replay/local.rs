@@ -316,8 +316,8 @@ pub(super) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(super) fn new() -> std::io::Result<Self> {
-        let folder =
-            std::env::temp_dir().join(format!("dyno-replay-{:016x}", crate::remote::unique()));
+        let folder = std::env::temp_dir()
+            .join(format!("dyno-replay-{:016x}", crate::hosts::remote::unique()));
         std::fs::create_dir(&folder)?;
         Ok(Self(folder))
     }

@@ -14,10 +14,10 @@ use dynamo_sim::trace::{Property, Trace};
 use dyno_command::{document, exit, output};
 use serde_json::{Value, json};
 
-use crate::sim::cli::{enable, quietly, refuse};
-use crate::sim::replay::judge;
-use crate::sim::run::Violation;
-use crate::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
+use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
+use crate::simulated::cli::{enable, quietly, refuse};
+use crate::simulated::replay::judge;
+use crate::simulated::run::Violation;
 use local::{Compared, LocalError, Processes, Scratch, on_local};
 
 /// Arguments of `dyno replay`.

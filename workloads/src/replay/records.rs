@@ -10,7 +10,7 @@ use dyno_command::{document, exit, output};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::verdict::{INVALID, REFUSED, VALID};
+use crate::run::verdict::{INVALID, REFUSED, VALID};
 
 /// Where a run keeps the records of its nodes.
 pub const FOLDER: &str = "records";

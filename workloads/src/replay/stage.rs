@@ -13,8 +13,9 @@ use dynamo_node::{Admin, DEFAULT_CLUSTER};
 use dynamo_protocol::{Digest, Envelope, Identity, Input, Meta, NodeId, Output, Time, Timer};
 use dynamo_sim::trace::{Cluster, Sync};
 
-use crate::cluster::{Process, json, seeded_bug};
-use crate::disk;
+use crate::cluster::{json, seeded_bug};
+use crate::hosts::disk;
+use crate::hosts::process::Process;
 
 /// How long a node may take until it serves, or to take a step: it syncs its disk, and the machine
 /// may be busy.

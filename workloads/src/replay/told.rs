@@ -9,7 +9,7 @@ use dyno_command::{document, output};
 use serde::Serialize;
 
 use super::records::folder_of;
-use crate::verdict::{REFUSED, VALID};
+use crate::run::verdict::{REFUSED, VALID};
 
 /// The end of the year 9999, in microseconds since 1970.
 const LAST_DATE: u64 = 253_402_300_800_000_000;

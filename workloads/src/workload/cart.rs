@@ -12,9 +12,9 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
 use super::Workload;
-use crate::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
 use crate::plan::WorkloadPlan;
-use crate::seed::{Purpose, exponential, stream};
+use crate::plan::seed::{Purpose, exponential, stream};
+use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
 
 /// Of a hundred visits, how many only look.
 const LOOKS: u32 = 10;

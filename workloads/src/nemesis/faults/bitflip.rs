@@ -11,12 +11,12 @@ use serde_json::Value;
 use super::kind::{Kind, Nature, Whom};
 use super::partition::Partition;
 use crate::cluster::Cluster;
-use crate::disk::Damage;
+use crate::hosts::disk::Damage;
 use crate::nemesis::disks::{self, By};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{Cut, FaultName, Plan, Wrong};
-use crate::sim::twin::{BRINK, Drawn, Fault, Luck, Twin};
+use crate::simulated::twin::{BRINK, Drawn, Fault, Luck, Twin};
 
 /// Of this disk bits are flipped.
 #[derive(Clone, Debug, PartialEq, Eq)]

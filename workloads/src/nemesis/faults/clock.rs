@@ -6,7 +6,7 @@ use dynamo_protocol::NodeId;
 use dynamo_sim::World;
 use rand::Rng;
 
-use crate::sim::twin::{Drawn, Each, Twin};
+use crate::simulated::twin::{Drawn, Each, Twin};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("clock", |luck| {

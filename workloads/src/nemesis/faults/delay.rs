@@ -9,14 +9,14 @@ use rand::Rng;
 use serde_json::Value;
 
 use super::kind::{Kind, Nature, Whom};
-use crate::agent::Means;
 use crate::cluster::Cluster;
+use crate::hosts::agent::Means;
+use crate::hosts::proxy::Shape;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::links;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{FaultPlan, Plan, Span, Wrong, within};
-use crate::proxy::Shape;
-use crate::sim::twin::{Drawn, Shaped, Twin, micros};
+use crate::simulated::twin::{Drawn, Shaped, Twin, micros};
 
 /// Longer than a request's deadline by far, and still at an end before a run gives up its final phase.
 const LONGEST: Span = Span::secs(10);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dynamo_sim::disk::DiskFault;
 
-use crate::sim::twin::{Drawn, Each};
+use crate::simulated::twin::{Drawn, Each};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("diskfull", |luck| {

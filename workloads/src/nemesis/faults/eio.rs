@@ -7,7 +7,7 @@ use dynamo_sim::World;
 use dynamo_sim::disk::DiskFault;
 use rand::Rng;
 
-use crate::sim::twin::{Drawn, Each, Luck, Twin};
+use crate::simulated::twin::{Drawn, Each, Luck, Twin};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("eio", |luck| {

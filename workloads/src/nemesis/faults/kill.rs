@@ -14,7 +14,7 @@ use crate::nemesis::draw::Draw;
 use crate::nemesis::processes;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{Engine, Plan, Wrong, refuse_if};
-use crate::sim::twin::{Drawn, Each, Twin};
+use crate::simulated::twin::{Drawn, Each, Twin};
 
 /// These processes end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,12 +7,12 @@ use std::time::Duration;
 use dynamo_protocol::NodeId;
 use serde_json::{Value, json};
 
-use crate::agent::Means;
 use crate::cluster::Cluster;
+use crate::hosts::agent::Means;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{Cut, FaultPlan, Plan, Shape, Wrong};
-use crate::sim::twin::Twin;
+use crate::simulated::twin::Twin;
 
 /// A kind of fault; a value of the type is one fault of it and whom it hits.
 ///

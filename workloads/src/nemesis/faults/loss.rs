@@ -3,7 +3,7 @@
 use dynamo_sim::network::Shape;
 use rand::Rng;
 
-use crate::sim::twin::{Drawn, Shaped};
+use crate::simulated::twin::{Drawn, Shaped};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("loss", |luck| {

@@ -34,7 +34,7 @@ use super::draw::Draw;
 use super::proof::{Site, Unproven};
 use crate::cluster::Cluster;
 use crate::plan::{FaultName, FaultPlan, Plan, Wrong};
-use crate::sim::twin::Twin;
+use crate::simulated::twin::Twin;
 
 /// The enum of all kinds, and for each verb of [`Kind`] the kind that does it.
 macro_rules! kinds {

@@ -10,15 +10,15 @@ use rand::seq::SliceRandom;
 use serde_json::Value;
 
 use super::kind::{Kind, Nature, Whom};
-use crate::agent::Means;
 use crate::cluster::Cluster;
+use crate::hosts::agent::Means;
+use crate::hosts::proxy::{self, Pair};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::links::{self, Seen};
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::nemesis::shapes::{self, among, to_first};
 use crate::plan::{Cut, Plan, Shape, Wrong, refuse_if};
-use crate::proxy::{self, Pair};
-use crate::sim::twin::{Drawn, Luck, Twin, links_among};
+use crate::simulated::twin::{Drawn, Luck, Twin, links_among};
 
 /// These directed links are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]

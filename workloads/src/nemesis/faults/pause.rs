@@ -14,7 +14,7 @@ use crate::nemesis::draw::Draw;
 use crate::nemesis::processes;
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::plan::{Plan, Wrong};
-use crate::sim::twin::{Drawn, Each, Twin};
+use crate::simulated::twin::{Drawn, Each, Twin};
 
 /// These processes stand still.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dynamo_sim::World;
 use rand::Rng;
 
-use crate::sim::twin::{Drawn, Each};
+use crate::simulated::twin::{Drawn, Each};
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("powercut", |luck| {

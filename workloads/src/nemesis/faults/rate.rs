@@ -7,13 +7,13 @@ use dynamo_protocol::NodeId;
 use serde_json::Value;
 
 use super::kind::{Kind, Nature, Whom};
-use crate::agent::Means;
 use crate::cluster::Cluster;
+use crate::hosts::agent::Means;
+use crate::hosts::proxy::{Shape, least_sent};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::links;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{FaultPlan, Plan, Wrong, within};
-use crate::proxy::{Shape, least_sent};
 
 /// Wider than this, and a narrow link cannot be told from any other.
 const RATES: RangeInclusive<u64> = 1 << 10..=256 << 10;

@@ -8,14 +8,14 @@ use dynamo_sim::network;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, Nature, Whom};
-use crate::agent::Means;
 use crate::cluster::Cluster;
+use crate::hosts::agent::Means;
+use crate::hosts::proxy::{Pair, Shape};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::links::{self, Seen};
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::plan::{Plan, Wrong};
-use crate::proxy::{Pair, Shape};
-use crate::sim::twin::{Shaped, Twin};
+use crate::simulated::twin::{Shaped, Twin};
 
 /// All peer links of these nodes break.
 #[derive(Clone, Debug, PartialEq, Eq)]

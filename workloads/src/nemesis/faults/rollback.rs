@@ -12,13 +12,13 @@ use super::kind::{Kind, Nature, Whom};
 use super::partition::Partition;
 use super::{eio, kill};
 use crate::cluster::{Cluster, Status};
-use crate::disk::Damage;
+use crate::hosts::disk::Damage;
 use crate::nemesis::disks::{self, By};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::processes;
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::plan::{ClusterKind, Cut, FaultName, Plan, Wrong, refuse_if};
-use crate::sim::twin::{BRINK, Drawn, Each, Fault, Luck, RETURN, Twin};
+use crate::simulated::twin::{BRINK, Drawn, Each, Fault, Luck, RETURN, Twin};
 
 /// How many puts that began after a copy of its disk was kept a node acknowledges: what it is to lose.
 const GOES_ON: u64 = 8;

@@ -16,7 +16,7 @@ use crate::nemesis::draw::Draw;
 use crate::nemesis::processes;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{FaultName, Plan, Wrong};
-use crate::sim::twin::{Drawn, Fault, Luck, RETURN, Shaped, Twin, links_among};
+use crate::simulated::twin::{Drawn, Fault, Luck, RETURN, Shaped, Twin, links_among};
 
 /// How slow the answers of a simulated node may be that is about to lose its disk, in microseconds.
 const SLOW: u64 = 100_000;

@@ -1,0 +1,326 @@
+//! The interpreter of the virtual clock: draws operations from a generator, journals them, has the
+//! world do them, and lets faults happen between them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use checker::history::op::{Elsewhere, Kind, Op};
+use checker::history::{History, HistoryError};
+use dynamo_protocol::{Key, NodeId, Place, Reply, RequestId};
+use dynamo_sim::World;
+use dynamo_sim::trace;
+use dynamo_sim::world::Answer;
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use crate::interpreter::{Book, Counts, book};
+use crate::run::finish::counted::SUSPECTED;
+use crate::simulated::twin::Fault;
+use crate::workload::client::Completion;
+use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Worker};
+
+/// Runs generators one after the other on one world.
+pub struct Interpreter<'a> {
+    world: World,
+    /// Faults in the order in which they begin and end: its number, and whether it ends.
+    timeline: VecDeque<(u64, bool, &'a Fault)>,
+    in_force: Vec<&'a Fault>,
+    timeout: u64,
+    lines: Vec<Op>,
+    /// A context is the request of the get that gave it.
+    book: Book<RequestId>,
+    open: FxHashMap<RequestId, Open>,
+    /// Requests in the order in which their clients give up.
+    deadlines: VecDeque<(u64, RequestId)>,
+    /// Of every written value the bytes and the line of its put, by where the bytes lie: a value comes
+    /// back as the very bytes that were written, and costs no parsing.
+    values: FxHashMap<usize, (Bytes, u64)>,
+    /// Room for a value's bytes while they are made.
+    text: Vec<u8>,
+    counts: Counts,
+    now: Option<&'a AtomicU64>,
+}
+
+/// What a read showed.
+enum Read {
+    /// Values as they were written, in these lines.
+    Lines(Box<[u64]>),
+    /// Values of which some are not what anybody wrote.
+    Strange(Vec<Value>),
+}
+
+struct Open {
+    open: book::Open,
+    /// The invocation's place among the lines.
+    invoke: usize,
+    /// How often nodes had begun to suspect a peer when it began. A final get counts only if none has
+    /// since, as on real nodes: see [`crate::run::finish::counted`].
+    suspicions: u64,
+}
+
+impl<'a> Interpreter<'a> {
+    /// An interpreter with so many workers, whose clients wait so long.
+    #[must_use]
+    pub fn new(world: World, faults: &'a [Fault], workers: usize, timeout: Duration) -> Self {
+        let begins = faults.iter().map(|fault| (fault.at, false, fault));
+        let ends = faults.iter().map(|fault| (fault.until, true, fault));
+        let mut timeline: Vec<_> = begins.chain(ends).collect();
+        timeline.sort_by_key(|(at, ends, _)| (*at, *ends));
+        Self {
+            timeline: timeline.into(),
+            in_force: Vec::new(),
+            timeout: micros(timeout),
+            lines: Vec::new(),
+            book: Book::new(workers),
+            open: FxHashMap::default(),
+            deadlines: VecDeque::new(),
+            values: FxHashMap::default(),
+            text: Vec::new(),
+            counts: Counts::default(),
+            now: None,
+            world,
+        }
+    }
+
+    /// Tells the virtual time there, as it passes.
+    pub fn tell(&mut self, now: Option<&'a AtomicU64>) {
+        self.now = now;
+    }
+
+    /// The cluster.
+    #[must_use]
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// Operations so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The history so far, and the world.
+    ///
+    /// # Errors
+    /// If it is not sound: then the interpreter is broken.
+    pub fn finish(self) -> (World, Result<History, HistoryError>) {
+        (self.world, History::from_ops(self.lines))
+    }
+
+    /// Does all that the generator asks for; returns when the last operation has completed.
+    pub fn run(&mut self, generator: &mut impl Generator) {
+        loop {
+            let now = Duration::from_micros(self.world.now());
+            if let Some(told) = self.now {
+                told.store(self.world.now(), Ordering::Relaxed);
+            }
+            match generator.op(&Context { now, free: self.book.free() }) {
+                Next::Op(worker, call) => self.begin(worker, call, generator),
+                Next::Wait(until) => self.wait(until.map_or(u64::MAX, micros), generator),
+                Next::Done if self.open.is_empty() => return,
+                Next::Done => self.wait(u64::MAX, generator),
+            }
+        }
+    }
+
+    /// Lets so much time pass, with whatever faults are due.
+    pub fn idle(&mut self, time: Duration) {
+        let until = self.world.now() + micros(time);
+        while self.world.now() < until {
+            let next = self.next_fault().min(until);
+            // Nobody waits for answers now: late ones of clients that gave up.
+            while self.world.next(next).is_some() {}
+            self.happen();
+        }
+    }
+
+    fn begin(&mut self, worker: Worker, call: Call, generator: &mut impl Generator) {
+        let (open, mut invoke) = self.book.begin(worker, &call);
+        let (node, key) = (call.node, Bytes::copy_from_slice(call.key.as_bytes()));
+        let op = match call.action {
+            Action::Get => trace::Op::Get { key },
+            Action::Put { value, context } => {
+                let last = |get| self.book.context(worker, get);
+                let read =
+                    context.map(|get| *last(get).expect("a put follows its worker's last get"));
+                self.text.clear();
+                serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
+                let bytes = Bytes::copy_from_slice(&self.text);
+                // The invocation's line is the next.
+                self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len() as u64));
+                invoke.value = Some(value);
+                trace::Op::Put { key, value: Some(bytes), read, made_up: None }
+            }
+            Action::Home => {
+                let values = self.home(node, key);
+                let open = self.opened(open, invoke);
+                let held = Completion::Ok { values, context: None };
+                return self.complete(&open, held, generator);
+            }
+        };
+        let request = self.world.ask(node, op);
+        let open = self.opened(open, invoke);
+        self.open.insert(request, open);
+        self.deadlines.push_back((self.world.now() + self.timeout, request));
+    }
+
+    /// What a home's own replica holds, without any quorum.
+    fn home(&self, node: NodeId, key: Bytes) -> Read {
+        let disk = self.world.bench().host(node).disk();
+        let record = disk.durable(&Place::home(Key(key)));
+        self.decode(&record.map(|record| record.set.values()).unwrap_or_default())
+    }
+
+    fn opened(&mut self, open: book::Open, invoke: Op) -> Open {
+        let suspicions = self.world.counters().suspicions;
+        Open { open, invoke: self.push(invoke), suspicions }
+    }
+
+    /// Waits for one completion, a fault, or `until`.
+    fn wait(&mut self, until: u64, generator: &mut impl Generator) {
+        while self.deadlines.front().is_some_and(|(_, request)| !self.open.contains_key(request)) {
+            self.deadlines.pop_front();
+        }
+        let deadline = self.deadlines.front().map_or(u64::MAX, |(at, _)| *at);
+        let until = until.min(deadline).min(self.next_fault());
+        assert!(until < u64::MAX, "the workload waits for nothing, for ever");
+        if let Some((request, answer)) = self.world.next(until) {
+            if let Some(open) = self.open.remove(&request) {
+                let completion = self.completion(request, answer);
+                self.complete(&open, completion, generator);
+            }
+            return;
+        }
+        if self.world.now() >= deadline
+            && let Some((_, request)) = self.deadlines.pop_front()
+            && let Some(open) = self.open.remove(&request)
+        {
+            self.complete(&open, Completion::Info("no answer".to_owned()), generator);
+        }
+        self.happen();
+    }
+
+    fn next_fault(&self) -> u64 {
+        self.timeline.front().map_or(u64::MAX, |(at, _, _)| *at)
+    }
+
+    /// Begins and ends what is due.
+    fn happen(&mut self) {
+        while self.next_fault() <= self.world.now() {
+            let Some((_, ends, fault)) = self.timeline.pop_front() else { return };
+            let step = if ends { "heal" } else { "inject" };
+            self.note(fault, Kind::Invoke, step);
+            let is_done = if ends {
+                self.in_force.retain(|other| !std::ptr::eq(*other, fault));
+                fault.what.end(&mut self.world);
+                true
+            } else {
+                self.in_force.push(fault);
+                fault.what.begin(&mut self.world)
+            };
+            fault.share(&self.in_force, &mut self.world);
+            let proven = is_done && fault.is_proven(&self.world, ends);
+            self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
+        }
+    }
+
+    fn note(&mut self, fault: &Fault, kind: Kind, step: &str) {
+        if let Some(told) = &fault.told {
+            self.push(told.line(kind, step));
+        }
+    }
+
+    fn completion(&self, request: RequestId, answer: Answer) -> Completion<Read, RequestId> {
+        match answer {
+            Answer::Reply(reply) => completion(&reply, request, |values| self.decode(values)),
+            Answer::NotConnected => Completion::Fail("not connected".to_owned()),
+            Answer::Broken => Completion::Info("the connection broke".to_owned()),
+        }
+    }
+
+    fn decode(&self, values: &[Bytes]) -> Read {
+        let written = |bytes: &Bytes| {
+            let (written, line) = self.values.get(&bytes.as_ptr().addr())?;
+            (written.len() == bytes.len()).then_some(*line)
+        };
+        if let Some(lines) = values.iter().map(written).collect() {
+            return Read::Lines(lines);
+        }
+        let decode = |bytes: &Bytes| {
+            // What is not where it was written has been changed: no value that anybody wrote.
+            let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+            let written = written(bytes).and_then(|line| value_at(&self.lines, line));
+            written.cloned().unwrap_or_else(text)
+        };
+        Read::Strange(values.iter().map(decode).collect())
+    }
+
+    fn complete(
+        &mut self,
+        &Open { open, invoke, suspicions }: &Open,
+        mut completion: Completion<Read, RequestId>,
+        generator: &mut impl Generator,
+    ) {
+        if open.is_final_get() && suspicions != self.world.counters().suspicions {
+            completion = completion.uncounted(SUSPECTED);
+        }
+        let line = self.lines[invoke].completed_briefly(Kind::Ok);
+        let mut line = open.completed(line, &completion);
+        self.counts.count(line.kind);
+        let (index, lines) = (self.lines.len() as u64, &self.lines);
+        let (outcome, why) =
+            self.book.complete(open, (index, line.kind), &completion, |read| read.values(lines));
+        let now = Duration::from_micros(self.world.now());
+        generator.update(&Event { now, worker: open.worker(), outcome, why });
+        match completion.into_values().filter(|_| book::reads(&line)) {
+            Some(Read::Lines(lines)) => line.elsewhere = Some(Elsewhere::Lines(lines)),
+            Some(Read::Strange(values)) => line.value = Some(Value::Array(values)),
+            None => {}
+        }
+        self.push(line);
+    }
+
+    fn push(&mut self, mut line: Op) -> usize {
+        let index = self.lines.len();
+        line.index = index as u64;
+        line.time = self.world.now() * 1_000;
+        self.lines.push(line);
+        index
+    }
+}
+
+impl Read {
+    fn values<'a>(&'a self, lines: &'a [Op]) -> Vec<&'a Value> {
+        match self {
+            Self::Lines(at) => at.iter().filter_map(|at| value_at(lines, *at)).collect(),
+            Self::Strange(values) => values.iter().collect(),
+        }
+    }
+}
+
+/// What a node's reply says to its client, whose get gave the `context`.
+pub(crate) fn completion<V, T>(
+    reply: &Reply,
+    context: T,
+    decode: impl FnOnce(&[Bytes]) -> V,
+) -> Completion<V, T> {
+    match reply {
+        Reply::Got { values, .. } => {
+            Completion::Ok { values: decode(values), context: Some(context) }
+        }
+        Reply::Done => Completion::Ok { values: decode(&[]), context: None },
+        Reply::Refused(why) => Completion::Fail(why.to_string()),
+        Reply::TimedOut => Completion::Info("timed out".to_owned()),
+    }
+}
+
+fn value_at(lines: &[Op], line: u64) -> Option<&Value> {
+    lines[line as usize].value.as_ref()
+}
+
+/// The first microsecond that is not before `time`: to wake up earlier is to wait for ever.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,130 @@
+//! From a history to verdicts: which checkers, with which claims.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use checker::budget::Budget;
+use checker::compose::compose;
+use checker::history::History;
+use checker::history::wellformed::WellFormed;
+use checker::siblings::Siblings;
+use checker::siblings::cart::Cart;
+use checker::verdict::{CheckReport, Checker, Verdict};
+use dynamo_protocol::{ReadMode, Settings};
+
+use crate::plan::{ClusterKind, FaultName, Plan};
+use crate::run::coverage::FaultCoverage;
+use crate::run::noticed;
+
+/// A run of a minute is judged in a second; past this the answer is unknown.
+const TIME: Duration = Duration::from_secs(120);
+/// The memory of the whole process, while checkers run.
+const MEMORY: u64 = 4 << 30;
+
+/// The name of the check that judges the record and not the store.
+const RECORD: &str = "well_formed";
+
+/// Runs every checker the plan's claims call for.
+#[must_use]
+pub fn check(
+    plan: &Plan,
+    faults: &BTreeMap<FaultName, FaultCoverage>,
+    history: &History,
+) -> BTreeMap<String, CheckReport> {
+    let lost = faults.iter().filter(|(name, _)| name.nature().loses_a_disk);
+    let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
+    let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+    let (cart, siblings) = entitled(&plan.cluster.settings, lost);
+    let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    let budget = Budget { time: Some(TIME), memory: Some(MEMORY) };
+    let mut checks = compose(&checkers, history, &budget);
+    // Of simulated nodes the simulator's invariants know more than the nemesis asks.
+    if plan.cluster.kind != ClusterKind::Sim {
+        checks.extend(noticed::judge(history).map(|report| (noticed::CHECK.to_owned(), report)));
+    }
+    checks
+}
+
+/// What may be asked of a cluster, real or simulated, that has lost so many disks.
+pub(crate) fn entitled(settings: &Settings, lost: usize) -> (Cart, Siblings) {
+    // An acknowledged add is on W homes once all hints are delivered, less the disks that were lost.
+    let cart = Cart { copies: Some(settings.w.saturating_sub(lost)), enforce_copies: true };
+    // A home that has forgotten does not vote: quorums meet as before.
+    let meet = settings.quorums_meet();
+    let siblings = Siblings {
+        // The settling gets have made homes agree, and none has forgotten what only it knew.
+        converged: lost == 0,
+        strict: meet,
+        sessions: meet && settings.read == ReadMode::Atomic,
+    };
+    (cart, siblings)
+}
+
+/// What the checkers say of the store, and why.
+#[must_use]
+pub fn property(checks: &BTreeMap<String, CheckReport>) -> (Verdict, Vec<String>) {
+    said(checks.iter().filter(|(name, _)| *name != RECORD))
+}
+
+/// What they say of the record.
+#[must_use]
+pub fn record(checks: &BTreeMap<String, CheckReport>) -> (Verdict, Vec<String>) {
+    said(checks.iter().filter(|(name, _)| *name == RECORD))
+}
+
+fn said<'a>(checks: impl Iterator<Item = (&'a String, &'a CheckReport)>) -> (Verdict, Vec<String>) {
+    let checks: Vec<_> = checks.collect();
+    let verdict = Verdict::all(checks.iter().map(|(_, report)| report.verdict()));
+    let reasons = checks.iter().filter(|(_, report)| report.verdict() != Verdict::Valid);
+    let reasons = reasons.map(|(name, report)| {
+        let reason = report.reason.as_deref().unwrap_or("it does not say why");
+        format!("{name}: {reason}")
+    });
+    (verdict, reasons.collect())
+}
+
+/// The panics in a log, with their places: a node's own assertions are part of what is tested.
+#[must_use]
+pub fn panics(log: &Path) -> Vec<String> {
+    let Ok(text) = std::fs::read(log) else { return Vec::new() };
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| line.contains("panicked at"));
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_protocol::Quorum;
+
+    use super::*;
+
+    #[test]
+    fn panics_are_found_in_logs() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("n1.log");
+        std::fs::write(&log, "INFO ready\nthread 'main' panicked at src/x.rs:1:1:\nboom\n")
+            .unwrap();
+        assert_eq!(panics(&log), ["thread 'main' panicked at src/x.rs:1:1:"]);
+        assert!(panics(&dir.path().join("none.log")).is_empty());
+    }
+
+    #[test]
+    fn a_lost_disk_lessens_the_copies_promised_and_the_claim_to_converge() {
+        let settings = Plan::default().cluster.settings;
+        let of = |lost| entitled(&settings, lost);
+        assert_eq!((of(0).0.copies, of(1).0.copies), (Some(2), Some(1)));
+        assert!(of(0).1.converged && !of(1).1.converged);
+    }
+
+    #[test]
+    fn only_strict_quorums_that_meet_claim_freshness() {
+        let mut settings = Plan::default().cluster.settings;
+        let of = |settings: &Settings| entitled(settings, 0).1;
+        assert!(!of(&settings).strict);
+        settings.quorum = Quorum::Strict;
+        assert!(of(&settings).strict && !of(&settings).sessions);
+        settings.r = 1;
+        assert!(!of(&settings).strict);
+    }
+}

@@ -1,0 +1,224 @@
+//! `dyno sim`.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use dyno_command::{Jobs, document, exit, output};
+use model::interrupt;
+
+use super::batch::{Batch, Counters, Findings, report};
+use crate::interpreter::Counts;
+use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
+use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
+
+/// Arguments of `dyno sim`. With a plan every seed is the run that `dyno test --cluster sim` does of it.
+/// Without one every seed draws its cluster, links, clients and faults.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// The seeds, as in 0..1000, of which 999 is the last.
+    #[arg(long, value_name = "FROM..TO", default_value = "0..100")]
+    pub seeds: Seeds,
+    /// The plan, if there is one.
+    #[command(flatten)]
+    pub plan: PlanArg,
+    /// A seeded bug, by name: only in a build with the feature `mutants`.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// How many seeds are run at a time; 0 is one a core.
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    pub jobs: Jobs,
+    /// Where the traces of failing seeds go.
+    #[arg(long, short, value_name = "DIR", default_value = "results/sim")]
+    pub out: PathBuf,
+    /// Print what was found as one line of JSON, last.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A range of seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seeds(pub Range<u64>);
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no range of seeds: write 0..1000, or one seed");
+        let number = |text: &str| text.parse().map_err(|_| wrong());
+        let range = match text.split_once("..") {
+            Some((from, to)) => number(from)?..number(to)?,
+            None => {
+                let seed: u64 = number(text)?;
+                seed..seed.checked_add(1).ok_or_else(wrong)?
+            }
+        };
+        if range.is_empty() { Err(wrong()) } else { Ok(Self(range)) }
+    }
+}
+
+/// Runs seeds; the status to exit with.
+#[must_use]
+pub fn sim(args: &SimArgs) -> u8 {
+    let plan = match args.plan() {
+        Ok(plan) => plan,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if let Some(name) = &args.mutant
+        && let Err(error) = enable(name)
+    {
+        return refuse(&error);
+    }
+    let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs.threads() };
+    if let Err(error) = interrupt::listen("what the seeds so far have found") {
+        return refuse(&format!("no signals: {error}"));
+    }
+    let (mut findings, failed) = quietly(|| batch.run(|_, _| interrupt::asked()));
+    let again = |seed| again(args, seed);
+    let mutant = args.mutant.as_deref();
+    findings.violations = quietly(|| report(&batch, &failed, mutant, &args.out, again));
+    output::text(summary(&findings));
+    if args.json {
+        let verdict = exit::verdict(status(&findings));
+        output::say(document("sim", Some(verdict), &findings));
+    }
+    status(&findings)
+}
+
+impl SimArgs {
+    /// The plan, if one was named.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn plan(&self) -> Result<Option<Plan>, PlanError> {
+        self.plan.file().map(read_plan).transpose()
+    }
+}
+
+/// Turns a seeded bug on.
+///
+/// # Errors
+/// If there is no such bug in this build.
+#[cfg(feature = "mutants")]
+pub(crate) fn enable(name: &str) -> Result<(), String> {
+    crate::mutants::activate(Some(crate::mutants::named(name)?));
+    Ok(())
+}
+
+/// Turns a seeded bug on.
+///
+/// # Errors
+/// Always: this build has none.
+#[cfg(not(feature = "mutants"))]
+pub(crate) fn enable(name: &str) -> Result<(), String> {
+    Err(format!(
+        "--mutant {name}: this build has no seeded bugs; build with \
+         `cargo build --release --features mutants --target-dir target-mutants`"
+    ))
+}
+
+/// A run whose core panics is a finding, and told as one: the message is not printed beside it.
+pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = work();
+    std::panic::set_hook(hook);
+    done
+}
+
+fn read_plan(path: &Path) -> Result<Plan, PlanError> {
+    let (mut plan, mut source) = Source::read(path)?;
+    // Wherever the plan has its cluster: here it is simulated, and what cannot be is refused.
+    plan.cluster.kind = ClusterKind::Sim;
+    source.overridden("cluster.kind", "dyno sim");
+    source.check(&plan)?;
+    Ok(plan)
+}
+
+fn again(args: &SimArgs, seed: u64) -> String {
+    let mut command = format!("dyno sim --seeds {seed}");
+    for (flag, value) in [
+        ("--plan", args.plan.file().map(|path| path.display().to_string())),
+        ("--mutant", args.mutant.clone()),
+    ] {
+        if let Some(value) = value {
+            command += &format!(" {flag} {value}");
+        }
+    }
+    command
+}
+
+fn summary(findings: &Findings) -> String {
+    let Counts { ok, fail, info } = findings.ops;
+    let Counters { hints_stored, hints_delivered, read_repairs, rolled_back } = findings.counters;
+    let mut text = format!(
+        "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s; {:.0} s/s of a processor), {} events\n\
+         operations: {ok} ok, {fail} failed, {info} unknown; \
+         hints: {hints_stored} stored, {hints_delivered} delivered; read repairs: {read_repairs}; \
+         rollbacks noticed: {rolled_back}\n",
+        findings.seeds,
+        findings.simulated_seconds,
+        findings.wall_seconds,
+        findings.speed(),
+        findings.simulated_seconds / findings.cpu_seconds.max(0.01),
+        findings.events,
+    );
+    if findings.left_out > 0 {
+        text += &format!("interrupted: {} seeds were not run\n", findings.left_out);
+    }
+    for failure in &findings.violations {
+        text += &format!(
+            "seed {}: {}: {}\n  see it: {}\n",
+            failure.seed, failure.check, failure.what, failure.again
+        );
+    }
+    for seed in &findings.nondeterministic {
+        text += &format!("seed {seed} ran differently the second time: the simulator is broken\n");
+    }
+    if !findings.unknown.is_empty() {
+        let (count, first) = (findings.unknown.len(), &findings.unknown[0]);
+        text += &format!(
+            "{count} checks could not tell, the first of seed {}: {}: {}\n",
+            first.seed, first.check, first.what
+        );
+    }
+    text += match status(findings) {
+        VALID => "valid\n",
+        INVALID => "invalid\n",
+        _ => "unknown\n",
+    };
+    text
+}
+
+fn status(findings: &Findings) -> u8 {
+    if !findings.violations.is_empty() {
+        INVALID
+    } else if !findings.nondeterministic.is_empty() || findings.left_out > 0 {
+        BROKEN
+    } else if findings.unknown.len() as u64 * 10 > findings.seeds {
+        // A seed in which nothing was acknowledged happens; many of them are no test.
+        UNKNOWN
+    } else {
+        VALID
+    }
+}
+
+pub(crate) fn refuse(error: &str) -> u8 {
+    output::refuse(error);
+    REFUSED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_or_one() {
+        assert_eq!("3..7".parse(), Ok(Seeds(3..7)));
+        assert_eq!("3".parse(), Ok(Seeds(3..4)));
+        for text in ["7..3", "x", "1..", "3..3", ""] {
+            assert!(text.parse::<Seeds>().is_err(), "{text}");
+        }
+    }
+}

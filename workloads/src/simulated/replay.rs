@@ -1,0 +1,181 @@
+//! Replays a trace and judges it again: by the white-box invariants, and by the checkers from the
+//! history that its client requests and answers make.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+use checker::history::History;
+use checker::history::op::{Kind, Op};
+use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
+use dynamo_sim::Bench;
+use dynamo_sim::bench::Effect;
+use dynamo_sim::disk::DiskFault;
+use dynamo_sim::replay::{ReplayError, Replayed, on_sim_with};
+use dynamo_sim::trace::{self, Step, Trace};
+use serde_json::Value;
+
+use super::run::{Violation, check, said};
+use crate::interpreter::book::{Open, reads};
+use crate::interpreter::virtual_time::completion;
+use crate::run::finish::counted::SUSPECTED;
+use crate::workload::client::Completion;
+
+/// What a replay found.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Steps and digests.
+    pub replayed: Replayed,
+    /// What it violates; sorted by check.
+    pub violations: Vec<Violation>,
+    /// The history of its clients.
+    pub history: History,
+}
+
+/// Replays `trace` as the simulator takes its steps, and judges it.
+///
+/// # Errors
+/// Where it comes off the trace.
+pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
+    let mut scribe = Scribe::default();
+    let replayed = on_sim_with(trace, |bench, step, effects| {
+        scribe.note(trace, bench, step, effects);
+    })?;
+    let mut violations: Vec<_> = replayed
+        .breaches
+        .iter()
+        .map(|(step, breach)| {
+            let what = format!("{} at step {step}: {}", breach.node, breach.what);
+            Violation::new(breach.check, what)
+        })
+        .collect();
+    let mut history = History::default();
+    match History::numbered(scribe.lines) {
+        Ok(found) => history = found,
+        Err(error) => {
+            violations.push(Violation::new("well_formed", error.to_string()));
+        }
+    }
+    // Without a final phase nobody has asked what was kept.
+    if trace.closing.is_some() {
+        let reports = check(&trace.cluster, losses(trace), &history);
+        said(&reports, &history, &mut violations, &mut Vec::new());
+    }
+    violations.sort();
+    Ok(Judged { replayed, violations, history })
+}
+
+/// How many copies of a key the trace's faults may have cost.
+fn losses(trace: &Trace) -> usize {
+    let is_loss = |step: &Step| {
+        let is_loss = |fault: &DiskFault| {
+            matches!(fault, DiskFault::Damage(..) | DiskFault::Forget(..) | DiskFault::Empty)
+        };
+        match step {
+            Step::Wipe { .. } | Step::Restore { .. } => true,
+            Step::Disk { fault, .. } => is_loss(fault),
+            _ => false,
+        }
+    };
+    trace.steps.iter().filter(|entry| is_loss(&entry.step)).count()
+}
+
+/// Writes the history. Every request is a process of its own.
+#[derive(Default)]
+struct Scribe {
+    lines: Vec<Op>,
+    /// Of each request that is open its invocation, and of each get that is answered its answer.
+    open: HashMap<RequestId, (Open, Op)>,
+    answers: HashMap<RequestId, u64>,
+    keys: BTreeSet<Key>,
+    homes_read: bool,
+    /// How often nodes have begun to suspect a peer, and how often when each final get began: it counts
+    /// only if nobody has since.
+    suspicions: u64,
+    finals: HashMap<RequestId, u64>,
+}
+
+impl Scribe {
+    fn note(&mut self, trace: &Trace, bench: &Bench, step: usize, effects: &[Effect]) {
+        if let Step::Client { node, request, op } = &trace.steps[step].step {
+            let closing = trace.closing;
+            if !self.homes_read && closing.is_some_and(|closing| *request >= closing.homes) {
+                self.homes_read = true;
+                self.homes(bench);
+            }
+            let is_final = closing.is_some_and(|closing| *request >= closing.finals);
+            self.invoked(bench.now(), node.to_string(), *request, op, is_final);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Replied(request, reply) => self.replied(bench.now(), *request, reply),
+                Effect::Told(_, Event::Suspected(_)) => self.suspicions += 1,
+                _ => {}
+            }
+        }
+    }
+
+    fn invoked(&mut self, at: u64, node: String, request: RequestId, op: &trace::Op, last: bool) {
+        let key = String::from_utf8_lossy(&op.key().0).into_owned();
+        let mut line = match op {
+            trace::Op::Get { .. } => Op::invoke(request.0, "get"),
+            trace::Op::Put { value: Some(value), .. } => {
+                Op::invoke(request.0, "put").value(decode(value))
+            }
+            trace::Op::Put { value: None, .. } => Op::invoke(request.0, "delete"),
+        };
+        line = line.key(key).node(node).at(at * 1_000);
+        if let trace::Op::Put { read, .. } = op {
+            self.keys.insert(op.key());
+            line.context = read.and_then(|read| self.answers.get(&read)).copied();
+        }
+        if last {
+            self.finals.insert(request, self.suspicions);
+        }
+        self.open.insert(request, (Open::only(last), line.clone()));
+        self.lines.push(line);
+    }
+
+    fn replied(&mut self, at: u64, request: RequestId, reply: &Reply) {
+        let Some((open, invoke)) = self.open.remove(&request) else { return };
+        let decode = |values: &[_]| values.iter().map(decode).collect::<Vec<_>>();
+        let mut completion = completion(reply, request, decode);
+        if let Completion::Ok { context: Some(get), .. } = completion {
+            self.answers.insert(get, self.lines.len() as u64);
+        }
+        if self.finals.remove(&request).is_some_and(|before| before != self.suspicions) {
+            completion = completion.uncounted(SUSPECTED);
+        }
+        let mut line = open.completed(invoke, &completion).at(at * 1_000);
+        if let Some(values) = completion.into_values().filter(|_| reads(&line)) {
+            line.value = Some(Value::Array(values));
+        }
+        self.lines.push(line);
+    }
+
+    /// What every home of every key holds, without a quorum.
+    fn homes(&mut self, bench: &Bench) {
+        // Above any request's process.
+        let mut process = 1 << 40;
+        for key in std::mem::take(&mut self.keys) {
+            let homes = bench.view().homes(&key);
+            for node in homes {
+                let record = bench.host(*node).disk().durable(&Place::home(key.clone()));
+                let values = record.map(|record| record.set.values()).unwrap_or_default();
+                let invoke = Op::invoke(process, "home")
+                    .key(String::from_utf8_lossy(&key.0).into_owned())
+                    .node(node.to_string())
+                    .at(bench.now() * 1_000)
+                    .finally();
+                let values: Vec<_> = values.iter().map(decode).collect();
+                self.lines.push(invoke.clone());
+                self.lines.push(invoke.completed(Kind::Ok).value(values));
+                process += 1;
+            }
+        }
+    }
+}
+
+fn decode(bytes: &Bytes) -> Value {
+    serde_json::from_slice(bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+}

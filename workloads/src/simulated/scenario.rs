@@ -1,0 +1,172 @@
+//! What a simulated run depends on, drawn from a seed or taken from a plan.
+
+use std::time::Duration;
+
+use dynamo_protocol::{NodeId, Quorum, ReadMode, Settings, Timing};
+use dynamo_sim::network::Network;
+use dynamo_sim::trace::{Cluster, Sync};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::twin::{Fault, micros};
+use super::weather::Weather;
+use crate::nemesis::schedule::{Episode, schedule};
+use crate::plan::seed::{Purpose, stream};
+use crate::plan::{Plan, Span, WorkloadPlan};
+use crate::run::workers;
+
+/// How old a copy of a disk is that a plan puts back, in microseconds.
+const AGE: u64 = 1_000_000;
+
+/// Everything a run does, but for the chances within it: those come from the seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its links.
+    pub network: Network,
+    /// A sync takes from so many microseconds to three times as many.
+    pub sync: u64,
+    /// Its clients.
+    pub workload: WorkloadPlan,
+    /// How long they work.
+    pub time: Duration,
+    /// What happens meanwhile.
+    pub faults: Vec<Fault>,
+}
+
+impl Scenario {
+    /// The plan with this seed: its own faults, at the times and on the nodes that it has them on real
+    /// clusters too. Links and disks are quick and well but for them.
+    ///
+    /// # Panics
+    /// If the plan was not checked as one of a simulated cluster ([`Plan::check`]): nothing is put in the
+    /// place of what cannot be simulated.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, seed: u64) -> Self {
+        let view = plan.view().expect("the plan was checked");
+        let episodes = schedule(plan, seed, &view);
+        let mut workload = plan.workload.clone();
+        workload.concurrency = workers(plan);
+        Self {
+            cluster: cluster_of(plan),
+            network: Network::quiet(),
+            sync: 130,
+            workload,
+            time: plan.time.0,
+            faults: episodes.iter().flat_map(|episode| twins(plan, episode)).collect(),
+        }
+    }
+
+    /// Everything drawn from the seed: sizes, quorums, modes, links, clients and faults. Small and
+    /// wild, so that rare things meet.
+    #[must_use]
+    pub fn drawn(seed: u64) -> Self {
+        let mut rng = stream(seed, Purpose::Nemesis);
+        let cluster = draw_cluster(&mut rng);
+        let time = rng.random_range(4_000_000..12_000_000);
+        let weather = Weather::drawn(&cluster, &mut rng);
+        let nodes: Vec<_> = cluster.ids().collect();
+        let faults = weather.faults(&nodes, time, &mut rng);
+        Self {
+            cluster,
+            network: draw_network(&mut rng),
+            sync: *[20, 130, 130, 1_000, 5_000].choose(&mut rng).unwrap_or(&130),
+            workload: draw_workload(&mut rng),
+            time: Duration::from_micros(time),
+            faults,
+        }
+    }
+
+    /// How many copies of a key its faults may cost.
+    #[must_use]
+    pub fn losses(&self) -> usize {
+        self.faults.iter().map(|fault| fault.what.losses()).sum()
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.cluster.ids().collect()
+    }
+}
+
+/// What an episode of a plan is in the simulator: its fault, and what has to go before it.
+fn twins(plan: &Plan, episode: &Episode) -> Vec<Fault> {
+    let (at, what) = (micros(episode.at), episode.fault.twin(&plan.nodes()));
+    let before = at.saturating_sub(AGE);
+    let preparation = what.preparation().map(|what| Fault::new(before, before, what));
+    let fault = Fault::new(at, at + micros(episode.hold), what);
+    preparation.into_iter().chain([Fault { told: Some(episode.told()), ..fault }]).collect()
+}
+
+fn cluster_of(plan: &Plan) -> Cluster {
+    let of = &plan.cluster;
+    Cluster {
+        nodes: of.nodes,
+        tokens: of.tokens,
+        settings: of.settings,
+        sync: Sync::Explicit,
+        counts: false,
+    }
+}
+
+fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
+    let quorums: &[(u16, [usize; 3])] = &[
+        (3, [3, 2, 2]),
+        (4, [3, 2, 2]),
+        (5, [3, 2, 2]),
+        (5, [3, 2, 2]),
+        (5, [3, 1, 3]),
+        (5, [3, 3, 1]),
+        (5, [3, 1, 2]),
+        (6, [3, 2, 2]),
+        (6, [4, 2, 3]),
+        (7, [5, 3, 3]),
+    ];
+    let (nodes, quorum) = *quorums.choose(rng).expect("there are some");
+    let millis = Duration::from_millis;
+    let settings = Settings {
+        quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
+        read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
+        timing: Timing {
+            hedge: millis(rng.random_range(5..=100)),
+            deadline: millis(rng.random_range(200..=1_000)),
+            ping: millis(rng.random_range(20..=100)),
+            handoff: millis(rng.random_range(20..=200)),
+        },
+        ..Settings::new(quorum)
+    };
+    Cluster { settings, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
+}
+
+fn draw_network(rng: &mut ChaCha8Rng) -> Network {
+    let quiet = Network::quiet();
+    if rng.random_ratio(4, 10) {
+        return quiet;
+    }
+    let latency = *[20, 80, 500, 2_000].choose(rng).unwrap_or(&80);
+    Network {
+        latency,
+        jitter: rng.random_range(0..=4 * latency),
+        loss: if rng.random() { rng.random_range(0..30_000) } else { 0 },
+        duplicate: if rng.random() { rng.random_range(0..50_000) } else { 0 },
+        reorder: if rng.random() { rng.random_range(0..400_000) } else { 0 },
+        late: rng.random_range(0..=20 * latency),
+        cut_holds: rng.random(),
+        tells: rng.random_ratio(7, 10),
+    }
+}
+
+fn draw_workload(rng: &mut ChaCha8Rng) -> WorkloadPlan {
+    WorkloadPlan {
+        concurrency: rng.random_range(2..=10),
+        think: Span::millis(rng.random_range(1..=20)),
+        rate: Some(f64::from(rng.random_range(60..=200))),
+        carts: rng.random_range(1..=8),
+        puts_per_cart: rng.random_range(8..=40),
+        timeout: Span::millis(1_500),
+        ..Plan::default().workload
+    }
+}
