@@ -31,7 +31,7 @@ use crate::simulated::cli::{SimArgs, sim};
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
 struct CommandLine {
-    /// How much to log, as in `debug` or `workloads=trace`; also DYNO_LOG. Logs go to standard error
+    /// How much to log, as in `debug` or `dyno=trace`; also DYNO_LOG. Logs go to standard error
     /// and into the folder of the run.
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,

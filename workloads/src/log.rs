@@ -13,9 +13,9 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// What standard error shows when nobody says: what a person should know of.
-const USUAL: &str = "workloads=warn";
+const USUAL: &str = "dyno=warn";
 /// What the run's folder keeps when nobody says.
-const USUAL_FILE: &str = "workloads=info";
+const USUAL_FILE: &str = "dyno=info";
 
 /// How much was asked for, if anybody asked.
 static ASKED: OnceLock<String> = OnceLock::new();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let status = std::panic::catch_unwind(|| workloads::cli::main(std::env::args_os()));
+    let status = std::panic::catch_unwind(|| dyno::cli::main(std::env::args_os()));
     // The panic has said its own. It must not look like a verdict.
-    ExitCode::from(status.unwrap_or(workloads::run::verdict::BROKEN))
+    ExitCode::from(status.unwrap_or(dyno::run::verdict::BROKEN))
 }

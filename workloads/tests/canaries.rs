@@ -7,13 +7,13 @@ use std::time::Duration;
 use checker::verdict::Verdict;
 use dynamo_protocol::{NodeId, Quorum, ReadMode, Versioning};
 use dynamo_sim::network::Shape;
-use workloads::interrupt::Interrupt;
-use workloads::plan::{ClusterKind, FaultName, Plan, Span};
-use workloads::run::verdict::Document;
-use workloads::run::{Order, run};
-use workloads::simulated::run::Options;
-use workloads::simulated::twin::{Fault, Shaped};
-use workloads::simulated::{Outcome, Scenario, run as run_simulated};
+use dyno::interrupt::Interrupt;
+use dyno::plan::{ClusterKind, FaultName, Plan, Span};
+use dyno::run::verdict::Document;
+use dyno::run::{Order, run};
+use dyno::simulated::run::Options;
+use dyno::simulated::twin::{Fault, Shaped};
+use dyno::simulated::{Outcome, Scenario, run as run_simulated};
 
 fn judged(change: impl FnOnce(&mut Plan)) -> Document {
     let mut plan = Plan { time: Span::secs(4), seed: Some(5), ..Plan::default() };

@@ -8,14 +8,14 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction};
+use dyno::cli;
+use dyno::nemesis::schedule::schedule;
+use dyno::plan::{ClusterKind, Plan, Source};
+use dyno::simulated::scenario::Scenario;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
-use workloads::cli;
-use workloads::nemesis::schedule::schedule;
-use workloads::plan::{ClusterKind, Plan, Source};
-use workloads::simulated::scenario::Scenario;
 
 /// How many plans, and how many command lines, are drawn: a sample, or as many as DYNO_DRAWS says.
 fn draws() -> u64 {

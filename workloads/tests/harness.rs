@@ -12,10 +12,10 @@ use checker::siblings::Siblings;
 use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
 use dynamo_protocol::NodeId;
-use workloads::nemesis::faults::clock::off_by;
-use workloads::simulated::run::Options;
-use workloads::simulated::twin::Fault;
-use workloads::simulated::{Outcome, Scenario, run};
+use dyno::nemesis::faults::clock::off_by;
+use dyno::simulated::run::Options;
+use dyno::simulated::twin::Fault;
+use dyno::simulated::{Outcome, Scenario, run};
 
 fn outcome(seed: u64) -> Outcome {
     let outcome = run(&Scenario::drawn(seed), seed, Options::default());

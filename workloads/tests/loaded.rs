@@ -2,7 +2,7 @@
 //! none of them may accuse a store that keeps everything.
 //!
 //! ```text
-//! LOADED_RUNS=300 cargo test -p workloads --test loaded -- --ignored --nocapture
+//! LOADED_RUNS=300 cargo test -p dyno --test loaded -- --ignored --nocapture
 //! ```
 //!
 //! `LOADED_BUSY` threads keep the processors busy meanwhile: by default as many as there are processors.

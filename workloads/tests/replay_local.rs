@@ -14,10 +14,10 @@ use std::time::Duration;
 use dynamo_protocol::{Identity, Key, NodeId, RequestId, Role, Timer, Versioning};
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::trace::{Cluster, Op, Recorder, Step, Sync, Trace};
+use dyno::simulated::run::{Options, run};
+use dyno::simulated::scenario::Scenario;
+use dyno::simulated::shrink::shrink;
 use serde_json::Value;
-use workloads::simulated::run::{Options, run};
-use workloads::simulated::scenario::Scenario;
-use workloads::simulated::shrink::shrink;
 
 const DYNO: &str = env!("CARGO_BIN_EXE_dyno");
 
@@ -203,7 +203,7 @@ fn a_shrunk_seed_comes_out_equal() {
         scenario.cluster.settings.versioning = Versioning::Lww;
         scenario.time = Duration::from_secs(1);
         let lost = |violations: &[_]| {
-            violations.iter().any(|v: &workloads::simulated::run::Violation| v.check == "cart")
+            violations.iter().any(|v: &dyno::simulated::run::Violation| v.check == "cart")
         };
         let fails = lost(&run(&scenario, seed, Options::default()).violations);
         fails.then(|| shrink(&scenario, seed, "cart", 60)).flatten()

@@ -9,11 +9,11 @@ use std::process::{Command, Output, Stdio};
 
 use dynamo_protocol::NodeId;
 use dynamo_sim::trace::Step;
+use dyno::nemesis::schedule::schedule;
+use dyno::plan::{ClusterKind, FaultName, Plan, Span, Target};
+use dyno::simulated::batch::Batch;
+use dyno::simulated::run::{Options, run};
 use serde_json::Value;
-use workloads::nemesis::schedule::schedule;
-use workloads::plan::{ClusterKind, FaultName, Plan, Span, Target};
-use workloads::simulated::batch::Batch;
-use workloads::simulated::run::{Options, run};
 
 /// Last-writer-wins loses concurrent adds: what a store does that breaks its word, in a normal build.
 const LOSING: &str = r#"

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use workloads::hosts::lab;
+use dyno::hosts::lab;
 
 /// Whether a lab can be had. If not, the test is skipped and says why; where `DYNO_REQUIRE=all` is set,
 /// it fails instead, so that nothing is skipped unseen.

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use workloads::hosts::remote::Inventory;
-use workloads::plan::Plan;
+use dyno::hosts::remote::Inventory;
+use dyno::plan::Plan;
 
 use super::bench::{Lab, Run, dyno, eventually};
 use super::common::has_lab;

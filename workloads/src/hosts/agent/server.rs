@@ -28,7 +28,7 @@ const CALLS: usize = 16;
 pub(super) const TAKEN: &str =
     "another agent has this host until its driver lets go or its lease ends";
 /// What the agent logs when nobody says.
-const USUAL_LOG: &str = "workloads=info";
+const USUAL_LOG: &str = "dyno=info";
 /// Nobody has said hello for so long: nobody will.
 const FIRST: Duration = Duration::from_secs(20);
 /// How long the last reply may take to be written.
