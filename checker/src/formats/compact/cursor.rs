@@ -1,7 +1,7 @@
 //! Reads numbers and texts from the bytes of a block.
 
 use super::LONGEST;
-use super::rows::Refused;
+use super::row::Refused;
 
 /// A place in a block. It is handed about by value, and what is seldom called gives back where it
 /// went on to: so the place stays in a register, and no number waits for memory to be read.

@@ -48,14 +48,14 @@ mod cursor;
 mod known;
 mod ops;
 mod pieces;
+mod row;
 mod rows;
 mod writer;
 
 pub use ops::{Reader, read};
 pub(crate) use pieces::{Piece, Pieces, Told};
-pub(crate) use rows::{
-    Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Place, Refused, Row, Rows,
-};
+pub(crate) use row::{Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Refused, Row};
+pub(crate) use rows::{Place, Rows};
 pub(crate) use writer::Room;
 pub use writer::{Layout, Writer};
 

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use super::blocks::{Block, Blocks};
 use super::known::Known;
-use super::rows::{Listener, Place};
+use super::row::Listener;
+use super::rows::Place;
 use super::{BETWEEN_STATES, CompactError, LONGEST_STATE, STATE_SHARE};
 
 /// A piece is no longer than this, and one block: where no state comes so soon, none is waited for.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::cursor::Cursor;
 use super::known::Known;
-use super::rows::{Dictionary, Literal, Refused};
+use super::row::{Dictionary, Literal, Refused};
 use super::{
     BETWEEN_STATES, BLOCK, Flags, KINDS, LONGEST_STATE, MAGIC, SMALL, STATE, STATE_SHARE, VERSION,
     zigzag,

@@ -5,7 +5,7 @@ mod state;
 use std::hint::select_unpredictable;
 
 use super::cursor::{Cursor, Fault, short_varint};
-use super::rows::{Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Refused, Row};
+use super::row::{Dictionary, Listener, Literal, NEMESIS, NO_VALUE, Refused, Row};
 use super::{Flags, KINDS, SMALL, unzigzag};
 use crate::history::op::Kind;
 

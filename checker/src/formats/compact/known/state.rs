@@ -3,7 +3,7 @@
 //! There is one way to spell it, so two of them are the same iff their bytes are.
 
 use super::super::cursor::{Cursor, Fault};
-use super::super::rows::NO_VALUE;
+use super::super::row::NO_VALUE;
 use super::super::writer::{kind_and_flags, text, varint};
 use super::super::{SMALL, unzigzag, zigzag};
 use super::{Common, KeyValues, Known, NO_TIME, Open, Shape, Slot};
