@@ -12,8 +12,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use dynamo_protocol::{Identity, Key, NodeId, RequestId, Role, Timer, Versioning};
+use dynamo_sim::Recorder;
 use dynamo_sim::disk::DiskFault;
-use dynamo_sim::trace::{Cluster, Op, Recorder, Step, Sync, Trace};
+use dynamo_sim::trace::{Cluster, Op, Step, Sync, Trace};
 use dyno::simulated::run::{Options, run};
 use dyno::simulated::scenario::Scenario;
 use dyno::simulated::shrink::shrink;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Context, Digest, Envelope, Event, Identity, Input, Key, Message, Meta, Node, NodeId,
-    Outbox, Output, Reply, RequestId, Settings, Start, Store as _, Time, Timer, View, ViewError,
+    ClientOp, Context, Digest, Envelope, Identity, Input, Key, Message, Meta, Node, NodeId, Outbox,
+    Output, Reply, RequestId, Settings, Start, Time, Timer, View, ViewError,
 };
 use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use crate::disk::Disk;
+use crate::effect::{Breach, Effect};
 use crate::flight::Flight;
-use crate::invariants::{Breach, Monitor};
+use crate::host::{Host, index};
+use crate::invariants::Monitor;
 use crate::trace::{Cluster, Op, Step, Sync};
 
 /// What a node's wall clock shows at the start, in microseconds since the Unix epoch: far enough
@@ -38,37 +40,6 @@ pub struct Bench {
     effects: Vec<Effect>,
     /// Kept from step to step for its room.
     outbox: Outbox,
-}
-
-/// A host of the cluster.
-#[derive(Clone, Debug)]
-pub struct Host {
-    pub(crate) node: Option<Node>,
-    pub(crate) disk: Disk,
-    /// Outputs, and the batch each rests on.
-    held: VecDeque<(u64, Output)>,
-    backup: Option<Box<Disk>>,
-    /// Running timers, each with the number of its setting: few, since an operation ends with its own.
-    timers: Vec<(Timer, u64)>,
-    settings: u64,
-    offset: i64,
-    paused: bool,
-    starts: u64,
-}
-
-/// What left a host, or happened in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// A message is under way, with this number.
-    Sent(u64),
-    /// A client is answered.
-    Replied(RequestId, Reply),
-    /// A timer runs; the number is that of its setting.
-    TimerSet(NodeId, Timer, u64, std::time::Duration),
-    /// Told by a node once what it rests on is durable.
-    Told(NodeId, Event),
-    /// A white-box invariant is broken.
-    Breached(Breach),
 }
 
 /// A step that cannot happen now.
@@ -549,64 +520,8 @@ impl Bench {
     }
 }
 
-impl Host {
-    /// The node, if its process runs.
-    #[must_use]
-    pub fn node(&self) -> Option<&Node> {
-        self.node.as_ref()
-    }
-
-    /// Its disk.
-    #[must_use]
-    pub fn disk(&self) -> &Disk {
-        &self.disk
-    }
-
-    /// Whether its process stands still.
-    #[must_use]
-    pub fn is_paused(&self) -> bool {
-        self.paused
-    }
-
-    /// How far its disk was when it was backed up; none if it was not.
-    #[must_use]
-    pub fn backup(&self) -> Option<u64> {
-        self.backup.as_ref().map(|backup| backup.position())
-    }
-
-    /// How often it was started.
-    #[must_use]
-    pub fn starts(&self) -> u64 {
-        self.starts
-    }
-
-    /// Whether the timer runs, and was not set again since setting `setting`.
-    #[must_use]
-    pub fn timer_is(&self, timer: &Timer, setting: u64) -> bool {
-        self.timers.contains(&(*timer, setting))
-    }
-
-    fn take_timer(&mut self, timer: &Timer) -> Option<u64> {
-        let at = self.timers.iter().position(|(running, _)| running == timer)?;
-        Some(self.timers.swap_remove(at).1)
-    }
-
-    /// The running timers, in order.
-    #[must_use]
-    pub fn timers(&self) -> Vec<Timer> {
-        let mut timers: Vec<_> = self.timers.iter().map(|(timer, _)| *timer).collect();
-        timers.sort_unstable();
-        timers
-    }
-}
-
 /// Whether it is no replica's word to another node.
 fn is_no_vote(output: &Output) -> bool {
     let Output::Send(envelope) = output else { return true };
     !matches!(envelope.message, Message::Stored { .. })
-}
-
-/// Where a node's host stands in a list of all of them.
-pub(crate) fn index(node: NodeId) -> usize {
-    usize::from(node.0) - 1
 }

@@ -25,20 +25,10 @@ use dynamo_protocol::{
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::bench::{Effect, Host, index};
 use crate::disk::{Changed, Disk, DiskFault};
+use crate::effect::{Breach, Effect};
+use crate::host::{Host, index};
 use crate::trace::Cluster;
-
-/// An invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    /// Which: a name of the module's table.
-    pub check: &'static str,
-    /// Where.
-    pub node: NodeId,
-    /// How, in a sentence.
-    pub what: String,
-}
 
 /// What is known of a cluster beside its state.
 #[derive(Clone, Debug)]

@@ -10,14 +10,20 @@
 pub mod bench;
 mod counters;
 pub mod disk;
+mod effect;
 mod flight;
+mod host;
 pub mod invariants;
 pub mod network;
 mod queue;
+mod recorder;
 mod records;
 pub mod replay;
 pub mod trace;
 pub mod world;
 
-pub use bench::{Bench, Effect, Host};
+pub use bench::Bench;
+pub use effect::{Breach, Effect};
+pub use host::Host;
+pub use recorder::Recorder;
 pub use world::World;

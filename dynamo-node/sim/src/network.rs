@@ -4,7 +4,7 @@ use dynamo_protocol::NodeId;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::bench::index;
+use crate::host::index;
 
 /// How all links behave, unless a fault makes one worse. Times are microseconds, shares are of a
 /// million.

@@ -3,8 +3,8 @@
 use dynamo_protocol::{Digest, NodeId, ViewError};
 use thiserror::Error;
 
-use crate::bench::{Bench, Effect, StepError};
-use crate::invariants::Breach;
+use crate::bench::{Bench, StepError};
+use crate::effect::{Breach, Effect};
 use crate::trace::Trace;
 
 /// What a replay found.

@@ -4,11 +4,12 @@
 //! hand. A [`Trace`] is a cluster and the steps it takes, each with the digest of the touched host
 //! after it; whoever replays it compares them.
 //!
-//! To make one, take the steps through a [`Recorder`]: it carries them out on the bare core and
-//! notes the digests.
+//! To make one, take the steps through a [`Recorder`](crate::Recorder): it carries them out on the bare
+//! core and notes the digests.
 //!
 //! ```
-//! use dynamo_sim::trace::{Cluster, Op, Recorder, Step};
+//! use dynamo_sim::Recorder;
+//! use dynamo_sim::trace::{Cluster, Op, Step};
 //! use dynamo_protocol::{NodeId, RequestId};
 //!
 //! let mut recorder = Recorder::new(Cluster::new(3, [3, 2, 2]))?;
@@ -34,7 +35,6 @@ use dynamo_protocol::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::bench::{Bench, Effect, StepError};
 use crate::disk::DiskFault;
 
 /// The format this build reads and writes.
@@ -413,72 +413,6 @@ impl Op {
     pub fn key(&self) -> Key {
         match self {
             Self::Get { key } | Self::Put { key, .. } => Key(key.clone()),
-        }
-    }
-}
-
-/// Carries out steps on the bare core and makes a trace of them.
-#[derive(Clone, Debug)]
-pub struct Recorder {
-    bench: Bench,
-    entries: Vec<Entry>,
-}
-
-impl Recorder {
-    /// On a new cluster, none of whose nodes runs yet.
-    ///
-    /// # Errors
-    /// If there is no such cluster.
-    pub fn new(cluster: Cluster) -> Result<Self, ViewError> {
-        Ok(Self { bench: Bench::new(cluster)?, entries: Vec::new() })
-    }
-
-    /// Takes a step at the time of the last one.
-    ///
-    /// # Errors
-    /// If it cannot happen now; it is not recorded then.
-    pub fn take(&mut self, step: Step) -> Result<(), StepError> {
-        let at = self.bench.now();
-        self.take_at(at, step)
-    }
-
-    /// Takes a step at a later time.
-    ///
-    /// # Errors
-    /// If it cannot happen now; it is not recorded then.
-    pub fn take_at(&mut self, at: u64, step: Step) -> Result<(), StepError> {
-        let touched = self.bench.touched(&step);
-        self.bench.take(at, &step)?;
-        let digest = touched.map(|node| self.bench.digest(node));
-        self.entries.push(Entry { at, step, digest });
-        Ok(())
-    }
-
-    /// What happened since this was last asked, in order.
-    pub fn effects(&mut self) -> std::vec::Drain<'_, Effect> {
-        self.bench.effects()
-    }
-
-    /// The cluster as it is now.
-    #[must_use]
-    pub fn bench(&self) -> &Bench {
-        &self.bench
-    }
-
-    /// The trace.
-    #[must_use]
-    pub fn finish(self, name: impl Into<String>) -> Trace {
-        let cluster = *self.bench.cluster();
-        let (name, steps) = (name.into(), self.entries);
-        Trace {
-            schema: SCHEMA,
-            name,
-            check: None,
-            property: None,
-            mutant: None,
-            closing: None,
-            cluster,
-            steps,
         }
     }
 }

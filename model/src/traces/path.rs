@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use dynamo_protocol::{ClientOp, Digest, Input, NodeId, Place, RequestId, Role, Timer, Versioning};
+use dynamo_sim::Recorder;
 use dynamo_sim::bench::{CLOCK_START, StepError};
 use dynamo_sim::disk::DiskFault;
-use dynamo_sim::trace::{Cluster, Op, Recorder, Step as Taken, Sync, Trace};
+use dynamo_sim::trace::{Cluster, Op, Step as Taken, Sync, Trace};
 use thiserror::Error;
 
 use crate::world::host::HostInput;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dynamo_node::stepped::{DiskFault, Step as NodeStep, Stepped};
 use dynamo_protocol::{Digest, Identity, Input, Key, NodeId, Output, Place};
-use dynamo_sim::bench::Effect;
+use dynamo_sim::Effect;
 use dynamo_sim::trace::{Entry, Step, Trace};
 use dynamo_sim::{Bench, disk};
 use serde::Serialize;

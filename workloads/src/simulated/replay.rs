@@ -8,7 +8,7 @@ use checker::history::History;
 use checker::history::op::{Kind, Op};
 use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
 use dynamo_sim::Bench;
-use dynamo_sim::bench::Effect;
+use dynamo_sim::Effect;
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::replay::{ReplayError, Replayed, on_sim_with};
 use dynamo_sim::trace::{self, Step, Trace};

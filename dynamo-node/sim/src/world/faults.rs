@@ -5,8 +5,8 @@ use dynamo_protocol::{Identity, NodeId, Place};
 use rand::Rng;
 
 use super::{Answer, QUICK_SYNC, What, World};
-use crate::bench::index;
 use crate::disk::DiskFault;
+use crate::host::index;
 use crate::network::{Network, Shape};
 use crate::trace::Step;
 

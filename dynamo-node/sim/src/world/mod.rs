@@ -16,9 +16,10 @@ use rustc_hash::FxHashMap;
 
 pub use crate::counters::Counters;
 
-use crate::bench::{Bench, Effect, index};
+use crate::bench::Bench;
 use crate::disk::DiskFault;
-use crate::invariants::Breach;
+use crate::effect::{Breach, Effect};
+use crate::host::index;
 use crate::network::{Fate, Links, Network};
 use crate::queue::Queue;
 use crate::trace::{Closing, Cluster, Entry, Op, SCHEMA, Step, Sync, Trace};

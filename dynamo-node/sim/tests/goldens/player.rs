@@ -10,10 +10,10 @@ use dynamo_protocol::{
     Actor, Answer, Context, Discard, Dot, Event, Heard, Identity, Key, Message, Meta, NodeId, OpId,
     Place, Record, Remembered, Reply, RequestId, Role, Siblings, Timer, VersionVector,
 };
-use dynamo_sim::Bench;
-use dynamo_sim::bench::{CLOCK_START, Effect};
+use dynamo_sim::bench::CLOCK_START;
 use dynamo_sim::disk::DiskFault;
-use dynamo_sim::trace::{Cluster, Op, Recorder, Step, Sync, Trace};
+use dynamo_sim::trace::{Cluster, Op, Step, Sync, Trace};
+use dynamo_sim::{Bench, Effect, Recorder};
 
 /// What a command or one word of it did not make sense for.
 type Refused = String;

@@ -69,7 +69,7 @@ pub(crate) struct Nature {
 /// What a host must have for a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// No more than a node: how it is done, for people.
+    /// No more than a node: how it is done, human-readable.
     Node(&'static str),
     /// A way to do something to links.
     Links(Means),
