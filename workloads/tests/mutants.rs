@@ -12,6 +12,7 @@ fn root() -> PathBuf {
 }
 
 /// The names, from the one list there is: a normal build has them nowhere else.
+#[cfg(not(feature = "mutants"))]
 fn names() -> Vec<String> {
     let source = root().join("dynamo-node/protocol/src/mutant.rs");
     let source = fs::read_to_string(source).unwrap();
