@@ -114,15 +114,10 @@ fn a_trace_written_by_hand_needs_no_digests() {
 #[test]
 fn every_golden_comes_out_equal() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dynamo-node/sim/tests/goldens");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let goldens = files.filter(|path| path.extension().is_some_and(|kind| kind == "txt"));
-    let goldens: Vec<_> = goldens.collect();
-    assert!(goldens.len() > 30, "the goldens are gone: {} are left", goldens.len());
-    let replay = |path: &PathBuf| {
-        let script = fs::read_to_string(path).unwrap();
-        let name = path.file_stem().unwrap().to_str().unwrap();
-        let played = player::play(name, &script).unwrap();
-        assert!(played.text == script, "{name}: `cargo golden` tells how it differs");
+    let goldens = player::goldens(&folder);
+    let replay = |(name, script): &(String, String)| {
+        let played = player::play(name, script).unwrap();
+        assert!(played.text == *script, "{name}: `cargo golden` tells how it differs");
         is_equal(&played.trace);
     };
     // A few at a time: their processes wait for their disks more than they compute.

@@ -20,18 +20,8 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
 
-/// The names of the scripts, and what they are.
 fn goldens() -> Vec<(String, String)> {
-    let files = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
-    let scripts = files.filter(|path| path.extension().is_some_and(|kind| kind == "txt"));
-    let read = |path: PathBuf| {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        (name, fs::read_to_string(path).unwrap())
-    };
-    let mut goldens: Vec<_> = scripts.map(read).collect();
-    goldens.sort();
-    assert!(goldens.len() > 30, "the goldens are gone: {} are left", goldens.len());
-    goldens
+    player::goldens(&folder())
 }
 
 fn play(name: &str, script: &str) -> player::Played {

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dynamo_protocol::{
@@ -26,6 +28,20 @@ pub(crate) struct Played {
     pub(crate) text: String,
     /// Its steps.
     pub(crate) trace: Trace,
+}
+
+/// The goldens in this folder: their names and their scripts.
+pub(crate) fn goldens(folder: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let scripts = files.filter(|path| path.extension().is_some_and(|kind| kind == "txt"));
+    let read = |path: PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    let mut goldens: Vec<_> = scripts.map(read).collect();
+    goldens.sort();
+    assert!(goldens.len() > 40, "the goldens are gone: {} are left", goldens.len());
+    goldens
 }
 
 /// Plays a script.
@@ -626,9 +642,9 @@ impl Player {
                 };
                 format!("discards what {} sent: {why}", self.letter(*from))
             }
-            Event::StoreFailed(Role::Home, error) => format!("cannot use its home record: {error}"),
+            Event::StoreFailed(Role::Home, error) => format!("storage fails: {error}"),
             Event::StoreFailed(Role::Hint(target), error) => {
-                format!("cannot use its hint for {}: {error}", self.letter(*target))
+                format!("storage fails for its hint for {}: {error}", self.letter(*target))
             }
             Event::Pruned(entries) => format!("forgets {entries} entries"),
             Event::Proven => "is proven: all have told, and nothing is missing".to_owned(),
