@@ -209,8 +209,8 @@ pub(super) const ROWS: &[Row] = &[
     seeded("47", Mutant::MemoryVolatile, "YYp", &[C6, C4, C1]),
     seeded("48", Mutant::DoubtMints, "YYp", &[C6, C1]),
     seeded("49", Mutant::DirectoryBelieved, "--Y", &[C12]),
-    seeded("50", Mutant::DoubtForgotten, "pYp", &[C6, C4, C1]),
-    seeded("51", Mutant::RefusalForgotten, "-Y-", &[C3]),
+    seeded("50", Mutant::DoubtForgotten, "ppp", &[C6, C4, C1]),
+    seeded("51", Mutant::RefusalForgotten, "-p-", &[C3]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -238,6 +238,18 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     ),
     (Layer::Model, "51", "the model's disks have no errors"),
     (Layer::Sim, "49", NO_FILES),
+    (
+        Layer::Sim,
+        "50",
+        "one seed in 15,000: nobody who knows better may be in reach until as much is written as was lost. \
+         Golden `restart_in_doubt` shows it",
+    ),
+    (
+        Layer::Sim,
+        "51",
+        "one seed in 20,000: any message of one that knows better tells again, so all has to be quiet from \
+         then on. The unit test `a_disk_that_refuses_to_be_told_is_told_again` shows it",
+    ),
     (
         Layer::Local,
         "4",
