@@ -433,7 +433,7 @@ impl Bench {
         let host = &mut self.hosts[index(id)];
         let Some(node) = &mut host.node else { return };
         let before = host.disk.applied();
-        let told = self.monitor.as_deref().and_then(|monitor| monitor.note(&input));
+        let told = self.monitor.as_deref_mut().and_then(|monitor| monitor.note(&input));
         self.outbox.outputs.clear();
         node.handle(wall, input, &mut host.disk, &mut self.outbox);
         if let Some(monitor) = &mut self.monitor {

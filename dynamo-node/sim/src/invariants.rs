@@ -16,7 +16,7 @@
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
-//! | `rollback-voted` | nor is its word taken for all there is, under a strict quorum | rule 11 |
+//! | `rollback-voted` | nor votes it, under a strict quorum, on a key whose other homes remember more | rule 11 |
 
 use bytes::Bytes;
 use dynamo_protocol::{
@@ -41,9 +41,11 @@ pub(crate) struct Monitor {
     /// Hearers, speakers, and the identities they spoke under. A hearer may forget and the rule still
     /// holds: what it sends after it first heard of a directory no earlier one can acknowledge.
     heard: FxHashSet<(NodeId, NodeId, Identity)>,
-    /// Rolled-back directories that have not noticed, and how many others durably remember more of each, or
+    /// Rolled-back directories that have not noticed, and which others durably remember more of each, or
     /// owe it.
-    rolled_back: Vec<(NodeId, Identity, usize)>,
+    rolled_back: Vec<(NodeId, Identity, Vec<NodeId>)>,
+    /// The key that a node is asked for by the input it takes now; looked at while something is rolled back.
+    fetched: Option<Key>,
     /// Stores that were taken in and are not acknowledged yet: by whom, from whom, and how far that one's
     /// directory had come.
     taken: FxHashMap<(NodeId, NodeId, OpId), (Identity, u64)>,
@@ -97,6 +99,7 @@ impl Monitor {
             operations: FxHashMap::default(),
             heard: FxHashSet::default(),
             rolled_back: Vec::new(),
+            fetched: None,
             taken: FxHashMap::default(),
             owed: FxHashMap::default(),
             strict: cluster.settings.quorum == Quorum::Strict,
@@ -107,7 +110,15 @@ impl Monitor {
     }
 
     /// Called before a node takes an input.
-    pub(crate) fn note(&self, input: &Input) -> Option<Noted> {
+    pub(crate) fn note(&mut self, input: &Input) -> Option<Noted> {
+        self.fetched = match input {
+            Input::Peer(Envelope { message: Message::Fetch { key, .. }, .. })
+                if !self.rolled_back.is_empty() =>
+            {
+                Some(key.clone())
+            }
+            _ => None,
+        };
         let op = match input {
             Input::Client { op, .. } => op,
             Input::Peer(Envelope { message: Message::Forward { request, .. }, .. }) => request,
@@ -300,16 +311,25 @@ impl Monitor {
         for output in outputs {
             match output {
                 Output::Event(Event::Minted { dot: Some(dot), .. })
-                    if dot.actor.identity == *identity && *remember > 0 =>
+                    if dot.actor.identity == *identity && !remember.is_empty() =>
                 {
-                    let what = format!("{dot} is minted, and {remember} others remember more");
+                    let others = remember.len();
+                    let what = format!("{dot} is minted, and {others} others remember more");
                     breach("rollback-minted", what);
                 }
                 Output::Send(Envelope {
                     message: Message::Fetched { answer: Answer::Known { votes: true, .. }, .. },
                     ..
-                }) if self.strict && self.w > 1 && *remember > self.w - 2 => {
-                    breach("rollback-voted", format!("{remember} others remember more"));
+                }) if self.strict && self.w > 1 => {
+                    // What it acknowledged of this key W-1 other homes of the key hold. Who remembers more
+                    // of it for the sake of other keys does not matter.
+                    let homes = self.fetched.as_ref().zip(host.node.as_ref());
+                    let homes = homes.map(|(key, node)| node.view().homes(key));
+                    let is_home = |id: &&NodeId| homes.is_none_or(|homes| homes.contains(id));
+                    let others = remember.iter().filter(is_home).count();
+                    if others > self.w - 2 {
+                        breach("rollback-voted", format!("{others} other homes remember more"));
+                    }
                 }
                 _ => {}
             }
@@ -462,7 +482,9 @@ impl Monitor {
             let owed = hearer.and_then(|hearer| self.owed.get(&(hearer, node, identity)));
             heard.map(|heard| heard.position).max(owed.copied()) > Some(position)
         };
-        let remember = hosts.iter().enumerate().filter(remembers).count();
+        let remember = hosts.iter().enumerate().filter(remembers);
+        let remember =
+            remember.filter_map(|(at, _)| u16::try_from(at + 1).ok().map(NodeId)).collect();
         // Who lost a disk may have lost what it remembered.
         self.rolled_back.clear();
         self.rolled_back.push((node, identity, remember));

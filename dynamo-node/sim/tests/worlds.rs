@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::sync::Arc;
 
-use dynamo_protocol::{NodeId, Quorum, ReadMode, Reply, RequestId, Settings};
+use dynamo_protocol::{
+    Envelope, Identity, Key, NodeId, Quorum, ReadMode, Reply, RequestId, Settings,
+};
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::network::{Network, Shape};
-use dynamo_sim::trace::{Cluster, Op, Trace};
+use dynamo_sim::trace::{Cluster, Op, Step, Trace};
 use dynamo_sim::world::{Answer, Conditions};
-use dynamo_sim::{World, replay};
+use dynamo_sim::{Bench, Effect, World, replay};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -219,4 +221,60 @@ fn a_seed_reproduces_its_run_in_another_process() {
     for (hash, seed) in hashes {
         assert_eq!(hash_elsewhere(seed), hash, "seed {seed}");
     }
+}
+
+/// Delivers what is under way among `among`, and no other message, until there is none left.
+fn deliver_among(bench: &mut Bench, among: &[NodeId]) {
+    let is_among = |(_, envelope): &(u64, &Envelope)| {
+        among.contains(&envelope.from) && among.contains(&envelope.to)
+    };
+    loop {
+        let next = bench.flight().find(is_among).map(|(number, _)| number);
+        let Some(message) = next else { return };
+        bench.take(0, &Step::Deliver { message, again: false }).unwrap();
+    }
+}
+
+#[test]
+fn a_rolled_back_home_may_vote_on_a_key_whose_other_homes_remember_no_more() {
+    let cluster = Cluster::new(6, [3, 2, 2]);
+    let settings = Settings { quorum: Quorum::Strict, ..cluster.settings };
+    let mut bench = Bench::new(Cluster { settings, counts: true, ..cluster }).unwrap();
+    bench.watch();
+    let homes = |key: &str| bench.view().homes(&Key::from(key)).to_vec();
+    let keys: Vec<_> = (0..1_000).map(|at| format!("k{at}")).collect();
+    let written = homes(&keys[0]);
+    let home = written[0];
+    // A key of which that one is a home too, and nobody else who is of the first.
+    let others = |key: &&String| {
+        let theirs = homes(key);
+        theirs.contains(&home) && !theirs.iter().any(|id| written[1..].contains(id))
+    };
+    let other = keys.iter().find(others).unwrap().clone();
+    let read = homes(&other);
+    let elsewhere = *read.iter().find(|id| **id != home).unwrap();
+
+    for id in bench.cluster().ids().collect::<Vec<_>>() {
+        let incarnation = u64::from(id.0);
+        bench.take(0, &Step::Start { node: id, incarnation, spare: None }).unwrap();
+    }
+    bench.take(0, &Step::BackUp { node: home }).unwrap();
+    let put =
+        Op::Put { key: keys[0].clone().into(), value: Some("v".into()), read: None, made_up: None };
+    bench.take(0, &Step::Client { node: home, request: RequestId(1), op: put }).unwrap();
+    deliver_among(&mut bench, &written);
+    bench.take(0, &Step::Crash { node: home, keep: 0 }).unwrap();
+    bench.take(0, &Step::Restore { node: home }).unwrap();
+    let spare = Some(Identity(1_000));
+    bench.take(0, &Step::Start { node: home, incarnation: 100, spare }).unwrap();
+    deliver_among(&mut bench, &read);
+    assert!(!bench.host(home).node().unwrap().is_proven(), "two members owe an answer");
+    let get = Op::Get { key: other.into() };
+    bench.take(0, &Step::Client { node: elsewhere, request: RequestId(2), op: get }).unwrap();
+    let is_asked = bench.flight().any(|(_, envelope)| envelope.to == home);
+    assert!(is_asked, "its vote is wanted");
+    deliver_among(&mut bench, &read);
+    let breaches: Vec<_> =
+        bench.effects().filter(|effect| matches!(effect, Effect::Breached(_))).collect();
+    assert!(breaches.is_empty(), "{breaches:?}");
 }

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn of_two_settings_the_one_that_was_written_is_to_blame() {
         let told = told("[cluster]\nhedge = \"5s\"\n", &[]);
-        assert!(told.starts_with("plan.toml:3:12: cluster.hedge = 5s: must be below"), "{told}");
+        assert!(told.starts_with("plan.toml:3:9: cluster.hedge = 5s: must be below"), "{told}");
     }
 
     #[test]
