@@ -16,7 +16,7 @@
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
-//! | `rollback-voted` | nor votes it, under a strict quorum, on a key whose other homes remember more | rule 11 |
+//! | `rollback-voted` | nor votes it, if strict, on a key whose other homes remember more | rule 11 |
 
 use bytes::Bytes;
 use dynamo_protocol::{

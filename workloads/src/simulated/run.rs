@@ -136,7 +136,8 @@ fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
     judge(scenario, interpreter, closing)
 }
 
-/// The final phase of simulated nodes ([`crate::run::finish`]): all heals at once, and whether they rest is seen.
+/// The final phase of simulated nodes ([`crate::run::finish`]): all heals at once, and whether they rest is
+/// seen.
 struct Finish<'a, 'b> {
     interpreter: &'a mut Interpreter<'b>,
     timing: Timing,

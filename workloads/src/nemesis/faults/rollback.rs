@@ -167,8 +167,8 @@ impl Twin for GoesBack {
     }
 
     /// While it is down all others end too and come back: who remembers anything of it afterwards has it from
-    /// a disk. Or it ends once more soon after it is back, perhaps in doubt still; or its disk refuses what it
-    /// is told then.
+    /// a disk. Or it ends once more soon after it is back, perhaps in doubt still; or its disk refuses what
+    /// it is told then.
     fn meanwhile(&self, at: u64, held: u64, luck: &mut Luck<'_>) -> Option<Fault> {
         let back = at + held;
         let (at, what, holds): (_, Arc<dyn Twin>, _) = match luck.rng.random_range(0..4) {
