@@ -10,8 +10,9 @@
 //! book of workers, contexts and lines ([`crate::interpreter::Book`]) and the script of the final phase
 //! ([`crate::run::finish`]). The world itself is no [`crate::cluster::Cluster`]. That trait is about
 //! processes the driver does not hold: orders that take a while, proofs by looking again, many tasks at a
-//! time. A world is held whole and goes on only when its one interpreter says so; tasks that look every few milliseconds would
-//! be events in it, and a fault that is held from its proof on would not be held when the schedule says.
+//! time. A world is held whole and goes on only when its one interpreter says so; tasks that look every few
+//! milliseconds would be events in it, and a fault that is held from its proof on would not be held when
+//! the schedule says.
 
 pub mod batch;
 pub mod cli;
