@@ -187,7 +187,7 @@ impl World {
     }
 
     /// Links, disks and clocks are well again and quick, and every process runs. What nodes hold of
-    /// that is up to them. A network slower than nodes' patience would not be: they would go on
+    /// that is up to them. A network slower than nodes' hedging delay would not be: they would go on
     /// suspecting each other, and a sloppy get may then be answered by fallbacks alone.
     pub fn mend(&mut self) {
         self.links.network = Network { tells: self.links.network.tells, ..Network::quiet() };
