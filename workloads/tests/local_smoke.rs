@@ -102,6 +102,21 @@ impl Bench {
     }
 }
 
+impl Drop for Bench {
+    /// A run that was not what it should be is gone with its folder: what its nodes had to say is kept.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for log in fs::read_dir(self.latest("logs")).into_iter().flatten().flatten() {
+            let text = fs::read_to_string(log.path()).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(30)..];
+            eprintln!("---- {}\n{}", log.file_name().display(), last.join("\n"));
+        }
+    }
+}
+
 fn stands_still(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
@@ -19,6 +22,10 @@ use crate::telemetry::add;
 use crate::transport::HELLO;
 use crate::wire;
 
+/// How often the other end of a link is told how much was taken in, if it was more: often enough for its
+/// patience (`transport::link`), seldom enough to cost nothing.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
 /// See the [module](self).
 pub(crate) struct PeerService(pub(crate) Shared);
 
@@ -26,30 +33,35 @@ pub(crate) struct PeerService(pub(crate) Shared);
 impl peer_server::Peer for PeerService {
     type LinkStream = Answering<proto::Greeting>;
 
+    async fn issue_ticket(
+        &self,
+        request: Request<proto::TicketRequest>,
+    ) -> Result<Response<proto::Ticket>, Status> {
+        let hello = self.admit(&request)?;
+        Ok(Response::new(proto::Ticket { number: self.0.links.ticket(hello.from) }))
+    }
+
     async fn link(
         &self,
         request: Request<Streaming<proto::Delivery>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
         // Nothing of the body is read before this: whoever is no peer sends for nothing.
-        let hello = hello(request.metadata())?;
-        self.admit(&hello)?;
-        if let Some(guest) = request.extensions().get::<Guest>() {
-            guest.shows(Guise::Peer)?;
-        }
+        let hello = self.admit(&request)?;
         let mut deliveries = request.into_inner();
-        // One greeting, then nothing until the end.
         let (greetings, greeted) = mpsc::channel(1);
-        greetings.try_send(Ok(proto::Greeting {})).map_err(|_| gone())?;
+        greetings.try_send(Ok(proto::Greeting { deliveries: 0 })).map_err(|_| gone())?;
         let (shared, from) = (self.0.clone(), hello.from);
         let link = async move {
+            let taken = AtomicU64::new(0);
             tokio::select! {
-                () = receive(&shared, from, &mut deliveries) => {}
+                () = receive(&shared, from, &mut deliveries, &taken) => {}
+                () = tell(&taken, &greetings) => {}
                 () = shared.closed() => {}
             }
             drop(greetings);
         };
-        let Some(link) = self.0.links.begin(from, hello.incarnation, link) else {
-            let why = format!("a later process of node {from} has linked");
+        let Some(link) = self.0.links.begin(from, hello.incarnation, hello.ticket, link) else {
+            let why = format!("another process of node {from} has linked since");
             tracing::info!(from, why, "link refused");
             return Err(Status::failed_precondition(why));
         };
@@ -62,9 +74,10 @@ impl peer_server::Peer for PeerService {
 /// the last one up: what is left of that must not hold memory until it is noticed.
 ///
 /// Nothing of an earlier process of a peer arrives after the first message of a later one: that is what a
-/// host owes the core (its contract, 6). So a link is read when the one before it has ended, and of a
-/// process that another has followed no link is taken, however late its dial arrives. (Of one that never
-/// linked here before its successor did, nobody can tell.)
+/// host owes the core (its contract, 6). So a link is read when the one before it has ended, and a process
+/// that is not the one that linked last has to show that it is later, however its dial was held up: by a
+/// ticket that was issued since that one began to link. A process that is dead by then never had it; of two,
+/// the one that had it was alive later. Who is refused and lives asks for another ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming(Mutex<BTreeMap<u32, Present>>);
 
@@ -73,47 +86,47 @@ pub(crate) struct Incoming(Mutex<BTreeMap<u32, Present>>);
 struct Present {
     /// The nonce of the process that dialled it.
     process: u64,
-    /// Processes before that, oldest first.
-    earlier: Vec<u64>,
+    /// What the next one has to show.
+    ticket: u64,
     /// Its end tells the link to end.
     replaced: oneshot::Sender<()>,
     /// Ends when the link has ended.
     ended: oneshot::Receiver<()>,
 }
 
-/// How many earlier processes of a peer are known: the dial of any older one has been given up.
-const EARLIER: usize = 64;
-
 impl Incoming {
+    /// What a process of `from` that has not linked yet has to show: anything, if none has.
+    fn ticket(&self, from: u32) -> u64 {
+        self.present().get(&from).map_or(0, |last| last.ticket)
+    }
+
     /// A link of `process` of `from` begins: the answer runs it when the one before has ended, and until
-    /// the next one begins. None if the process is over.
+    /// the next one begins. None if the process does not show that it is later than the one that has linked.
     fn begin<L>(
         &self,
         from: u32,
         process: u64,
+        ticket: u64,
         link: L,
     ) -> Option<impl Future<Output = ()> + use<L>>
     where
         L: Future<Output = ()>,
     {
-        let (present, replaced) = oneshot::channel();
+        let (replace, replaced) = oneshot::channel();
         let (running, ended) = oneshot::channel::<()>();
-        let mut present = Present { process, earlier: Vec::new(), replaced: present, ended };
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if links.get(&from).is_some_and(|last| last.earlier.contains(&process)) {
-            return None;
-        }
-        let before = links.remove(&from).map(|last| {
-            present.earlier = last.earlier;
-            if last.process != process {
-                let too_many = (present.earlier.len() + 1).saturating_sub(EARLIER);
-                present.earlier.drain(..too_many);
-                present.earlier.push(last.process);
-            }
+        let mut links = self.present();
+        let last = links.get(&from).map(|last| (last.process, last.ticket));
+        let next = match last {
+            Some((last, ticket)) if last == process => ticket,
+            Some((_, shown)) if shown != ticket => return None,
+            _ => rand::random(),
+        };
+        let present = Present { process, ticket: next, replaced: replace, ended };
+        let before = links.insert(from, present).map(|last| {
             drop(last.replaced);
             last.ended
         });
-        links.insert(from, present);
+        drop(links);
         Some(async move {
             // Gone last, when nothing is left of the link.
             let _running = running;
@@ -127,6 +140,10 @@ impl Incoming {
             }
         })
     }
+
+    fn present(&self) -> MutexGuard<'_, BTreeMap<u32, Present>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
@@ -137,7 +154,8 @@ fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
 
 impl PeerService {
     /// Nodes that disagree about the cluster must not exchange a single message.
-    fn admit(&self, hello: &proto::Hello) -> Result<(), Status> {
+    fn admit<T>(&self, request: &Request<T>) -> Result<proto::Hello, Status> {
+        let hello = hello(request.metadata())?;
         let Shared { me, members, agreement, .. } = &self.0;
         let refuse = |why: String| {
             tracing::warn!(from = hello.from, why, "link refused");
@@ -149,18 +167,41 @@ impl PeerService {
                 me.0, hello.to, hello.from
             ));
         }
-        if let Some(why) = agreement.refuses(hello) {
+        if let Some(why) = agreement.refuses(&hello) {
             return refuse(why);
         }
         let from = wire::node_id(hello.from).ok();
         if !from.is_some_and(|from| from != *me && members.contains(&from)) {
             return refuse(format!("node {} is no peer of node {}", hello.from, me.0));
         }
-        Ok(())
+        if let Some(guest) = request.extensions().get::<Guest>() {
+            guest.shows(Guise::Peer)?;
+        }
+        Ok(hello)
     }
 }
 
-async fn receive(shared: &Shared, from: u32, deliveries: &mut Streaming<proto::Delivery>) {
+/// Tells the other end how many deliveries were taken in, until it is gone.
+async fn tell(taken: &AtomicU64, greetings: &mpsc::Sender<Result<proto::Greeting, Status>>) {
+    let mut told = 0;
+    let mut ticks = tokio::time::interval(TELL_AFTER);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !greetings.is_closed() {
+        ticks.tick().await;
+        let deliveries = taken.load(Ordering::Relaxed);
+        // If there is no room for it, there is at a later tick.
+        if deliveries > told && greetings.try_send(Ok(proto::Greeting { deliveries })).is_ok() {
+            told = deliveries;
+        }
+    }
+}
+
+async fn receive(
+    shared: &Shared,
+    from: u32,
+    deliveries: &mut Streaming<proto::Delivery>,
+    taken: &AtomicU64,
+) {
     loop {
         let delivery = match deliveries.message().await {
             Ok(Some(delivery)) => delivery,
@@ -173,6 +214,7 @@ async fn receive(shared: &Shared, from: u32, deliveries: &mut Streaming<proto::D
         if shared.arrivals.send(Arrival::Peer(envelopes)).await.is_err() {
             return;
         }
+        taken.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -208,7 +250,9 @@ mod tests {
         let (arrive, mut arrivals) = mpsc::channel(2);
         let mut latest = 0;
         for process in 1..=PROCESSES {
-            tokio::spawn(links.begin(7, process, talk(process, arrive.clone())).unwrap());
+            let ticket = links.ticket(7);
+            let link = links.begin(7, process, ticket, talk(process, arrive.clone()));
+            tokio::spawn(link.unwrap());
             while latest < process {
                 let said = arrivals.recv().await.unwrap();
                 assert!(said >= latest, "{said} is heard after {latest}");
@@ -221,17 +265,39 @@ mod tests {
     async fn a_process_that_another_has_followed_is_heard_no_more() {
         let links = Incoming::default();
         let (arrive, mut arrivals) = mpsc::channel(1);
-        let dial = |peer, process| {
-            let link = links.begin(peer, process, talk(process, arrive.clone()));
+        let dial = |peer, process, ticket| {
+            let link = links.begin(peer, process, ticket, talk(process, arrive.clone()));
             link.map(tokio::spawn).is_some()
         };
-        assert!(dial(1, 10) && dial(1, 10), "the same one may dial again");
-        assert!(dial(2, 20) && dial(1, 11) && dial(1, 12));
-        assert!(!dial(1, 10) && !dial(1, 11) && dial(1, 12) && dial(2, 20));
+        let first = links.ticket(1);
+        assert!(dial(1, 10, first) && dial(1, 10, first), "the same one may dial again");
+        let [second, other] = [1, 2].map(|peer| links.ticket(peer));
+        assert!(dial(2, 20, other) && dial(1, 11, second));
+        let third = links.ticket(1);
+        assert!(dial(1, 12, third) && dial(1, 12, third));
+        assert!([first, second, third].iter().all(|ticket| !dial(1, 11, *ticket)));
+        assert!(!dial(1, 10, first) && dial(2, 20, other));
         let mut heard = std::collections::BTreeSet::new();
         while heard.len() < 2 {
             heard.insert(arrivals.recv().await.unwrap());
         }
         assert_eq!(heard, [12, 20].into());
+    }
+
+    /// A node that starts is dialled by a process and by its successor, and hears of the first one last.
+    #[test]
+    fn a_dial_that_was_held_up_shuts_nobody_out() {
+        let links = Incoming::default();
+        let dial = |process, ticket| links.begin(1, process, ticket, async {}).is_some();
+        let dead = links.ticket(1);
+        assert!(dial(11, links.ticket(1)));
+        assert!(!dial(10, dead), "nothing shows that it is not over");
+        assert!(dial(11, 0));
+        // The other way round the living one is refused once.
+        let links = Incoming::default();
+        let dial = |process, ticket| links.begin(1, process, ticket, async {}).is_some();
+        let [dead, living] = [(); 2].map(|()| links.ticket(1));
+        assert!(dial(10, dead) && !dial(11, living));
+        assert!(dial(11, links.ticket(1)) && !dial(10, dead));
     }
 }

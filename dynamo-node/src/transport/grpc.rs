@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,16 +15,16 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
-use tonic::Request;
 use tonic::metadata::MetadataValue;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
-use super::link::{Ended, LOOK, Link, Watch, Way};
+use super::link::{Ended, LOOK, Link, Silence, Watch, Way};
 use super::{HELLO, Transport, describe};
 use crate::driver::Arrival;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
-use crate::proto::{Delivery, Hello};
+use crate::proto::{Delivery, Hello, TicketRequest};
 use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
 use crate::wire::{self, Agreement};
@@ -60,7 +61,8 @@ impl GrpcTransport {
     pub(crate) fn start(peers: &BTreeMap<NodeId, String>, links: &Links) -> Self {
         let start = |(&peer, address): (&NodeId, &String)| {
             let link = Arc::new(Link::new(QUEUE_BYTES));
-            let way = Grpc { peer, address: address.clone(), links: links.clone() };
+            let (address, links) = (address.clone(), links.clone());
+            let way = Grpc { peer, address, links, ticket: Mutex::default() };
             let running = Arc::clone(&link);
             tokio::spawn(async move { running.run(&way).await });
             (peer, link)
@@ -112,6 +114,15 @@ struct Grpc {
     peer: NodeId,
     address: String,
     links: Links,
+    /// What this process shows with its links, once the peer has issued it.
+    ticket: Mutex<Option<u64>>,
+}
+
+/// What was said on one connection, the dial itself included, and how much of it the peer took in.
+#[derive(Default)]
+struct Progress {
+    said: AtomicU64,
+    taken: AtomicU64,
 }
 
 impl Way<Envelope> for Grpc {
@@ -145,25 +156,90 @@ impl Grpc {
         let endpoint = endpoint.map_err(|error| describe(&error))?;
         let channel = http2::tune(endpoint).connect_timeout(DIAL).connect().await;
         let channel = channel.map_err(|error| describe(&error))?;
-        let mut client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
+        let client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
+        let progress = Arc::default();
+        let talk = self.talk(client, waiting, &progress, greeted);
+        tokio::select! {
+            ended = talk => ended.map_err(|status| self.refused(&status)),
+            why = silence(&progress) => {
+                tracing::warn!(peer = %self.peer, address = %self.address, why, "link given up");
+                Err(why.to_owned())
+            }
+        }
+    }
+
+    async fn talk(
+        &self,
+        mut client: PeerClient<Channel>,
+        waiting: Reader<Envelope>,
+        progress: &Arc<Progress>,
+        greeted: &mut bool,
+    ) -> Result<(), Status> {
+        progress.said.store(1, Ordering::Relaxed);
+        let ticket = match self.ticket() {
+            Some(ticket) => ticket,
+            None => {
+                let request = self.with_hello(TicketRequest {}, 0);
+                let issued = client.issue_ticket(request).await?.into_inner().number;
+                self.set_ticket(Some(issued));
+                issued
+            }
+        };
         // Envelopes follow the hello without waiting for the greeting: while the way back is cut the
         // way there still works.
-        let counters = Arc::clone(&self.links.counters);
-        let mut request = Request::new(Deliveries { waiting, counters });
-        let hello = MetadataValue::from_bytes(&self.hello().encode_to_vec());
-        request.metadata_mut().insert_bin(HELLO, hello);
-        let greetings = client.link(request).await.map_err(|status| said(&status))?;
-        let mut greetings = greetings.into_inner();
-        while let Some(_greeting) = greetings.message().await.map_err(|status| said(&status))? {
-            *greeted = true;
-            tracing::info!(peer = %self.peer, address = %self.address, "link up");
+        let (counters, progress) = (Arc::clone(&self.links.counters), Arc::clone(progress));
+        let deliveries = Deliveries { waiting, counters, progress: Arc::clone(&progress) };
+        let mut greetings = client.link(self.with_hello(deliveries, ticket)).await?.into_inner();
+        while let Some(greeting) = greetings.message().await? {
+            progress.taken.store(1 + greeting.deliveries, Ordering::Relaxed);
+            if !std::mem::replace(greeted, true) {
+                tracing::info!(peer = %self.peer, address = %self.address, "link up");
+            }
         }
         Ok(())
     }
 
-    fn hello(&self) -> Hello {
+    fn with_hello<T>(&self, message: T, ticket: u64) -> Request<T> {
         let hello = self.links.agreement.hello(self.links.me.0.into(), self.peer.0.into());
-        Hello { incarnation: self.links.incarnation, ..hello }
+        let hello = Hello { incarnation: self.links.incarnation, ticket, ..hello };
+        let mut request = Request::new(message);
+        let hello = MetadataValue::from_bytes(&hello.encode_to_vec());
+        request.metadata_mut().insert_bin(HELLO, hello);
+        request
+    }
+
+    fn ticket(&self) -> Option<u64> {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_ticket(&self, ticket: Option<u64>) {
+        *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = ticket;
+    }
+
+    /// What the peer, or the connection, says. A refusal may be for the ticket: the next dial asks for one.
+    fn refused(&self, status: &Status) -> String {
+        match status.code() {
+            tonic::Code::FailedPrecondition | tonic::Code::InvalidArgument => {
+                self.set_ticket(None);
+                format!("refused: {}", status.message())
+            }
+            _ => describe(status),
+        }
+    }
+}
+
+/// Returns when the peer has not taken in what was said for too long, for whatever reason, and says so. A
+/// connection can be open and carry nothing, at this end or at the other.
+async fn silence(progress: &Progress) -> &'static str {
+    let mut silence = Silence::default();
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let [said, taken] = [&progress.said, &progress.taken].map(|at| at.load(Ordering::Relaxed));
+        if silence.look(said, taken) {
+            return "nothing of what was said is taken in";
+        }
     }
 }
 
@@ -171,27 +247,20 @@ impl Grpc {
 struct Deliveries {
     waiting: Reader<Envelope>,
     counters: Arc<LinkCounters>,
+    progress: Arc<Progress>,
 }
 
 impl Stream for Deliveries {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let Self { waiting, counters, .. } = &mut *self;
+        let Self { waiting, counters, progress } = &mut *self;
         waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
             let taken = taken?;
             add(&counters.sent, taken.len());
+            progress.said.fetch_add(1, Ordering::Relaxed);
             let envelopes = taken.into_iter().map(wire::envelope_to_proto).collect();
             Some(Delivery { envelopes })
         })
-    }
-}
-
-fn said(status: &tonic::Status) -> String {
-    match status.code() {
-        tonic::Code::FailedPrecondition | tonic::Code::InvalidArgument => {
-            format!("refused: {}", status.message())
-        }
-        _ => describe(status),
     }
 }

@@ -32,10 +32,11 @@ impl Agreement {
         serde_json::to_string(&self.settings).expect("settings are plain data")
     }
 
+    /// What all processes of node `from` say when they dial `to`.
     pub(crate) fn hello(&self, from: u32, to: u32) -> proto::Hello {
         let Self { cluster, settings: _, epoch, view } = self.clone();
-        let (settings, incarnation) = (self.settings(), 0);
-        proto::Hello { from, to, cluster, settings, epoch, view, incarnation }
+        let settings = self.settings();
+        proto::Hello { from, to, cluster, settings, epoch, view, ..Default::default() }
     }
 
     /// Why a peer that says this is of another cluster, if it is.

@@ -19,6 +19,11 @@ const RESTING_LOOKS: u32 = 3;
 /// given up after 30 s (`http2`); past twice that nobody takes care of it.
 const TALKING_LOOKS: u32 = 60;
 
+/// A connection on which so many looks in a row find that the peer takes in nothing of what was said is
+/// given up: as soon as one whose other end is gone (`http2`), for longer than a partition lasts in most
+/// tests, so that what it holds up comes late and not never.
+const SILENT_LOOKS: u32 = 30;
+
 /// What a link needs of the world.
 pub(super) trait Way<T>: Sync {
     /// One connection, from dial to end. What waits leaves through `waiting`.
@@ -102,6 +107,24 @@ impl Watch {
             return Some("messages wait, and it neither is up nor dials");
         }
         (self.talked == TALKING_LOOKS && !rests).then_some("messages wait, and none is taken")
+    }
+}
+
+/// Whether the peer takes in what is said on a connection, told by looking at it again and again.
+#[derive(Default)]
+pub(super) struct Silence {
+    taken: u64,
+    looks: u32,
+}
+
+impl Silence {
+    /// Looks once, [`LOOK`] after the last time, when so much was said and so much of it taken in; says
+    /// whether that has stood still for too long.
+    pub(super) fn look(&mut self, said: u64, taken: u64) -> bool {
+        let stands = said > taken && taken == self.taken;
+        self.taken = taken;
+        self.looks = if stands { self.looks + 1 } else { 0 };
+        self.looks >= SILENT_LOOKS
     }
 }
 

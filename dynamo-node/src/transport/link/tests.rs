@@ -276,3 +276,15 @@ fn a_link_from_which_nothing_is_taken_is_told_of_once_and_a_slow_one_is_not() {
     let told = (0..3 * TALKING_LOOKS).filter_map(|_| watch.look(&link)).count();
     assert_eq!(told, 1);
 }
+
+#[test]
+fn a_connection_on_which_nothing_is_taken_in_is_given_up_and_a_slow_or_quiet_one_is_not() {
+    let mut silence = Silence::default();
+    assert!((0..3 * SILENT_LOOKS).all(|_| !silence.look(5, 5)), "all is taken in");
+    for taken in 6..20 {
+        assert!((1..SILENT_LOOKS).all(|_| !silence.look(100, taken)), "more comes in time");
+    }
+    assert!((0..SILENT_LOOKS).any(|_| silence.look(100, 19)));
+    let mut silence = Silence::default();
+    assert!((0..SILENT_LOOKS).any(|_| silence.look(1, 0)), "a dial that is not answered");
+}
