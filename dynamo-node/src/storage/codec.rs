@@ -6,7 +6,9 @@ use dynamo_protocol::StoreError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-const FORMAT: u8 = 1;
+/// Of everything that is kept. A directory of another is refused: who changes the shape of what is sealed
+/// raises it.
+pub(super) const FORMAT: u8 = 2;
 
 /// `value` as it lies under `key`.
 pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Bytes {
@@ -28,6 +30,13 @@ pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T,
         Ok((value, [])) => Ok(value),
         Ok(_) | Err(_) => Err(StoreError::Corrupt),
     }
+}
+
+/// Whether what lies under `key` is whole, and was sealed in another format.
+pub(super) fn is_of_another_format(key: &[u8], bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<4>().is_some_and(|(body, found)| {
+        sum(key, body) == u32::from_le_bytes(*found) && !body.starts_with(&[FORMAT])
+    })
 }
 
 /// The checksum of `body` under `key`.

@@ -21,13 +21,13 @@ use dynamo_protocol::{Identity, Meta, NodeId, StoreError, Versioning};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::codec::{seal, unseal};
+use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
 use super::state::{Census, State};
 use super::{Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write};
 
 /// The key of the directory's [`Owner`].
-const OWNER: &[u8] = b"owner";
+pub(super) const OWNER: &[u8] = b"owner";
 /// The file of the mark.
 const MARK: &str = "mark";
 /// The folder of the engine.
@@ -125,12 +125,12 @@ pub enum DirectoryError {
         /// What is wrong.
         error: String,
     },
-    /// It was made before directories had a mark.
+    /// It was made before directories had a mark, or keeps what it holds in another format.
     #[error(
-        "{0}: made by an older version, which this one does not read: give this node a new directory; it \
+        "{0}: made by another version, which this one does not read: give this node a new directory; it \
          comes back amnesiac, under a new identity"
     )]
-    Older(PathBuf),
+    AnotherVersion(PathBuf),
     /// The system failed under the engine.
     #[error("{path}: {error}: mend the disk and start the node again")]
     Engine {
@@ -151,7 +151,7 @@ impl Directory {
     pub fn open(path: &Path, owner: &Owner, origin: Origin) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path).map_err(io("make the directory", path))?;
         if path.join("keyspaces").exists() {
-            return Err(DirectoryError::Older(path.to_owned()));
+            return Err(DirectoryError::AnotherVersion(path.to_owned()));
         }
         let file = path.join(MARK);
         let (mark, found) = Mark::open(&file).map_err(|error| match error.kind() {
@@ -300,6 +300,9 @@ impl Opening<'_> {
         let found = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
         // Owner and state were written in one commit, before the mark said that there was one.
         let found = found.ok_or_else(|| damaged(StoreError::Corrupt))?;
+        if is_of_another_format(OWNER, &found) {
+            return Err(DirectoryError::AnotherVersion(path.to_owned()));
+        }
         let found: Owner = unseal(OWNER, &found).map_err(damaged)?;
         if found != *self.owner {
             let (path, expected) = (path.to_owned(), self.owner.clone());

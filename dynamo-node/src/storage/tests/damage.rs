@@ -432,5 +432,5 @@ fn a_directory_of_an_older_version_is_refused() {
     let folder = TempDir::new().unwrap();
     drop(FjallEngine::open(folder.path()).unwrap());
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, DirectoryError::Older(_)), "{error}");
+    assert!(matches!(error, DirectoryError::AnotherVersion(_)), "{error}");
 }

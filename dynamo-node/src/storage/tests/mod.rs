@@ -1,6 +1,7 @@
 //! What storage keeps, what becomes of it when it is damaged, and what becomes of a cluster then.
 
 mod damage;
+mod format;
 mod rollback;
 mod suite;
 
