@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -29,7 +29,7 @@ static FILE: Mutex<Option<File>> = Mutex::new(None);
 pub(crate) fn start(level: Option<&str>) -> Result<(), ParseError> {
     let variable = std::env::var("DYNO_LOG").ok().filter(|level| !level.is_empty());
     let asked = level.map(str::to_owned).or(variable);
-    let filter = |usual: &str| EnvFilter::try_new(asked.as_deref().unwrap_or(usual));
+    let filter = |usual: &str| asked.as_deref().unwrap_or(usual).parse::<Targets>();
     let terminal = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())

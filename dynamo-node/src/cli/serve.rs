@@ -11,7 +11,9 @@ use dyno_command::{document, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::settings::{self, SettingFlags, TimingFlags, by_flag};
 use super::{Failure, parent};
@@ -118,8 +120,7 @@ impl ServeArgs {
     }
 
     pub(super) fn check(&self) -> Result<(), Failure> {
-        EnvFilter::try_new(&self.log)
-            .map_err(|error| Failure::refused(format!("--log: {error}")))?;
+        self.log_filter()?;
         self.options().map(drop)
     }
 
@@ -219,16 +220,17 @@ impl ServeArgs {
         settings
     }
 
+    fn log_filter(&self) -> Result<Targets, Failure> {
+        self.log.parse().map_err(|error| Failure::refused(format!("--log: {error}")))
+    }
+
     fn start_log(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log);
-        let filter = filter.map_err(|error| Failure::refused(format!("--log: {error}")))?;
-        let logging = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let filter = self.log_filter()?;
+        let written = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init();
+            .with_ansi(std::io::stderr().is_terminal());
         // A host that has a log already keeps it.
-        drop(logging);
+        let _ = tracing_subscriber::registry().with(filter).with(written).try_init();
         Ok(())
     }
 }

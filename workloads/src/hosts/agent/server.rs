@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
@@ -28,7 +28,7 @@ const CALLS: usize = 16;
 pub(super) const TAKEN: &str =
     "another agent has this host until its driver lets go or its lease ends";
 /// What the agent logs when nobody says.
-const USUAL_LOG: &str = "dyno=info";
+const USUAL_LOG: (&str, LevelFilter) = ("dyno", LevelFilter::INFO);
 /// Nobody has said hello for so long: nobody will.
 const FIRST: Duration = Duration::from_secs(20);
 /// How long the last reply may take to be written.
@@ -74,11 +74,11 @@ async fn serve(folder: &Path, logging: Logging) -> io::Result<()> {
 }
 
 /// How much is logged: the driver says it with its hello.
-type Logging = reload::Handle<EnvFilter, Registry>;
+type Logging = reload::Handle<Targets, Registry>;
 
 /// Logs to standard error, which is the agent's log.
 fn start_log() -> Logging {
-    let (filter, logging) = reload::Layer::new(EnvFilter::new(USUAL_LOG));
+    let (filter, logging) = reload::Layer::new(Targets::from_iter([USUAL_LOG]));
     let written = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
     // The first in its process: nobody can have one.
     let _ = tracing_subscriber::registry().with(filter).with(written).try_init();
@@ -256,7 +256,7 @@ impl Agent {
             None => self.host = Some(Host::take(&hello, &self.folder).await?),
         }
         if let Some(level) = &hello.log
-            && let Ok(filter) = EnvFilter::try_new(level)
+            && let Ok(filter) = level.parse::<Targets>()
         {
             // The log goes on as it was if it cannot be changed.
             let _ = self.logging.reload(filter);
