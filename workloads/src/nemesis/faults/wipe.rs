@@ -16,7 +16,7 @@ use crate::nemesis::draw::Draw;
 use crate::nemesis::processes;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{FaultName, Plan, Wrong};
-use crate::simulated::twin::{Drawn, Fault, Luck, RETURN, Shaped, Twin, links_among};
+use crate::simulated::twin::{Drawn, Fault, Luck, Shaped, Twin, links_among};
 
 /// How slow the answers of a simulated node may be that is about to lose its disk, in microseconds.
 const SLOW: u64 = 100_000;
@@ -84,7 +84,9 @@ impl Twin for Wipe {
 
     /// It has just come back and is being told of all that it missed; what it answers is slow to arrive.
     fn eve(&self, at: u64, until: u64, luck: &mut Luck<'_>) -> Option<(Vec<Fault>, u64)> {
-        let begins = until + luck.rng.random_range(0..RETURN);
+        // It asks them all as it starts, and each tells at once: the answers are under way for as long as
+        // they are slow.
+        let begins = until + luck.rng.random_range(0..SLOW);
         let slow = Shape { delay: 0, jitter: luck.rng.random_range(0..SLOW), loss: 0 };
         let answers = links_among(luck.nodes).into_iter().filter(|(from, _)| *from == self.0);
         let answers = Shaped { links: answers.collect(), shape: slow };
