@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -123,6 +123,8 @@ struct Grpc {
 struct Progress {
     said: AtomicU64,
     taken: AtomicU64,
+    /// Whether the connection has asked for what is to be sent.
+    left: AtomicBool,
 }
 
 impl Way<Envelope> for Grpc {
@@ -228,8 +230,8 @@ impl Grpc {
     }
 }
 
-/// Returns when the peer has not taken in what was said for too long, for whatever reason, and says so. A
-/// connection can be open and carry nothing, at this end or at the other.
+/// Returns when what was said has not left, or was not taken in, for too long, for whatever reason, and says
+/// so. A connection can be open and carry nothing, at this end or at the other.
 async fn silence(progress: &Progress) -> &'static str {
     let mut silence = Silence::default();
     let mut looks = tokio::time::interval(LOOK);
@@ -237,8 +239,8 @@ async fn silence(progress: &Progress) -> &'static str {
     loop {
         looks.tick().await;
         let [said, taken] = [&progress.said, &progress.taken].map(|at| at.load(Ordering::Relaxed));
-        if silence.look(said, taken) {
-            return "nothing of what was said is taken in";
+        if let Some(why) = silence.look(said, taken, progress.left.load(Ordering::Relaxed)) {
+            return why;
         }
     }
 }
@@ -255,6 +257,7 @@ impl Stream for Deliveries {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
         let Self { waiting, counters, progress } = &mut *self;
+        progress.left.store(true, Ordering::Relaxed);
         waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
             let taken = taken?;
             add(&counters.sent, taken.len());

@@ -280,11 +280,15 @@ fn a_link_from_which_nothing_is_taken_is_told_of_once_and_a_slow_one_is_not() {
 #[test]
 fn a_connection_on_which_nothing_is_taken_in_is_given_up_and_a_slow_or_quiet_one_is_not() {
     let mut silence = Silence::default();
-    assert!((0..3 * SILENT_LOOKS).all(|_| !silence.look(5, 5)), "all is taken in");
+    let mut is_given_up = |said, taken, left| silence.look(said, taken, left).is_some();
+    assert!((0..3 * SILENT_LOOKS).all(|_| !is_given_up(5, 5, true)), "all is taken in");
     for taken in 6..20 {
-        assert!((1..SILENT_LOOKS).all(|_| !silence.look(100, taken)), "more comes in time");
+        assert!((1..SILENT_LOOKS).all(|_| !is_given_up(100, taken, true)), "more comes in time");
     }
-    assert!((0..SILENT_LOOKS).any(|_| silence.look(100, 19)));
-    let mut silence = Silence::default();
-    assert!((0..SILENT_LOOKS).any(|_| silence.look(1, 0)), "a dial that is not answered");
+    assert!((0..SILENT_LOOKS).any(|_| is_given_up(100, 19, true)));
+    for (left, looks) in [(true, SILENT_LOOKS), (false, BEGIN_LOOKS)] {
+        let mut silence = Silence::default();
+        assert!((1..looks).all(|_| silence.look(1, 0, left).is_none()));
+        assert!(silence.look(1, 0, left).is_some(), "a dial that is not answered");
+    }
 }
