@@ -35,7 +35,7 @@ impl peer_server::Peer for PeerService {
 
     async fn issue_ticket(
         &self,
-        request: Request<proto::TicketRequest>,
+        request: Request<Streaming<proto::TicketRequest>>,
     ) -> Result<Response<proto::Ticket>, Status> {
         let hello = self.admit(&request)?;
         Ok(Response::new(proto::Ticket { number: self.0.links.ticket(hello.from) }))

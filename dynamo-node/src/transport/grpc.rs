@@ -181,7 +181,7 @@ impl Grpc {
         let ticket = match self.ticket() {
             Some(ticket) => ticket,
             None => {
-                let request = self.with_hello(TicketRequest {}, 0);
+                let request = self.with_hello(tokio_stream::empty::<TicketRequest>(), 0);
                 let issued = client.issue_ticket(request).await?.into_inner().number;
                 self.set_ticket(Some(issued));
                 issued
