@@ -187,7 +187,7 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
             Directory::open(path, &owner, origin)?
         }
     };
-    let mut store = Records::open(&directory, versioning);
+    let mut store = Records::open(&directory, versioning)?;
     if mutated(Mutant::HintsVolatile) {
         forget_hints(&directory, &mut store)?;
     }

@@ -15,7 +15,7 @@ macro_rules! with_counters {
             dropped_overflow dropped_unreachable discarded_dead_identity discarded_bad_versions
             discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
             messages_received messages_malformed steps commits changes overloaded
-            discarded_repeated links_dead connections_turned_away rolled_back
+            discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
         }
     };
 }
@@ -98,6 +98,13 @@ impl Telemetry {
             Event::HintStored(_) => counters.hints_stored += 1,
             Event::HintDelivered(_) => counters.hints_delivered += 1,
             Event::ReadRepair(_) => counters.read_repairs += 1,
+            Event::Synced(_) => counters.keys_synced += 1,
+            Event::Exchanged { with, keys } => {
+                counters.exchanges += 1;
+                if *keys > 0 {
+                    tracing::info!(%with, keys, "exchanged what one of both lacked");
+                }
+            }
             Event::Suspected(peer) => {
                 counters.suspicions += 1;
                 tracing::info!(%peer, "suspected: believed to be down");

@@ -126,6 +126,10 @@ impl Display for Told<'_, Message> {
             Message::Forward { request, .. } => write!(f, " {}", Told(request)),
             Message::Forwarded { reply, .. } => write!(f, " {}", Told(reply)),
             Message::Store { role, .. } | Message::Fetch { role, .. } => write!(f, " {role:?}"),
+            Message::Compare { asked, .. } => {
+                asked.iter().try_for_each(|(span, mine)| write!(f, " {span} of {} keys", mine.keys))
+            }
+            Message::Compared { found, .. } => write!(f, " {} spans", found.len()),
             Message::Stored { result: Err(error), .. } => write!(f, ": {error}"),
             Message::Fetched { answer, .. } => write!(f, " {answer:?}"),
             _ => Ok(()),
@@ -151,6 +155,7 @@ impl Display for Told<'_, Timer> {
             Timer::Deadline(op) => write!(f, "deadline op={op}"),
             Timer::Ping(peer) => write!(f, "ping {peer}"),
             Timer::Handoff(peer) => write!(f, "handoff {peer}"),
+            Timer::Exchange => f.write_str("exchange"),
             #[allow(unreachable_patterns, reason = "the protocol may come to have more")]
             other => write!(f, "{other:?}"),
         }

@@ -124,6 +124,9 @@ struct Custom {
     #[arg(long, default_value = "plain", requires = "script",
           value_parser = word::<ReadMode>(ReadMode::WORDS))]
     read: ReadMode,
+    /// Whether homes exchange what they hold, once all is over and, out of --hedges, at any time before.
+    #[arg(long, requires = "script")]
+    anti_entropy: bool,
     /// When writes are durable.
     #[arg(long, value_enum, default_value_t = Durability::Step, requires = "script")]
     durability: Durability,
@@ -369,6 +372,7 @@ impl Custom {
                 quorum: self.quorum,
                 versioning: self.versioning,
                 read: self.read,
+                anti_entropy: self.anti_entropy,
                 ..Settings::new([self.n, self.r, self.w])
             },
             durability: self.durability,

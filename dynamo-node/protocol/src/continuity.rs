@@ -416,7 +416,7 @@ mod tests {
     use crate::io::Input;
     use crate::message::{Envelope, Message};
     use crate::step::{Outbox, Time};
-    use crate::{Member, MemoryStore, Place, Record, Settings, View};
+    use crate::{Fingerprint, Leaf, Member, MemoryStore, Place, Record, Settings, Span, View};
 
     const ME: NodeId = NodeId(1);
     const PEER: NodeId = NodeId(2);
@@ -441,6 +441,14 @@ mod tests {
             most: usize,
         ) -> Result<Vec<Key>, StoreError> {
             self.store.hints(of, after, most)
+        }
+
+        fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+            self.store.fingerprint(span)
+        }
+
+        fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+            self.store.leaves(span, most)
         }
 
         fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

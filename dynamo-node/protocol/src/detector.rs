@@ -74,6 +74,7 @@ impl Node {
     /// The link to `peer` broke: what it was asked will hardly be answered.
     pub(crate) fn lost<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         self.suspect(step, peer);
+        self.exchange_lost(peer);
         for seq in self.operations.seqs().collect::<Vec<_>>() {
             self.host_lost(step, seq, peer);
         }

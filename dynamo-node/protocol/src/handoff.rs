@@ -223,8 +223,8 @@ mod tests {
     use super::*;
     use crate::version::{Actor, VersionVector};
     use crate::{
-        Dot, DottedSet, Identity, Input, Member, MemoryStore, Meta, Outbox, Record, Settings,
-        Siblings, Start, Time, Version, View,
+        Dot, DottedSet, Fingerprint, Identity, Input, Leaf, Member, MemoryStore, Meta, Outbox,
+        Record, Settings, Siblings, Span, Start, Time, Version, View,
     };
 
     const TARGET: NodeId = NodeId(2);
@@ -248,6 +248,14 @@ mod tests {
             most: usize,
         ) -> Result<Vec<Key>, StoreError> {
             self.0.hints(of, after, most)
+        }
+
+        fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+            self.0.fingerprint(span)
+        }
+
+        fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+            self.0.leaves(span, most)
         }
 
         fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

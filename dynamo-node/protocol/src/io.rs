@@ -60,6 +60,8 @@ pub enum Timer {
     Ping(NodeId),
     /// Look for hints for this target.
     Handoff(NodeId),
+    /// Compare what is held with the next partner.
+    Exchange,
 }
 
 /// What happened inside, told as it happens.
@@ -96,6 +98,15 @@ pub enum Event {
     HintDelivered(NodeId),
     /// A get found a stale home and wrote the merged set back to it.
     ReadRepair(NodeId),
+    /// A key that two homes held differently was brought up to date at both.
+    Synced(NodeId),
+    /// An exchange came to its end.
+    Exchanged {
+        /// The partner.
+        with: NodeId,
+        /// How many keys the two held differently.
+        keys: u64,
+    },
     /// A peer is suspected.
     Suspected(NodeId),
     /// A peer is alive again.

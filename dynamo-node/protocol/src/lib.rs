@@ -32,6 +32,7 @@ mod digest;
 mod handoff;
 mod id;
 mod io;
+mod merkle;
 mod message;
 mod mode;
 pub mod mutant;
@@ -52,14 +53,17 @@ pub use continuity::{Heard, Remembered, Start};
 pub use digest::Digest;
 pub use id::{Identity, Key, NodeId, OpId, RequestId};
 pub use io::{Discard, Event, Input, Output, Timer};
+pub use merkle::{Compared, Fingerprint, Leaf};
 pub use message::{Answer, Envelope, Message};
 pub use mode::{Quorum, ReadMode, UnknownMode, Versioning};
 pub use node::Node;
 pub use request::{ClientOp, Refusal, Reply};
-pub use ring::{Member, Ring, Token};
+pub use ring::{Member, Ring, Span, Token};
 pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use step::{Outbox, Time};
-pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
+pub use storage::{
+    Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError, leaves_in,
+};
 pub use version::{
     Actor, COUNTER_LIMIT, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary,
     Version, VersionVector,

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuity::Heard;
 use crate::id::{Identity, Key, NodeId, OpId};
+use crate::merkle::{Compared, Fingerprint};
 use crate::request::{ClientOp, Reply};
+use crate::ring::Span;
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
+use crate::view::Epoch;
 
 /// A message and its two ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,6 +92,22 @@ pub enum Message {
         /// The answer.
         answer: Answer,
     },
+    /// Compare what you hold in these spans, as far as both of us are homes there. From another home.
+    Compare {
+        /// The asker's operation.
+        op: OpId,
+        /// The view by which it says what both are homes of.
+        epoch: Epoch,
+        /// What it holds in each.
+        asked: Vec<(Span, Fingerprint)>,
+    },
+    /// What came out, span by span as they were asked; nothing if that cannot be said.
+    Compared {
+        /// The asker's operation.
+        op: OpId,
+        /// One a span.
+        found: Vec<Compared>,
+    },
     /// Are you there? Asked of a peer that is suspected, and of one that has yet to tell what it
     /// remembers of this node.
     Ping {
@@ -129,6 +148,8 @@ impl Message {
             | Self::Stored { .. }
             | Self::Fetch { .. }
             | Self::Fetched { answer: Answer::Failed(_), .. }
+            | Self::Compare { .. }
+            | Self::Compared { .. }
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
         }
@@ -143,6 +164,8 @@ impl Message {
             | Self::Forwarded { .. }
             | Self::Stored { .. }
             | Self::Fetched { .. }
+            | Self::Compare { .. }
+            | Self::Compared { .. }
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
         }
@@ -158,6 +181,8 @@ impl Message {
             Self::Stored { .. } => "stored",
             Self::Fetch { .. } => "fetch",
             Self::Fetched { .. } => "fetched",
+            Self::Compare { .. } => "compare",
+            Self::Compared { .. } => "compared",
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
         }

@@ -101,6 +101,10 @@ mutants! {
     RefusalForgotten = "refusal-forgotten",
     /// A directory that is not what its mark and its census say goes on as if it were.
     DirectoryBelieved = "directory-believed",
+    /// An exchange takes the other's versions in the place of its own.
+    SyncCopies = "sync-copies",
+    /// Two fingerprints match if they count as many keys.
+    FalseMatch = "false-match",
 }
 
 /// Whether this seeded bug is on.

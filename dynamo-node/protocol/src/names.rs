@@ -20,7 +20,9 @@ impl Message {
             | Self::Store { op, .. }
             | Self::Stored { op, .. }
             | Self::Fetch { op, .. }
-            | Self::Fetched { op, .. } => Some(*op),
+            | Self::Fetched { op, .. }
+            | Self::Compare { op, .. }
+            | Self::Compared { op, .. } => Some(*op),
             Self::Ping { .. } | Self::Pong { .. } => None,
         }
     }
@@ -35,7 +37,9 @@ impl Message {
             | Self::Store { op, .. }
             | Self::Stored { op, .. }
             | Self::Fetch { op, .. }
-            | Self::Fetched { op, .. } => *op = name,
+            | Self::Fetched { op, .. }
+            | Self::Compare { op, .. }
+            | Self::Compared { op, .. } => *op = name,
             Self::Ping { .. } | Self::Pong { .. } => {}
         }
         message
@@ -66,7 +70,7 @@ impl Node {
     pub fn finished(&self, hosts_fail: bool) -> impl Iterator<Item = OpId> + '_ {
         let finished = move |operation: &Operation| match operation {
             Operation::Request(request) => request.is_finished(hosts_fail),
-            Operation::Delivery(_) => false,
+            Operation::Delivery(_) | Operation::Comparison(_) | Operation::Sync(_) => false,
         };
         let operations = self.operations.iter();
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
@@ -102,6 +106,7 @@ impl Node {
         let seqs: Vec<_> = self.operations.seqs().collect();
         let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
         node.handoff.rename(place);
+        node.anti_entropy.rename(place);
         node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
         let is_for_a_peer =

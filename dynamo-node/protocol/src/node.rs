@@ -12,9 +12,10 @@ use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
 use crate::io::{Discard, Event, Input, Output, Timer};
+use crate::merkle::AntiEntropy;
 use crate::message::{Envelope, Message};
 use crate::mutant::{Mutant, mutated};
-use crate::operations::Operations;
+use crate::operations::{Operation, Operations};
 use crate::request::Reply;
 use crate::settings::Settings;
 use crate::step::{Outbox, Step, Time};
@@ -36,6 +37,7 @@ pub struct Node {
     pub(crate) operations: Operations,
     pub(crate) detector: Detector,
     pub(crate) handoff: Handoff,
+    pub(crate) anti_entropy: AntiEntropy,
     pub(crate) forwarded: Forwarded,
     pub(crate) memory: Memory,
     pub(crate) continuity: Continuity,
@@ -66,6 +68,7 @@ impl Node {
             operations: Operations::default(),
             detector: Detector::default(),
             handoff: Handoff::default(),
+            anti_entropy: AntiEntropy::default(),
             forwarded: Forwarded::default(),
         }
     }
@@ -88,6 +91,7 @@ impl Node {
                 assert!(self.next_seq == 0, "a node starts once, before anything else");
                 self.resume_handoff(step);
                 self.ask_for_proof(step);
+                self.begin_anti_entropy(step);
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
@@ -95,15 +99,18 @@ impl Node {
             Input::Timer(Timer::Deadline(op)) => self.deadline_passed(step, op),
             Input::Timer(Timer::Ping(peer)) => self.ping(step, peer),
             Input::Timer(Timer::Handoff(target)) => self.handoff_due(step, target),
+            Input::Timer(Timer::Exchange) => self.exchange_due(step),
             Input::Unreachable(peer) => self.lost(step, peer),
             Input::Prune(key) => self.prune(step, &key),
         }
     }
 
-    /// How many requests, repairs and deliveries are open: 0 when the node is at rest.
+    /// How many requests, repairs and deliveries are open: 0 when the node is at rest. That homes compare what
+    /// they hold is no work as long as nothing differs.
     #[must_use]
     pub fn open_operations(&self) -> usize {
-        self.operations.len()
+        let is_work = |operation: &Operation| !matches!(operation, Operation::Comparison(_));
+        self.operations.iter().filter(|(_, operation)| is_work(operation)).count()
     }
 
     /// The peers this node suspects now.
@@ -148,6 +155,7 @@ impl Node {
         }
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
+            self.exchange_lost(from);
         }
         self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);
@@ -164,6 +172,11 @@ impl Node {
                 self.send(step, from, Message::Fetched { op, answer });
             }
             Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),
+            Message::Compare { op, epoch, asked } => {
+                let found = self.answer_compare(step, from, epoch, &asked);
+                self.send(step, from, Message::Compared { op, found });
+            }
+            Message::Compared { op, found } => self.compared(step, from, op, found),
             Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
             Message::Pong { nonce } => self.recalled(step, from, nonce, heard),
         }
@@ -255,12 +268,13 @@ impl Hash for Node {
             operations,
             detector,
             handoff,
+            anti_entropy,
             forwarded,
             memory,
             continuity,
         } = self;
         (me, view, meta, incarnation, next_seq).hash(state);
-        (operations, detector, handoff, forwarded, memory, continuity).hash(state);
+        (operations, detector, handoff, anti_entropy, forwarded, memory, continuity).hash(state);
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::coordinator::{Origin, Request};
 use crate::handoff::Delivery;
 use crate::id::{NodeId, OpId};
+use crate::merkle::{Comparison, Sync};
 use crate::message::Answer;
 use crate::node::Node;
 use crate::step::Step;
@@ -21,6 +22,10 @@ pub(crate) enum Operation {
     Request(Request),
     /// A hint under way to its target.
     Delivery(Delivery),
+    /// Another home was asked to compare what both hold.
+    Comparison(Comparison),
+    /// A key that they hold differently.
+    Sync(Sync),
 }
 
 /// Open operations by [`OpId::seq`](crate::OpId::seq): oldest first.
@@ -35,14 +40,14 @@ impl Operation {
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {
             Self::Request(request) => request.origin(),
-            Self::Delivery(_) => None,
+            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) => None,
         }
     }
 
     pub(crate) fn origin_mut(&mut self) -> Option<&mut Origin> {
         match self {
             Self::Request(request) => request.origin_mut(),
-            Self::Delivery(_) => None,
+            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) => None,
         }
     }
 }
@@ -56,7 +61,7 @@ impl Operations {
     pub(crate) fn request(&self, seq: u64) -> Option<&Request> {
         match self.get(seq) {
             Some(Operation::Request(request)) => Some(request),
-            Some(Operation::Delivery(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -65,7 +70,7 @@ impl Operations {
         self.request(seq)?;
         match self.0.get_mut(&seq).map(Arc::make_mut) {
             Some(Operation::Request(request)) => Some(request),
-            Some(Operation::Delivery(_)) | None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -126,7 +131,9 @@ impl Node {
         match self.operations.get(op.seq) {
             Some(Operation::Request(_)) => self.request_stored(step, from, op, result.is_ok()),
             Some(Operation::Delivery(_)) => self.delivered(step, op, result),
-            None => {}
+            Some(Operation::Sync(_)) => self.sync_stored(step, from, op),
+            // It sent nothing to be stored: whoever says so is wrong.
+            Some(Operation::Comparison(_)) | None => {}
         }
     }
 
@@ -138,8 +145,13 @@ impl Node {
         op: OpId,
         answer: Answer,
     ) {
-        if self.is_mine(op) {
-            self.request_fetched(step, from, op, answer);
+        if !self.is_mine(op) {
+            return;
+        }
+        match self.operations.get(op.seq) {
+            Some(Operation::Request(_)) => self.request_fetched(step, from, op, answer),
+            Some(Operation::Sync(_)) => self.sync_fetched(step, from, op, answer),
+            Some(Operation::Delivery(_) | Operation::Comparison(_)) | None => {}
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub versioning: Versioning,
     /// Plain or atomic gets.
     pub read: ReadMode,
+    /// Whether homes compare what they hold, and bring each other up to date, without being asked.
+    pub anti_entropy: bool,
     /// What puts are refused for.
     pub limits: Limits,
     /// How long to wait. The one part in which nodes of one cluster may differ: it decides how soon
@@ -66,6 +68,8 @@ pub struct Timing {
     pub ping: Duration,
     /// Between two looks at the hints for one target.
     pub handoff: Duration,
+    /// Between two exchanges with other homes ([anti-entropy](Settings::anti_entropy)).
+    pub exchange: Duration,
 }
 
 /// A setting that no cluster can run with.
@@ -111,6 +115,12 @@ impl Settings {
         self.quorum == Quorum::Strict && self.r + self.w > self.n
     }
 
+    /// Between two exchanges of a node with other homes, if it has any.
+    #[must_use]
+    pub fn exchange(&self) -> Option<Duration> {
+        self.anti_entropy.then_some(self.timing.exchange)
+    }
+
     /// What nodes of one cluster have to agree on: all but how long they wait.
     #[must_use]
     pub fn agreed(&self) -> Self {
@@ -150,6 +160,7 @@ impl Timing {
             ("timing.deadline", self.deadline),
             ("timing.ping", self.ping),
             ("timing.handoff", self.handoff),
+            ("timing.exchange", self.exchange),
         ] {
             if !(Self::LEAST..=Self::MOST).contains(&value) {
                 let bound = format!("from {:?} to {:?}", Self::LEAST, Self::MOST);
@@ -173,7 +184,7 @@ fn refused(field: &'static str, value: impl Debug, bound: impl Into<String>) -> 
 }
 
 impl Default for Settings {
-    /// N=3, R=2, W=2, sloppy, dotted, plain gets.
+    /// N=3, R=2, W=2, sloppy, dotted, plain gets, anti-entropy.
     fn default() -> Self {
         Self {
             n: 3,
@@ -182,6 +193,7 @@ impl Default for Settings {
             quorum: Quorum::Sloppy,
             versioning: Versioning::Dotted,
             read: ReadMode::Plain,
+            anti_entropy: true,
             limits: Limits::default(),
             timing: Timing::default(),
         }
@@ -212,6 +224,7 @@ impl Default for Timing {
             deadline: Duration::from_secs(1),
             ping: Duration::from_millis(100),
             handoff: Duration::from_millis(200),
+            exchange: Duration::from_secs(1),
         }
     }
 }

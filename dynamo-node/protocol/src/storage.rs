@@ -8,6 +8,8 @@ use thiserror::Error;
 
 use crate::continuity::Remembered;
 use crate::id::{Identity, Key, NodeId};
+use crate::merkle::{Fingerprint, Leaf};
+use crate::ring::{Span, Token};
 use crate::version::{Actor, Siblings};
 
 /// As what a node holds a key.
@@ -117,6 +119,19 @@ pub trait Store {
         most: usize,
     ) -> Result<Vec<Key>, StoreError>;
 
+    /// What the home records of the keys in `span` come to: all that can be read, and no other. A store keeps
+    /// this up to date with every change, or cannot tell for sure; it is asked often.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError>;
+
+    /// Up to `most` of those keys and their leaves, in the order of their positions on the ring.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError>;
+
     /// Applies `changes`, all or none.
     ///
     /// # Errors
@@ -178,6 +193,19 @@ impl MemoryStore {
     }
 }
 
+/// The leaves of home records in `span`, in ring order: looks at all of them, so it is for stores that hold few.
+pub fn leaves_in<'a>(
+    records: impl IntoIterator<Item = (&'a Place, &'a Record)>,
+    span: Span,
+) -> BTreeMap<(Token, Key), Leaf> {
+    let homes = records.into_iter().filter(|(place, _)| place.role == Role::Home);
+    let leaf = |(place, record): (&Place, &Record)| {
+        let token = Some(Token::of_key(&place.key)).filter(|token| span.contains(*token))?;
+        Some(((token, place.key.clone()), Leaf::of(&place.key, &record.set)?))
+    };
+    homes.filter_map(leaf).collect()
+}
+
 impl Store for MemoryStore {
     fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
         Ok(self.records.get(place).cloned())
@@ -198,6 +226,15 @@ impl Store for MemoryStore {
             .take(most)
             .map(|p| p.key.clone())
             .collect())
+    }
+
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        Ok(leaves_in(&self.records, span).into_values().collect())
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        let leaves = leaves_in(&self.records, span).into_iter();
+        Ok(leaves.map(|((_, key), leaf)| (key, leaf)).take(most).collect())
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::id::{Key, NodeId};
 use crate::mutant::{Mutant, mutated};
-use crate::ring::{Member, Ring};
+use crate::ring::{Member, Ring, Span};
 use crate::settings::{Settings, SettingsError};
 
 /// The number of a view: each follows the one before it.
@@ -150,6 +150,24 @@ impl View {
         self.ring.preference_list(key).split_at(self.homes)
     }
 
+    /// The stretches of `within` of whose keys both nodes are homes, in ring order.
+    #[must_use]
+    pub fn shared(&self, one: NodeId, other: NodeId, within: Span) -> Vec<Span> {
+        let mut shared: Vec<Span> = Vec::new();
+        for (span, list) in self.ring.ranges(within) {
+            let homes = &list[..self.homes];
+            if !homes.contains(&one) || !homes.contains(&other) {
+                continue;
+            }
+            match shared.last_mut().and_then(|last| last.joined(&span).map(|joined| (last, joined)))
+            {
+                Some((last, joined)) => *last = joined,
+                None => shared.push(span),
+            }
+        }
+        shared
+    }
+
     /// N: how many homes each key has.
     #[must_use]
     pub fn homes_of_a_key(&self) -> usize {
@@ -192,6 +210,27 @@ mod tests {
         check(&[(1, 8), (2, 1025)], "member n2 has 1025 tokens: from 1 to 1024");
         let error = View::genesis(&Settings::new([2, 3, 1]), members(&[(1, 8), (2, 8)]));
         assert_eq!(error.unwrap_err().to_string(), "r = 3: from 1 to 2, which is n");
+    }
+
+    #[test]
+    fn two_nodes_share_the_keys_of_which_both_are_homes() {
+        let settings = Settings::new([2, 1, 1]);
+        let view = View::genesis(&settings, members(&[(1, 8), (2, 8), (3, 8)])).unwrap();
+        let (one, other) = (NodeId(1), NodeId(3));
+        let part = Span::RING.parts()[4];
+        for within in [Span::RING, part] {
+            let shared = view.shared(one, other, within);
+            assert!(shared.windows(2).all(|pair| pair[0].last().0 + 1 < pair[1].first().0));
+            for index in 0..300 {
+                let key = Key::from(format!("{index}").as_str());
+                let token = crate::Token::of_key(&key);
+                let homes = view.homes(&key);
+                let both = homes.contains(&one) && homes.contains(&other) && within.contains(token);
+                assert_eq!(shared.iter().any(|span| span.contains(token)), both);
+            }
+        }
+        let all = View::genesis(&Settings::new([3, 1, 1]), members(&[(1, 8), (2, 8), (3, 8)]));
+        assert_eq!(all.unwrap().shared(one, other, part), [part]);
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Counters {
     pub hints_delivered: u64,
     /// Stale homes found by gets.
     pub read_repairs: u64,
+    /// Keys that anti-entropy brought up to date.
+    pub keys_synced: u64,
     /// Requests sent on to a home.
     pub forwarded: u64,
     /// How often a node began to suspect a peer.
@@ -29,6 +31,7 @@ impl Counters {
             Event::HintStored(_) => self.hints_stored += 1,
             Event::HintDelivered(_) => self.hints_delivered += 1,
             Event::ReadRepair(_) => self.read_repairs += 1,
+            Event::Synced(_) => self.keys_synced += 1,
             Event::ForwardedTo(_) => self.forwarded += 1,
             Event::Suspected(_) => self.suspicions += 1,
             Event::Discarded(..) => self.discarded += 1,
@@ -39,6 +42,7 @@ impl Counters {
             | Event::Acknowledged { .. }
             | Event::Alive(_)
             | Event::Proven
+            | Event::Exchanged { .. }
             | Event::Pruned(_) => {}
         }
     }

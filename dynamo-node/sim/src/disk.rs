@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Change, Digest, Identity, Key, Meta, Node, NodeId, Place, Record, Remembered, Role, Siblings,
-    Store, StoreError,
+    Change, Digest, Fingerprint, Identity, Key, Leaf, Meta, Node, NodeId, Place, Record,
+    Remembered, Role, Siblings, Span, Store, StoreError, Token, leaves_in,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -401,6 +401,12 @@ impl Disk {
         Digest::of_host(node, &self.meta, readable)
     }
 
+    /// What is damaged counts for nothing, as it does in a store that has to read it.
+    fn readable_leaves(&self, span: Span) -> BTreeMap<(Token, Key), Leaf> {
+        let readable = self.records.in_order().filter(|(place, _)| !self.damaged.contains(place));
+        leaves_in(readable, span)
+    }
+
     fn reads_fail(&self) -> bool {
         let times = self.read_failures.get();
         if times != DiskFault::FOR_GOOD {
@@ -467,6 +473,21 @@ impl Store for Disk {
         let hints = hints.take_while(|place| place.role == role);
         let keys = hints.map(|place| &place.key).filter(|key| Some(*key) != after);
         Ok(keys.take(most).cloned().collect())
+    }
+
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        if self.reads_fail() {
+            return Err(StoreError::Unreadable);
+        }
+        Ok(self.readable_leaves(span).into_values().collect())
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        if self.reads_fail() {
+            return Err(StoreError::Unreadable);
+        }
+        let leaves = self.readable_leaves(span).into_iter();
+        Ok(leaves.map(|((_, key), leaf)| (key, leaf)).take(most).collect())
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

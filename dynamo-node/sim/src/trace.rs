@@ -362,7 +362,8 @@ impl Cluster {
         Self {
             nodes,
             tokens: 8,
-            settings: Settings::new(quorums),
+            // What happens by itself happens where it is asked for.
+            settings: Settings { anti_entropy: false, ..Settings::new(quorums) },
             sync: Sync::EachStep,
             counts: false,
         }

@@ -25,6 +25,9 @@ pub struct SettingFlags {
     /// Whether gets write back before they answer.
     #[arg(long, value_name = "MODE", value_parser = word::<ReadMode>(ReadMode::WORDS))]
     pub read: Option<ReadMode>,
+    /// Whether homes compare what they hold, and bring each other up to date, without being asked.
+    #[arg(long, value_name = "BOOL")]
+    pub anti_entropy: Option<bool>,
 }
 
 /// How long to wait.
@@ -42,28 +45,33 @@ pub(super) struct TimingFlags {
     /// Between two looks at the hints for one target.
     #[arg(long, value_name = "TIME")]
     handoff: Option<Span>,
+    /// Between two exchanges with other homes, with anti-entropy.
+    #[arg(long, value_name = "TIME")]
+    exchange: Option<Span>,
 }
 
 impl SettingFlags {
     /// Puts what was given in the place of what is there.
     pub fn apply(&self, settings: &mut Settings) {
-        let Self { n, r, w, quorum, versioning, read } = *self;
+        let Self { n, r, w, quorum, versioning, read, anti_entropy } = *self;
         settings.n = n.unwrap_or(settings.n);
         settings.r = r.unwrap_or(settings.r);
         settings.w = w.unwrap_or(settings.w);
         settings.quorum = quorum.unwrap_or(settings.quorum);
         settings.versioning = versioning.unwrap_or(settings.versioning);
         settings.read = read.unwrap_or(settings.read);
+        settings.anti_entropy = anti_entropy.unwrap_or(settings.anti_entropy);
     }
 }
 
 impl TimingFlags {
     pub(super) fn apply(&self, timing: &mut Timing) {
-        let Self { hedge, deadline, ping, handoff } = self;
+        let Self { hedge, deadline, ping, handoff, exchange } = self;
         timing.hedge = hedge.map_or(timing.hedge, |span| span.0);
         timing.deadline = deadline.map_or(timing.deadline, |span| span.0);
         timing.ping = ping.map_or(timing.ping, |span| span.0);
         timing.handoff = handoff.map_or(timing.handoff, |span| span.0);
+        timing.exchange = exchange.map_or(timing.exchange, |span| span.0);
     }
 }
 

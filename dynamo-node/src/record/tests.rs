@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Change, ClientOp, Context, Event, Identity, Key, MemoryStore, Meta, Refusal, Reply, RequestId,
+    Change, ClientOp, Context, Event, Fingerprint, Identity, Key, Leaf, MemoryStore, Meta, Refusal,
+    Reply, RequestId, Span,
 };
 use tempfile::TempDir;
 
@@ -51,6 +52,14 @@ impl Store for Failing {
         most: usize,
     ) -> Result<Vec<Key>, StoreError> {
         self.store.hints(target, after, most)
+    }
+
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        self.store.fingerprint(span)
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        self.store.leaves(span, most)
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use dynamo_protocol::{Change, Key, NodeId, Place, Record, Store, StoreError};
+use dynamo_protocol::{
+    Change, Fingerprint, Key, Leaf, NodeId, Place, Record, Span, Store, StoreError,
+};
 
 /// Notes the errors of one step.
 pub(super) struct Watched<'a, S> {
@@ -39,6 +41,14 @@ impl<S: Store> Store for Watched<'_, S> {
         most: usize,
     ) -> Result<Vec<Key>, StoreError> {
         self.note(self.store.hints(target, after, most))
+    }
+
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        self.note(self.store.fingerprint(span))
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        self.note(self.store.leaves(span, most))
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
@@ -92,6 +102,16 @@ impl<S: Store> Store for Scripted<'_, S> {
     ) -> Result<Vec<Key>, StoreError> {
         self.scripted()?;
         self.store.hints(target, after, most)
+    }
+
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        self.scripted()?;
+        self.store.fingerprint(span)
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        self.scripted()?;
+        self.store.leaves(span, most)
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

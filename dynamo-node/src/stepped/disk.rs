@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Change, Digest, Key, Meta, Node, NodeId, Place, Record, Store, StoreError, Versioning,
+    Change, Digest, Fingerprint, Key, Leaf, Meta, Node, NodeId, Place, Record, Span, Store,
+    StoreError, Versioning,
 };
 
 use super::DiskFault;
@@ -37,9 +38,12 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Of a directory that is open.
-    pub(crate) fn open(directory: Directory, versioning: Versioning) -> Self {
-        let records = Records::open(&directory, versioning);
-        Self::new(Arc::new(directory), records)
+    ///
+    /// # Errors
+    /// As [`Records::open`].
+    pub(crate) fn open(directory: Directory, versioning: Versioning) -> Result<Self, EngineError> {
+        let records = Records::open(&directory, versioning)?;
+        Ok(Self::new(Arc::new(directory), records))
     }
 
     pub(crate) fn new(directory: Arc<Directory>, records: Records) -> Self {
@@ -110,8 +114,14 @@ impl Disk {
         match fault {
             DiskFault::ReadsFail(times) => self.reads_fail.set(*times),
             DiskFault::WritesFail(times) => self.writes_fail = *times,
-            DiskFault::Damage(place) => return self.damage(place),
-            DiskFault::Forget(place) => return self.forget(place),
+            DiskFault::Damage(place) => {
+                self.damage(place)?;
+                self.records.is_lost(place);
+            }
+            DiskFault::Forget(place) => {
+                self.forget(place)?;
+                self.records.is_lost(place);
+            }
             DiskFault::Mend => {
                 self.reads_fail.set(0);
                 self.writes_fail = 0;
@@ -200,6 +210,20 @@ impl Store for Disk {
         self.records.hints(target, after, most)
     }
 
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        if self.reads_fail() {
+            return Err(StoreError::Unreadable);
+        }
+        self.records.fingerprint(span)
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        if self.reads_fail() {
+            return Err(StoreError::Unreadable);
+        }
+        self.records.leaves(span, most)
+    }
+
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         let fails = self.writes_fail > 0;
         self.writes_fail = one_less(self.writes_fail);
@@ -235,7 +259,7 @@ mod tests {
 
     fn disk() -> Disk {
         let origin = Origin { genesis: true, identity: Some(Identity(1)) };
-        Disk::open(Directory::in_memory(origin), Versioning::Dotted)
+        Disk::open(Directory::in_memory(origin), Versioning::Dotted).unwrap()
     }
 
     fn place(key: &str) -> Place {
@@ -257,7 +281,7 @@ mod tests {
         assert_eq!((disk.synced(), disk.applied()), (1, 2));
         assert_eq!(disk.hints(NodeId(2), None, 9), Ok(vec![Key::from("a"), Key::from("b")]));
         assert_ne!(disk.digest(None).unwrap(), one);
-        let records = Records::open(&disk.directory, Versioning::Dotted);
+        let records = Records::open(&disk.directory, Versioning::Dotted).unwrap();
         let after_a_crash = Disk::new(disk.directory, records);
         assert_eq!(after_a_crash.digest(None).unwrap(), one);
     }

@@ -89,7 +89,7 @@ impl AtRest {
     /// If it cannot be opened.
     pub fn open(path: &Path, owner: &Owner) -> Result<Self, StartError> {
         let directory = Directory::open(path, owner, Origin::LATER)?;
-        Ok(Self(Disk::open(directory, owner.versioning)))
+        Ok(Self(Disk::open(directory, owner.versioning)?))
     }
 
     /// As [`Stepped::digest`], without a node.

@@ -12,6 +12,7 @@ mod records;
 mod state;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -31,7 +32,7 @@ pub(crate) use state::State;
 pub enum Space {
     /// Who the directory is.
     Meta,
-    /// Records held as home, by key.
+    /// Records held as home, by position on the ring and key.
     Home,
     /// Records held as hints, by target and key: the hints for one target lie together.
     Hints,

@@ -7,14 +7,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dynamo_protocol::{Change, Key, NodeId, Place, Record, Role, Store, StoreError, Versioning};
+use dynamo_protocol::{
+    Change, Fingerprint, Key, Leaf, NodeId, Place, Record, Role, Span, Store, StoreError, Token,
+    Versioning,
+};
 
 use super::codec::{seal, unseal};
 use super::state::{Counted, State};
+use super::tree::Tree;
 use super::{Directory, Engine, EngineError, Space, Write, peers};
 
-/// What the engine's keys of homes begin with: it takes no empty key, the protocol does.
-const HOME: u8 = b'k';
+/// How much of a key's position the engine's keys of homes begin with, in bytes: so the records of a stretch
+/// of the ring lie together.
+const POSITION: usize = 8;
 
 /// See the [module](self).
 pub(crate) struct Records {
@@ -26,6 +31,8 @@ pub(crate) struct Records {
     filling: Vec<Write>,
     /// The directory after it; its position is the number of the batch last taken.
     state: State,
+    /// Of all home records that can be read, committed or not.
+    tree: Tree,
     /// Whether the state is another than that of the batch last taken.
     changed: bool,
     /// The batches under way to the engine: number, and what to drop from the overlay after it.
@@ -37,6 +44,8 @@ struct Newer {
     record: Option<Record>,
     /// What stands for it in the census.
     counted: Option<Counted>,
+    /// And in the tree, if it is a home record.
+    leaf: Option<Leaf>,
     /// The batch that brought it.
     batch: u64,
 }
@@ -44,7 +53,8 @@ struct Newer {
 /// What a place holds.
 enum Held {
     Nothing,
-    Something(Counted),
+    /// With its leaf, if it is a home record that can be read.
+    Something(Counted, Option<Leaf>),
     /// It cannot be read: the census will not come out right, and the next start finds it.
     Unknown,
 }
@@ -68,9 +78,20 @@ impl Batch {
 }
 
 impl Records {
-    /// The store on an open directory.
-    pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Self {
-        Self {
+    /// The store on an open directory. Reads all home records, for the tree.
+    ///
+    /// # Errors
+    /// If the engine cannot list them.
+    pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Result<Self, EngineError> {
+        let mut tree = Tree::new();
+        directory.engine.scan(Space::Home, &[], &mut |bytes, value| {
+            if let Some((key, leaf)) = leaf_of(versioning, bytes, value) {
+                tree.change(Token::of_key(&key), None, Some(leaf));
+            }
+            true
+        })?;
+        Ok(Self {
+            tree,
             engine: Arc::clone(&directory.engine),
             versioning,
             overlay: BTreeMap::new(),
@@ -78,7 +99,7 @@ impl Records {
             state: directory.state(),
             changed: false,
             under_way: VecDeque::new(),
-        }
+        })
     }
 
     /// How many hints it holds.
@@ -158,18 +179,47 @@ impl Records {
         self.overlay.remove(&address_of(place));
     }
 
+    /// What lies at `place` cannot be read any more, or is gone from where the engine has it.
+    pub(crate) fn is_lost(&mut self, place: &Place) {
+        if let Some(newer) = self.overlay.get_mut(&address_of(place)) {
+            newer.leaf = None;
+        }
+        if place.role == Role::Home {
+            self.recount(Token::of_key(&place.key));
+        }
+    }
+
+    /// Looks again at the records around `token`: what the tree says of one of them is not what is there.
+    fn recount(&mut self, token: Token) {
+        match self.leaves(Tree::bucket(token), usize::MAX) {
+            Ok(leaves) => {
+                self.tree.recounted(token, leaves.into_iter().map(|(_, leaf)| leaf).collect());
+            }
+            // It says then what no other home does, and so nothing that would not be looked at.
+            Err(error) => tracing::error!(%error, "counting the records around {token:?}"),
+        }
+    }
+
     fn write(&mut self, place: &Place, record: Option<Record>) {
         let address = address_of(place);
         let before = self.held(&address);
         let (space, key) = address;
         let value = record.as_ref().map(|record| seal(&key, record));
         let counted = value.as_ref().map(|value| Counted::of(&key, value));
+        let leaf = record.as_ref().filter(|_| space == Space::Home);
+        let leaf = leaf.and_then(|record| Leaf::of(&place.key, &record.set));
+        let known = match &before {
+            Held::Nothing => Some(None),
+            Held::Something(_, Some(before)) => Some(Some(*before)),
+            // What the tree says of it is from a time when it could be read.
+            Held::Something(_, None) | Held::Unknown => None,
+        };
         if let Some(census) = self.state.census(space) {
             match (before, counted) {
                 // Still there, and still not to be read.
                 (Held::Unknown, _) => {}
                 (Held::Nothing, counted) => counted.into_iter().for_each(|it| census.add(it)),
-                (Held::Something(old), counted) => {
+                (Held::Something(old, _), counted) => {
                     census.remove(old);
                     counted.into_iter().for_each(|it| census.add(it));
                 }
@@ -178,18 +228,54 @@ impl Records {
         self.filling.push(Write { space, key: key.clone(), value });
         self.changed = true;
         let batch = self.position();
-        self.overlay.insert((space, key), Newer { record, counted, batch });
+        self.overlay.insert((space, key), Newer { record, counted, leaf, batch });
+        if space == Space::Home {
+            let token = Token::of_key(&place.key);
+            match known {
+                Some(before) => self.tree.change(token, before, leaf),
+                None => self.recount(token),
+            }
+        }
     }
 
     fn held(&self, address: &(Space, Bytes)) -> Held {
-        let held = |counted: Option<_>| counted.map_or(Held::Nothing, Held::Something);
+        let (space, key) = address;
         match self.overlay.get(address) {
-            Some(newer) => held(newer.counted),
-            None => match self.engine.get(address.0, &address.1) {
-                Ok(value) => held(value.map(|value| Counted::of(&address.1, &value))),
+            Some(Newer { counted: Some(counted), leaf, .. }) => Held::Something(*counted, *leaf),
+            Some(_) => Held::Nothing,
+            None => match self.engine.get(*space, key) {
+                Ok(Some(value)) => {
+                    let leaf = match space {
+                        Space::Home => leaf_of(self.versioning, key, &value).map(|(_, leaf)| leaf),
+                        Space::Hints | Space::Meta => None,
+                    };
+                    Held::Something(Counted::of(key, &value), leaf)
+                }
+                Ok(None) => Held::Nothing,
                 Err(_) => Held::Unknown,
             },
         }
+    }
+
+    /// The leaves in the engine of keys in `span`, up to `most` that the overlay says nothing about.
+    fn committed_leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, EngineError> {
+        let mut leaves = Vec::new();
+        let from = position(span.first());
+        self.engine.scan(Space::Home, &from, &mut |bytes, value| {
+            if bytes.get(..POSITION).is_none_or(|at| *at > position(span.last())[..])
+                || leaves.len() >= most
+            {
+                return false;
+            }
+            if !self.overlay.contains_key(&(Space::Home, Bytes::copy_from_slice(bytes)))
+                && let Some((key, leaf)) = leaf_of(self.versioning, bytes, value)
+                && span.contains(Token::of_key(&key))
+            {
+                leaves.push((key, leaf));
+            }
+            true
+        })?;
+        Ok(leaves)
     }
 
     /// The keys in the engine that lie in `Hints` after `from` under `prefix`, up to `most` that the
@@ -251,6 +337,32 @@ impl Store for Records {
         Ok(keys.into_iter().map(|key| Key(key.slice(prefix.len()..))).collect())
     }
 
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        self.tree.fingerprint(span, &mut |part| {
+            let leaves = self.leaves(part, usize::MAX)?;
+            Ok(leaves.into_iter().map(|(_, leaf)| leaf).collect())
+        })
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        let mut leaves = self.committed_leaves(span, most).map_err(|error| failed(&error))?;
+        let first = Bytes::copy_from_slice(&position(span.first()));
+        let newer = self.overlay.range((Space::Home, first)..);
+        for ((space, bytes), newer) in newer {
+            if *space != Space::Home || bytes[..POSITION] > position(span.last())[..] {
+                break;
+            }
+            if let (Some(leaf), Some(place)) = (newer.leaf, place_of(*space, bytes))
+                && span.contains(Token::of_key(&place.key))
+            {
+                leaves.push((place.key, leaf));
+            }
+        }
+        leaves.sort_unstable_by_key(|(key, _)| Token::of_key(key));
+        leaves.truncate(most);
+        Ok(leaves)
+    }
+
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         for change in changes {
             match change {
@@ -287,7 +399,7 @@ pub(crate) fn address_of(place: &Place) -> (Space, Bytes) {
 pub(crate) fn place_of(space: Space, bytes: &[u8]) -> Option<Place> {
     let (role, key) = match space {
         Space::Meta => return None,
-        Space::Home => (Role::Home, bytes.strip_prefix(&[HOME])?),
+        Space::Home => (Role::Home, bytes.get(POSITION..)?),
         Space::Hints => {
             let (target, key) = bytes.split_first_chunk::<2>()?;
             (Role::Hint(NodeId(u16::from_be_bytes(*target))), key)
@@ -297,10 +409,24 @@ pub(crate) fn place_of(space: Space, bytes: &[u8]) -> Option<Place> {
 }
 
 fn home_key(key: &Key) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(1 + key.as_bytes().len());
-    bytes.put_u8(HOME);
+    let mut bytes = BytesMut::with_capacity(POSITION + key.as_bytes().len());
+    bytes.put_slice(&position(Token::of_key(key)));
     bytes.put_slice(key.as_bytes());
     bytes.freeze()
+}
+
+/// The beginning of a position.
+fn position(token: Token) -> [u8; POSITION] {
+    let bytes = token.0.to_be_bytes();
+    std::array::from_fn(|at| bytes[at])
+}
+
+/// The key and the leaf of a home record in the engine; none if it cannot be read.
+fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
+    let key = place_of(Space::Home, bytes)?.key;
+    let record: Record = unseal(bytes, value).ok()?;
+    let leaf = Leaf::of(&key, Some(&record.set).filter(|set| set.fits(versioning))?)?;
+    Some((key, leaf))
 }
 
 fn hint_key(target: NodeId, key: &Key) -> Bytes {

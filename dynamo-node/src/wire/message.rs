@@ -1,9 +1,12 @@
 //! Envelopes.
 
 use dynamo_protocol::{
-    Answer, ClientOp, Context, Envelope, Heard, Identity, Message, OpId, Role, Siblings,
+    Answer, ClientOp, Context, Envelope, Epoch, Heard, Identity, Message, OpId, Role, Siblings,
 };
 
+use super::merkle::{
+    ASKED_WEIGHT, asked_from_proto, asked_to_proto, found_from_proto, found_to_proto, found_weight,
+};
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
 use super::{Malformed, client, fault_from_proto, fault_to_proto, key, node_id};
 use crate::proto;
@@ -44,6 +47,14 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             (Some(op), Wire::Fetch(fetch))
         }
         Message::Fetched { op, answer } => (Some(op), Wire::Fetched(answer_to_proto(answer))),
+        Message::Compare { op, epoch, asked } => {
+            let asked = asked.into_iter().map(asked_to_proto).collect();
+            (Some(op), Wire::Compare(proto::Compare { epoch: epoch.0, asked }))
+        }
+        Message::Compared { op, found } => {
+            let found = found.into_iter().map(found_to_proto).collect();
+            (Some(op), Wire::Compared(proto::Compared { found }))
+        }
         Message::Ping { nonce } => (None, Wire::Ping(proto::Ping { nonce })),
         Message::Pong { nonce } => (None, Wire::Pong(proto::Pong { nonce })),
     }
@@ -126,6 +137,14 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
         Wire::Fetched(fetched) => {
             Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }
+        Wire::Compare(proto::Compare { epoch, asked }) => {
+            let asked = asked.into_iter().map(asked_from_proto).collect::<Result<_, _>>()?;
+            Message::Compare { op: op()?, epoch: Epoch(epoch), asked }
+        }
+        Wire::Compared(proto::Compared { found }) => {
+            let found = found.into_iter().map(found_from_proto).collect::<Result<_, _>>()?;
+            Message::Compared { op: op()?, found }
+        }
         Wire::Ping(proto::Ping { nonce }) => Message::Ping { nonce },
         Wire::Pong(proto::Pong { nonce }) => Message::Pong { nonce },
     })
@@ -169,6 +188,8 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
             Message::Store { key, set, .. } => key.as_bytes().len() + set_weight(set),
             Message::Fetched { answer: Answer::Known { set, .. }, .. } => set_weight(set),
             Message::Fetch { key, .. } => key.as_bytes().len(),
+            Message::Compare { asked, .. } => asked.len() * ASKED_WEIGHT,
+            Message::Compared { found, .. } => found_weight(found),
             Message::Fetched { .. }
             | Message::Stored { .. }
             | Message::Ping { .. }

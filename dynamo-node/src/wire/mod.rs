@@ -6,6 +6,7 @@
 mod agreement;
 mod client;
 mod context;
+mod merkle;
 mod message;
 mod replica;
 mod status;
@@ -48,6 +49,8 @@ pub(crate) enum Malformed {
     Step(&'static str),
     #[error("the context is malformed")]
     Context,
+    #[error("a stretch of the ring or a fingerprint is malformed")]
+    Span,
 }
 
 fn key(bytes: Bytes) -> Result<Key, Malformed> {

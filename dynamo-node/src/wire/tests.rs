@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Context, Dot, DottedSet, Envelope, Heard,
-    Identity, Key, Message, NodeId, OpId, Refusal, Reply, Role, Siblings, StoreError, Version,
-    VersionVector,
+    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Compared, Context, Dot, DottedSet, Envelope,
+    Epoch, Fingerprint, Heard, Identity, Key, Leaf, Message, NodeId, OpId, Refusal, Reply, Role,
+    Siblings, Span, StoreError, Token, Version, VersionVector,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -102,6 +102,27 @@ fn request() -> impl Strategy<Value = ClientOp> {
     ]
 }
 
+fn span() -> impl Strategy<Value = Span> {
+    let ends = (any::<u128>(), any::<u128>());
+    let any_span = ends.prop_map(|(a, b)| Span::new(Token(a.min(b)), Token(a.max(b))).unwrap());
+    let part = (0..16_usize, 0..16_usize).prop_map(|(a, b)| Span::RING.parts()[a].parts()[b]);
+    prop_oneof![Just(Span::RING), part, any_span]
+}
+
+fn fingerprint() -> impl Strategy<Value = Fingerprint> {
+    let some = any::<(u64, u128)>().prop_map(|(keys, sum)| Fingerprint { keys, sum });
+    prop_oneof![some, Just(Fingerprint::default())]
+}
+
+fn compared() -> impl Strategy<Value = Compared> {
+    let keys = vec((any_key(), any::<u128>().prop_map(Leaf)), 0..4);
+    prop_oneof![
+        Just(Compared::Equal),
+        vec(fingerprint(), 0..4).prop_map(Compared::Parts),
+        keys.prop_map(Compared::Keys),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let op = (any::<u64>(), any::<u64>());
     let op = op.prop_map(|(incarnation, seq)| OpId { incarnation, seq });
@@ -125,7 +146,10 @@ fn message() -> impl Strategy<Value = Message> {
             role,
             key
         }),
-        (op, answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
+        (op.clone(), answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
+        (op.clone(), any::<u64>(), vec((span(), fingerprint()), 0..4))
+            .prop_map(|(op, epoch, asked)| { Message::Compare { op, epoch: Epoch(epoch), asked } }),
+        (op, vec(compared(), 0..4)).prop_map(|(op, found)| Message::Compared { op, found }),
         any::<Option<u64>>().prop_map(|nonce| Message::Ping { nonce }),
         any::<Option<u64>>().prop_map(|nonce| Message::Pong { nonce }),
     ]

@@ -206,12 +206,12 @@ pub static PROPERTIES: &[Property] = &[
         check: converges,
     },
     Property {
-        name: "converged-by-hints-alone",
+        name: "converges-unread",
         flag: 0,
         kind: Kind::Always,
         source: "paper 4.7: hints alone do not make replicas equal; anti-entropy does",
-        promised: |_| false,
-        check: converged_by_hints_alone,
+        promised: |spec| spec.settings.anti_entropy && settles(spec),
+        check: converges_unread,
     },
     Property {
         name: "a-put-is-acknowledged",
@@ -500,8 +500,8 @@ fn converges(view: &View<'_>) -> bool {
     view.rest.as_ref().is_none_or(|rest| rest.equal_after_reads && rest.shows_acknowledged)
 }
 
-fn converged_by_hints_alone(view: &View<'_>) -> bool {
-    view.rest.as_ref().is_none_or(|rest| rest.equal_after_handoff)
+fn converges_unread(view: &View<'_>) -> bool {
+    view.rest.as_ref().is_none_or(|rest| rest.equal_unread)
 }
 
 impl Setup {

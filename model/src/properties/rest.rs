@@ -1,10 +1,11 @@
 //! Convergence: from a state of rest the network is healed, every host started, everything
-//! delivered, every timer run out, until nothing happens any more; then every home is read once.
+//! delivered, every timer run out, until nothing happens any more; where there is anti-entropy every node has
+//! an exchange with every other; then every home is read once.
 //!
 //! One deterministic schedule from every state of rest stands in for "eventually", which a search
 //! for states cannot decide. It is a check that the cluster *can* settle without further puts.
 
-use dynamo_protocol::{ClientOp, Input, Place, Reply, RequestId, Role};
+use dynamo_protocol::{ClientOp, Input, Leaf, Place, Reply, RequestId, Role, Siblings, Timer};
 
 use crate::world::host::HostInput;
 use crate::world::model::DynamoModel;
@@ -20,8 +21,9 @@ const STEPS: usize = 2_000;
 /// How a state of rest turned out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rest {
-    /// Once hints were handed over all homes hold the same, and no hint is left.
-    pub(crate) equal_after_handoff: bool,
+    /// Once hints were handed over, and homes had their exchanges, all homes hold the same versions, and no
+    /// hint is left.
+    pub(crate) equal_unread: bool,
     /// So do they once every home was read.
     pub(crate) equal_after_reads: bool,
     /// Every home's get, then, covers all that was acknowledged.
@@ -44,11 +46,11 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     }
     let mut drain = Drain { model, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
-    let settled = drain.settle();
-    let equal_after_handoff = settled && drain.homes_agree();
+    let settled = drain.settle() && drain.exchange_all();
+    let equal_unread = settled && drain.homes_agree(|place, set| Leaf::of(&place.key, set));
     drain.read_all();
     let settled = drain.settle();
-    let equal_after_reads = settled && drain.homes_agree();
+    let equal_after_reads = settled && drain.homes_agree(|_, set| stable_hash(set));
     let history = &world.history;
     let deleted = history.acked & model.spec.script.deletes();
     let overwritten = history.closure(deleted) & !deleted;
@@ -57,7 +59,7 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     };
     let values = history.acked & !model.spec.script.deletes() & !overwritten;
     Some(Rest {
-        equal_after_handoff,
+        equal_unread,
         equal_after_reads,
         shows_acknowledged: shown(&|shown| {
             values & !history.closure(shown | deleted_over(world, model)) == 0
@@ -106,8 +108,11 @@ impl Drain<'_> {
                 return false;
             }
             for node in 0..self.world.hosts.len() {
-                for (_, input) in self.tables.facts(self.world.hosts[node]).timers.clone() {
-                    self.step(node, input);
+                for (timer, input) in self.tables.facts(self.world.hosts[node]).timers.clone() {
+                    // They never end, and have a turn of their own.
+                    if timer != Timer::Exchange {
+                        self.step(node, input);
+                    }
                 }
                 if self.tables.facts(self.world.hosts[node]).unsynced {
                     let sync = self.tables.input(&self.model.setup, HostInput::Sync);
@@ -120,6 +125,22 @@ impl Drain<'_> {
             }
         }
         false
+    }
+
+    /// As many exchanges of every node as it has partners. Says whether they came to an end.
+    fn exchange_all(&mut self) -> bool {
+        for _ in 1..self.world.hosts.len() {
+            for node in 0..self.world.hosts.len() {
+                let timers = self.tables.facts(self.world.hosts[node]).timers.clone();
+                let exchange = timers.into_iter().find(|(timer, _)| *timer == Timer::Exchange);
+                let Some((_, input)) = exchange else { continue };
+                self.step(node, input);
+                if !self.settle() {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     fn deliver_all(&mut self) -> bool {
@@ -173,7 +194,8 @@ impl Drain<'_> {
         }
     }
 
-    fn homes_agree(&self) -> bool {
+    /// Whether no hint is left and what `look` sees of them is the same at all homes.
+    fn homes_agree<T: PartialEq>(&self, look: impl Fn(&Place, &Siblings) -> T) -> bool {
         let place = Place::home(self.model.setup.key.clone());
         let store = |host: &u32| &self.tables.hosts.get(*host).store;
         let hints = self.world.hosts.iter().any(|host| {
@@ -184,7 +206,7 @@ impl Drain<'_> {
                 .records
                 .get(&place)
                 .filter(|r| !r.set.is_empty())
-                .map(|r| stable_hash(&r.set))
+                .map(|r| look(&place, &r.set))
         };
         let homes = &self.world.hosts[..self.model.setup.homes()];
         !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))

@@ -55,7 +55,7 @@ impl Host {
         let rename = |timer| rename_timer(timer, |op| place(ops, op, incarnation));
         let is_theirs = |timer: &Timer| match timer {
             Timer::Hedge(op) | Timer::Deadline(op) => finished.contains(op),
-            Timer::Ping(_) | Timer::Handoff(_) => false,
+            Timer::Ping(_) | Timer::Handoff(_) | Timer::Exchange => false,
         };
         host.timers = timers.filter(|timer| !is_theirs(timer)).map(rename).collect();
         host.node = host.node.map(|node| node.without(&finished).renamed(incarnation, others));
@@ -69,11 +69,11 @@ fn place(open: &[OpId], op: OpId, incarnation: u64) -> OpId {
 }
 
 fn rename_timer(timer: Timer, name: impl Fn(OpId) -> OpId) -> Timer {
-    use Timer::{Deadline, Handoff, Hedge, Ping};
+    use Timer::{Deadline, Exchange, Handoff, Hedge, Ping};
     match timer {
         Hedge(op) => Hedge(name(op)),
         Deadline(op) => Deadline(name(op)),
-        Ping(_) | Handoff(_) => timer,
+        Ping(_) | Handoff(_) | Exchange => timer,
     }
 }
 

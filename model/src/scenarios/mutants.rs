@@ -124,6 +124,12 @@ fn pair(mut spec: Spec) -> Spec {
     spec
 }
 
+/// Homes exchange what they hold once all is over, and once at any time before.
+fn exchanges(mut spec: Spec) -> Spec {
+    spec.settings.anti_entropy = true;
+    hedges(spec)
+}
+
 fn atomic(mut spec: Spec) -> Spec {
     spec.settings.read = ReadMode::Atomic;
     spec
@@ -174,6 +180,8 @@ pub fn trials() -> Vec<Trial> {
         ("memory-volatile", puts_back(crashes(spec("pp"))), LOST),
         // Who could tell is down.
         ("doubt-mints", puts_back(crashes(spec("pp"))), LOST),
+        ("sync-copies", exchanges(spec("p,p")), LOST),
+        ("false-match", exchanges(spec("p,p")), &["converges-unread"]),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()

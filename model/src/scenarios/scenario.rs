@@ -63,13 +63,16 @@ impl Spec {
     /// The configuration in a line.
     #[must_use]
     pub fn label(&self) -> String {
-        let Settings { n, r, w, quorum, versioning, read, .. } = self.settings;
+        let Settings { n, r, w, quorum, versioning, read, anti_entropy, .. } = self.settings;
         let mut label = format!("{} {quorum} nodes={} N={n} R={r} W={w}", self.script, self.nodes);
         if versioning != Versioning::Dotted {
             label += &format!(" {versioning}");
         }
         if read != ReadMode::Plain {
             label += &format!(" {read}");
+        }
+        if anti_entropy {
+            label += " anti-entropy";
         }
         match self.durability {
             Durability::Step => {}
@@ -109,6 +112,7 @@ pub fn defaults() -> Vec<Scenario> {
     strict_quorums(&mut scenarios);
     sloppy_quorums(&mut scenarios);
     versions_and_disks(&mut scenarios);
+    exchanges(&mut scenarios);
     scenarios
 }
 
@@ -241,6 +245,21 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
         &[("acknowledged-kept", 1)],
     );
     add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
+}
+
+/// Homes compare what they hold, once at any time and then until all have.
+fn exchanges(scenarios: &mut Vec<Scenario>) {
+    let mut add = adder(scenarios);
+    let mut exchange = spec("p,p");
+    (exchange.settings.anti_entropy, exchange.faults.hedges) = (true, 1);
+    add("exchange", "homes exchange while two puts are under way", exchange, &[]);
+    let mut cut = sloppy("p");
+    (cut.settings.anti_entropy, cut.faults.partitions, cut.faults.hedges) = (true, 1, 1);
+    add("exchange-partition", "a home that was cut off gets all without a read", cut, &[]);
+    let mut forgotten = spec("p,p");
+    forgotten.settings.anti_entropy = true;
+    (forgotten.faults.forgotten, forgotten.faults.hedges) = (1, 1);
+    add("exchange-forgotten", "a record that is gone comes back from another home", forgotten, &[]);
 }
 
 #[cfg(test)]

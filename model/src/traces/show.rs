@@ -157,6 +157,7 @@ fn timer_text(tables: &Tables, input: u32) -> String {
             Timer::Deadline(op) => format!("deadline of {op}"),
             Timer::Ping(peer) => format!("ping timer for {peer}"),
             Timer::Handoff(target) => format!("handoff timer for {target}"),
+            Timer::Exchange => "exchange timer".to_owned(),
         },
         _ => "?".to_owned(),
     }

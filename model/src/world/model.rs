@@ -26,8 +26,8 @@ impl DynamoModel {
     /// # Errors
     /// If the core refuses the configuration.
     pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
-        if spec.faults.rollbacks > 0 {
-            spec.reductions = spec.reductions.for_rollbacks();
+        if spec.faults.rollbacks > 0 || spec.settings.anti_entropy {
+            spec.reductions = spec.reductions.for_messages_that_do_more();
         }
         let setup = spec.setup()?;
         let tables = Tables::new(symmetry::swaps(&spec, &setup));

@@ -245,9 +245,10 @@ impl Reductions {
         told: false,
     };
 
-    /// Those that hold where a directory may be rolled back. The others were argued for messages that do
-    /// nothing but what they say, and here every message also tells how far its sender has come.
-    pub(crate) fn for_rollbacks(self) -> Self {
+    /// Those that hold where a directory may be rolled back, and where homes exchange what they hold. The
+    /// others were argued for messages that do nothing but what they say, and for stores that only a get can
+    /// come to see: but every message may also tell how far its sender has come, and an exchange sees all.
+    pub(crate) fn for_messages_that_do_more(self) -> Self {
         let none = Self::NONE;
         let Self { prompt, warm, alike, monitor, notice, dominated, told, .. } = self;
         Self { prompt, warm, alike, monitor, notice, dominated, told, ..none }
@@ -320,7 +321,11 @@ impl Spec {
         Self {
             script,
             nodes: 3,
-            settings: Settings { quorum: Quorum::Strict, ..Settings::default() },
+            settings: Settings {
+                quorum: Quorum::Strict,
+                anti_entropy: false,
+                ..Settings::default()
+            },
             durability: Durability::Step,
             faults: Faults::default(),
             renew: true,

@@ -10,7 +10,7 @@
 //!   arrive is under way between the two;
 //! - a hedge, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
-//! - hedges and deadlines at any other time out of the budget of hedges: a host that is only slow.
+//! - hedges, deadlines and exchanges at any other time out of the budget of hedges: a host that is only slow.
 //!
 //! A host learns that a peer is out of reach (`Unreachable`) only of a peer it has something under
 //! way to; what is under way may still arrive later.
@@ -165,9 +165,12 @@ impl Step<'_> {
                     let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
                     spent.losses > 0 && !deliverable.iter().any(carries)
                 }
+                // Of haste alone: what an exchange finds later it finds as well.
+                Timer::Exchange => false,
                 Timer::Deadline(_) => deliverable.is_empty() && self.somebody_waits_at(node),
             };
-            let hedge = !free && matches!(timer, Timer::Hedge(_) | Timer::Deadline(_));
+            let hedge =
+                !free && matches!(timer, Timer::Hedge(_) | Timer::Deadline(_) | Timer::Exchange);
             let may = free || (hedge && spent.hedges < self.spec.faults.hedges);
             if may && !self.is_no_news(node, input) {
                 actions.push(Action::Fire { node, input, hedge });

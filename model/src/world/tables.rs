@@ -517,11 +517,12 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
     let sort = match &envelope.message {
         Message::Forward { .. } => Sort::Forward,
         Message::Store { .. } => Sort::Store,
-        Message::Fetch { .. } => Sort::Fetch,
+        Message::Fetch { .. } | Message::Compare { .. } => Sort::Fetch,
         Message::Ping { .. } => Sort::Ping,
         Message::Forwarded { .. }
         | Message::Stored { .. }
         | Message::Fetched { .. }
+        | Message::Compared { .. }
         | Message::Pong { .. } => Sort::Answer,
     };
     let op = envelope.message.op();

@@ -101,7 +101,7 @@ impl Checker {
     fn properties(self) -> &'static [&'static str] {
         match self {
             C1 => &["acknowledged-kept"],
-            C3 => &["converges"],
+            C3 => &["converges", "converges-unread"],
             C4 => &["regular-gets"],
             C5 => &["read-your-writes", "monotonic-reads", "no-inversion"],
             // False siblings are what a sibling bound is broken by.
@@ -133,7 +133,6 @@ impl Seeded {
 }
 
 const MEMBERSHIP: &str = "membership is static: comes with membership changes";
-const ENTROPY: &str = "there is no anti-entropy yet: comes with it";
 const DELETES: &str =
     "nothing collects tombstones, and the carts delete nothing: comes with deletes";
 
@@ -195,13 +194,13 @@ pub(super) const ROWS: &[Row] = &[
     excluded("33", MEMBERSHIP),
     excluded("34", "what is pushed is merged: any one reply is harmless without 29"),
     excluded("35", DELETES),
-    excluded("36", ENTROPY),
-    excluded("37", ENTROPY),
+    seeded("36", Mutant::SyncCopies, "YYY", &[C1, C3]),
+    seeded("37", Mutant::FalseMatch, "pYY", &[C3]),
     excluded("38", MEMBERSHIP),
     seeded("39", Mutant::NodeWideCounter, "YYp", &[C1]),
     seeded("40", Mutant::SlotTwice, "Ywp", &[C8, C1]),
     seeded("41", Mutant::FallbackTwice, "Ywp", &[C8]),
-    excluded("42", "nothing refills an amnesiac yet: comes with anti-entropy"),
+    excluded("42", "nothing ends amnesia yet: comes with the refilling of disks"),
     excluded("43", DELETES),
     seeded("44", Mutant::DeadIdentityAcks, "Yw-", &[C9, C1]),
     seeded("45", Mutant::RollbackIgnored, "YYY", &[C6, C4, C1, C12]),

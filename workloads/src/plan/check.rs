@@ -97,6 +97,7 @@ impl Plan {
                 "timing.deadline" => &["cluster.deadline"],
                 "timing.ping" => &["cluster.ping"],
                 "timing.handoff" => &["cluster.handoff"],
+                "timing.exchange" => &["cluster.exchange"],
                 _ => &["cluster"],
             },
             ViewError::Twice(_) | ViewError::Tokens(_) | ViewError::NotAMember(_) => {

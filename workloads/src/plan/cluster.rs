@@ -62,6 +62,7 @@ struct Table {
     quorum: Quorum,
     versioning: Versioning,
     read: ReadMode,
+    anti_entropy: bool,
     tokens: u16,
     engine: Engine,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +71,7 @@ struct Table {
     deadline: Span,
     ping: Span,
     handoff: Span,
+    exchange: Span,
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<String>,
     accept_new: bool,
@@ -88,7 +90,8 @@ impl From<ClusterPlan> for Table {
     fn from(plan: ClusterPlan) -> Self {
         let ClusterPlan { kind, nodes, settings, tokens, engine, binary, .. } = plan;
         let ClusterPlan { hosts, accept_new, lease, record, .. } = plan;
-        let Settings { n, r, w, quorum, versioning, read, limits: _, timing } = settings;
+        let Settings { n, r, w, quorum, versioning, read, anti_entropy, limits: _, timing } =
+            settings;
         Self {
             kind,
             nodes,
@@ -105,6 +108,8 @@ impl From<ClusterPlan> for Table {
             deadline: Span(timing.deadline),
             ping: Span(timing.ping),
             handoff: Span(timing.handoff),
+            anti_entropy,
+            exchange: Span(timing.exchange),
             hosts,
             accept_new,
             lease,
@@ -115,13 +120,20 @@ impl From<ClusterPlan> for Table {
 
 impl From<Table> for ClusterPlan {
     fn from(table: Table) -> Self {
-        let Table { n, r, w, quorum, versioning, read, hedge, deadline, ping, handoff, .. } = table;
-        let timing =
-            Timing { hedge: hedge.0, deadline: deadline.0, ping: ping.0, handoff: handoff.0 };
+        let Table { n, r, w, quorum, versioning, read, anti_entropy, .. } = table;
+        let timing = Timing {
+            hedge: table.hedge.0,
+            deadline: table.deadline.0,
+            ping: table.ping.0,
+            handoff: table.handoff.0,
+            exchange: table.exchange.0,
+        };
+        let settings =
+            Settings { quorum, versioning, read, anti_entropy, timing, ..Settings::new([n, r, w]) };
         Self {
             kind: table.kind,
             nodes: table.nodes,
-            settings: Settings { quorum, versioning, read, timing, ..Settings::new([n, r, w]) },
+            settings,
             tokens: table.tokens,
             engine: table.engine,
             binary: table.binary,

@@ -198,9 +198,10 @@ async fn bench(
     };
     progress.say("healing, waiting for rest, reading what was kept");
     let keys = limited.into_inner().keys().clone();
-    let timing = &plan.cluster.settings.timing;
-    let patience = timing.hedge.min(timing.deadline);
-    let phase = Phase { cluster: &**cluster, view, keys: &keys, patience };
+    let settings = &plan.cluster.settings;
+    let (patience, exchange) =
+        (settings.timing.hedge.min(settings.timing.deadline), settings.exchange());
+    let phase = Phase { cluster: &**cluster, view, keys: &keys, patience, exchange };
     let finished = match worked {
         Ok(()) => settle(&phase, &mut interpreter, &episodes, closing).await,
         Err(error) => Err(error),

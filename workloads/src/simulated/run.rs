@@ -11,7 +11,7 @@ use checker::compose::check_safe;
 use checker::history::History;
 use checker::history::wellformed::WellFormed;
 use checker::verdict::{CheckReport, Checker, Verdict};
-use dynamo_protocol::{Digest, Key, NodeId, Place, Timing, View};
+use dynamo_protocol::{Digest, Key, NodeId, Place, Settings, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Conditions, Counters};
@@ -22,7 +22,7 @@ use super::scenario::Scenario;
 use crate::interpreter::Counts;
 use crate::interpreter::virtual_time::Interpreter;
 use crate::run::finish::script::{Script, Stage};
-use crate::run::finish::{AT_REST, Closing};
+use crate::run::finish::{AT_REST, CONVERGENCE, Closing};
 use crate::run::judge::entitled;
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
@@ -130,7 +130,7 @@ fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
     let carts = Carts::new(&scenario.workload, scenario.nodes(), seed);
     let mut limited = TimeLimit::new(carts, scenario.time);
     interpreter.run(&mut limited);
-    let finish = Finish { interpreter: &mut interpreter, timing: scenario.cluster.settings.timing };
+    let finish = Finish { interpreter: &mut interpreter, settings: scenario.cluster.settings };
     let phase = finish.phase(limited.into_inner().keys()).now_or_never();
     let closing = phase.expect("under virtual time nothing is waited for");
     judge(scenario, interpreter, closing)
@@ -140,7 +140,7 @@ fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
 /// seen.
 struct Finish<'a, 'b> {
     interpreter: &'a mut Interpreter<'b>,
-    timing: Timing,
+    settings: Settings,
 }
 
 impl Finish<'_, '_> {
@@ -169,7 +169,8 @@ impl Finish<'_, '_> {
         let view = Arc::clone(self.world().bench().view());
         let here: Vec<_> = view.ids().collect();
         let (gone, patience) = (BTreeSet::new(), self.patience());
-        let script = Script { view: &view, keys, here: &here, gone: &gone, patience };
+        let exchange = self.settings.exchange();
+        let script = Script { view: &view, keys, here: &here, gone: &gone, patience, exchange };
         self.world().mark_homes();
         let Some(whole) = script.settle(self, closing).await? else { return Ok(()) };
         self.world().mark_finals();
@@ -182,7 +183,7 @@ impl Finish<'_, '_> {
 
     /// How long nodes wait for each other at least.
     fn patience(&self) -> Duration {
-        self.timing.hedge.min(self.timing.deadline)
+        self.settings.timing.hedge.min(self.settings.timing.deadline)
     }
 
     /// Waits for rest; whether it came. Links carry as they should from `carries_from` on.
@@ -218,7 +219,7 @@ impl Finish<'_, '_> {
         let sets: Vec<_> = homes.iter().map(held).collect();
         if sets.windows(2).any(|pair| pair[0] != pair[1]) {
             let what = format!("after its final gets {key} differs between its homes");
-            self.blame("convergence", what, closing);
+            self.blame(CONVERGENCE, what, closing);
         }
     }
 
@@ -247,8 +248,9 @@ impl Stage for Finish<'_, '_> {
         self.waits(0, closing)
     }
 
-    /// Rest is seen here, and nothing is gained by more of it.
-    async fn pause(&mut self) {}
+    async fn pause(&mut self, time: Duration) {
+        self.interpreter.idle(time);
+    }
 
     /// All is mended at once.
     async fn is_up(&mut self) -> Result<(), String> {

@@ -130,11 +130,13 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
     let settings = Settings {
         quorum: if rng.random_ratio(3, 10) { Quorum::Strict } else { Quorum::Sloppy },
         read: if rng.random_ratio(2, 10) { ReadMode::Atomic } else { ReadMode::Plain },
+        anti_entropy: rng.random(),
         timing: Timing {
             hedge: millis(rng.random_range(5..=100)),
             deadline: millis(rng.random_range(200..=1_000)),
             ping: millis(rng.random_range(20..=100)),
             handoff: millis(rng.random_range(20..=200)),
+            exchange: millis(rng.random_range(20..=500)),
         },
         ..Settings::new(quorum)
     };

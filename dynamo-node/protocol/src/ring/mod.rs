@@ -1,10 +1,12 @@
 //! The consistent-hashing ring (paper, sections 4.2 and 4.3): who is home of a key, and who stands
 //! in for a home that is out of reach.
 
+mod span;
 mod token;
 
 use serde::{Deserialize, Serialize};
 
+pub use span::Span;
 pub use token::Token;
 
 use crate::id::{Key, NodeId};
@@ -67,6 +69,24 @@ impl Ring {
         self.lists.chunks(self.hosts)
     }
 
+    /// The stretches of `within` whose keys have one preference list each, in ring order, with that list.
+    pub(crate) fn ranges(&self, within: Span) -> impl Iterator<Item = (Span, &[NodeId])> {
+        let range_of = |token| self.tokens.partition_point(|entry| entry.0 < token);
+        (range_of(within.first())..=range_of(within.last())).filter_map(move |range| {
+            // A range ends at its token and begins behind the one before; behind the last token comes
+            // the beginning of the first one's.
+            let first = match range.checked_sub(1) {
+                Some(before) => Token(self.tokens[before].0.0.checked_add(1)?),
+                None => Span::RING.first(),
+            };
+            let last = self.tokens.get(range).map_or(Span::RING.last(), |entry| entry.0);
+            // Of two virtual nodes at one position the second has nothing.
+            let span = Span::new(first, last)?.and(&within)?;
+            let list = range % self.tokens.len() * self.hosts;
+            Some((span, &self.lists[list..][..self.hosts]))
+        })
+    }
+
     /// The tokens and their owners, in ring order.
     #[must_use]
     pub fn tokens(&self) -> &[(Token, NodeId)] {
@@ -122,6 +142,27 @@ mod tests {
         }
         let last = ring.tokens().last().unwrap().0;
         assert!((0..500).any(|i| Token::of_key(&Key::from(format!("{i}").as_str())) > last));
+    }
+
+    #[test]
+    fn the_ranges_within_a_span_are_all_of_it_once_with_the_lists_of_their_keys() {
+        let ring = ring(4, 8);
+        let of = |span: Span| ring.ranges(span).collect::<Vec<_>>();
+        let part = Span::RING.parts()[7];
+        for span in [Span::RING, part, part.parts()[0], Span::RING.parts()[15]] {
+            let ranges = of(span);
+            assert_eq!(ranges[0].0.first(), span.first());
+            assert_eq!(ranges.last().unwrap().0.last(), span.last());
+            assert!(ranges.windows(2).all(|pair| pair[0].0.last().0 + 1 == pair[1].0.first().0));
+        }
+        for index in 0..500 {
+            let key = Key::from(format!("{index}").as_str());
+            let at = Token::of_key(&key);
+            let ranges = of(Span::RING);
+            let range = ranges.iter().find(|(span, _)| span.contains(at)).unwrap();
+            assert_eq!(range.1, ring.preference_list(&key));
+            assert_eq!(of(Span::new(at, at).unwrap()), [(Span::new(at, at).unwrap(), range.1)]);
+        }
     }
 
     #[test]

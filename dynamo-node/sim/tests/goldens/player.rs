@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Answer, Context, Discard, Dot, Event, Heard, Identity, Key, Message, Meta, NodeId, OpId,
-    Place, Record, Remembered, Reply, RequestId, Role, Siblings, Timer, VersionVector,
+    Actor, Answer, Compared, Context, Discard, Dot, Event, Fingerprint, Heard, Identity, Key,
+    Message, Meta, NodeId, OpId, Place, Record, Remembered, Reply, RequestId, Role, Siblings, Span,
+    Timer, VersionVector,
 };
 use dynamo_sim::bench::CLOCK_START;
 use dynamo_sim::disk::DiskFault;
@@ -171,11 +172,26 @@ fn known(words: &[&str], names: &[&str]) -> Result<(), Refused> {
     }
 }
 
+fn count(keys: u64) -> String {
+    format!("{keys} {}", if keys == 1 { "key" } else { "keys" })
+}
+
+fn found_text(found: &Compared) -> String {
+    match found {
+        Compared::Equal => " equal".to_owned(),
+        Compared::Parts(_) => " differs, in parts".to_owned(),
+        Compared::Keys(keys) => {
+            let names: Vec<_> = keys.iter().map(|(key, _)| key.to_string()).collect();
+            format!(" differs, of [{}]", names.join(" "))
+        }
+    }
+}
+
 // The commands.
 impl Player {
     fn new(options: &[&str]) -> Result<Self, Refused> {
         let names = ["nodes", "n", "r", "w", "quorum", "read", "versioning", "siblings", "actors"];
-        known(options, &[&names[..], &["set_bytes", "sync", "counting"]].concat())?;
+        known(options, &[&names[..], &["set_bytes", "sync", "counting", "anti_entropy"]].concat())?;
         let get = |name, default| number(options, name, default);
         let nodes = u16::try_from(get("nodes", 4)?).map_err(refused)?;
         let mut cluster = Cluster::new(nodes, [get("n", 3)?, get("r", 2)?, get("w", 2)?]);
@@ -187,6 +203,7 @@ impl Player {
         settings.limits.siblings = get("siblings", settings.limits.siblings)?;
         settings.limits.actors = get("actors", settings.limits.actors)?;
         settings.limits.set_bytes = get("set_bytes", settings.limits.set_bytes)?;
+        settings.anti_entropy = options.contains(&"anti_entropy");
         settings.check().map_err(refused)?;
         cluster.counts = options.contains(&"counting");
         cluster.sync = match option(options, "sync") {
@@ -631,6 +648,10 @@ impl Player {
             Event::HintStored(target) => format!("keeps a hint for {}", self.letter(*target)),
             Event::HintDelivered(target) => format!("hint for {} delivered", self.letter(*target)),
             Event::ReadRepair(home) => format!("repairs {}", self.letter(*home)),
+            Event::Synced(with) => format!("holds what {} holds", self.letter(*with)),
+            Event::Exchanged { with, keys } => {
+                format!("ends its exchange with {}: {} differed", self.letter(*with), count(*keys))
+            }
             Event::Suspected(peer) => format!("suspects {}", self.letter(*peer)),
             Event::Alive(peer) => format!("takes {} for alive again", self.letter(*peer)),
             Event::Discarded(from, why) => {
@@ -696,6 +717,13 @@ impl Player {
                 format!("{} {}", self.role(role, "as hint for"), self.set(set))
             }
             Message::Fetch { role, .. } => self.role(role, "in place of"),
+            Message::Compare { asked, .. } => {
+                let span =
+                    |(span, mine): &(Span, Fingerprint)| format!(" {span} of {}", count(mine.keys));
+                asked.iter().map(span).collect()
+            }
+            Message::Compared { found, .. } if found.is_empty() => " of another view".to_owned(),
+            Message::Compared { found, .. } => found.iter().map(found_text).collect(),
             Message::Fetched { answer: Answer::Known { set, votes }, .. } => {
                 let votes = if *votes { "" } else { ", no vote" };
                 format!(" {}{votes}", self.set(set))
@@ -739,6 +767,7 @@ impl Player {
             Timer::Deadline(op) => format!("deadline of {}", self.op(*op)),
             Timer::Ping(peer) => format!("ping to {}", self.letter(*peer)),
             Timer::Handoff(target) => format!("handoff to {}", self.letter(*target)),
+            Timer::Exchange => "exchange".to_owned(),
         }
     }
 

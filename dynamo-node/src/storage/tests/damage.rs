@@ -34,7 +34,7 @@ fn place(n: u64) -> Place {
 }
 
 fn commit(directory: &Directory, changes: Vec<Change>) {
-    let mut store = Records::open(directory, Versioning::Dotted);
+    let mut store = Records::open(directory, Versioning::Dotted).unwrap();
     store.apply(changes).unwrap();
     directory.commit(store.take_batch().unwrap()).unwrap();
 }
@@ -324,7 +324,7 @@ impl Small {
             (self.meta, self.position),
             "{what}"
         );
-        let store = Records::open(&directory, Versioning::Dotted);
+        let store = Records::open(&directory, Versioning::Dotted).unwrap();
         let mut came = Came::Right;
         for n in 0..self.kept.last_key_value().unwrap().0 + 2 {
             match store.record(&place(n)) {
@@ -334,7 +334,7 @@ impl Small {
         }
         // And it goes on from there.
         commit(&directory, vec![Change::Put(place(1), record(1 << 40))]);
-        let found = Records::open(&directory, Versioning::Dotted).record(&place(1));
+        let found = Records::open(&directory, Versioning::Dotted).unwrap().record(&place(1));
         assert_eq!(found, Ok(Some(record(1 << 40))), "{what}");
         came
     }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod format;
+mod merkle;
 mod rollback;
 mod suite;
 

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Change, ClientOp, Context, Envelope, Event, Identity, Input, Key, Member, MemoryStore, Meta,
-    Node, NodeId, Outbox, Output, Place, Quorum, Record, Reply, RequestId, Settings, Siblings,
-    Start, Store, StoreError, Time, Timer, Versioning, View,
+    Change, ClientOp, Context, Envelope, Event, Fingerprint, Identity, Input, Key, Leaf, Member,
+    MemoryStore, Meta, Node, NodeId, Outbox, Output, Place, Quorum, Record, Reply, RequestId,
+    Settings, Siblings, Span, Start, Store, StoreError, Time, Timer, Versioning, View,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -123,6 +123,20 @@ impl Store for Disk {
         }
     }
 
+    fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
+        match self {
+            Self::Real(real) => real.1.fingerprint(span),
+            Self::Memory(store) => store.fingerprint(span),
+        }
+    }
+
+    fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
+        match self {
+            Self::Real(real) => real.1.leaves(span, most),
+            Self::Memory(store) => store.leaves(span, most),
+        }
+    }
+
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         match self {
             Self::Real(real) => real.1.apply(changes),
@@ -140,7 +154,7 @@ impl Store for Disk {
 
 impl Disk {
     fn real(directory: Directory) -> Self {
-        let records = Records::open(&directory, Versioning::Dotted);
+        let records = Records::open(&directory, Versioning::Dotted).unwrap();
         Self::Real(Box::new((directory, records)))
     }
 
@@ -216,7 +230,9 @@ impl Cluster {
 
     fn start(&mut self, id: NodeId, disk: Disk, is_new: bool) {
         let members = MEMBERS.map(|id| Member { id, tokens: 4 }).to_vec();
-        let settings = Settings { quorum: self.quorum, ..Settings::new([3, 2, 2]) };
+        // Timers that never end would keep the cluster from ever being at rest.
+        let settings =
+            Settings { quorum: self.quorum, anti_entropy: false, ..Settings::new([3, 2, 2]) };
         let view = View::genesis(&settings, members).unwrap();
         self.starts += 1;
         let (meta, heard) = match &disk {

@@ -255,7 +255,7 @@ fn over_all_directories(test: impl Fn(Directory, &dyn Fn() -> Option<Directory>)
 }
 
 fn store(directory: &Directory) -> Records {
-    Records::open(directory, Versioning::Dotted)
+    Records::open(directory, Versioning::Dotted).unwrap()
 }
 
 fn commit(store: &mut Records, directory: &Directory) {
@@ -417,7 +417,7 @@ fn a_record_of_another_versioning_is_corrupt() {
         let home = place(Role::Home, "k");
         store.apply(vec![Change::Put(home.clone(), record("1"))]).unwrap();
         commit(&mut store, &directory);
-        let paper = Records::open(&directory, Versioning::Paper);
+        let paper = Records::open(&directory, Versioning::Paper).unwrap();
         assert_eq!(paper.record(&home), Err(StoreError::Corrupt));
     });
 }

@@ -1,8 +1,9 @@
 //! The final phase: wait until the nodes say they are at rest, and read what was kept.
 //!
 //! 1. Every home's own replica of every key, without a quorum: a quorum hides a lost copy.
-//! 2. A settling get of every key: it repairs homes that hints did not reach. Then every home again, until
-//!    all homes of a key hold the same.
+//! 2. Where there is anti-entropy: every home again, until all homes of a key hold the same, which they have
+//!    to come to by themselves. Elsewhere a settling get of every key first: it repairs homes that hints did
+//!    not reach.
 //! 3. Every key through every node, by gets that [count](counted).
 //!
 //! Nothing here has more patience than the cluster deserves, and none of it is held against the store:
@@ -42,6 +43,8 @@ const STRANGERS: usize = 8;
 
 /// The check that the store comes to rest once it is healed.
 pub(crate) const AT_REST: &str = "at-rest";
+/// The check that homes come to hold the same.
+pub(crate) const CONVERGENCE: &str = "convergence";
 /// The check that a store at rest answers.
 const FINAL_READS: &str = "final-reads";
 
@@ -66,6 +69,8 @@ pub struct Phase<'a, C> {
     pub keys: &'a BTreeSet<Arc<str>>,
     /// How long nodes wait for each other at least.
     pub patience: Duration,
+    /// Between two exchanges of a node, if homes come to agree by themselves.
+    pub exchange: Option<Duration>,
 }
 
 /// Reads everything there is to know about the keys.
@@ -122,8 +127,8 @@ impl<C: Cluster> Phase<'_, C> {
         if !closing.rests(self.cluster, terms, "before the final reads").await {
             return Ok(());
         }
-        let &Self { cluster, view, keys, patience } = self;
-        let script = Script { view, keys, here: &terms.here, gone, patience };
+        let &Self { cluster, view, keys, patience, exchange } = self;
+        let script = Script { view, keys, here: &terms.here, gone, patience, exchange };
         self.read_strangers(interpreter.client(), &script, closing).await;
         let mut stage = RealNodes { cluster, terms, interpreter };
         match script.settle(&mut stage, closing).await? {
@@ -172,8 +177,8 @@ impl<K: Client, C: Cluster> Stage for RealNodes<'_, K, C> {
         closing.rests(self.cluster, self.terms, "after the settling reads").await
     }
 
-    async fn pause(&mut self) {
-        sleep(SETTLE_AGAIN).await;
+    async fn pause(&mut self, time: Duration) {
+        sleep(time).await;
     }
 
     async fn is_up(&mut self) -> Result<(), String> {

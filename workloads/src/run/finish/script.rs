@@ -9,11 +9,16 @@ use anyhow::Result;
 use dynamo_protocol::{Key, NodeId, View};
 use serde_json::Value;
 
-use super::{Closing, FINAL_READS};
+use super::{CONVERGENCE, Closing, FINAL_READS};
 use crate::workload::generator::{Action, GivenUp, Read, Reads};
 
 /// How often homes that differ are brought to agree.
 const SETTLING: usize = 5;
+/// Between two tries.
+const SETTLE_AGAIN: Duration = Duration::from_millis(300);
+/// How many exchanges every node has with every other before homes have to agree. One is enough but for what
+/// it cannot know: that its partner was asked by somebody else meanwhile, or that a message was lost.
+const TURNS: u32 = 3;
 
 /// Who makes the reads happen, and knows how the cluster is.
 pub(crate) trait Stage {
@@ -23,8 +28,8 @@ pub(crate) trait Stage {
     /// Waits until the cluster is at rest again; whether it came. If not, `closing` is told.
     async fn rests(&mut self, closing: &mut Closing) -> bool;
 
-    /// Between two tries to bring homes to agree.
-    async fn pause(&mut self);
+    /// Lets the cluster be for so long.
+    async fn pause(&mut self, time: Duration);
 
     /// Shows that every node and every link is up, and soon enough: else nothing is the store's fault.
     ///
@@ -45,6 +50,8 @@ pub(crate) struct Script<'a> {
     pub(crate) gone: &'a BTreeSet<NodeId>,
     /// How long nodes wait for each other at least.
     pub(crate) patience: Duration,
+    /// Between two exchanges of a node, if homes come to agree by themselves.
+    pub(crate) exchange: Option<Duration>,
 }
 
 impl Script<'_> {
@@ -60,12 +67,21 @@ impl Script<'_> {
         let Some(differ) = self.bring_to_agree(&whole, stage, closing).await? else {
             return Ok(None);
         };
-        if !differ.is_empty()
-            && let Err(why) = stage.is_up().await
-        {
-            let count = differ.len();
-            closing.doubts.push(format!("the homes of {count} keys do not agree, but {why}"));
-            return Ok(Some(&whole - &differ));
+        let Some(first) = differ.first() else { return Ok(Some(whole)) };
+        let count = differ.len();
+        match (stage.is_up().await, self.exchange) {
+            (Err(why), _) => {
+                closing.doubts.push(format!("the homes of {count} keys do not agree, but {why}"));
+                return Ok(Some(&whole - &differ));
+            }
+            (Ok(()), Some(exchange)) => closing.blame(
+                CONVERGENCE,
+                format!(
+                    "the homes of {count} keys do not agree, the first: {first}, although each node began an                      exchange with another every {exchange:?}, {TURNS} with each"
+                ),
+            ),
+            // Whatever is missing, gets show it.
+            (Ok(()), None) => {}
         }
         Ok(Some(whole))
     }
@@ -101,8 +117,49 @@ impl Script<'_> {
         Ok(unread)
     }
 
-    /// Brings homes to agree by gets; the keys whose homes do not. None if the cluster does not rest.
+    /// Brings homes to agree, or lets them; the keys whose homes do not. None if the cluster does not rest.
     async fn bring_to_agree(
+        &self,
+        keys: &BTreeSet<Arc<str>>,
+        stage: &mut impl Stage,
+        closing: &mut Closing,
+    ) -> Result<Option<BTreeSet<Arc<str>>>> {
+        match self.exchange {
+            None => self.repair(keys, stage, closing).await,
+            Some(exchange) => self.await_exchanges(keys, exchange, stage, closing).await,
+        }
+    }
+
+    /// Waits until homes agree by themselves: as long as it takes every node to begin so many exchanges with
+    /// every other.
+    async fn await_exchanges(
+        &self,
+        keys: &BTreeSet<Arc<str>>,
+        exchange: Duration,
+        stage: &mut impl Stage,
+        closing: &mut Closing,
+    ) -> Result<Option<BTreeSet<Arc<str>>>> {
+        let partners = u32::try_from(self.here.len()).unwrap_or(u32::MAX);
+        let mut differ = keys.clone();
+        for turn in 0..=TURNS * partners {
+            if turn > 0 {
+                stage.pause(exchange).await;
+                if !stage.rests(closing).await {
+                    return Ok(None);
+                }
+            }
+            let mut reads = Reads::new(Action::Home, false, self.of_homes(&differ));
+            stage.read(&mut reads).await?;
+            differ = self.differing(&differ, reads.answers());
+            if differ.is_empty() || !closing.unread_homes(&reads).is_empty() {
+                break;
+            }
+        }
+        Ok(Some(differ))
+    }
+
+    /// Brings homes to agree by gets.
+    async fn repair(
         &self,
         keys: &BTreeSet<Arc<str>>,
         stage: &mut impl Stage,
@@ -111,7 +168,7 @@ impl Script<'_> {
         let mut differ = keys.clone();
         for round in 0..SETTLING {
             if round > 0 {
-                stage.pause().await;
+                stage.pause(SETTLE_AGAIN).await;
             }
             // One that fails has repaired nothing: that shows in the homes.
             stage.read(&mut self.settling_reads(&differ, round)).await?;

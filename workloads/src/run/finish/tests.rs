@@ -56,7 +56,8 @@ async fn finished(
     let view = Plan::default().view().unwrap();
     let keys = BTreeSet::from(["cart-1".into(), "cart-2".into()]);
     let patience = Duration::from_millis(100);
-    let phase = Phase { cluster: &*cluster, view: &view, keys: &keys, patience };
+    let (view, keys) = (&view, &keys);
+    let phase = Phase { cluster: &*cluster, view, keys, patience, exchange: None };
     let closing = finish(&phase, &mut interpreter).await.unwrap();
     Finished { closing, _dir: dir, path }
 }

@@ -1,0 +1,142 @@
+//! What a store says of its records to those who compare them, whatever is committed, reopened or damaged.
+
+use bytes::Bytes;
+use dynamo_protocol::{
+    Actor, Change, Dot, DottedSet, Identity, Key, MemoryStore, Meta, NodeId, Place, Record, Role,
+    Siblings, Span, Store, StoreError, Token, Version, VersionVector, Versioning,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::codec::FORMAT;
+use super::super::{Directory, Origin, Records, Write, address_of};
+
+/// A record of a version that its counter tells apart.
+fn record(counter: u64) -> Record {
+    let actor = Actor { identity: Identity(7), birth: 0 };
+    let version = Version { dot: Dot { actor, counter }, timestamp: 0, value: Some(Bytes::new()) };
+    let context = VersionVector::from_iter([(actor, counter)]);
+    let set = Siblings::Dotted(DottedSet::from_parts(context, vec![version]).unwrap());
+    Record { set, minter: None, amnesiac: false }
+}
+
+fn key(index: u16) -> Key {
+    Key::from(format!("k{index}").as_str())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u16, u64),
+    Remove(u16),
+    Hint(u16, u64),
+    Commit,
+    Reopen,
+    /// What lies in the engine of a key is damaged, which shows when it is next read.
+    Damage(u16),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = 0..40_u16;
+    prop_oneof![
+        6 => (index.clone(), 1..9_u64).prop_map(|(index, counter)| Step::Put(index, counter)),
+        2 => index.clone().prop_map(Step::Remove),
+        1 => (index.clone(), 1..9_u64).prop_map(|(index, counter)| Step::Hint(index, counter)),
+        2 => Just(Step::Commit),
+        1 => Just(Step::Reopen),
+        1 => index.prop_map(Step::Damage),
+    ]
+}
+
+/// A store, and what it should hold.
+struct Pair {
+    directory: Directory,
+    records: Records,
+    expected: MemoryStore,
+}
+
+impl Pair {
+    fn apply(&mut self, change: Change) {
+        self.records.apply(vec![change.clone()]).unwrap();
+        self.expected.apply(vec![change]).unwrap();
+    }
+
+    fn commit(&mut self) {
+        if let Some(batch) = self.records.take_batch() {
+            let number = batch.number;
+            self.directory.commit(batch).unwrap();
+            self.records.committed(number);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Put(index, counter) => {
+                self.apply(Change::Put(Place::home(key(index)), record(counter)));
+            }
+            Step::Remove(index) => self.apply(Change::Remove(Place::home(key(index)))),
+            Step::Hint(index, counter) => {
+                let place = Place { role: Role::Hint(NodeId(2)), key: key(index) };
+                self.apply(Change::Put(place, record(counter)));
+            }
+            Step::Commit => self.commit(),
+            Step::Reopen => {
+                self.commit();
+                self.records = Records::open(&self.directory, Versioning::Dotted).unwrap();
+            }
+            Step::Damage(index) => {
+                self.commit();
+                let place = Place::home(key(index));
+                let (space, at) = address_of(&place);
+                let Some(value) = self.directory.engine.get(space, &at).unwrap() else { return };
+                let mut value = value.to_vec();
+                value[0] = !FORMAT;
+                let write = Write { space, key: at, value: Some(value.into()) };
+                self.directory.engine.commit(vec![write]).unwrap();
+                assert_eq!(self.records.record(&place), Err(StoreError::Corrupt));
+                self.records.is_lost(&place);
+                self.expected.apply(vec![Change::Remove(place)]).unwrap();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_store_says_of_its_home_records_what_is_there(
+        steps in vec(step(), 0..80), ends in vec(any::<u128>(), 2), most in 0..50_usize,
+    ) {
+        let directory = Directory::in_memory(Origin::GENESIS);
+        let records = Records::open(&directory, Versioning::Dotted).unwrap();
+        let expected = MemoryStore::new(Meta::genesis(Identity(1)));
+        let mut pair = Pair { directory, records, expected };
+        let span = Span::new(Token(ends[0].min(ends[1])), Token(ends[0].max(ends[1]))).unwrap();
+        for step in &steps {
+            pair.step(step);
+            for span in [span, Span::RING, Span::RING.parts()[3]] {
+                let found = (pair.records.fingerprint(span), pair.records.leaves(span, most));
+                let expected = (pair.expected.fingerprint(span), pair.expected.leaves(span, most));
+                prop_assert_eq!(found, expected, "{} after {:?}", span, step);
+            }
+        }
+    }
+}
+
+/// The damage was not seen before the place is written anew: what the tree said of it must not stay.
+#[test]
+fn a_record_that_was_damaged_unseen_is_counted_right_once_it_is_written_anew() {
+    let directory = Directory::in_memory(Origin::GENESIS);
+    let records = Records::open(&directory, Versioning::Dotted).unwrap();
+    let expected = MemoryStore::new(Meta::genesis(Identity(1)));
+    let mut pair = Pair { directory, records, expected };
+    for index in 0..9 {
+        pair.step(&Step::Put(index, 1));
+    }
+    pair.commit();
+    let (space, at) = address_of(&Place::home(key(3)));
+    let garbage = Write { space, key: at, value: Some(Bytes::from_static(b"garbage")) };
+    pair.directory.engine.commit(vec![garbage]).unwrap();
+    pair.step(&Step::Put(3, 2));
+    assert_eq!(pair.records.fingerprint(Span::RING), pair.expected.fingerprint(Span::RING));
+}

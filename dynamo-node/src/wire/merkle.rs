@@ -1,0 +1,104 @@
+//! What homes say to each other when they compare what they hold.
+
+use bytes::Bytes;
+use dynamo_protocol::{Compared, Fingerprint, Key, Leaf, Span, Token};
+
+use super::{Malformed, key};
+use crate::proto;
+use crate::proto::found::Found as Wire;
+
+/// The bytes of a 128-bit number.
+const BYTES: usize = 16;
+
+pub(super) fn asked_to_proto((span, fingerprint): (Span, Fingerprint)) -> proto::Asked {
+    proto::Asked {
+        first: trimmed(span.first(), 0),
+        last: trimmed(span.last(), u8::MAX),
+        fingerprint: Some(fingerprint_to_proto(fingerprint)),
+    }
+}
+
+pub(super) fn asked_from_proto(asked: proto::Asked) -> Result<(Span, Fingerprint), Malformed> {
+    let (first, last) = (padded(&asked.first, 0)?, padded(&asked.last, u8::MAX)?);
+    let span = Span::new(first, last).ok_or(Malformed::Span)?;
+    Ok((span, fingerprint_from_proto(asked.fingerprint.unwrap_or_default())?))
+}
+
+pub(super) fn found_to_proto(found: Compared) -> proto::Found {
+    let found = match found {
+        Compared::Equal => Wire::Equal(proto::Equal {}),
+        Compared::Parts(parts) => {
+            let parts = parts.into_iter().map(fingerprint_to_proto).collect();
+            Wire::Parts(proto::Parts { parts })
+        }
+        Compared::Keys(keys) => {
+            let named = |(key, leaf): (Key, Leaf)| proto::NamedKey {
+                key: key.0,
+                leaf: Bytes::copy_from_slice(&leaf.0.to_le_bytes()),
+            };
+            Wire::Keys(proto::Keys { keys: keys.into_iter().map(named).collect() })
+        }
+    };
+    proto::Found { found: Some(found) }
+}
+
+pub(super) fn found_from_proto(found: proto::Found) -> Result<Compared, Malformed> {
+    Ok(match found.found.ok_or(Malformed::Missing("what was found"))? {
+        Wire::Equal(proto::Equal {}) => Compared::Equal,
+        Wire::Parts(proto::Parts { parts }) => {
+            let parts = parts.into_iter().map(fingerprint_from_proto);
+            Compared::Parts(parts.collect::<Result<_, _>>()?)
+        }
+        Wire::Keys(proto::Keys { keys }) => {
+            let named = |named: proto::NamedKey| Ok((key(named.key)?, Leaf(number(&named.leaf)?)));
+            Compared::Keys(keys.into_iter().map(named).collect::<Result<_, Malformed>>()?)
+        }
+    })
+}
+
+fn fingerprint_to_proto(Fingerprint { keys, sum }: Fingerprint) -> proto::Fingerprint {
+    // Of nothing there is nothing to say.
+    let sum = if sum == 0 { Bytes::new() } else { Bytes::copy_from_slice(&sum.to_le_bytes()) };
+    proto::Fingerprint { keys, sum }
+}
+
+fn fingerprint_from_proto(fingerprint: proto::Fingerprint) -> Result<Fingerprint, Malformed> {
+    let proto::Fingerprint { keys, sum } = fingerprint;
+    Ok(Fingerprint { keys, sum: if sum.is_empty() { 0 } else { number(&sum)? } })
+}
+
+fn number(bytes: &Bytes) -> Result<u128, Malformed> {
+    let bytes = bytes.first_chunk().filter(|_| bytes.len() == BYTES);
+    bytes.map(|bytes| u128::from_le_bytes(*bytes)).ok_or(Malformed::Span)
+}
+
+/// A position without the bytes at its end that go without saying: the ends of a part of the ring have few
+/// others.
+fn trimmed(token: Token, end: u8) -> Bytes {
+    let bytes = token.0.to_be_bytes();
+    let length = bytes.iter().rposition(|byte| *byte != end).map_or(0, |at| at + 1);
+    Bytes::copy_from_slice(&bytes[..length])
+}
+
+fn padded(bytes: &Bytes, end: u8) -> Result<Token, Malformed> {
+    let mut all = [end; BYTES];
+    all.get_mut(..bytes.len()).ok_or(Malformed::Span)?.copy_from_slice(bytes);
+    Ok(Token(u128::from_be_bytes(all)))
+}
+
+/// About how many bytes they take.
+pub(super) fn found_weight(found: &[Compared]) -> usize {
+    const PART: usize = 28;
+    const NAMED: usize = 24;
+    let weight = |found: &Compared| match found {
+        Compared::Equal => 4,
+        Compared::Parts(parts) => 8 + parts.len() * PART,
+        Compared::Keys(keys) => {
+            8 + keys.iter().map(|(key, _)| NAMED + key.as_bytes().len()).sum::<usize>()
+        }
+    };
+    found.iter().map(weight).sum()
+}
+
+/// The same of what is asked.
+pub(super) const ASKED_WEIGHT: usize = 40;
