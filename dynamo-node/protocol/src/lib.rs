@@ -61,9 +61,7 @@ pub use request::{ClientOp, Refusal, Reply};
 pub use ring::{Member, Ring, Span, Token};
 pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use step::{Outbox, Time};
-pub use storage::{
-    Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError, leaves_in,
-};
+pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
 pub use version::{
     Actor, COUNTER_LIMIT, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary,
     Version, VersionVector,

@@ -193,12 +193,9 @@ impl MemoryStore {
     }
 }
 
-/// The leaves of home records in `span`, in ring order: looks at all of them, so it is for stores that hold few.
-pub fn leaves_in<'a>(
-    records: impl IntoIterator<Item = (&'a Place, &'a Record)>,
-    span: Span,
-) -> BTreeMap<(Token, Key), Leaf> {
-    let homes = records.into_iter().filter(|(place, _)| place.role == Role::Home);
+/// The leaves of home records in `span`, in ring order: looks at all of them.
+fn leaves_in(records: &BTreeMap<Place, Record>, span: Span) -> BTreeMap<(Token, Key), Leaf> {
+    let homes = records.iter().filter(|(place, _)| place.role == Role::Home);
     let leaf = |(place, record): (&Place, &Record)| {
         let token = Some(Token::of_key(&place.key)).filter(|token| span.contains(*token))?;
         Some(((token, place.key.clone()), Leaf::of(&place.key, &record.set)?))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     Change, Digest, Fingerprint, Identity, Key, Leaf, Meta, Node, NodeId, Place, Record,
-    Remembered, Role, Siblings, Span, Store, StoreError, Token, leaves_in,
+    Remembered, Role, Siblings, Span, Store, StoreError, Token,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -402,9 +402,8 @@ impl Disk {
     }
 
     /// What is damaged counts for nothing, as it does in a store that has to read it.
-    fn readable_leaves(&self, span: Span) -> BTreeMap<(Token, Key), Leaf> {
-        let readable = self.records.in_order().filter(|(place, _)| !self.damaged.contains(place));
-        leaves_in(readable, span)
+    fn readable_leaves(&self, span: Span) -> impl Iterator<Item = (Token, &Key, Leaf)> {
+        self.records.leaves(span, |place| !self.damaged.contains(place))
     }
 
     fn reads_fail(&self) -> bool {
@@ -479,15 +478,17 @@ impl Store for Disk {
         if self.reads_fail() {
             return Err(StoreError::Unreadable);
         }
-        Ok(self.readable_leaves(span).into_values().collect())
+        Ok(self.readable_leaves(span).map(|(_, _, leaf)| leaf).collect())
     }
 
     fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
         if self.reads_fail() {
             return Err(StoreError::Unreadable);
         }
-        let leaves = self.readable_leaves(span).into_iter();
-        Ok(leaves.map(|((_, key), leaf)| (key, leaf)).take(most).collect())
+        let mut leaves: Vec<_> = self.readable_leaves(span).collect();
+        leaves.sort_unstable();
+        let leaves = leaves.into_iter().map(|(_, key, leaf)| (key.clone(), leaf));
+        Ok(leaves.take(most).collect())
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {

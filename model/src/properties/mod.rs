@@ -253,6 +253,14 @@ pub static PROPERTIES: &[Property] = &[
         promised: |_| false,
         check: |view| view.has(flag::REPAIRED),
     },
+    Property {
+        name: "a-key-is-synced",
+        flag: flag::SYNCED,
+        kind: Kind::Sometimes,
+        source: "paper 4.7, anti-entropy",
+        promised: |spec| spec.settings.anti_entropy && spec.faults.hedges > 0,
+        check: |view| view.has(flag::SYNCED),
+    },
 ];
 
 /// The property called `name`.

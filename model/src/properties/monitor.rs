@@ -23,6 +23,7 @@ impl Step<'_> {
             match event {
                 Event::HintStored(_) => self.world.history.flags |= flag::HINTED,
                 Event::ReadRepair(_) => self.world.history.flags |= flag::REPAIRED,
+                Event::Synced(_) => self.world.history.flags |= flag::SYNCED,
                 Event::HintDelivered(_) => self.world.history.flags |= flag::DELIVERED,
                 Event::Acknowledged { holders, .. } => acknowledged(self, holders),
                 _ => {}

@@ -253,6 +253,10 @@ fn exchanges(scenarios: &mut Vec<Scenario>) {
     let mut exchange = spec("p,p");
     (exchange.settings.anti_entropy, exchange.faults.hedges) = (true, 1);
     add("exchange", "homes exchange while two puts are under way", exchange, &[]);
+    let mut lost = spec("p,p");
+    lost.settings.anti_entropy = true;
+    (lost.faults.losses, lost.faults.hedges) = (1, 1);
+    add("exchange-loss", "a home that a put never reached gets it without a read", lost, &[]);
     let mut cut = sloppy("p");
     (cut.settings.anti_entropy, cut.faults.partitions, cut.faults.hedges) = (true, 1, 1);
     add("exchange-partition", "a home that was cut off gets all without a read", cut, &[]);

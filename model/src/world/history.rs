@@ -67,6 +67,8 @@ pub(crate) mod flag {
     pub(crate) const DELIVERED: u32 = 1 << 19;
     /// A stale home was repaired by a get.
     pub(crate) const REPAIRED: u32 = 1 << 20;
+    /// A key that two homes held differently was brought up to date by an exchange.
+    pub(crate) const SYNCED: u32 = 1 << 21;
 }
 
 impl History {

@@ -509,8 +509,11 @@ impl Tables {
 
 /// Whether the monitor looks at such an event.
 fn is_observed(event: &Event) -> bool {
-    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair};
-    matches!(event, HintStored(_) | ReadRepair(_) | HintDelivered(_) | Acknowledged { .. })
+    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair, Synced};
+    matches!(
+        event,
+        HintStored(_) | ReadRepair(_) | HintDelivered(_) | Synced(_) | Acknowledged { .. }
+    )
 }
 
 fn wire(setup: &Setup, envelope: &Envelope) -> Wire {

@@ -77,10 +77,11 @@ fn work(text: &mut String, document: &Document) {
     }
     let count = |name: &str| document.counters.get(name).copied().unwrap_or_default();
     let fired = format!(
-        "{} hints stored, {} delivered, {} read repairs",
+        "{} hints stored, {} delivered, {} read repairs, {} keys synced",
         count("hints_stored"),
         count("hints_delivered"),
-        count("read_repairs")
+        count("read_repairs"),
+        count("keys_synced")
     );
     line(text, "counters", &fired);
     if let Some(records) = document.checks.get(RECORDS) {

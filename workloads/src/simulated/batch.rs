@@ -54,6 +54,8 @@ pub struct Counters {
     pub hints_delivered: u64,
     /// Gets that brought replicas together.
     pub read_repairs: u64,
+    /// Keys that anti-entropy brought up to date.
+    pub keys_synced: u64,
     /// Nodes that learned from their peers that their directory was rolled back.
     pub rolled_back: u64,
 }
@@ -187,6 +189,7 @@ impl Findings {
         self.counters.hints_stored += fired.hints_stored;
         self.counters.hints_delivered += fired.hints_delivered;
         self.counters.read_repairs += fired.read_repairs;
+        self.counters.keys_synced += fired.keys_synced;
         self.counters.rolled_back += fired.rolled_back;
         if differs {
             self.nondeterministic.push(seed);

@@ -40,6 +40,7 @@ pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> 
         ("hints_stored".to_owned(), fired.hints_stored),
         ("hints_delivered".to_owned(), fired.hints_delivered),
         ("read_repairs".to_owned(), fired.read_repairs),
+        ("keys_synced".to_owned(), fired.keys_synced),
         ("forwarded".to_owned(), fired.forwarded),
         ("rolled_back".to_owned(), fired.rolled_back),
     ]);
