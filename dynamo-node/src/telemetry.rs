@@ -16,6 +16,7 @@ macro_rules! with_counters {
             discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
+            refilled
         }
     };
 }
@@ -98,6 +99,11 @@ impl Telemetry {
             Event::HintStored(_) => counters.hints_stored += 1,
             Event::HintDelivered(_) => counters.hints_delivered += 1,
             Event::ReadRepair(_) => counters.read_repairs += 1,
+            Event::Refilled(what) => {
+                counters.refilled += 1;
+                let key = what.as_ref().map(tracing::field::display);
+                tracing::info!(key, "all that other homes hold is held here: votes again");
+            }
             Event::Synced(_) => counters.keys_synced += 1,
             Event::Exchanged { with, keys } => {
                 counters.exchanges += 1;

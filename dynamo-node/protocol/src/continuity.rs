@@ -354,6 +354,7 @@ impl Node {
             return;
         };
         let position = self.position(step);
+        self.directory_lost();
         let meta = Meta { births: self.meta.births, ..Meta::renewed(spare) };
         if let Err(error) = self.apply(step, None, vec![Change::Meta(meta)]) {
             self.refuted_by(step, told_by);

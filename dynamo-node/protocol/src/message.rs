@@ -107,6 +107,8 @@ pub enum Message {
         op: OpId,
         /// One a span.
         found: Vec<Compared>,
+        /// Whether what the answering home lacks it never acknowledged: it is no amnesiac, and not in doubt.
+        counts: bool,
     },
     /// Are you there? Asked of a peer that is suspected, and of one that has yet to tell what it
     /// remembers of this node.

@@ -105,6 +105,8 @@ mutants! {
     SyncCopies = "sync-copies",
     /// Two fingerprints match if they count as many keys.
     FalseMatch = "false-match",
+    /// An amnesiac votes once it had an exchange with one home.
+    RefillOfOne = "refill-of-one",
 }
 
 /// Whether this seeded bug is on.

@@ -174,9 +174,12 @@ impl Node {
             Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),
             Message::Compare { op, epoch, asked } => {
                 let found = self.answer_compare(step, from, epoch, &asked);
-                self.send(step, from, Message::Compared { op, found });
+                let counts = self.counts();
+                self.send(step, from, Message::Compared { op, found, counts });
             }
-            Message::Compared { op, found } => self.compared(step, from, op, found),
+            Message::Compared { op, found, counts } => {
+                self.compared(step, from, op, found, counts);
+            }
             Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
             Message::Pong { nonce } => self.recalled(step, from, nonce, heard),
         }

@@ -99,6 +99,11 @@ impl Operations {
         self.0.retain(|seq, _| keep(*seq));
     }
 
+    /// Hands all of them to `change`.
+    pub(crate) fn change_all(&mut self, mut change: impl FnMut(&mut Operation)) {
+        self.0.values_mut().for_each(|operation| change(Arc::make_mut(operation)));
+    }
+
     /// Numbers them from 0, in the order of their age, and hands `change` those that `is_meant`.
     pub(crate) fn renumber(
         &mut self,

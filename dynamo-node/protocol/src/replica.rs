@@ -35,6 +35,7 @@ impl Node {
         let place = Place { role, key };
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
+        self.note_loss(&place, &record);
         if mutated(Mutant::StoreOverwrites) {
             record.set = Siblings::empty(self.settings.versioning);
         }
@@ -63,6 +64,13 @@ impl Node {
                 step.event(Event::HintStored(target));
             }
             self.expect_hints(step, target);
+        }
+    }
+
+    /// One that takes the place of what cannot be read has to be refilled.
+    fn note_loss(&mut self, place: &Place, record: &Record) {
+        if place.role == Role::Home && record.amnesiac && record.set.is_empty() {
+            self.record_lost(&place.key);
         }
     }
 
@@ -156,6 +164,7 @@ impl Node {
         value: Option<Bytes>,
     ) -> Result<(Option<Dot>, Siblings), Refusal> {
         let mut record = self.load_or_new(step, place).map_err(Refusal::Storage)?;
+        self.note_loss(place, &record);
         let read = &*believed(&context.0, &record.set);
         self.check_caps(&record.set, read, value.as_ref())?;
         let (role, is_new) = (place.role, record.set.is_empty());

@@ -198,7 +198,7 @@ fn leaves_in(records: &BTreeMap<Place, Record>, span: Span) -> BTreeMap<(Token, 
     let homes = records.iter().filter(|(place, _)| place.role == Role::Home);
     let leaf = |(place, record): (&Place, &Record)| {
         let token = Some(Token::of_key(&place.key)).filter(|token| span.contains(*token))?;
-        Some(((token, place.key.clone()), Leaf::of(&place.key, &record.set)?))
+        Some(((token, place.key.clone()), Leaf::of(&place.key, record)?))
     };
     homes.filter_map(leaf).collect()
 }

@@ -249,7 +249,7 @@ fn homes_of_another_view_compare_nothing() {
     let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
     let envelope = Envelope { from, identity, position: 0, to, heard: None, message };
     cluster.run(to, Input::Peer(envelope));
-    assert_eq!(cluster.sent[0].message, Message::Compared { op, found: Vec::new() });
+    assert_eq!(cluster.sent[0].message, Message::Compared { op, found: Vec::new(), counts: true });
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn keys_that_a_peer_makes_up_are_not_asked_for() {
     let foreign = (0..).map(key).find(|key| !cluster.view.homes(key).contains(&NodeId(1))).unwrap();
     let found = vec![dynamo_protocol::Compared::Keys(vec![(foreign, dynamo_protocol::Leaf(1))])];
     let (from, to, identity) = (asked.to, asked.from, Identity(asked.to.0.into()));
-    let message = Message::Compared { op, found };
+    let message = Message::Compared { op, found, counts: true };
     cluster.sent.clear();
     let envelope = Envelope { from, identity, position: 0, to, heard: None, message };
     cluster.run(NodeId(1), Input::Peer(envelope));

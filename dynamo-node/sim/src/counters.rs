@@ -43,6 +43,7 @@ impl Counters {
             | Event::Alive(_)
             | Event::Proven
             | Event::Exchanged { .. }
+            | Event::Refilled(_)
             | Event::Pruned(_) => {}
         }
     }

@@ -69,7 +69,7 @@ impl Records {
         can_be_read: impl Fn(&Place) -> bool,
     ) -> impl Iterator<Item = (Token, &Key, Leaf)> {
         self.homes.iter().filter_map(move |(place, held)| {
-            let work_out = || (Token::of_key(&place.key), Leaf::of(&place.key, &held.record.set));
+            let work_out = || (Token::of_key(&place.key), Leaf::of(&place.key, &held.record));
             let (token, leaf) = *held.leaf.get_or_init(work_out);
             let is_meant = span.contains(token) && can_be_read(place);
             leaf.filter(|_| is_meant).map(|leaf| (token, &place.key, leaf))

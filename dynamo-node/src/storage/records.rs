@@ -207,7 +207,7 @@ impl Records {
         let value = record.as_ref().map(|record| seal(&key, record));
         let counted = value.as_ref().map(|value| Counted::of(&key, value));
         let leaf = record.as_ref().filter(|_| space == Space::Home);
-        let leaf = leaf.and_then(|record| Leaf::of(&place.key, &record.set));
+        let leaf = leaf.and_then(|record| Leaf::of(&place.key, record));
         let known = match &before {
             Held::Nothing => Some(None),
             Held::Something(_, Some(before)) => Some(Some(*before)),
@@ -425,7 +425,7 @@ fn position(token: Token) -> [u8; POSITION] {
 fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
     let key = place_of(Space::Home, bytes)?.key;
     let record: Record = unseal(bytes, value).ok()?;
-    let leaf = Leaf::of(&key, Some(&record.set).filter(|set| set.fits(versioning))?)?;
+    let leaf = Leaf::of(&key, Some(&record).filter(|record| record.set.fits(versioning))?)?;
     Some((key, leaf))
 }
 

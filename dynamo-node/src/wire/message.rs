@@ -51,9 +51,9 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             let asked = asked.into_iter().map(asked_to_proto).collect();
             (Some(op), Wire::Compare(proto::Compare { epoch: epoch.0, asked }))
         }
-        Message::Compared { op, found } => {
+        Message::Compared { op, found, counts } => {
             let found = found.into_iter().map(found_to_proto).collect();
-            (Some(op), Wire::Compared(proto::Compared { found }))
+            (Some(op), Wire::Compared(proto::Compared { found, counts }))
         }
         Message::Ping { nonce } => (None, Wire::Ping(proto::Ping { nonce })),
         Message::Pong { nonce } => (None, Wire::Pong(proto::Pong { nonce })),
@@ -141,9 +141,9 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
             let asked = asked.into_iter().map(asked_from_proto).collect::<Result<_, _>>()?;
             Message::Compare { op: op()?, epoch: Epoch(epoch), asked }
         }
-        Wire::Compared(proto::Compared { found }) => {
+        Wire::Compared(proto::Compared { found, counts }) => {
             let found = found.into_iter().map(found_from_proto).collect::<Result<_, _>>()?;
-            Message::Compared { op: op()?, found }
+            Message::Compared { op: op()?, found, counts }
         }
         Wire::Ping(proto::Ping { nonce }) => Message::Ping { nonce },
         Wire::Pong(proto::Pong { nonce }) => Message::Pong { nonce },

@@ -149,7 +149,8 @@ fn message() -> impl Strategy<Value = Message> {
         (op.clone(), answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
         (op.clone(), any::<u64>(), vec((span(), fingerprint()), 0..4))
             .prop_map(|(op, epoch, asked)| { Message::Compare { op, epoch: Epoch(epoch), asked } }),
-        (op, vec(compared(), 0..4)).prop_map(|(op, found)| Message::Compared { op, found }),
+        (op, vec(compared(), 0..4), any::<bool>())
+            .prop_map(|(op, found, counts)| Message::Compared { op, found, counts }),
         any::<Option<u64>>().prop_map(|nonce| Message::Ping { nonce }),
         any::<Option<u64>>().prop_map(|nonce| Message::Pong { nonce }),
     ]

@@ -214,6 +214,14 @@ pub static PROPERTIES: &[Property] = &[
         check: converges_unread,
     },
     Property {
+        name: "amnesia-ends",
+        flag: 0,
+        kind: Kind::Always,
+        source: "rule 5: an amnesiac that had an exchange with every other home votes again",
+        promised: |spec| spec.settings.anti_entropy && settles(spec) && spec.copies_lost() <= 1,
+        check: |view| view.rest.as_ref().is_none_or(|rest| rest.all_count),
+    },
+    Property {
         name: "a-put-is-acknowledged",
         flag: flag::ACKED,
         kind: Kind::Sometimes,

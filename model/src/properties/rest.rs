@@ -5,7 +5,7 @@
 //! One deterministic schedule from every state of rest stands in for "eventually", which a search
 //! for states cannot decide. It is a check that the cluster *can* settle without further puts.
 
-use dynamo_protocol::{ClientOp, Input, Leaf, Place, Reply, RequestId, Role, Siblings, Timer};
+use dynamo_protocol::{ClientOp, Input, Leaf, Place, Record, Reply, RequestId, Role, Timer};
 
 use crate::world::host::HostInput;
 use crate::world::model::DynamoModel;
@@ -24,6 +24,8 @@ pub(crate) struct Rest {
     /// Once hints were handed over, and homes had their exchanges, all homes hold the same versions, and no
     /// hint is left.
     pub(crate) equal_unread: bool,
+    /// By then no directory is amnesiac.
+    pub(crate) all_count: bool,
     /// So do they once every home was read.
     pub(crate) equal_after_reads: bool,
     /// Every home's get, then, covers all that was acknowledged.
@@ -47,10 +49,11 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     let mut drain = Drain { model, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
     let settled = drain.settle() && drain.exchange_all();
-    let equal_unread = settled && drain.homes_agree(|place, set| Leaf::of(&place.key, set));
+    let equal_unread = settled && drain.homes_agree(|place, record| Leaf::of(&place.key, record));
+    let all_count = drain.all_count();
     drain.read_all();
     let settled = drain.settle();
-    let equal_after_reads = settled && drain.homes_agree(|_, set| stable_hash(set));
+    let equal_after_reads = settled && drain.homes_agree(|_, record| stable_hash(&record.set));
     let history = &world.history;
     let deleted = history.acked & model.spec.script.deletes();
     let overwritten = history.closure(deleted) & !deleted;
@@ -60,6 +63,7 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     let values = history.acked & !model.spec.script.deletes() & !overwritten;
     Some(Rest {
         equal_unread,
+        all_count,
         equal_after_reads,
         shows_acknowledged: shown(&|shown| {
             values & !history.closure(shown | deleted_over(world, model)) == 0
@@ -194,19 +198,19 @@ impl Drain<'_> {
         }
     }
 
+    fn all_count(&self) -> bool {
+        self.world.hosts.iter().all(|host| !self.tables.hosts.get(*host).store.meta.amnesiac)
+    }
+
     /// Whether no hint is left and what `look` sees of them is the same at all homes.
-    fn homes_agree<T: PartialEq>(&self, look: impl Fn(&Place, &Siblings) -> T) -> bool {
+    fn homes_agree<T: PartialEq>(&self, look: impl Fn(&Place, &Record) -> T) -> bool {
         let place = Place::home(self.model.setup.key.clone());
         let store = |host: &u32| &self.tables.hosts.get(*host).store;
         let hints = self.world.hosts.iter().any(|host| {
             store(host).records.keys().any(|place| matches!(place.role, Role::Hint(_)))
         });
         let set = |host: &u32| {
-            store(host)
-                .records
-                .get(&place)
-                .filter(|r| !r.set.is_empty())
-                .map(|r| look(&place, &r.set))
+            store(host).records.get(&place).filter(|r| !r.set.is_empty()).map(|r| look(&place, r))
         };
         let homes = &self.world.hosts[..self.model.setup.homes()];
         !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))

@@ -130,6 +130,13 @@ fn exchanges(mut spec: Spec) -> Spec {
     hedges(spec)
 }
 
+/// A directory is lost, and had from the other homes what they held: an exchange with each.
+fn refills(spec: Spec) -> Spec {
+    let mut spec = exchanges(wipes(spec));
+    spec.faults.hedges = 2;
+    spec
+}
+
 fn atomic(mut spec: Spec) -> Spec {
     spec.settings.read = ReadMode::Atomic;
     spec
@@ -182,6 +189,7 @@ pub fn trials() -> Vec<Trial> {
         ("doubt-mints", puts_back(crashes(spec("pp"))), LOST),
         ("sync-copies", exchanges(spec("p,p")), LOST),
         ("false-match", exchanges(spec("p,p")), &["converges-unread"]),
+        ("refill-of-one", refills(spec("p,g")), FRESH),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()

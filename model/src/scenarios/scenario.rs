@@ -260,6 +260,10 @@ fn exchanges(scenarios: &mut Vec<Scenario>) {
     let mut cut = sloppy("p");
     (cut.settings.anti_entropy, cut.faults.partitions, cut.faults.hedges) = (true, 1, 1);
     add("exchange-partition", "a home that was cut off gets all without a read", cut, &[]);
+    let mut refill = spec("p,g");
+    (refill.settings.anti_entropy, refill.faults.hedges) = (true, 2);
+    (refill.faults.wipes, refill.faults.restarts) = (1, 1);
+    add("refill", "a lost directory votes again once it had an exchange with each", refill, &[]);
     let mut forgotten = spec("p,p");
     forgotten.settings.anti_entropy = true;
     (forgotten.faults.forgotten, forgotten.faults.hedges) = (1, 1);

@@ -200,7 +200,7 @@ pub(super) const ROWS: &[Row] = &[
     seeded("39", Mutant::NodeWideCounter, "YYp", &[C1]),
     seeded("40", Mutant::SlotTwice, "Ywp", &[C8, C1]),
     seeded("41", Mutant::FallbackTwice, "Ywp", &[C8]),
-    excluded("42", "nothing ends amnesia yet: comes with the refilling of disks"),
+    seeded("42", Mutant::RefillOfOne, "Yp-", &[C4]),
     excluded("43", DELETES),
     seeded("44", Mutant::DeadIdentityAcks, "Yw-", &[C9, C1]),
     seeded("45", Mutant::RollbackIgnored, "YYY", &[C6, C4, C1, C12]),

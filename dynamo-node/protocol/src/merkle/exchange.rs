@@ -19,10 +19,11 @@ use crate::node::Node;
 use crate::operations::Operation;
 use crate::ring::{Span, Token};
 use crate::step::Step;
-use crate::storage::{Change, Place, Role, Store, StoreError};
+use crate::storage::{Change, Place, Record, Role, Store, StoreError};
 use crate::version::Siblings;
 use crate::view::Epoch;
 
+use super::refill::Refill;
 use super::{Compared, Fingerprint};
 
 /// How many keys a home names rather than going on: as many bytes, about, as the fingerprints of the parts.
@@ -38,6 +39,7 @@ const UNDER_WAY: usize = 64;
 pub(crate) struct AntiEntropy {
     last: Option<NodeId>,
     exchange: Option<Exchange>,
+    pub(super) refill: Refill,
 }
 
 /// An exchange under way.
@@ -54,6 +56,8 @@ struct Exchange {
     open: BTreeSet<u64>,
     /// How many keys differed so far.
     differed: u64,
+    /// The partner counts, and all it holds of what was looked at so far is held here.
+    contained: bool,
     /// The partner has answered since the timer ran out last.
     goes_on: bool,
 }
@@ -70,6 +74,8 @@ pub(crate) struct Comparison {
 pub(crate) struct Sync {
     with: NodeId,
     key: Key,
+    /// The record here was amnesiac when the other was asked.
+    refills: bool,
 }
 
 impl AntiEntropy {
@@ -83,6 +89,17 @@ impl AntiEntropy {
     }
 }
 
+impl Sync {
+    pub(super) fn is_of(&self, key: &Key) -> bool {
+        self.key == *key
+    }
+
+    /// The record was lost after the other was asked.
+    pub(super) fn refills_no_more(&mut self) {
+        self.refills = false;
+    }
+}
+
 impl Exchange {
     fn new(with: NodeId) -> Self {
         Self {
@@ -92,6 +109,7 @@ impl Exchange {
             keys: VecDeque::new(),
             open: BTreeSet::new(),
             differed: 0,
+            contained: true,
             goes_on: false,
         }
     }
@@ -125,9 +143,12 @@ impl Node {
         let last = self.anti_entropy.last.unwrap_or(self.me);
         let (before, after): (Vec<_>, Vec<_>) = self.view.ids().partition(|id| *id <= last);
         let mut others = after.into_iter().chain(before).filter(|id| *id != self.me);
-        others.find(|id| {
-            self.detector.is_alive(*id) && !self.view.shared(self.me, *id, Span::RING).is_empty()
-        })
+        others.find(|id| self.detector.is_alive(*id) && self.shares_with(*id))
+    }
+
+    /// Whether there are keys of which both are homes.
+    pub(super) fn shares_with(&self, other: NodeId) -> bool {
+        !self.view.shared(self.me, other, Span::RING).is_empty()
     }
 
     /// `peer` is out of reach, or another than it was.
@@ -137,13 +158,12 @@ impl Node {
         }
     }
 
-    fn end_exchange(&mut self) -> Option<Exchange> {
-        let exchange = self.anti_entropy.exchange.take()?;
+    pub(super) fn end_exchange(&mut self) {
+        let Some(exchange) = self.anti_entropy.exchange.take() else { return };
         for seq in exchange.open.iter().chain(&exchange.asked) {
             let open = self.operations.remove(*seq);
             assert!(open.is_some(), "what an exchange says is open is open");
         }
-        Some(exchange)
     }
 
     /// Takes the next steps of the exchange, as far as nobody has to be waited for.
@@ -164,9 +184,12 @@ impl Node {
             return self.compare(step, spans);
         }
         if exchange.open.is_empty() {
-            let (with, keys) = (exchange.with, exchange.differed);
+            let (with, keys, contained) = (exchange.with, exchange.differed, exchange.contained);
             self.end_exchange();
             step.event(Event::Exchanged { with, keys });
+            if contained {
+                self.contains_all_of(step, with);
+            }
         }
     }
 
@@ -268,6 +291,7 @@ impl Node {
         from: NodeId,
         op: OpId,
         found: Vec<Compared>,
+        counts: bool,
     ) {
         let is_asked = |operation: &Operation| match operation {
             Operation::Comparison(comparison) => comparison.with == from,
@@ -284,6 +308,7 @@ impl Node {
         };
         assert_eq!(exchange.asked.take(), Some(op.seq), "one comparison is open at a time");
         exchange.goes_on = true;
+        exchange.contained &= counts;
         if found.len() != comparison.spans.len() {
             // It goes by another view, or cannot read what it holds.
             self.end_exchange();
@@ -356,7 +381,10 @@ impl Node {
         };
         let with = exchange.with;
         exchange.open.insert(op.seq);
-        self.operations.insert(op.seq, Operation::Sync(Sync { with, key: key.clone() }));
+        let held = step.store.record(&Place::home(key.clone()));
+        let refills = held.is_ok_and(|held| held.is_some_and(|record| record.amnesiac));
+        let sync = Sync { with, key: key.clone(), refills };
+        self.operations.insert(op.seq, Operation::Sync(sync));
         self.send(step, with, Message::Fetch { op, role: Role::Home, key });
     }
 
@@ -368,13 +396,16 @@ impl Node {
         op: OpId,
         answer: Answer,
     ) {
-        let Some(Operation::Sync(Sync { with, key })) = self.operations.get(op.seq) else {
+        let Some(Operation::Sync(Sync { with, key, .. })) = self.operations.get(op.seq) else {
             unreachable!("{op} was found to be an open sync");
         };
         if *with != from {
             return;
         }
         let key = key.clone();
+        if !matches!(answer, Answer::Known { votes: true, .. }) {
+            self.is_not_contained();
+        }
         let theirs = match answer {
             Answer::Known { set, .. } => set,
             // It is as good as lost, and is mended by what it is sent.
@@ -394,14 +425,39 @@ impl Node {
         let held = taken.and_then(|()| step.store.record(&Place::home(key.clone())));
         match held {
             Ok(Some(mine)) if !theirs.covers(&mine.set) => {
+                self.refill_record(step, op, &mine);
                 let (role, set) = (Role::Home, mine.set);
                 self.send(step, from, Message::Store { op, role, key, set });
             }
-            Ok(_) => self.synced(step, op),
-            Err(error) => {
-                step.event(Event::StoreFailed(Role::Home, error));
+            Ok(mine) => {
+                mine.into_iter().for_each(|mine| self.refill_record(step, op, &mine));
                 self.synced(step, op);
             }
+            Err(error) => {
+                step.event(Event::StoreFailed(Role::Home, error));
+                self.is_not_contained();
+                self.synced(step, op);
+            }
+        }
+    }
+
+    /// Something of what the partner holds is not held here, or proves nothing.
+    fn is_not_contained(&mut self) {
+        if let Some(exchange) = &mut self.anti_entropy.exchange {
+            exchange.contained = false;
+        }
+    }
+
+    /// Of the key of sync `op` all is in `mine` that the partner, if it counts, had.
+    fn refill_record<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, mine: &Record) {
+        let contained = self.anti_entropy.exchange.as_ref().is_some_and(|it| it.contained);
+        if let Some(Operation::Sync(Sync { with, key, refills: true })) =
+            self.operations.get(op.seq)
+            && mine.amnesiac
+            && contained
+        {
+            let (with, key) = (*with, key.clone());
+            self.contains_record_of(step, with, &key, mine);
         }
     }
 

@@ -8,6 +8,7 @@
 //! store's: who compares goes on until few enough keys are left to name them.
 
 mod exchange;
+mod refill;
 
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) use exchange::{AntiEntropy, Comparison, Sync};
 
 use crate::id::Key;
+use crate::storage::Record;
 use crate::version::{Dot, Siblings, VersionVector};
 
 /// A digest of a key's live versions, with the key.
 ///
-/// Of the versions alone, never of the context they were written in: contexts are pruned and grow at each
+/// Of the versions, and whether the record is amnesiac; never of the context they were written in: contexts are pruned and grow at each
 /// node at its own time, and two homes that differ in nothing else would repair each other for ever
 /// (riak_kv issue 1864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,7 +54,8 @@ pub enum Compared {
 impl Leaf {
     /// Of what is held of `key`; none if no version is live.
     #[must_use]
-    pub fn of(key: &Key, set: &Siblings) -> Option<Self> {
+    pub fn of(key: &Key, record: &Record) -> Option<Self> {
+        let Record { set, amnesiac, minter: _ } = record;
         // A set that has seen something may hold nothing of it any more.
         let live = set.len();
         if live == 0 {
@@ -61,6 +64,8 @@ impl Leaf {
         let mut hasher = Md5::new();
         hasher.update((key.as_bytes().len() as u64).to_le_bytes());
         hasher.update(key.as_bytes());
+        // What it lacks it may have had: it differs from one that lacks the same and never had it.
+        hasher.update([u8::from(*amnesiac)]);
         match set {
             // An event has one version.
             Siblings::Dotted(set) => {
@@ -128,6 +133,10 @@ mod tests {
     use crate::Identity;
     use crate::version::{Actor, DottedSet, Version};
 
+    fn record(set: Siblings) -> Record {
+        Record { set, minter: None, amnesiac: false }
+    }
+
     fn set(dots: &[(u64, u64)], seen: &[(u64, u64)]) -> Siblings {
         let actor = |identity| Actor { identity: Identity(identity), birth: 0 };
         let dot = |&(identity, counter): &(u64, u64)| Dot { actor: actor(identity), counter };
@@ -140,13 +149,15 @@ mod tests {
     #[test]
     fn a_leaf_is_of_the_key_and_its_live_versions_and_not_of_their_context() {
         let key = Key::from("a");
-        let leaf = |set: &Siblings| Leaf::of(&key, set).unwrap();
-        let one = leaf(&set(&[(1, 1)], &[]));
-        assert_eq!(one, leaf(&set(&[(1, 1)], &[(2, 7)])));
-        assert_ne!(one, leaf(&set(&[(1, 2)], &[])));
-        assert_ne!(one, leaf(&set(&[(1, 1), (2, 1)], &[])));
-        assert_ne!(Some(one), Leaf::of(&Key::from("b"), &set(&[(1, 1)], &[])));
-        assert_eq!(Leaf::of(&key, &set(&[], &[(1, 1)])), None);
+        let leaf = |set: Siblings| Leaf::of(&key, &record(set)).unwrap();
+        let one = leaf(set(&[(1, 1)], &[]));
+        assert_eq!(one, leaf(set(&[(1, 1)], &[(2, 7)])));
+        assert_ne!(one, leaf(set(&[(1, 2)], &[])));
+        assert_ne!(one, leaf(set(&[(1, 1), (2, 1)], &[])));
+        assert_ne!(Some(one), Leaf::of(&Key::from("b"), &record(set(&[(1, 1)], &[]))));
+        assert_eq!(Leaf::of(&key, &record(set(&[], &[(1, 1)]))), None);
+        let amnesiac = Record { amnesiac: true, ..record(set(&[(1, 1)], &[])) };
+        assert_ne!(Some(one), Leaf::of(&key, &amnesiac));
     }
 
     #[test]
@@ -156,7 +167,7 @@ mod tests {
             let mut set = crate::ClockSet::default();
             let actor = Actor { identity: Identity(1), birth: 0 };
             set.write(&VersionVector::default(), actor, value.map(Bytes::from_static));
-            Leaf::of(&key, &Siblings::Plain(set))
+            Leaf::of(&key, &record(Siblings::Plain(set)))
         };
         assert_eq!(leaf(Some(b"a")), leaf(Some(b"a")));
         assert_ne!(leaf(Some(b"a")), leaf(Some(b"b")));

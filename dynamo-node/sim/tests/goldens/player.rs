@@ -649,6 +649,8 @@ impl Player {
             Event::HintDelivered(target) => format!("hint for {} delivered", self.letter(*target)),
             Event::ReadRepair(home) => format!("repairs {}", self.letter(*home)),
             Event::Synced(with) => format!("holds what {} holds", self.letter(*with)),
+            Event::Refilled(None) => "is refilled, and votes again".to_owned(),
+            Event::Refilled(Some(key)) => format!("votes on {key} again"),
             Event::Exchanged { with, keys } => {
                 format!("ends its exchange with {}: {} differed", self.letter(*with), count(*keys))
             }
@@ -723,7 +725,10 @@ impl Player {
                 asked.iter().map(span).collect()
             }
             Message::Compared { found, .. } if found.is_empty() => " of another view".to_owned(),
-            Message::Compared { found, .. } => found.iter().map(found_text).collect(),
+            Message::Compared { found, counts, .. } => {
+                let counts = if *counts { "" } else { ", counts for nothing" };
+                found.iter().map(found_text).collect::<String>() + counts
+            }
             Message::Fetched { answer: Answer::Known { set, votes }, .. } => {
                 let votes = if *votes { "" } else { ", no vote" };
                 format!(" {}{votes}", self.set(set))
