@@ -2,10 +2,10 @@
 //! other home held.
 //!
 //! Of every other home, one after the other: an exchange that this node led came to its end, and the other
-//! was no amnesiac itself, nor in doubt. All of them, and not N-W+1: a put may have been acknowledged with the
-//! word of the lost directory, and reach the homes that were asked only after they were. But whoever
-//! coordinates a put stores it before anybody else is asked to, and is among *all*. What an amnesiac
-//! source lacks proves nothing, so two amnesiac homes of one key wait for each other for good.
+//! was no amnesiac itself, nor in doubt. All of them, and not N-W+1: a put may have been acknowledged with
+//! the word of the lost directory, and reach the homes that were asked only after they were. But whoever
+//! coordinates a put stores it before anybody else is asked to, and is among *all*. What an amnesiac source
+//! lacks proves nothing, so two amnesiac homes of one key wait for each other for good.
 //!
 //! What was asked before the loss was noticed is no answer. Who was asked is forgotten with the process: a
 //! start begins anew.
