@@ -40,7 +40,7 @@ fn report(trial: &Trial) -> Result<(), model::SpecError> {
         clean.killed_by.unwrap_or("clean"),
         clean.states,
         clean.seconds,
-        trial.spec.label(),
+        trial.searched.label(),
     );
     Ok(())
 }

@@ -14,6 +14,7 @@ use serde_json::json;
 use stateright::Model as _;
 
 use crate::properties::{PROPERTIES, Property};
+use crate::register;
 use crate::scenarios::check::{Keep, Report, check_kept};
 use crate::scenarios::scenario::{Scenario, defaults};
 use crate::search::engine::Budget;
@@ -172,6 +173,50 @@ fn faults() -> impl Fn(&str) -> Result<u8, String> + Clone + Send + Sync {
     within(0, MOST_FAULTS)
 }
 
+/// What is searched: whole nodes, or the register of memberships by itself.
+#[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "there are a few dozen of them")]
+enum Chosen {
+    Nodes(Scenario),
+    Register(register::Scenario),
+}
+
+impl Chosen {
+    fn name(&self) -> &str {
+        match self {
+            Self::Nodes(scenario) => &scenario.name,
+            Self::Register(scenario) => scenario.name,
+        }
+    }
+
+    fn about(&self) -> &str {
+        match self {
+            Self::Nodes(scenario) => &scenario.about,
+            Self::Register(scenario) => scenario.about,
+        }
+    }
+
+    fn label(&self) -> String {
+        match self {
+            Self::Nodes(scenario) => scenario.spec.label(),
+            Self::Register(scenario) => scenario.bounds.label(),
+        }
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Nodes(scenario) => Ok(scenario.spec.check()?),
+            Self::Register(_) => Ok(()),
+        }
+    }
+}
+
+/// The default set.
+fn all() -> Vec<Chosen> {
+    let registers = register::scenarios().into_iter().map(Chosen::Register);
+    defaults().into_iter().map(Chosen::Nodes).chain(registers).collect()
+}
+
 /// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused, 255 if
 /// the search did not work.
 #[must_use]
@@ -193,7 +238,7 @@ pub fn run(args: &ModelArgs) -> u8 {
 pub fn check(args: &ModelArgs) -> anyhow::Result<()> {
     let scenarios = match &args.command {
         Command::List(_) => return Ok(()),
-        Command::Explore(args) => vec![args.scenario()?],
+        Command::Explore(args) => vec![Chosen::Nodes(args.scenario()?)],
         Command::Check(args) => {
             let scenarios = args.custom.choose(&args.scenarios)?;
             if scenarios.len() != 1 && (args.checkpoint.is_some() || args.resume.is_some()) {
@@ -207,7 +252,7 @@ pub fn check(args: &ModelArgs) -> anyhow::Result<()> {
             scenarios
         }
     };
-    scenarios.iter().try_for_each(|scenario| scenario.spec.check().map_err(Into::into))
+    scenarios.iter().try_for_each(Chosen::check)
 }
 
 fn carry_out(args: &ModelArgs) -> anyhow::Result<u8> {
@@ -250,7 +295,7 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
         drop(sender);
         let mut status = VALID;
         for (scenario, report) in receiver {
-            let report = report.with_context(|| scenario.name.clone())?;
+            let report = report.with_context(|| scenario.name().to_owned())?;
             if args.json {
                 let verdict = exit::verdict(status_of(&report));
                 output::say(document("model check", Some(verdict), &report));
@@ -275,44 +320,55 @@ fn status_of(report: &Report) -> u8 {
     }
 }
 
-fn check_one(args: &CheckArgs, scenario: &Scenario, budget: &Budget) -> anyhow::Result<Report> {
+fn check_one(args: &CheckArgs, scenario: &Chosen, budget: &Budget) -> anyhow::Result<Report> {
     let mut last = Instant::now();
     let mut progress = |progress: crate::search::engine::Progress| {
         if last.elapsed() >= Duration::from_secs(2) {
             last = Instant::now();
-            output::note(format_args!("{}: {progress}", scenario.name));
+            output::note(format_args!("{}: {progress}", scenario.name()));
         }
     };
     let keep = Keep { checkpoint: args.checkpoint.as_deref(), resume: args.resume.as_deref() };
-    let mut checked = check_kept(scenario, budget, keep, &mut progress)?;
-    if let Some(folder) = &args.out {
-        checked.write_traces(folder)?;
+    match scenario {
+        Chosen::Nodes(scenario) => {
+            let mut checked = check_kept(scenario, budget, keep, &mut progress)?;
+            if let Some(folder) = &args.out {
+                checked.write_traces(folder)?;
+            }
+            Ok(checked.report)
+        }
+        Chosen::Register(scenario) => {
+            if args.out.is_some() {
+                let why = "no traces, no node runs the register yet";
+                output::note(format_args!("{}: {why}", scenario.name));
+            }
+            Ok(register::check_kept(scenario, budget, keep, &mut progress)?.report)
+        }
     }
-    Ok(checked.report)
 }
 
 fn list(as_json: bool) {
-    let (scenarios, properties) = (defaults(), PROPERTIES);
+    let scenarios = all();
+    let named = |property: &Property| (property.name, property.source);
+    let registers = register::PROPERTIES.iter().map(|property| (property.name, property.source));
+    let properties = PROPERTIES.iter().map(named).chain(registers);
     if as_json {
-        let scenario = |scenario: &Scenario| {
-            let Scenario { name, about, spec, .. } = scenario;
-            json!({ "name": name, "about": about, "label": spec.label() })
-        };
+        let scenario =
+            |it: &Chosen| json!({ "name": it.name(), "about": it.about(), "label": it.label() });
         let scenarios: Vec<_> = scenarios.iter().map(scenario).collect();
-        let property =
-            |property: &Property| json!({ "name": property.name, "source": property.source });
-        let properties: Vec<_> = properties.iter().map(property).collect();
+        let property = |(name, source)| json!({ "name": name, "source": source });
+        let properties: Vec<_> = properties.map(property).collect();
         let body = json!({ "scenarios": scenarios, "properties": properties });
         return output::say(document("model list", None, body));
     }
     output::say("scenarios:");
     for scenario in scenarios {
-        output::say(format_args!("  {:18} {}", scenario.name, scenario.about));
-        output::say(format_args!("  {:18} {}", "", scenario.spec.label()));
+        output::say(format_args!("  {:18} {}", scenario.name(), scenario.about()));
+        output::say(format_args!("  {:18} {}", "", scenario.label()));
     }
     output::say("properties:");
-    for property in properties {
-        output::say(format_args!("  {:30} {}", property.name, property.source));
+    for (name, source) in properties {
+        output::say(format_args!("  {name:30} {source}"));
     }
 }
 
@@ -322,7 +378,12 @@ impl ExploreArgs {
         if named.is_empty() && self.custom.script.is_none() {
             bail!("explore needs a scenario (see `dyno model list`) or --script");
         }
-        Ok(self.custom.choose(&named)?.swap_remove(0))
+        match self.custom.choose(&named)?.swap_remove(0) {
+            Chosen::Nodes(scenario) => Ok(scenario),
+            Chosen::Register(scenario) => {
+                bail!("{0} has no page to walk through: `dyno model check {0}`", scenario.name)
+            }
+        }
     }
 }
 
@@ -346,19 +407,19 @@ fn explore(args: &ExploreArgs) -> anyhow::Result<u8> {
 }
 
 impl Custom {
-    fn choose(&self, names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    fn choose(&self, names: &[String]) -> anyhow::Result<Vec<Chosen>> {
         if let Some(script) = &self.script {
             if !names.is_empty() {
                 bail!("either name scenarios or give --script, not both");
             }
-            return Ok(vec![Scenario::of(self.spec(script))]);
+            return Ok(vec![Chosen::Nodes(Scenario::of(self.spec(script)))]);
         }
-        let all = defaults();
+        let all = all();
         if names.is_empty() {
             return Ok(all);
         }
         let named = names.iter().map(|name| {
-            let found = all.iter().find(|scenario| scenario.name == *name).cloned();
+            let found = all.iter().find(|scenario| scenario.name() == name).cloned();
             found.with_context(|| format!("no scenario {name:?}: see `dyno model list`"))
         });
         named.collect()

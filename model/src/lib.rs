@@ -3,7 +3,8 @@
 //! [`DynamoModel`] is the core under stateright's `Model`: a world of real nodes on memory stores, messages
 //! in flight, scripted clients, a network that can be cut, and budgets of faults. It holds no rule of
 //! the protocol. [`Search`] goes through every world that can be reached and judges the [`PROPERTIES`];
-//! [`defaults`] are the named scenarios with what each must find; [`cli`] is `dyno model`.
+//! [`defaults`] are the named scenarios with what each must find; [`cli`] is `dyno model`. [`register`] is
+//! the same for the agreement on memberships, by itself.
 //!
 //! ```
 //! use model::{Budget, Scenario, Spec, check};
@@ -17,6 +18,7 @@
 pub mod cli;
 mod properties;
 mod reductions;
+pub mod register;
 mod scenarios;
 mod search;
 mod traces;

@@ -32,6 +32,7 @@ mod digest;
 mod handoff;
 mod id;
 mod io;
+pub mod membership;
 mod merkle;
 mod message;
 mod mode;

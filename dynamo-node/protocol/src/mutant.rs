@@ -107,6 +107,24 @@ mutants! {
     FalseMatch = "false-match",
     /// An amnesiac votes once it had an exchange with one home.
     RefillOfOne = "refill-of-one",
+    /// A promise is given before it is on disk.
+    PromiseUnsaved = "promise-unsaved",
+    /// A vote is given before it is on disk.
+    VoteUnsaved = "vote-unsaved",
+    /// A wiped directory votes in the place of the one that was lost.
+    WipedVotes = "wiped-votes",
+    /// A proposer asks for its own edit, whatever was voted for.
+    HighestVoteIgnored = "highest-vote-ignored",
+    /// One vote less than a majority decides.
+    MajorityLessOne = "majority-less-one",
+    /// An epoch is acted upon and told before it is on disk.
+    EpochUnsaved = "epoch-unsaved",
+    /// There are no ballots: nobody waits for promises, and a voter never votes for anything else than first.
+    VotesOnce = "votes-once",
+    /// A wiped directory uses the ballots of the one before once more.
+    BallotReused = "ballot-reused",
+    /// A directory that was removed joins again.
+    GoneJoins = "gone-joins",
 }
 
 /// Whether this seeded bug is on.

@@ -105,8 +105,8 @@ impl Node {
         }
     }
 
-    /// How many requests, repairs and deliveries are open: 0 when the node is at rest. That homes compare what
-    /// they hold is no work as long as nothing differs.
+    /// How many requests, repairs and deliveries are open: 0 when the node is at rest. That homes compare
+    /// what they hold is no work as long as nothing differs.
     #[must_use]
     pub fn open_operations(&self) -> usize {
         let is_work = |operation: &Operation| !matches!(operation, Operation::Comparison(_));

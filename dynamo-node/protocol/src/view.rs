@@ -1,5 +1,6 @@
 //! What can change while nodes live: who the members are, and so who is home of what.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,12 @@ pub struct Epoch(pub u64);
 impl Epoch {
     /// Of the view a cluster begins with.
     pub const GENESIS: Self = Self(1);
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
 }
 
 /// One membership, and the ring it makes. It never changes: another one takes its place.

@@ -21,6 +21,16 @@ const UNTOLD: &[Mutant] = &[
     Mutant::RefusalForgotten,
     // It is in the storage of real nodes.
     Mutant::DirectoryBelieved,
+    // They are in the register of memberships, which no node runs yet: the model finds them.
+    Mutant::PromiseUnsaved,
+    Mutant::VoteUnsaved,
+    Mutant::WipedVotes,
+    Mutant::HighestVoteIgnored,
+    Mutant::MajorityLessOne,
+    Mutant::EpochUnsaved,
+    Mutant::VotesOnce,
+    Mutant::BallotReused,
+    Mutant::GoneJoins,
 ];
 
 #[test]

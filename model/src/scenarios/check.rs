@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::properties::{Kind, PROPERTIES};
 use crate::scenarios::scenario::{Expected, Scenario};
-use crate::search::engine::{Budget, Outcome, Progress, Search};
+use crate::search::engine::{Budget, Compact, Outcome, Progress, Search};
 use crate::traces::path::PathError;
 use crate::world::model::DynamoModel;
 use crate::world::spec::SpecError;
@@ -122,29 +122,41 @@ pub fn check_kept(
 ) -> anyhow::Result<Checked> {
     let model = DynamoModel::new(scenario.spec.clone())?;
     let what = scenario.spec.label();
+    let outcome = search_kept(&model, PROPERTIES.len(), &what, budget, keep, progress)?;
+    let outcome = shortened(&model, outcome);
+    let report = report(scenario, &model, &outcome);
+    Ok(Checked { model, outcome, report })
+}
+
+/// Searches any model so; `what` says which search the checkpoints are of.
+pub(crate) fn search_kept<M: Compact>(
+    model: &M,
+    properties: usize,
+    what: &str,
+    budget: &Budget,
+    keep: Keep<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> anyhow::Result<Outcome<M::Action>> {
     let mut search = match keep.resume {
-        Some(path) => Search::resume(&model, PROPERTIES.len(), path, &what)?,
-        None => Search::new(&model, PROPERTIES.len()),
+        Some(path) => Search::resume(model, properties, path, what)?,
+        None => Search::new(model, properties),
     };
     let end = search.before.saturating_add(budget.time);
-    let outcome = loop {
+    loop {
         let slice = if keep.checkpoint.is_some() { EVERY } else { Duration::MAX };
         let time = search.before.saturating_add(slice).min(end);
         let outcome = search.run(&Budget { time, ..*budget }, progress);
         if let Some(path) = keep.checkpoint {
-            search.save(path, &what)?;
+            search.save(path, what)?;
         }
         let spent = outcome.progress.elapsed >= end
             || outcome.progress.states >= budget.states
             || outcome.progress.memory >= budget.memory
             || (budget.stop)();
         if outcome.complete || spent {
-            break outcome;
+            return Ok(outcome);
         }
-    };
-    let outcome = shortened(&model, outcome);
-    let report = report(scenario, &model, &outcome);
-    Ok(Checked { model, outcome, report })
+    }
 }
 
 fn shortened(model: &DynamoModel, mut outcome: Outcome<Action>) -> Outcome<Action> {
@@ -161,36 +173,40 @@ pub(crate) fn report(
     outcome: &Outcome<Action>,
 ) -> Report {
     let judged = PROPERTIES.iter().zip(&outcome.found).map(|(property, path)| {
-        let verdict = match (property.kind, path) {
+        let trace = path.as_ref().map_or_else(Vec::new, |path| model.trace(path));
+        let (kind, expected) = (property.kind, scenario.expects(property));
+        let steps = path.as_ref().map(Vec::len);
+        let judgement =
+            Judgement::new(kind, expected, outcome.complete, steps, property.source, trace);
+        (property.name, judgement)
+    });
+    Report::new(&scenario.name, scenario.spec.label(), outcome, judged.collect())
+}
+
+impl Judgement {
+    /// Of a property that was found in so many steps, or not at all in a search that is complete or not.
+    pub(crate) fn new(
+        kind: Kind,
+        expected: Expected,
+        complete: bool,
+        steps: Option<usize>,
+        source: &'static str,
+        trace: Vec<String>,
+    ) -> Self {
+        let verdict = match (kind, steps) {
             (Kind::Always, None) => Verdict::Holds,
             (Kind::Always, Some(_)) => Verdict::Violated,
             (Kind::Sometimes, Some(_)) => Verdict::Reached,
             (Kind::Sometimes, None) => Verdict::NotReached,
         };
-        let as_expected = match (scenario.expects(property), path) {
-            (Expected::Absent, path) => path.is_none(),
-            (Expected::Present(least), Some(path)) => path.len() >= least,
+        let as_expected = match (expected, steps) {
+            (Expected::Absent, steps) => steps.is_none(),
+            (Expected::Present(least), Some(steps)) => steps >= least,
             // What was not found may lie in the part that was not searched.
-            (Expected::Present(_), None) => !outcome.complete,
+            (Expected::Present(_), None) => !complete,
             (Expected::Either, _) => true,
         };
-        let steps = path.as_ref().map(Vec::len);
-        let trace = path.as_ref().map_or_else(Vec::new, |path| model.trace(path));
-        let source = property.source;
-        (property.name, Judgement { verdict, as_expected, source, steps, trace, file: None })
-    });
-    let properties: std::collections::BTreeMap<_, _> = judged.collect();
-    Report {
-        scenario: scenario.name.clone(),
-        bounds: scenario.spec.label(),
-        complete: outcome.complete,
-        as_expected: properties.values().all(|judgement| judgement.as_expected),
-        states: outcome.progress.states,
-        generated: outcome.progress.generated,
-        depth: outcome.progress.depth,
-        seconds: seconds(outcome.progress.elapsed),
-        bytes_per_state: (outcome.bytes_per_state * 10.0).round() / 10.0,
-        properties,
+        Self { verdict, as_expected, source, steps, trace, file: None }
     }
 }
 
@@ -237,6 +253,27 @@ impl Checked {
 }
 
 impl Report {
+    /// Of the search of `scenario` within `bounds`.
+    pub(crate) fn new<A>(
+        scenario: &str,
+        bounds: String,
+        outcome: &Outcome<A>,
+        properties: std::collections::BTreeMap<&'static str, Judgement>,
+    ) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            bounds,
+            complete: outcome.complete,
+            as_expected: properties.values().all(|judgement| judgement.as_expected),
+            states: outcome.progress.states,
+            generated: outcome.progress.generated,
+            depth: outcome.progress.depth,
+            seconds: seconds(outcome.progress.elapsed),
+            bytes_per_state: (outcome.bytes_per_state * 10.0).round() / 10.0,
+            properties,
+        }
+    }
+
     /// Human-readable: what came of it in a word, what holds within which bounds, and a line for each
     /// thing that was found or is not as expected.
     #[must_use]

@@ -3,10 +3,12 @@
 //! Who runs a trial switches the bug on in the core first, for the whole process (that takes the
 //! core's feature `mutants`, which no manifest enables), and off again afterwards.
 
-use dynamo_protocol::{Quorum, ReadMode};
+use dynamo_protocol::{Epoch, Quorum, ReadMode};
 
 use crate::properties::{Kind, PROPERTIES};
-use crate::scenarios::check::check;
+use crate::register;
+use crate::register::bounds::{Ask, BACK, Bounds, GONE, LEAVE, WEIGH};
+use crate::scenarios::check::{Judgement, Report, Verdict, check};
 use crate::scenarios::scenario::Scenario;
 use crate::search::engine::Budget;
 use crate::world::spec::{Durability, Spec, SpecError};
@@ -17,9 +19,19 @@ pub struct Trial {
     /// The bug, as the core names it.
     pub mutant: &'static str,
     /// The configuration that should find it, and in which the unmutated core must be clean.
-    pub spec: Spec,
+    pub searched: Searched,
     /// The properties of which any broken one kills it. Others may break as well; these name the cause.
     pub killers: &'static [&'static str],
+}
+
+/// A configuration of nodes, or of the register of memberships by itself.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few dozen of them")]
+pub enum Searched {
+    /// Nodes.
+    Nodes(Spec),
+    /// Registers.
+    Registers(Bounds),
 }
 
 /// What became of a trial.
@@ -60,6 +72,8 @@ const ORDER: &[&str] = &[
 ];
 const HINTS: &[&str] =
     &["hint-kept-until-held", "acknowledged-kept", "w-copies", "a-hint-is-delivered"];
+
+const FORK: &[&str] = &["one-ring-a-number"];
 
 /// Where the one disk that must not be lost is.
 const KEPT: &[&str] = &["hint-kept-until-held"];
@@ -196,9 +210,51 @@ pub fn trials() -> Vec<Trial> {
     .map(|(mutant, mut spec, killers)| {
         // It rests on merges that commute, which is what some bugs break.
         spec.reductions.ample = false;
-        Trial { mutant, spec, killers }
+        Trial { mutant, searched: Searched::Nodes(spec), killers }
     })
+    .chain(register_trials())
     .collect()
+}
+
+/// The same of the register of memberships.
+fn register_trials() -> impl Iterator<Item = Trial> {
+    let two = Bounds { rounds: 1, ..Bounds::new(&[Ask::of(1, LEAVE), Ask::of(2, WEIGH)]) };
+    let wipe = Bounds { wipes: 1, ..two.clone() };
+    let again = Bounds { rounds: 2, ..two.clone() };
+    let even = Bounds { members: 4, ..two.clone() };
+    let returns = Bounds { last: Epoch(3), ..Bounds::new(&[Ask::of(1, GONE), Ask::of(1, BACK)]) };
+    // What is left out of the flight rests on promises and epochs that only rise, and on ballots used once.
+    let forgets = Bounds { crashes: 1, inert: false, ..two.clone() };
+    let one = Bounds::new(&[Ask::of(1, WEIGH)]);
+    let reborn = Bounds { wipes: 1, rounds: 1, inert: false, ..one };
+    [
+        ("promise-unsaved", forgets.clone(), FORK),
+        ("vote-unsaved", forgets.clone(), FORK),
+        ("wiped-votes", wipe, FORK),
+        ("highest-vote-ignored", again, FORK),
+        ("majority-less-one", two, FORK),
+        ("epoch-unsaved", forgets, &["epoch-never-falls"]),
+        ("votes-once", even, &["a-decision-stays-possible"]),
+        ("ballot-reused", reborn, FORK),
+        ("gone-joins", returns, &["gone-stays-gone"]),
+    ]
+    .into_iter()
+    .map(|(mutant, bounds, killers)| Trial {
+        mutant,
+        searched: Searched::Registers(bounds),
+        killers,
+    })
+}
+
+impl Searched {
+    /// The configuration in a line.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Nodes(spec) => spec.label(),
+            Self::Registers(bounds) => bounds.label(),
+        }
+    }
 }
 
 impl Trial {
@@ -207,27 +263,44 @@ impl Trial {
     /// # Errors
     /// If the core refuses the configuration.
     pub fn run(&self, budget: &Budget) -> Result<Trialled, SpecError> {
-        let is_killer = |name: &str| self.killers.contains(&name);
-        let until = PROPERTIES
-            .iter()
-            .enumerate()
-            .filter(|(_, property)| property.kind == Kind::Always && is_killer(property.name));
-        let until = until.fold(0, |bits, (at, _)| bits | 1 << at);
-        let budget = Budget { until, ..*budget };
-        let checked = check(&Scenario::of(self.spec.clone()), &budget, &mut |_| ())?;
-        let found = PROPERTIES.iter().zip(&checked.outcome.found).filter_map(|(property, path)| {
-            let path = path.as_ref()?;
-            (property.kind == Kind::Always && is_killer(property.name))
-                .then_some((property.name, path))
-        });
-        let nearest = found.min_by_key(|(_, path)| path.len());
-        Ok(Trialled {
-            killed_by: nearest.map(|(name, _)| name),
-            steps: nearest.map_or(0, |(_, path)| path.len()),
-            states: checked.report.states,
-            complete: checked.report.complete,
-            seconds: checked.report.seconds,
-            trace: nearest.map_or_else(Vec::new, |(_, path)| checked.model.trace(path)),
-        })
+        match &self.searched {
+            Searched::Nodes(spec) => {
+                let until = self.bits(PROPERTIES.iter().map(|it| (it.name, it.kind)));
+                let budget = Budget { until, ..*budget };
+                let checked = check(&Scenario::of(spec.clone()), &budget, &mut |_| ())?;
+                Ok(self.judge(checked.report))
+            }
+            Searched::Registers(bounds) => {
+                let until = self.bits(register::PROPERTIES.iter().map(|it| (it.name, it.kind)));
+                let budget = Budget { until, ..*budget };
+                let (name, about, bounds) = (self.mutant, "", bounds.clone());
+                let scenario = register::Scenario { name, about, bounds };
+                Ok(self.judge(register::check(&scenario, &budget, &mut |_| ()).report))
+            }
+        }
+    }
+
+    fn is_killer(&self, name: &str, kind: Kind) -> bool {
+        kind == Kind::Always && self.killers.contains(&name)
+    }
+
+    /// The killers' places among `properties`.
+    fn bits(&self, properties: impl Iterator<Item = (&'static str, Kind)>) -> u64 {
+        let killers =
+            properties.enumerate().filter(|(_, (name, kind))| self.is_killer(name, *kind));
+        killers.fold(0, |bits, (at, _)| bits | 1 << at)
+    }
+
+    fn judge(&self, report: Report) -> Trialled {
+        let Report { states, complete, seconds, properties, .. } = report;
+        let is_broken = |judgement: &Judgement| judgement.verdict == Verdict::Violated;
+        let found = properties
+            .into_iter()
+            .filter(|(name, judgement)| self.killers.contains(name) && is_broken(judgement));
+        let nearest = found.min_by_key(|(_, judgement)| judgement.steps);
+        let killed_by = nearest.as_ref().map(|(name, _)| *name);
+        let steps = nearest.as_ref().and_then(|(_, judgement)| judgement.steps).unwrap_or(0);
+        let trace = nearest.map_or_else(Vec::new, |(_, judgement)| judgement.trace);
+        Trialled { killed_by, steps, states, complete, seconds, trace }
     }
 }

@@ -239,7 +239,7 @@ pub(crate) fn scramble(mut bits: u64) -> u64 {
 }
 
 impl<T: Hash + Eq> Interner<T> {
-    fn new(swaps: Arc<[Swap]>) -> Self {
+    pub(crate) fn new(swaps: Arc<[Swap]>) -> Self {
         Self { values: Vec::new(), hashes: Vec::new(), swaps, index: HashTable::new() }
     }
 

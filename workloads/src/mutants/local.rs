@@ -27,6 +27,16 @@ const OUT_OF_REACH: &[Mutant] = &[
     Mutant::DamageAccepted,
     Mutant::TornBatch,
     Mutant::FullDiskAcks,
+    // No node runs the register of memberships yet.
+    Mutant::PromiseUnsaved,
+    Mutant::VoteUnsaved,
+    Mutant::WipedVotes,
+    Mutant::HighestVoteIgnored,
+    Mutant::MajorityLessOne,
+    Mutant::EpochUnsaved,
+    Mutant::VotesOnce,
+    Mutant::BallotReused,
+    Mutant::GoneJoins,
 ];
 
 /// How many runs each bug gets.

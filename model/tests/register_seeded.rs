@@ -1,0 +1,40 @@
+//! The register of memberships with a rule left out: each is found, and in how many steps. Only a build with
+//! seeded bugs has this test (docs/mutants.md).
+
+#![cfg(feature = "mutants")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use dynamo_protocol::mutant::{Mutant, activate};
+use model::Budget;
+use model::mutants::{Searched, trials};
+
+const STEPS: &[(&str, usize)] = &[
+    ("promise-unsaved", 11),
+    ("vote-unsaved", 11),
+    ("wiped-votes", 11),
+    ("highest-vote-ignored", 10),
+    ("majority-less-one", 2),
+    ("epoch-unsaved", 6),
+    ("votes-once", 3),
+    ("ballot-reused", 13),
+    ("gone-joins", 11),
+];
+
+/// One test: a seeded bug is on for the whole process.
+#[test]
+fn every_rule_that_is_left_out_is_found() {
+    let mut found = Vec::new();
+    for trial in trials() {
+        let Searched::Registers(_) = trial.searched else { continue };
+        let mutant = Mutant::ALL.iter().find(|mutant| mutant.name() == trial.mutant).copied();
+        activate(mutant);
+        let trialled = trial.run(&Budget::NONE).unwrap();
+        activate(None);
+        assert!(mutant.is_some() && trialled.killed_by.is_some(), "{} lives", trial.mutant);
+        for (at, step) in trialled.trace.iter().enumerate() {
+            println!("{}: {}. {step}", trial.mutant, at + 1);
+        }
+        found.push((trial.mutant, trialled.steps));
+    }
+    assert_eq!(found, STEPS);
+}
