@@ -5,13 +5,13 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Cluster, bound_socket, eventually, on_disk, options, peers};
 use dynamo_node::record::replay;
-use dynamo_node::{ClientError, Options, ReplicaState, start};
-use dynamo_protocol::{NodeId, Quorum, Settings, View};
+use dynamo_node::{ClientError, Options, ReplicaState, Storage, start};
+use dynamo_protocol::{NodeId, Quorum, Settings, Timing, View};
 use tokio::net::TcpListener;
 
 fn values(values: Vec<Bytes>) -> BTreeSet<Bytes> {
@@ -95,6 +95,8 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     let listener = TcpListener::bind(&address).await.unwrap();
     let mut options = options(down, 4, peers(&cluster.addresses, down));
     options.storage = on_disk(&folder);
+    // It is looked at before it is refilled.
+    options.settings.timing.exchange = Timing::MOST;
     let back = start(options, listener).await.unwrap();
     eventually("the hint is delivered", async || hints().await == 0).await;
     let replica = cluster.admin(down).read_replica("k").await.unwrap();
@@ -103,6 +105,73 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     assert!(cluster.status(down).await.amnesiac, "it came back on an empty directory");
     back.stop().await.unwrap();
     cluster.stop().await;
+}
+
+/// Puts `keys` of 100 bytes, a few hundred at a time, through `client`.
+async fn put_all(client: &dynamo_node::Client, keys: std::ops::Range<usize>) {
+    let mut puts = tokio::task::JoinSet::<Result<_, ClientError>>::new();
+    for index in keys {
+        if puts.len() >= 256 {
+            puts.join_next().await.unwrap().unwrap().unwrap();
+        }
+        let client = client.clone();
+        puts.spawn(async move { client.put(format!("k{index}"), "", vec![b'v'; 100]).await });
+    }
+    while let Some(put) = puts.join_next().await {
+        put.unwrap().unwrap();
+    }
+}
+
+/// A node of three loses its disk, which had so many keys, and comes back while others are put; how long it
+/// takes until it counts again.
+async fn refill(keys: usize, patience: Duration) -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = |id: NodeId| Storage::Disk(folder.path().join(id.to_string()));
+    let quickly = |options: &mut Options| {
+        options.storage = storage(options.me);
+        options.settings.timing.exchange = Duration::from_millis(100);
+    };
+    let mut cluster = Cluster::start_with(3, quickly).await;
+    let client = cluster.client(NodeId(1)).with_deadline(Duration::from_secs(10));
+    put_all(&client, 0..keys).await;
+    let lost = NodeId(3);
+    cluster.nodes.remove(&lost).unwrap().stop().await.unwrap();
+    std::fs::remove_dir_all(folder.path().join(lost.to_string())).unwrap();
+
+    let listener = TcpListener::bind(&cluster.addresses[&lost]).await.unwrap();
+    let mut options = options(lost, 3, peers(&cluster.addresses, lost));
+    quickly(&mut options);
+    let began = Instant::now();
+    let back = start(options, listener).await.unwrap();
+    assert!(cluster.status(lost).await.amnesiac, "an empty directory cannot tell why it is empty");
+    let load = tokio::spawn(async move { put_all(&client, keys..keys + keys / 10).await });
+    while cluster.status(lost).await.amnesiac {
+        assert!(began.elapsed() < patience, "it is an amnesiac still");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let took = began.elapsed();
+    load.await.unwrap();
+    let counters = cluster.status(lost).await.counters.unwrap();
+    assert_eq!(counters.refilled, 1);
+    for index in (0..keys).step_by(keys / 50) {
+        let replica = cluster.admin(lost).read_replica(format!("k{index}")).await.unwrap();
+        assert!(matches!(replica, ReplicaState::Found(_)), "k{index}: {replica:?}");
+    }
+    back.stop().await.unwrap();
+    cluster.stop().await;
+    took
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lost_its_disk_is_refilled_and_votes_again() {
+    refill(1000, Duration::from_secs(60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of half a minute: run it with --nocapture on a quiet machine"]
+async fn how_long_a_hundred_thousand_keys_take_to_be_refilled() {
+    let took = refill(100_000, Duration::from_secs(300)).await;
+    println!("100,000 keys of 100 bytes were refilled under load in {took:?}");
 }
 
 #[tokio::test]

@@ -107,7 +107,8 @@ pub enum Event {
         /// How many keys the two held differently.
         keys: u64,
     },
-    /// All that every other home held is held here again: the directory votes again, or its record of this key.
+    /// All that every other home held is held here again: the directory votes again, or its record of this
+    /// key.
     Refilled(Option<Key>),
     /// A peer is suspected.
     Suspected(NodeId),

@@ -196,7 +196,7 @@ INVALID: the store broke its promise
   because    cart: 1 acknowledged add lost
   operations 100 ok, 2 failed, 1 unknown in 31.0 s; p50 1.0 ms, p99 9.5 ms
   kill       1 injected, 1 proven, 1 healed; during it 5 gets, 4 puts ok
-  counters   3 hints stored, 0 delivered, 0 read repairs
+  counters   3 hints stored, 0 delivered, 0 read repairs, 0 keys synced
   carts      30 adds acknowledged, 1 lost, 0 stale for a while, 0 removals resurfaced
   lost       item-7 of cart-1: added by op #12; missing from reads #90, #91
   results    results/cart/x

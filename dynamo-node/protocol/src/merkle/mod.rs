@@ -21,9 +21,9 @@ use crate::version::{Dot, Siblings, VersionVector};
 
 /// A digest of a key's live versions, with the key.
 ///
-/// Of the versions, and whether the record is amnesiac; never of the context they were written in: contexts are pruned and grow at each
-/// node at its own time, and two homes that differ in nothing else would repair each other for ever
-/// (riak_kv issue 1864).
+/// Of the versions, and whether the record is amnesiac; never of the context they were written in: contexts
+/// are pruned and grow at each node at its own time, and two homes that differ in nothing else would repair
+/// each other for ever (riak_kv issue 1864).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Leaf(pub u128);
 

@@ -1,15 +1,21 @@
 //! What a store says of its records to those who compare them, whatever is committed, reopened or damaged.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Change, Dot, DottedSet, Identity, Key, MemoryStore, Meta, NodeId, Place, Record, Role,
-    Siblings, Span, Store, StoreError, Token, Version, VersionVector, Versioning,
+    Actor, Change, Dot, DottedSet, Identity, Input, Key, Member, MemoryStore, Meta, Node, NodeId,
+    Outbox, Output, Place, Record, Role, Settings, Siblings, Span, Start, Store, StoreError, Time,
+    Timer, Token, Version, VersionVector, Versioning, View,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::super::codec::FORMAT;
 use super::super::{Directory, Origin, Records, Write, address_of};
+use crate::wire::envelope_to_proto;
 
 /// A record of a version that its counter tells apart.
 fn record(counter: u64) -> Record {
@@ -139,4 +145,70 @@ fn a_record_that_was_damaged_unseen_is_counted_right_once_it_is_written_anew() {
     pair.directory.engine.commit(vec![garbage]).unwrap();
     pair.step(&Step::Put(3, 2));
     assert_eq!(pair.records.fingerprint(Span::RING), pair.expected.fingerprint(Span::RING));
+}
+
+/// What one exchange between two homes of so many keys comes to, some of which differ: how many messages, and
+/// how many bytes they are on the wire.
+fn exchange(keys: u32, differ: u32) -> (usize, usize) {
+    let settings = Arc::new(Settings::new([2, 1, 1]));
+    let members = (1..=2).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
+    let view = Arc::new(View::genesis(&settings, members).unwrap());
+    let host = |id: u16| {
+        let directory = Directory::in_memory(Origin::GENESIS);
+        let mut records = Records::open(&directory, Versioning::Dotted).unwrap();
+        for index in 0..keys {
+            // Spread over all of them.
+            let every = keys / differ.max(1);
+            let differs = id == 2 && index % every == 0 && index / every < differ;
+            let place = Place::home(Key::from(format!("key-{index:07}").as_str()));
+            records.apply(vec![Change::Put(place, record(1 + u64::from(differs)))]).unwrap();
+            if index % 4096 == 0 || index + 1 == keys {
+                let batch = records.take_batch().unwrap();
+                let number = batch.number;
+                directory.commit(batch).unwrap();
+                records.committed(number);
+            }
+        }
+        let start = Start::proven(Meta::genesis(Identity(id.into())), id.into());
+        (Node::new(NodeId(id), Arc::clone(&settings), Arc::clone(&view), start), records)
+    };
+    let mut hosts = [host(1), host(2)];
+    let mut inputs = VecDeque::from([(0, Input::Started), (0, Input::Timer(Timer::Exchange))]);
+    let (mut messages, mut bytes) = (0, 0);
+    while let Some((at, input)) = inputs.pop_front() {
+        let (node, records) = &mut hosts[at];
+        let mut outbox = Outbox::default();
+        node.handle(Time(0), input, records, &mut outbox);
+        for output in outbox.outputs {
+            if let Output::Send(envelope) = output {
+                messages += 1;
+                bytes += envelope_to_proto(envelope.clone()).encode_to_vec().len();
+                inputs.push_back((1 - at, Input::Peer(envelope)));
+            }
+        }
+    }
+    let found = hosts.each_ref().map(|(_, records)| records.fingerprint(Span::RING).unwrap());
+    assert_eq!(found[0], found[1], "then both hold the same");
+    (messages, bytes)
+}
+
+#[test]
+fn equal_homes_cost_one_round_trip_and_few_differences_little_more_than_themselves() {
+    assert_eq!(exchange(20_000, 0).0, 2);
+    let (_, equal) = exchange(20_000, 0);
+    assert!(equal <= 256, "{equal} bytes");
+    // A version of ten bytes and its context are some 250 bytes in a fetch and its answer and a store and its.
+    let (_, ten) = exchange(20_000, 10);
+    assert!(ten <= 40 << 10, "{ten} bytes");
+}
+
+#[test]
+#[ignore = "a measurement: run it with --nocapture"]
+fn what_an_exchange_of_a_million_keys_costs() {
+    for differ in [0, 10, 1000] {
+        let (messages, bytes) = exchange(1_000_000, differ);
+        println!(
+            "{differ} of 1,000,000 keys differ: {messages} messages of {bytes} bytes together"
+        );
+    }
 }
