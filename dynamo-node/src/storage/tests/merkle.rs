@@ -147,8 +147,8 @@ fn a_record_that_was_damaged_unseen_is_counted_right_once_it_is_written_anew() {
     assert_eq!(pair.records.fingerprint(Span::RING), pair.expected.fingerprint(Span::RING));
 }
 
-/// What one exchange between two homes of so many keys comes to, some of which differ: how many messages, and
-/// how many bytes they are on the wire.
+/// What one exchange between two homes of so many keys comes to, some of which differ: how many messages,
+/// and how many bytes they are on the wire.
 fn exchange(keys: u32, differ: u32) -> (usize, usize) {
     let settings = Arc::new(Settings::new([2, 1, 1]));
     let members = (1..=2).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
