@@ -197,7 +197,7 @@ fn equal_homes_cost_one_round_trip_and_few_differences_little_more_than_themselv
     assert_eq!(exchange(20_000, 0).0, 2);
     let (_, equal) = exchange(20_000, 0);
     assert!(equal <= 256, "{equal} bytes");
-    // A version of ten bytes and its context are some 250 bytes in a fetch and its answer and a store and its.
+    // A version and its context are some 250 bytes, in a fetch and its answer and a store and its answer.
     let (_, ten) = exchange(20_000, 10);
     assert!(ten <= 40 << 10, "{ten} bytes");
 }
