@@ -245,6 +245,12 @@ const REGISTER: &[&str] = &["52", "53", "54", "55", "56", "57", "58", "59", "60"
 const NO_REGISTER: &str = "no node runs the register of memberships yet";
 
 const EXPLANATIONS: &[(Layer, &str, &str)] = &[
+    (
+        Layer::Sim,
+        "42",
+        "none in 5,000 seeds: a put has to be on its way to one home for as long as the lost disk takes to \
+         come back and to have its first exchange with that home",
+    ),
     (Layer::Model, "9", "no trial of the model seeds it yet"),
     (Layer::Model, "10b", "the model delivers each message once"),
     (Layer::Model, "16", "the model's stores never fail to read"),
