@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
-use dynamo_protocol::{Member, NodeId, Quorum, SettingsError, Timing, View, ViewError};
+use dynamo_protocol::{Member, NodeId, Quorum, Settings, SettingsError, Timing, View, ViewError};
 
 use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
 use crate::hosts::remote::Inventory;
@@ -197,11 +197,10 @@ impl Plan {
     /// A disk that is lost stays lost for the rest of the run.
     pub(crate) fn check_disks(&self, fault: FaultName) -> Result<(), Wrong> {
         let cluster = &self.cluster;
-        let strict = cluster.settings.quorum == Quorum::Strict;
-        refuse_if(&["cluster.quorum", "faults"], strict, || {
-            format!(
-                "fault {fault} with quorum strict needs refilling, which is not built: use sloppy"
-            )
+        let settings = &cluster.settings;
+        let strict = settings.quorum == Quorum::Strict;
+        refuse_if(&["cluster.quorum", "faults"], strict && !settings.anti_entropy, || {
+            format!("fault {fault} with quorum strict needs refilling: use sloppy, or anti-entropy")
         })?;
         refuse_if(&["cluster.w", "faults"], cluster.settings.w < 2, || {
             format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
@@ -213,6 +212,14 @@ impl Plan {
             format!(
                 "faults {names} lose a disk each, and W = {w} stands for at most W-1 lost: use a \
                  larger -w, or fewer of them"
+            )
+        })?;
+        // Of one key's homes those that lost their disks wait for each other.
+        let Settings { n, r, w, .. } = *settings;
+        refuse_if(&["cluster.r", "faults"], strict && r + w > n + 1, || {
+            format!(
+                "fault {fault} with quorum strict, R = {r} and W = {w} of N = {n}: W-1 disks may be lost, and \
+                 a get needs R homes that kept theirs: R + W is n + 1 at most, use a smaller -r or -w"
             )
         })
     }
@@ -302,6 +309,15 @@ mod tests {
             "faults = [\"rollback\", \"kill\", \"bitflip\"]",
             "faults rollback, bitflip lose a disk each, and W = 2 stands for at most W-1 lost: use a \
              larger -w, or fewer of them",
+        );
+        check(
+            "faults = [\"wipe\"]\n[cluster]\nquorum = \"strict\"\nanti_entropy = false",
+            "fault wipe with quorum strict needs refilling: use sloppy, or anti-entropy",
+        );
+        check(
+            "faults = [\"wipe\"]\n[cluster]\nquorum = \"strict\"\nr = 3",
+            "fault wipe with quorum strict, R = 3 and W = 2 of N = 3: W-1 disks may be lost, and a get needs \
+             R homes that kept theirs: R + W is n + 1 at most, use a smaller -r or -w",
         );
         check(
             "faults = [\"bitflip\"]\n[cluster]\nengine = \"memory\"",
