@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use dynamo_protocol::{
-    Actor, Change, Dot, DottedSet, Envelope, Epoch, Event, Identity, Input, Key, Member,
-    MemoryStore, Message, Meta, Node, NodeId, Outbox, Output, Place, Record, Role, Settings,
-    Siblings, Start, Store, Time, Timer, Version, VersionVector, View,
+    Actor, Change, Compared, Dot, DottedSet, Envelope, Epoch, Event, Fingerprint, Identity, Input,
+    Key, Member, MemoryStore, Message, Meta, Node, NodeId, Outbox, Output, Place, Record, Role,
+    Settings, Siblings, Span, Start, Store, Time, Timer, Version, VersionVector, View,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -244,8 +244,58 @@ fn contexts_that_differ_alone_are_no_difference() {
 fn homes_of_another_view_compare_nothing() {
     let mut cluster = equal(10);
     let op = dynamo_protocol::OpId { incarnation: 1, seq: 1 };
-    let asked = vec![(dynamo_protocol::Span::RING, dynamo_protocol::Fingerprint::default())];
+    let asked = vec![(Span::RING, Fingerprint::default())];
     let message = Message::Compare { op, epoch: Epoch(2), asked };
+    let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
+    let envelope = Envelope { from, identity, position: 0, to, heard: None, message };
+    cluster.run(to, Input::Peer(envelope));
+    assert_eq!(cluster.sent[0].message, Message::Compared { op, found: Vec::new(), counts: true });
+}
+
+/// An amnesiac that is told nonsense by the one other home.
+fn told(found: impl Fn(Span) -> Compared) -> Cluster {
+    let mut cluster = Cluster::new(2, 2);
+    let me = cluster.hosts.get_mut(&NodeId(1)).unwrap();
+    let meta = Meta::renewed(Identity(11));
+    let (settings, view) = (Arc::clone(me.0.settings()), Arc::clone(me.0.view()));
+    me.0 = Node::new(NodeId(1), settings, view, Start::proven(meta, 99));
+    me.1 = MemoryStore::new(meta);
+    cluster.run(NodeId(1), Input::Started);
+    cluster.hold(NodeId(2), &key(1), &written(1, 1));
+    cluster.lost = 1;
+    cluster.run(NodeId(1), BEAT);
+    for _ in 0..9 {
+        let Some(sent) = cluster.sent.last().cloned() else { break };
+        let Message::Compare { op, asked, .. } = sent.message else { break };
+        let found = asked.iter().map(|(span, _)| found(*span)).collect();
+        let message = Message::Compared { op, found, counts: true };
+        let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
+        let envelope = Envelope { from, identity, position: 0, to, heard: None, message };
+        cluster.sent.clear();
+        cluster.lost = 1;
+        cluster.run(to, Input::Peer(envelope));
+    }
+    cluster
+}
+
+#[test]
+fn parts_that_are_none_of_the_span_end_no_amnesia_and_no_patience() {
+    let whole = Fingerprint { keys: 99, sum: 1 };
+    for count in [0, 1, 15, 17, 1000] {
+        let cluster = told(|_| Compared::Parts(vec![whole; count]));
+        assert!(cluster.hosts[&NodeId(1)].0.meta().amnesiac, "{count} parts");
+        assert!(cluster.sent.is_empty(), "{count} parts: it is at its end");
+    }
+    // Of this one the amnesiac was told all there is.
+    assert!(!told(|_| Compared::Equal).hosts[&NodeId(1)].0.meta().amnesiac);
+}
+
+#[test]
+fn who_asks_for_more_than_an_exchange_does_is_told_nothing() {
+    let mut cluster = equal(10);
+    let op = dynamo_protocol::OpId { incarnation: 1, seq: 1 };
+    let asked = vec![(Span::RING, Fingerprint::default()); 17];
+    let message = Message::Compare { op, epoch: Epoch::GENESIS, asked };
     let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
     let envelope = Envelope { from, identity, position: 0, to, heard: None, message };
     cluster.run(to, Input::Peer(envelope));
@@ -260,7 +310,7 @@ fn keys_that_a_peer_makes_up_are_not_asked_for() {
     let asked = cluster.sent.last().unwrap().clone();
     let Message::Compare { op, .. } = asked.message else { panic!("{asked:?}") };
     let foreign = (0..).map(key).find(|key| !cluster.view.homes(key).contains(&NodeId(1))).unwrap();
-    let found = vec![dynamo_protocol::Compared::Keys(vec![(foreign, dynamo_protocol::Leaf(1))])];
+    let found = vec![Compared::Keys(vec![(foreign, dynamo_protocol::Leaf(1))])];
     let (from, to, identity) = (asked.to, asked.from, Identity(asked.to.0.into()));
     let message = Message::Compared { op, found, counts: true };
     cluster.sent.clear();

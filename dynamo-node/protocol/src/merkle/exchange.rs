@@ -232,7 +232,8 @@ impl Node {
         Ok(all)
     }
 
-    /// A peer asks where it holds the same. Another view is another tree: of that nothing can be said.
+    /// A peer asks where it holds the same. Another view is another tree: of that nothing can be said. Nobody
+    /// asks for more at a time than an exchange does: it would keep this node from everything else.
     pub(crate) fn answer_compare<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
@@ -240,7 +241,7 @@ impl Node {
         epoch: Epoch,
         asked: &[(Span, Fingerprint)],
     ) -> Vec<Compared> {
-        if epoch != self.view.epoch() {
+        if epoch != self.view.epoch() || asked.len() > ASKED {
             return Vec::new();
         }
         let found =
@@ -335,7 +336,13 @@ impl Node {
         match found {
             Compared::Equal => {}
             Compared::Parts(theirs) => {
-                for (part, theirs) in span.parts().into_iter().zip(theirs) {
+                let parts = span.parts();
+                if parts.len() != theirs.len() || parts.len() == 1 {
+                    // Those are no parts of the span, or it has none: what differs there is not found.
+                    self.is_not_contained();
+                    return Ok(());
+                }
+                for (part, theirs) in parts.into_iter().zip(theirs) {
                     if self.fingerprint(step, with, part)? != theirs {
                         todo.push(part);
                     }
