@@ -85,8 +85,8 @@ impl Records {
     pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Result<Self, EngineError> {
         let mut tree = Tree::new();
         directory.engine.scan(Space::Home, &[], &mut |bytes, value| {
-            if let Some((key, leaf)) = leaf_of(versioning, bytes, value) {
-                tree.change(Token::of_key(&key), None, Some(leaf));
+            if let Some((_, leaf)) = leaf_of(versioning, bytes, value) {
+                tree.change(token_at(bytes), None, Some(leaf));
             }
             true
         })?;
@@ -228,9 +228,9 @@ impl Records {
         self.filling.push(Write { space, key: key.clone(), value });
         self.changed = true;
         let batch = self.position();
+        let token = token_at(&key);
         self.overlay.insert((space, key), Newer { record, counted, leaf, batch });
         if space == Space::Home {
-            let token = Token::of_key(&place.key);
             match known {
                 Some(before) => self.tree.change(token, before, leaf),
                 None => self.recount(token),
@@ -419,6 +419,12 @@ fn home_key(key: &Key) -> Bytes {
 fn position(token: Token) -> [u8; POSITION] {
     let bytes = token.0.to_be_bytes();
     std::array::from_fn(|at| bytes[at])
+}
+
+/// Where a home record lies on the ring, as far as its address says: further than a bucket's digits.
+fn token_at(bytes: &[u8]) -> Token {
+    let known = bytes.iter().take(POSITION).fold(0, |all, byte| all << 8 | u128::from(*byte));
+    Token(known << (128 - 8 * POSITION))
 }
 
 /// The key and the leaf of a home record in the engine; none if it cannot be read.

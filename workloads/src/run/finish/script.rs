@@ -18,7 +18,7 @@ const SETTLING: usize = 5;
 const SETTLE_AGAIN: Duration = Duration::from_millis(300);
 /// How many exchanges every node has with every other before homes have to agree. One is enough but for what
 /// it cannot know: that its partner was asked by somebody else meanwhile, or that a message was lost.
-const TURNS: u32 = 3;
+const TURNS: usize = 3;
 
 /// Who makes the reads happen, and knows how the cluster is.
 pub(crate) trait Stage {
@@ -117,61 +117,27 @@ impl Script<'_> {
         Ok(unread)
     }
 
-    /// Brings homes to agree, or lets them; the keys whose homes do not. None if the cluster does not rest.
+    /// Brings homes to agree by gets, or lets them come to agree: as long as it takes every node to begin so
+    /// many exchanges with every other. The keys whose homes do not; none if the cluster does not rest.
     async fn bring_to_agree(
         &self,
         keys: &BTreeSet<Arc<str>>,
         stage: &mut impl Stage,
         closing: &mut Closing,
     ) -> Result<Option<BTreeSet<Arc<str>>>> {
-        match self.exchange {
-            None => self.repair(keys, stage, closing).await,
-            Some(exchange) => self.await_exchanges(keys, exchange, stage, closing).await,
-        }
-    }
-
-    /// Waits until homes agree by themselves: as long as it takes every node to begin so many exchanges with
-    /// every other.
-    async fn await_exchanges(
-        &self,
-        keys: &BTreeSet<Arc<str>>,
-        exchange: Duration,
-        stage: &mut impl Stage,
-        closing: &mut Closing,
-    ) -> Result<Option<BTreeSet<Arc<str>>>> {
-        let partners = u32::try_from(self.here.len()).unwrap_or(u32::MAX);
+        let (rounds, pause) = match self.exchange {
+            None => (SETTLING, SETTLE_AGAIN),
+            Some(exchange) => (1 + TURNS * self.here.len(), exchange),
+        };
         let mut differ = keys.clone();
-        for turn in 0..=TURNS * partners {
-            if turn > 0 {
-                stage.pause(exchange).await;
-                if !stage.rests(closing).await {
-                    return Ok(None);
-                }
-            }
-            let mut reads = Reads::new(Action::Home, false, self.of_homes(&differ));
-            stage.read(&mut reads).await?;
-            differ = self.differing(&differ, reads.answers());
-            if differ.is_empty() || !closing.unread_homes(&reads).is_empty() {
-                break;
-            }
-        }
-        Ok(Some(differ))
-    }
-
-    /// Brings homes to agree by gets.
-    async fn repair(
-        &self,
-        keys: &BTreeSet<Arc<str>>,
-        stage: &mut impl Stage,
-        closing: &mut Closing,
-    ) -> Result<Option<BTreeSet<Arc<str>>>> {
-        let mut differ = keys.clone();
-        for round in 0..SETTLING {
+        for round in 0..rounds {
             if round > 0 {
-                stage.pause(SETTLE_AGAIN).await;
+                stage.pause(pause).await;
             }
-            // One that fails has repaired nothing: that shows in the homes.
-            stage.read(&mut self.settling_reads(&differ, round)).await?;
+            if self.exchange.is_none() {
+                // One that fails has repaired nothing: that shows in the homes.
+                stage.read(&mut self.settling_reads(&differ, round)).await?;
+            }
             if !stage.rests(closing).await {
                 return Ok(None);
             }
