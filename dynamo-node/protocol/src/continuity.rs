@@ -38,11 +38,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Identity, Key, NodeId};
 use crate::io::{Event, Output, Timer};
+use crate::membership::Ballots;
 use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::step::Step;
 use crate::storage::{Change, Meta, Role, Store, StoreError};
+use crate::transfer::Counted;
 
 /// How many identities of one peer are remembered beside its latest.
 const EARLIER: usize = 8;
@@ -59,6 +61,10 @@ pub struct Start {
     /// The identity under which the directory goes on if it turns out that it was rolled back: drawn
     /// for this start. None if it cannot have been: this start made it, or the host rolls nothing back.
     pub spare: Option<Identity>,
+    /// What the directory promised and voted about the next epoch.
+    pub ballots: Option<Ballots>,
+    /// Where the directory counts as a home ([`Enrolment::counted`](crate::Enrolment)).
+    pub counted: Option<Counted>,
 }
 
 /// How far a directory had come when it was heard of.
@@ -202,7 +208,14 @@ impl Start {
     /// Of a directory that was made just now, or of a host that rolls nothing back.
     #[must_use]
     pub fn proven(meta: Meta, incarnation: u64) -> Self {
-        Self { meta, heard: BTreeMap::new(), incarnation, spare: None }
+        Self {
+            meta,
+            heard: BTreeMap::new(),
+            incarnation,
+            spare: None,
+            ballots: None,
+            counted: None,
+        }
     }
 
     pub(crate) fn memory(&mut self) -> Memory {
@@ -267,7 +280,7 @@ impl Node {
         let mut meta = Meta { doubted, ..self.meta };
         let given = changes.iter_mut().find_map(|change| match change {
             Change::Meta(given) => Some(given),
-            Change::Put(..) | Change::Remove(_) | Change::Heard(..) => None,
+            Change::Put(..) | Change::Remove(_) | Change::Heard(..) | Change::Enrolment(_) => None,
         });
         match given {
             Some(given) => {
@@ -332,6 +345,27 @@ impl Node {
         }
     }
 
+    /// `peer` is a member from now on. If this directory was rolled back to before that, it may remember more.
+    pub(crate) fn meet<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if self.continuity.spare.is_some() && self.continuity.owed.insert(peer) {
+            self.ping(step, peer);
+        }
+    }
+
+    /// `peer` is no member any more: nobody waits for what it remembers.
+    pub(crate) fn owes_nothing<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if !self.continuity.owed.remove(&peer) {
+            return;
+        }
+        if self.continuity.owed.is_empty() {
+            // Whoever knew better is gone, and with it what it knew.
+            self.continuity.refuted = false;
+            self.end_doubt(step);
+            step.event(Event::Proven);
+            self.release_held(step);
+        }
+    }
+
     fn answered<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId) {
         step.output(Output::CancelTimer(Timer::Ping(from)));
         let was_owed = self.continuity.owed.remove(&from);
@@ -356,7 +390,9 @@ impl Node {
         let position = self.position(step);
         self.directory_lost();
         let meta = Meta { births: self.meta.births, ..Meta::renewed(spare) };
-        if let Err(error) = self.apply(step, None, vec![Change::Meta(meta)]) {
+        let mut changes = vec![Change::Meta(meta)];
+        changes.extend(self.counts_nowhere());
+        if let Err(error) = self.apply(step, None, changes) {
             self.refuted_by(step, told_by);
             return step.event(Event::StoreFailed(Role::Home, error));
         }
@@ -417,7 +453,9 @@ mod tests {
     use crate::io::Input;
     use crate::message::{Envelope, Message};
     use crate::step::{Outbox, Time};
-    use crate::{Fingerprint, Leaf, Member, MemoryStore, Place, Record, Settings, Span, View};
+    use crate::{
+        Epoch, Fingerprint, Leaf, Member, MemoryStore, Place, Record, Settings, Span, View,
+    };
 
     const ME: NodeId = NodeId(1);
     const PEER: NodeId = NodeId(2);
@@ -474,7 +512,7 @@ mod tests {
             let settings = Arc::new(Settings::new([2, 1, 1]));
             let view = Arc::new(View::genesis(&settings, members).unwrap());
             let heard = BTreeMap::new();
-            let start = Start { meta, heard, incarnation: INCARNATION, spare: Some(SPARE) };
+            let start = Start { heard, spare: Some(SPARE), ..Start::proven(meta, INCARNATION) };
             let disk = Full { store: MemoryStore::counting(meta), refuses: false };
             let node = Node::new(ME, settings, view, start);
             let mut doubtful = Self { node, disk, outputs: Vec::new() };
@@ -490,7 +528,8 @@ mod tests {
 
         fn hears(&mut self, message: Message, heard: Option<Heard>) {
             let (from, identity, position) = (PEER, Identity(2), 1);
-            let envelope = Envelope { from, identity, position, to: ME, heard, message };
+            let epoch = Epoch::GENESIS;
+            let envelope = Envelope { from, identity, position, epoch, to: ME, heard, message };
             self.handle(Input::Peer(envelope));
         }
 

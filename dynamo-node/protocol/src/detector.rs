@@ -32,6 +32,12 @@ impl Detector {
         self.suspected.iter().copied()
     }
 
+    /// Nothing is believed of `peer` any more: it is no member.
+    fn forget(&mut self, peer: NodeId) -> bool {
+        self.identities.remove(&peer);
+        self.suspected.remove(&peer)
+    }
+
     /// Notes the identity a peer speaks under; says whether it last spoke under another. Which of the
     /// two is the later one cannot be told: they are random, and messages overtake each other.
     pub(crate) fn is_renewed(&mut self, peer: NodeId, identity: Identity) -> bool {
@@ -44,6 +50,10 @@ impl Node {
     /// Suspects `peer` from now on: it is believed to be down.
     pub(crate) fn suspect<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         assert_ne!(peer, self.me, "a node does not suspect itself");
+        if !self.view.contains(peer) {
+            // What it was asked under an earlier epoch is as open as before; nobody asks it anything now.
+            return;
+        }
         if self.detector.suspected.insert(peer) {
             step.event(Event::Suspected(peer));
             step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
@@ -69,6 +79,16 @@ impl Node {
             self.send(step, peer, Message::Ping { nonce });
             step.set_timer(Timer::Ping(peer), self.settings.timing.ping);
         }
+    }
+
+    /// `peer` is no member any more.
+    pub(crate) fn part_with<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        let pinged = self.continuity.is_owed(peer) || !self.detector.is_alive(peer);
+        self.detector.forget(peer);
+        if pinged {
+            step.output(Output::CancelTimer(Timer::Ping(peer)));
+        }
+        self.owes_nothing(step, peer);
     }
 
     /// The link to `peer` broke: what it was asked will hardly be answered.

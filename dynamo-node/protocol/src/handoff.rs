@@ -17,6 +17,7 @@ use crate::operations::Operation;
 use crate::step::Step;
 use crate::storage::{Change, Place, Role, Store, StoreError};
 use crate::version::Summary;
+use crate::view::Epoch;
 
 /// How many hints are under way to one target at a time: enough to fill a link, few enough that a
 /// returning target is not flooded.
@@ -34,6 +35,9 @@ struct Deliveries {
     open: BTreeSet<u64>,
     /// The last key sent in this pass over the hints.
     cursor: Option<Key>,
+    /// After a change of the membership: the last key that was looked at, whether its homes are others now.
+    /// None once all were.
+    looked_over: Option<Option<Key>>,
 }
 
 /// One hint under way to its target.
@@ -53,6 +57,25 @@ impl Handoff {
             deliveries.open = open.into_iter().filter_map(&place).collect();
         }
     }
+
+    /// All hints for `target` are to be looked at.
+    pub(crate) fn look_over(&mut self, target: NodeId) {
+        if let Some(deliveries) = self.0.get_mut(&target) {
+            deliveries.looked_over = Some(None);
+        }
+    }
+
+    /// The last that was looked at, if not all were.
+    pub(crate) fn looked_over(&self, target: NodeId) -> Option<Option<Key>> {
+        self.0.get(&target)?.looked_over.clone()
+    }
+
+    /// Those up to `last` were looked at; all if that is none.
+    pub(crate) fn looked_at(&mut self, target: NodeId, last: Option<Key>) {
+        if let Some(deliveries) = self.0.get_mut(&target) {
+            deliveries.looked_over = last.map(Some);
+        }
+    }
 }
 
 impl Node {
@@ -60,6 +83,10 @@ impl Node {
     pub(crate) fn resume_handoff<S: Store>(&mut self, step: &mut Step<'_, S>) {
         if mutated(Mutant::HandoffNotResumed) {
             return;
+        }
+        if self.view.epoch() > Epoch::GENESIS {
+            // Hints that were not looked at when the process ended may be for nodes that are no homes.
+            return self.begin_adoption(step);
         }
         for target in self.view.clone().ids() {
             // A store that cannot tell is asked again when the timer runs out.
@@ -83,10 +110,12 @@ impl Node {
     /// A new pass: what is still unanswered from the last one is given up and sent again.
     pub(crate) fn handoff_due<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if let Some(deliveries) = self.handoff.0.get_mut(&target) {
-            for seq in std::mem::take(deliveries).open {
+            deliveries.cursor = None;
+            for seq in std::mem::take(&mut deliveries.open) {
                 self.operations.remove(seq);
             }
             step.set_timer(Timer::Handoff(target), self.settings.timing.handoff);
+            self.adopt_hints(step, target);
             self.deliver_hints(step, target);
             if mutated(Mutant::HintsExpire) && !self.detector.is_alive(target) {
                 for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
@@ -97,12 +126,20 @@ impl Node {
         }
     }
 
+    /// Once the hints for a node that is no member any more are adopted, none is expected.
+    pub(crate) fn end_handoff<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
+        if !self.view.contains(target) && self.handoff.0.contains_key(&target) {
+            self.end_if_none_left(step, target);
+        }
+    }
+
     /// Sends the next hints to `target` if it is believed alive and none are under way.
     pub(crate) fn deliver_hints<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         // A batch of which none could be read does not keep the next one waiting.
         while let Some(deliveries) = self.handoff.0.get(&target)
             && deliveries.open.is_empty()
             && self.detector.is_alive(target)
+            && self.view.contains(target)
         {
             let cursor = deliveries.cursor.clone();
             let keys = match step.store.hints(target, cursor.as_ref(), BATCH) {
@@ -130,9 +167,16 @@ impl Node {
 
     /// Every hint was tried. Those still there were not acknowledged: the timer tries them again.
     fn end_pass<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
+        self.end_if_none_left(step, target);
+    }
+
+    /// Nothing is expected any more once the last hint is gone.
+    fn end_if_none_left<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if step.store.hints(target, None, 1).is_ok_and(|keys| keys.is_empty()) {
             let ended = self.handoff.0.remove(&target);
-            assert!(ended.is_some_and(|ended| ended.open.is_empty()), "a hint is under way still");
+            for seq in ended.into_iter().flat_map(|ended| ended.open) {
+                self.operations.remove(seq);
+            }
             step.output(Output::CancelTimer(Timer::Handoff(target)));
         }
     }
@@ -144,6 +188,10 @@ impl Node {
             Ok(None) => return,
             Err(error) => return step.event(Event::StoreFailed(place.role, error)),
         };
+        if !self.view.homes(&place.key).contains(&target) {
+            // It is adopted when its turn comes.
+            return;
+        }
         let op = self.next_op();
         let delivery = Delivery { target, key: place.key.clone(), sent: record.set.summary() };
         self.operations.insert(op.seq, Operation::Delivery(delivery));
@@ -170,7 +218,8 @@ impl Node {
             return;
         }
         let Some(deliveries) = self.handoff.0.get_mut(&target) else { return };
-        let open = std::mem::take(deliveries).open;
+        deliveries.cursor = None;
+        let open = std::mem::take(&mut deliveries.open);
         if !open.is_empty() {
             step.event(Event::Discarded(target, Discard::DeadIdentity));
         }

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuity::Heard;
 use crate::id::{Key, NodeId, OpId, RequestId};
+use crate::membership::Edit;
 use crate::message::Envelope;
 use crate::request::{ClientOp, Reply};
 use crate::storage::{Role, StoreError};
 use crate::version::Dot;
+use crate::view::Epoch;
 
 /// Everything that can happen to a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +34,14 @@ pub enum Input {
     /// An operator asks that what a key's context does not need be forgotten here: told of by
     /// [`Event::Pruned`], or by [`Event::StoreFailed`] if nothing was.
     Prune(Key),
+    /// An operator asks for a change of the membership: told of by [`Event::ChangeDecided`] or
+    /// [`Event::ChangeRefused`]. One at a time.
+    Propose {
+        /// Which.
+        edit: Edit,
+        /// For this epoch alone: if another change is decided first, this one is refused.
+        expect: Option<Epoch>,
+    },
 }
 
 /// What a node wants done, in this order, once everything it applied to its store is durable.
@@ -62,6 +72,12 @@ pub enum Timer {
     Handoff(NodeId),
     /// Compare what is held with the next partner.
     Exchange,
+    /// Look for records of which this node is no home.
+    Strays,
+    /// Tell a member that is behind.
+    Gossip,
+    /// Begin another ballot for what is proposed.
+    Proposal,
 }
 
 /// What happened inside, told as it happens.
@@ -120,6 +136,40 @@ pub enum Event {
     StoreFailed(Role, StoreError),
     /// So many entries of a key's contexts were forgotten.
     Pruned(usize),
+    /// It goes by this membership from now on.
+    Entered(Epoch),
+    /// What was proposed is this epoch.
+    ChangeDecided {
+        /// What.
+        edit: Edit,
+        /// Which.
+        epoch: Epoch,
+    },
+    /// What was proposed will not be, or not because of this proposal.
+    ChangeRefused {
+        /// What.
+        edit: Edit,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// It is no member any more: the host ends.
+    Removed,
+    /// A peer tells a membership that cannot be.
+    AnotherCluster {
+        /// Which peer.
+        from: NodeId,
+        /// What is wrong.
+        why: String,
+    },
+    /// It counts in more of the ranges it is a home of.
+    Filled {
+        /// In how many it does not yet.
+        left: u64,
+    },
+    /// A hint for a node that is no home of its key any more is part of the holder's own record.
+    HintAdopted,
+    /// A record of which this node is no home any more is with all that are; it is gone here.
+    StrayDropped,
     /// All other members have told what they remember: the directory is all that it ever was.
     Proven,
     /// The directory is not all that it was: it goes on under another identity, amnesiac.

@@ -47,6 +47,7 @@ mod ring;
 mod settings;
 mod step;
 mod storage;
+mod transfer;
 mod version;
 mod view;
 
@@ -62,9 +63,12 @@ pub use request::{ClientOp, Refusal, Reply};
 pub use ring::{Member, Ring, Span, Token};
 pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use step::{Outbox, Time};
-pub use storage::{Change, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError};
+pub use storage::{
+    Change, Enrolment, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError,
+};
+pub use transfer::Counted;
 pub use version::{
     Actor, COUNTER_LIMIT, ClockSet, ClockedVersion, Context, Dot, DottedSet, Siblings, Summary,
     Version, VersionVector,
 };
-pub use view::{Epoch, View, ViewError};
+pub use view::{Between, Epoch, View, ViewError};

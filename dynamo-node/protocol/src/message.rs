@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::continuity::Heard;
 use crate::id::{Identity, Key, NodeId, OpId};
+use crate::membership::Call;
 use crate::merkle::{Compared, Fingerprint};
 use crate::request::{ClientOp, Reply};
 use crate::ring::Span;
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
-use crate::view::Epoch;
+use crate::view::{Between, Epoch};
 
 /// A message and its two ends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct Envelope {
     /// How far that directory had come ([`Store::position`](crate::Store::position)): all that the message
     /// rests on is in it. As long as the directory is in doubt, how far it was when its node started.
     pub position: u64,
+    /// The membership by which it speaks.
+    pub epoch: Epoch,
     /// To whom.
     pub to: NodeId,
     /// What the sender remembers of the receiver's directory; none if nothing.
@@ -37,6 +40,9 @@ impl Hash for Envelope {
         (self.from, self.identity, self.to, &self.message).hash(state);
         if self.position > 0 {
             (self.position, self.heard).hash(state);
+        }
+        if self.epoch > Epoch::GENESIS {
+            self.epoch.hash(state);
         }
     }
 }
@@ -92,12 +98,14 @@ pub enum Message {
         /// The answer.
         answer: Answer,
     },
-    /// Compare what you hold in these spans, as far as both of us are homes there. From another home.
+    /// Compare what you hold in these spans, as far as we are to each other what `between` says.
     Compare {
         /// The asker's operation.
         op: OpId,
         /// The view by which it says what both are homes of.
         epoch: Epoch,
+        /// Which keys are meant.
+        between: Between,
         /// What it holds in each.
         asked: Vec<(Span, Fingerprint)>,
     },
@@ -107,9 +115,12 @@ pub enum Message {
         op: OpId,
         /// One a span.
         found: Vec<Compared>,
-        /// Whether what the answering home lacks it never acknowledged: it is no amnesiac, and not in doubt.
-        counts: bool,
+        /// Stretches of what was asked in which the answering node counts, or did before it was a home no
+        /// more: what it lacks there it never acknowledged. None of an amnesiac, and of one in doubt.
+        counts: Vec<Span>,
     },
+    /// About the membership.
+    Register(Call),
     /// Are you there? Asked of a peer that is suspected, and of one that has yet to tell what it
     /// remembers of this node.
     Ping {
@@ -152,6 +163,7 @@ impl Message {
             | Self::Fetched { answer: Answer::Failed(_), .. }
             | Self::Compare { .. }
             | Self::Compared { .. }
+            | Self::Register(_)
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
         }
@@ -168,6 +180,7 @@ impl Message {
             | Self::Fetched { .. }
             | Self::Compare { .. }
             | Self::Compared { .. }
+            | Self::Register(_)
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
         }
@@ -185,6 +198,7 @@ impl Message {
             Self::Fetched { .. } => "fetched",
             Self::Compare { .. } => "compare",
             Self::Compared { .. } => "compared",
+            Self::Register(call) => call.name(),
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",
         }

@@ -23,7 +23,7 @@ impl Message {
             | Self::Fetched { op, .. }
             | Self::Compare { op, .. }
             | Self::Compared { op, .. } => Some(*op),
-            Self::Ping { .. } | Self::Pong { .. } => None,
+            Self::Register(_) | Self::Ping { .. } | Self::Pong { .. } => None,
         }
     }
 
@@ -40,7 +40,7 @@ impl Message {
             | Self::Fetched { op, .. }
             | Self::Compare { op, .. }
             | Self::Compared { op, .. } => *op = name,
-            Self::Ping { .. } | Self::Pong { .. } => {}
+            Self::Register(_) | Self::Ping { .. } | Self::Pong { .. } => {}
         }
         message
     }
@@ -70,7 +70,10 @@ impl Node {
     pub fn finished(&self, hosts_fail: bool) -> impl Iterator<Item = OpId> + '_ {
         let finished = move |operation: &Operation| match operation {
             Operation::Request(request) => request.is_finished(hosts_fail),
-            Operation::Delivery(_) | Operation::Comparison(_) | Operation::Sync(_) => false,
+            Operation::Delivery(_)
+            | Operation::Comparison(_)
+            | Operation::Sync(_)
+            | Operation::Stray(_) => false,
         };
         let operations = self.operations.iter();
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
@@ -107,6 +110,7 @@ impl Node {
         let place = |seq: u64| seqs.iter().position(|open| *open == seq).map(|at| at as u64);
         node.handoff.rename(place);
         node.anti_entropy.rename(place);
+        node.strays.rename(place);
         node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
         let is_for_a_peer =

@@ -12,6 +12,7 @@ use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
 use crate::io::{Discard, Event, Input, Output, Timer};
+use crate::membership::{Call, Registrar};
 use crate::merkle::AntiEntropy;
 use crate::message::{Envelope, Message};
 use crate::mutant::{Mutant, mutated};
@@ -20,7 +21,8 @@ use crate::request::Reply;
 use crate::settings::Settings;
 use crate::step::{Outbox, Step, Time};
 use crate::storage::{Meta, Role, Store};
-use crate::view::View;
+use crate::transfer::{Counted, Filling, Gossip, Strays};
+use crate::view::{Epoch, View};
 
 /// One Dynamo node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,12 @@ pub struct Node {
     pub(crate) forwarded: Forwarded,
     pub(crate) memory: Memory,
     pub(crate) continuity: Continuity,
+    pub(crate) registrar: Registrar,
+    pub(crate) gossip: Gossip,
+    /// As in the store; written there before it is relied on.
+    pub(crate) counted: Counted,
+    pub(crate) filling: Filling,
+    pub(crate) strays: Strays,
 }
 
 impl Node {
@@ -55,8 +63,28 @@ impl Node {
         if mutated(Mutant::DoubtForgotten) {
             start.meta.doubted = None;
         }
-        let continuity = start.continuity(view.ids().filter(|id| *id != me));
+        if start.meta.amnesiac
+            && view.epoch() > Epoch::GENESIS
+            && view.has_directory(me, start.meta.directory(me))
+        {
+            // It joined: what it lacks is known, stretch by stretch.
+            (start.meta.amnesiac, start.counted) = (false, Some(Counted::nowhere()));
+        }
+        let continuity = start.continuity(view.everybody().filter(|id| *id != me));
+        let counted = start.counted.take().unwrap_or_else(|| match start.meta.amnesiac {
+            true => Counted::nowhere(),
+            false => Counted::everywhere(view.epoch()),
+        });
+        let directory = (start.meta.identity, start.meta.directory(me));
+        let registrar = Registrar::new(me, directory, Arc::clone(view.history()), start.ballots);
+        let registrar =
+            registrar.unwrap_or_else(|why| panic!("who starts a node asks first: {why}"));
         Self {
+            registrar,
+            gossip: Gossip::default(),
+            counted,
+            filling: Filling::default(),
+            strays: Strays::default(),
             memory: start.memory(),
             continuity,
             me,
@@ -92,6 +120,11 @@ impl Node {
                 self.resume_handoff(step);
                 self.ask_for_proof(step);
                 self.begin_anti_entropy(step);
+                if self.view.epoch() > Epoch::GENESIS {
+                    self.fill_anew(step);
+                    self.expect_strays(step);
+                    self.begin_gossip(step);
+                }
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
@@ -100,8 +133,12 @@ impl Node {
             Input::Timer(Timer::Ping(peer)) => self.ping(step, peer),
             Input::Timer(Timer::Handoff(target)) => self.handoff_due(step, target),
             Input::Timer(Timer::Exchange) => self.exchange_due(step),
+            Input::Timer(Timer::Strays) => self.strays_due(step),
+            Input::Timer(Timer::Gossip) => self.gossip_due(step),
+            Input::Timer(Timer::Proposal) => self.proposal_due(step),
             Input::Unreachable(peer) => self.lost(step, peer),
             Input::Prune(key) => self.prune(step, &key),
+            Input::Propose { edit, expect } => self.propose(step, edit, expect),
         }
     }
 
@@ -149,10 +186,14 @@ impl Node {
     }
 
     fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
-        let Envelope { from, identity, position, to, heard, message } = envelope;
+        let Envelope { from, identity, position, epoch, to, heard, message } = envelope;
+        if to == self.me && from != to && !self.view.contains(from) {
+            return self.receive_from_outside(step, from, epoch, message);
+        }
         if let Err(why) = self.admit(from, to, &message) {
             return step.event(Event::Discarded(from, why));
         }
+        self.heard_epoch(step, from, epoch);
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
             self.exchange_lost(from);
@@ -166,22 +207,46 @@ impl Node {
                 let result = self.take_in(step, Some(from), role, key, &set);
                 self.send(step, from, Message::Stored { op, result });
             }
-            Message::Stored { op, result } => self.store_answered(step, from, op, result),
+            Message::Stored { op, result } => self.store_answered(step, from, op, (epoch, result)),
             Message::Fetch { op, role, key } => {
                 let answer = self.answer(step, role, &key);
                 self.send(step, from, Message::Fetched { op, answer });
             }
             Message::Fetched { op, answer } => self.fetch_answered(step, from, op, answer),
-            Message::Compare { op, epoch, asked } => {
-                let found = self.answer_compare(step, from, epoch, &asked);
-                let counts = self.counts();
+            Message::Compare { op, epoch, between, asked } => {
+                let found = self.answer_compare(step, from, (epoch, between), &asked);
+                let counts = self.counts_in(&asked);
                 self.send(step, from, Message::Compared { op, found, counts });
             }
             Message::Compared { op, found, counts } => {
-                self.compared(step, from, op, found, counts);
+                self.compared(step, from, op, found, &counts);
             }
+            Message::Register(call) => self.called(step, from, call),
             Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
             Message::Pong { nonce } => self.recalled(step, from, nonce, heard),
+        }
+    }
+
+    /// Who is no member here was one, and is told that it is none, or will be one, and tells of it. All else
+    /// it says is lost.
+    fn receive_from_outside<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        epoch: Epoch,
+        message: Message,
+    ) {
+        match message {
+            Message::Register(call @ (Call::Membership { .. } | Call::Behind { .. })) => {
+                return self.called(step, from, call);
+            }
+            _ => step.event(Event::Discarded(from, Discard::Misaddressed)),
+        }
+        if epoch < self.view.epoch() {
+            self.tell_epochs(step, from, epoch);
+        } else if epoch > self.view.epoch() {
+            let epoch = self.view.epoch();
+            self.send(step, from, Message::Register(Call::Behind { epoch }));
         }
     }
 
@@ -246,7 +311,8 @@ impl Node {
         assert_ne!(to, self.me, "what a node asks of itself it does at once");
         let (from, identity) = (self.me, self.meta.identity);
         let (position, heard) = (self.position(step), self.memory.of(to));
-        step.output(Output::Send(Envelope { from, identity, position, to, heard, message }));
+        let epoch = self.view.epoch();
+        step.output(Output::Send(Envelope { from, identity, position, epoch, to, heard, message }));
     }
 
     pub(crate) fn reply<S: Store>(&self, step: &mut Step<'_, S>, origin: Origin, reply: Reply) {
@@ -275,9 +341,18 @@ impl Hash for Node {
             forwarded,
             memory,
             continuity,
+            registrar,
+            gossip,
+            counted,
+            filling,
+            strays,
         } = self;
         (me, view, meta, incarnation, next_seq).hash(state);
         (operations, detector, handoff, anti_entropy, forwarded, memory, continuity).hash(state);
+        if view.epoch() > Epoch::GENESIS || registrar.proposes().is_some() {
+            (registrar.ballots(), registrar.proposes(), gossip, counted, filling, strays)
+                .hash(state);
+        }
     }
 }
 

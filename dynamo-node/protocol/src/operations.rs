@@ -14,6 +14,8 @@ use crate::message::Answer;
 use crate::node::Node;
 use crate::step::Step;
 use crate::storage::{Store, StoreError};
+use crate::transfer::Stray;
+use crate::view::Epoch;
 
 /// Something open at this node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +28,8 @@ pub(crate) enum Operation {
     Comparison(Comparison),
     /// A key that they hold differently.
     Sync(Sync),
+    /// A record on its way to the homes of its key, of which this node is none.
+    Stray(Stray),
 }
 
 /// Open operations by [`OpId::seq`](crate::OpId::seq): oldest first.
@@ -40,14 +44,14 @@ impl Operation {
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {
             Self::Request(request) => request.origin(),
-            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) => None,
+            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) | Self::Stray(_) => None,
         }
     }
 
     pub(crate) fn origin_mut(&mut self) -> Option<&mut Origin> {
         match self {
             Self::Request(request) => request.origin_mut(),
-            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) => None,
+            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) | Self::Stray(_) => None,
         }
     }
 }
@@ -128,7 +132,7 @@ impl Node {
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
-        result: Result<(), StoreError>,
+        (epoch, result): (Epoch, Result<(), StoreError>),
     ) {
         if !self.is_mine(op) {
             return;
@@ -137,6 +141,7 @@ impl Node {
             Some(Operation::Request(_)) => self.request_stored(step, from, op, result.is_ok()),
             Some(Operation::Delivery(_)) => self.delivered(step, op, result),
             Some(Operation::Sync(_)) => self.sync_stored(step, from, op),
+            Some(Operation::Stray(_)) => self.stray_stored(step, from, op, (epoch, result)),
             // It sent nothing to be stored: whoever says so is wrong.
             Some(Operation::Comparison(_)) | None => {}
         }
@@ -156,7 +161,8 @@ impl Node {
         match self.operations.get(op.seq) {
             Some(Operation::Request(_)) => self.request_fetched(step, from, op, answer),
             Some(Operation::Sync(_)) => self.sync_fetched(step, from, op, answer),
-            Some(Operation::Delivery(_) | Operation::Comparison(_)) | None => {}
+            Some(Operation::Delivery(_) | Operation::Comparison(_) | Operation::Stray(_))
+            | None => {}
         }
     }
 }

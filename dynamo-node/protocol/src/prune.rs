@@ -21,7 +21,7 @@ impl Node {
     /// homes and hints elsewhere may bring them back: so it is done everywhere, and until nothing is left
     /// to forget.
     pub(crate) fn prune<S: Store>(&mut self, step: &mut Step<'_, S>, key: &Key) {
-        let members = self.view.ids().map(Role::Hint);
+        let members = self.view.ever().into_iter().map(Role::Hint);
         let roles: Vec<_> = std::iter::once(Role::Home).chain(members).collect();
         let (mut changes, mut entries) = (Vec::new(), 0);
         for role in roles {

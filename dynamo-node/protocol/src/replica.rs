@@ -11,6 +11,7 @@ use crate::message::Answer;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::request::Refusal;
+use crate::ring::Token;
 use crate::step::Step;
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
 use crate::version::{Actor, COUNTER_LIMIT, Context, Dot, Siblings, Version, VersionVector};
@@ -32,9 +33,11 @@ impl Node {
         key: Key,
         set: &Siblings,
     ) -> Result<(), StoreError> {
+        let role = self.role_now(role, &key);
         let place = Place { role, key };
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
+        let is_home = self.view.homes(&place.key).contains(&self.me);
         self.note_loss(&place, &record);
         if mutated(Mutant::StoreOverwrites) {
             record.set = Siblings::empty(self.settings.versioning);
@@ -55,6 +58,9 @@ impl Node {
             )?;
         }
         self.keep_hint(step, role, is_new);
+        if role == Role::Home && !is_home {
+            self.expect_strays(step);
+        }
         Ok(())
     }
 
@@ -68,14 +74,14 @@ impl Node {
     }
 
     /// One that takes the place of what cannot be read has to be refilled.
-    fn note_loss(&mut self, place: &Place, record: &Record) {
+    pub(crate) fn note_loss(&mut self, place: &Place, record: &Record) {
         if place.role == Role::Home && record.amnesiac && record.set.is_empty() {
             self.record_lost(&place.key);
         }
     }
 
     /// What is at `place`; an empty record if nothing is, an empty amnesiac one if it is corrupt.
-    fn load_or_new<S: Store>(
+    pub(crate) fn load_or_new<S: Store>(
         &self,
         step: &mut Step<'_, S>,
         place: &Place,
@@ -101,22 +107,20 @@ impl Node {
     }
 
     /// What this node holds of `key`: as a home its record; in place of one, all its hints for the
-    /// key's homes.
+    /// key's homes, and what it has of it from when it was one.
     pub(crate) fn answer<S: Store>(&self, step: &mut Step<'_, S>, role: Role, key: &Key) -> Answer {
         let held = match role {
             Role::Home => self.load(step, role, key),
             Role::Hint(_) => self.hints_of(step, key),
         };
+        let votes = self.votes(key) && (role != Role::Home || self.has_counted(Token::of_key(key)));
         let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
         match held {
             Ok(Some(Record { set, amnesiac, .. })) => {
                 let remembers = !amnesiac || mutated(Mutant::AmnesiacVotes);
-                Answer::Known { set, votes: remembers && self.votes(key) }
+                Answer::Known { set, votes: remembers && votes }
             }
-            Ok(None) => Answer::Known {
-                set: Siblings::empty(self.settings.versioning),
-                votes: self.votes(key),
-            },
+            Ok(None) => Answer::Known { set: Siblings::empty(self.settings.versioning), votes },
             Err(error) => {
                 step.event(Event::StoreFailed(role, error));
                 Answer::Failed(error)
@@ -129,8 +133,12 @@ impl Node {
         step: &mut Step<'_, S>,
         key: &Key,
     ) -> Result<Option<Record>, StoreError> {
-        let mut all: Option<Record> = None;
-        for home in self.view.homes(key) {
+        let homes = self.view.homes(key);
+        let mut all = match homes.contains(&self.me) {
+            true => None,
+            false => self.load(step, Role::Home, key)?,
+        };
+        for home in homes.iter().filter(|home| **home != self.me) {
             match (&mut all, self.load(step, Role::Hint(*home), key)?) {
                 (Some(all), Some(hint)) => {
                     all.set.merge(&hint.set);
@@ -274,7 +282,7 @@ impl Record {
 
     /// A set that names more of this record's own actor than the record minted proves that the
     /// record was rolled back: its actor is given up.
-    fn check_rollback(&mut self) {
+    pub(crate) fn check_rollback(&mut self) {
         if let (Some(minter), Siblings::Dotted(set)) = (self.minter, &self.set)
             && set.context().get(&minter.actor) > minter.counter
         {

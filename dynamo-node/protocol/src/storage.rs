@@ -8,8 +8,10 @@ use thiserror::Error;
 
 use crate::continuity::Remembered;
 use crate::id::{Identity, Key, NodeId};
+use crate::membership::{Ballots, Directory, Membership};
 use crate::merkle::{Fingerprint, Leaf};
 use crate::ring::{Span, Token};
+use crate::transfer::Counted;
 use crate::version::{Actor, Siblings};
 
 /// As what a node holds a key.
@@ -59,12 +61,25 @@ pub struct Meta {
     pub identity: Identity,
     /// How many births were given out under the identity.
     pub births: u64,
+    /// The genesis of the cluster made it: the first epoch names it by that.
+    pub founder: bool,
     /// The directory began empty in a cluster that may have written before: its answers do not
-    /// count as votes until it is refilled from every other home.
+    /// count as votes until it is refilled from every other home, or an epoch names it as a newcomer.
     pub amnesiac: bool,
     /// While it is not known whether the directory was rolled back: its [`Store::position`] when that was
     /// asked first. Goes with the first change that is applied meanwhile, and lasts over restarts.
     pub doubted: Option<u64>,
+}
+
+/// What a directory keeps of the membership. Nothing of it, as long as there was no change of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// All epochs that it knows, from the genesis on; none if it knows of no other.
+    pub epochs: Vec<Membership>,
+    /// What it promised and voted about the next one.
+    pub ballots: Option<Ballots>,
+    /// Where it counts as a home; none if it counts wherever it is one, or, being an amnesiac, nowhere.
+    pub counted: Option<Counted>,
 }
 
 /// One atomic change, or part of one.
@@ -78,6 +93,8 @@ pub enum Change {
     Meta(Meta),
     /// What is remembered of this member from now on.
     Heard(NodeId, Remembered),
+    /// What the directory keeps of the membership.
+    Enrolment(Enrolment),
 }
 
 /// Why storage did not do as asked. That there is no record is not an error: [`Store::record`] says
@@ -153,6 +170,8 @@ pub struct MemoryStore {
     pub records: BTreeMap<Place, Record>,
     /// What it remembers of other members.
     pub heard: BTreeMap<NodeId, Remembered>,
+    /// What it keeps of the membership.
+    pub enrolment: Enrolment,
     /// See [`Store::position`]; 0 in a store that does not count.
     pub position: u64,
 }
@@ -161,13 +180,19 @@ impl Meta {
     /// A directory made by the cluster's genesis: nothing was written before it.
     #[must_use]
     pub fn genesis(identity: Identity) -> Self {
-        Self { identity, births: 0, amnesiac: false, doubted: None }
+        Self { identity, births: 0, founder: true, amnesiac: false, doubted: None }
     }
 
     /// A directory made afterwards: an empty one cannot tell newborn from wiped.
     #[must_use]
     pub fn renewed(identity: Identity) -> Self {
-        Self { identity, births: 0, amnesiac: true, doubted: None }
+        Self { identity, births: 0, founder: false, amnesiac: true, doubted: None }
+    }
+
+    /// The name by which memberships know it, as the directory of `node`.
+    #[must_use]
+    pub fn directory(&self, node: NodeId) -> Directory {
+        if self.founder { Directory::Founder(node) } else { Directory::Drawn(self.identity) }
     }
 }
 
@@ -183,7 +208,13 @@ impl MemoryStore {
     /// An empty store of the directory `meta`. It does not count.
     #[must_use]
     pub fn new(meta: Meta) -> Self {
-        Self { meta, records: BTreeMap::new(), heard: BTreeMap::new(), position: 0 }
+        Self {
+            meta,
+            records: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            enrolment: Enrolment::default(),
+            position: 0,
+        }
     }
 
     /// The same, that counts what is applied.
@@ -241,6 +272,7 @@ impl Store for MemoryStore {
                 Change::Remove(place) => drop(self.records.remove(&place)),
                 Change::Meta(meta) => self.meta = meta,
                 Change::Heard(peer, heard) => drop(self.heard.insert(peer, heard)),
+                Change::Enrolment(enrolment) => self.enrolment = enrolment,
             }
         }
         self.position += u64::from(self.position > 0);

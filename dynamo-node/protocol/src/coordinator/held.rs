@@ -4,7 +4,7 @@ use super::{Origin, Request};
 use crate::id::{Key, OpId};
 use crate::node::Node;
 use crate::operations::Operation;
-use crate::request::{ClientOp, Reply};
+use crate::request::{ClientOp, Refusal, Reply};
 use crate::step::Step;
 use crate::storage::{Place, Role, Store};
 
@@ -64,7 +64,14 @@ impl Node {
             let op = self.op(seq);
             if let Some(Request::Held(held)) = self.operations.request(seq).cloned() {
                 self.close(step, op);
-                self.coordinate(step, held.origin, held.request, held.role);
+                // The membership may be another by now.
+                match self.role_of(self.view.clone().homes(held.request.key())) {
+                    Some(role) => self.coordinate(step, held.origin, held.request, role),
+                    None => {
+                        let refusal = Refusal::NotHome(self.me);
+                        self.reply(step, held.origin, Reply::Refused(refusal));
+                    }
+                }
             }
         }
     }

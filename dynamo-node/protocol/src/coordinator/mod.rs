@@ -113,10 +113,19 @@ impl Node {
         }
         let view = Arc::clone(&self.view);
         let homes = view.homes(request.key());
-        if !homes.contains(&self.me) {
-            return self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me)));
+        match self.role_of(homes) {
+            Some(role) => self.coordinate(step, origin, request, role),
+            None => self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me))),
         }
-        self.coordinate(step, origin, request, Role::Home);
+    }
+
+    /// As what this node coordinates a request that it may not pass on: who passed it on goes by another
+    /// membership, and a sloppy cluster refuses nothing for that.
+    pub(super) fn role_of(&self, homes: &[NodeId]) -> Option<Role> {
+        if homes.contains(&self.me) {
+            return Some(Role::Home);
+        }
+        (self.settings.quorum == Quorum::Sloppy).then(|| Role::Hint(homes[0]))
     }
 
     /// Claims this node's own slot, gives every other one a host, and begins if enough of them are
@@ -354,7 +363,7 @@ impl Node {
             Some(Request::Forward(forward)) if forward.home() == host => {
                 self.forward_silent(step, op);
             }
-            _ => {}
+            _ => self.stray_home_lost(step, op, host),
         }
     }
 

@@ -119,6 +119,14 @@ pub enum HistoryError {
     NotOneEdit(Epoch),
 }
 
+impl Seat {
+    /// Its share of the ring.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        Member { id: self.node, tokens: self.tokens }
+    }
+}
+
 impl Membership {
     /// The first epoch of a cluster: every member has the directory that the genesis makes for it.
     ///
@@ -306,7 +314,7 @@ impl History {
     ///
     /// # Panics
     /// If they do not follow: [`History::news`] has looked at what comes from outside.
-    pub(super) fn append(&mut self, news: Vec<Membership>) {
+    pub(crate) fn append(&mut self, news: Vec<Membership>) {
         for membership in news {
             assert_eq!(membership.epoch, self.next(), "epoch_never_falls, and none is left out");
             let edit = Edit::between(self.latest(), &membership, self.homes);

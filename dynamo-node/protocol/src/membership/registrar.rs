@@ -1,6 +1,7 @@
 //! A node's part in the membership: what it knows, what it has promised and voted, what it proposes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -21,7 +22,7 @@ pub struct Registrar {
     directory: Directory,
     /// It is not known whether the directory was rolled back (docs/protocol.md, rule 11).
     in_doubt: bool,
-    history: History,
+    history: Arc<History>,
     ballots: Ballots,
     proposal: Option<Proposal>,
 }
@@ -132,9 +133,10 @@ impl Registrar {
     pub fn new(
         node: NodeId,
         (identity, directory): (Identity, Directory),
-        history: History,
+        history: impl Into<Arc<History>>,
         ballots: Option<Ballots>,
     ) -> Result<Self, HistoryError> {
+        let history = history.into();
         let next = history.next();
         let ballots = match ballots {
             Some(ballots) if ballots.epoch > next => {
@@ -146,6 +148,12 @@ impl Registrar {
         };
         let (in_doubt, proposal) = (false, None);
         Ok(Self { node, identity, directory, in_doubt, history, ballots, proposal })
+    }
+
+    /// Its directory goes on as this one: it was rolled back, or is in doubt or not any more.
+    pub(crate) fn goes_on_as(&mut self, identity: Identity, directory: Directory, in_doubt: bool) {
+        (self.identity, self.directory) = (identity, directory);
+        self.set_in_doubt(in_doubt);
     }
 
     /// Says whether it is in doubt if the directory was rolled back. Until it is not it neither promises nor
@@ -479,7 +487,7 @@ impl Registrar {
             write(&durable)?;
         }
         self.ballots = durable.ballots;
-        self.history.append(durable.epochs);
+        Arc::make_mut(&mut self.history).append(durable.epochs);
         told.notices.push(Notice::Learned(last));
         self.settle(told, write)
     }

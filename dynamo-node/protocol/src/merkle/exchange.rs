@@ -17,11 +17,11 @@ use crate::message::{Answer, Message};
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::operations::Operation;
-use crate::ring::{Span, Token};
+use crate::ring::{Span, Spans, Token};
 use crate::step::Step;
 use crate::storage::{Change, Place, Record, Role, Store, StoreError};
 use crate::version::Siblings;
-use crate::view::Epoch;
+use crate::view::{Between, Epoch};
 
 use super::refill::Refill;
 use super::{Compared, Fingerprint};
@@ -33,6 +33,9 @@ const ASKED: usize = 16;
 /// How many keys are under way at a time: enough to fill a link, few enough that foreground requests do not
 /// wait behind them.
 const UNDER_WAY: usize = 64;
+
+/// Which keys are meant: what the asker is to them, and the other one.
+type Parties = (Between, NodeId, NodeId);
 
 /// The exchange that this node leads, and whose turn it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +49,9 @@ pub(crate) struct AntiEntropy {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Exchange {
     with: NodeId,
+    /// With another home both take in what the other has. From a node that is no home any more this one takes
+    /// in, and gives it nothing: it would be the longer in handing on what it has.
+    between: Between,
     /// What is to be compared yet; the next last, so that this never grows by more than the depth.
     todo: Vec<Span>,
     /// The comparison that is open, by its sequence number.
@@ -56,8 +62,8 @@ struct Exchange {
     open: BTreeSet<u64>,
     /// How many keys differed so far.
     differed: u64,
-    /// The partner counts, and all it holds of what was looked at so far is held here.
-    contained: bool,
+    /// Where the partner counts, and all it holds of what was looked at so far is held here.
+    contained: Spans,
     /// The partner has answered since the timer ran out last.
     goes_on: bool,
 }
@@ -101,15 +107,16 @@ impl Sync {
 }
 
 impl Exchange {
-    fn new(with: NodeId) -> Self {
+    fn new(with: NodeId, between: Between, todo: Vec<Span>) -> Self {
         Self {
             with,
-            todo: vec![Span::RING],
+            between,
+            todo,
             asked: None,
             keys: VecDeque::new(),
             open: BTreeSet::new(),
             differed: 0,
-            contained: true,
+            contained: Spans::ring(),
             goes_on: false,
         }
     }
@@ -134,16 +141,35 @@ impl Node {
         self.end_exchange();
         let Some(with) = self.next_partner() else { return };
         self.anti_entropy.last = Some(with);
-        self.anti_entropy.exchange = Some(Exchange::new(with));
+        if self.shares_with(with) {
+            self.begin_exchange(step, Exchange::new(with, Between::Homes, vec![Span::RING]));
+        } else {
+            self.take_from_stray(step, with);
+        }
+    }
+
+    fn begin_exchange<S: Store>(&mut self, step: &mut Step<'_, S>, exchange: Exchange) {
+        self.anti_entropy.exchange = Some(exchange);
         self.go_on(step);
     }
 
-    /// The next, in the order of their names, of those that are believed alive and share a range.
+    /// Takes from `other` what this node is to be filled with, and `other` is no home of any more.
+    fn take_from_stray<S: Store>(&mut self, step: &mut Step<'_, S>, other: NodeId) {
+        let todo: Vec<_> = self.fills_from_stray(other).iter().collect();
+        if !todo.is_empty() {
+            self.begin_exchange(step, Exchange::new(other, Between::HomeAndStray, todo));
+        }
+    }
+
+    /// The next, in the order of their names, of those that are believed alive and share a range, or have
+    /// what this node is to be filled with.
     fn next_partner(&self) -> Option<NodeId> {
         let last = self.anti_entropy.last.unwrap_or(self.me);
-        let (before, after): (Vec<_>, Vec<_>) = self.view.ids().partition(|id| *id <= last);
+        let (before, after): (Vec<_>, Vec<_>) = self.view.everybody().partition(|id| *id <= last);
         let mut others = after.into_iter().chain(before).filter(|id| *id != self.me);
-        others.find(|id| self.detector.is_alive(*id) && self.shares_with(*id))
+        let is_partner =
+            |id: NodeId| self.shares_with(id) || self.fills_from_stray(id).iter().next().is_some();
+        others.find(|id| self.detector.is_alive(*id) && is_partner(*id))
     }
 
     /// Whether there are keys of which both are homes.
@@ -184,21 +210,29 @@ impl Node {
             return self.compare(step, spans);
         }
         if exchange.open.is_empty() {
-            let (with, keys, contained) = (exchange.with, exchange.differed, exchange.contained);
+            let (with, between, keys) = (exchange.with, exchange.between, exchange.differed);
+            let contained = exchange.contained.clone();
             self.end_exchange();
             step.event(Event::Exchanged { with, keys });
-            if contained {
-                self.contains_all_of(step, with);
+            if between == Between::Homes {
+                let shared = self.view.between(between, (self.me, with), Span::RING);
+                if shared.iter().all(|span| contained.covers(span)) {
+                    self.contains_all_of(step, with);
+                }
+            }
+            self.filled_by(step, with, between, &contained);
+            if between == Between::Homes {
+                self.take_from_stray(step, with);
             }
         }
     }
 
     fn compare<S: Store>(&mut self, step: &mut Step<'_, S>, spans: Vec<Span>) {
         let Some(exchange) = &self.anti_entropy.exchange else { return };
-        let with = exchange.with;
+        let (with, between) = (exchange.with, exchange.between);
         let mut asked = Vec::with_capacity(spans.len());
         for span in &spans {
-            match self.fingerprint(step, with, *span) {
+            match self.fingerprint(step, (between, self.me, with), *span) {
                 Ok(fingerprint) => asked.push((*span, fingerprint)),
                 Err(error) => return self.cannot_exchange(step, error),
             }
@@ -209,7 +243,7 @@ impl Node {
             exchange.asked = Some(op.seq);
         }
         let epoch = self.view.epoch();
-        self.send(step, with, Message::Compare { op, epoch, asked });
+        self.send(step, with, Message::Compare { op, epoch, between, asked });
     }
 
     /// Its own store does not say what it holds.
@@ -218,16 +252,16 @@ impl Node {
         self.end_exchange();
     }
 
-    /// The fingerprint of what this node holds in `span` and `other` is a home of, too.
+    /// The fingerprint of what this node holds in `span` of the keys that are meant.
     fn fingerprint<S: Store>(
         &self,
         step: &Step<'_, S>,
-        other: NodeId,
+        (between, asker, other): Parties,
         span: Span,
     ) -> Result<Fingerprint, StoreError> {
         let mut all = Fingerprint::default();
-        for shared in self.view.shared(self.me, other, span) {
-            all.join(step.store.fingerprint(shared)?);
+        for meant in self.view.between(between, (asker, other), span).iter() {
+            all.join(step.store.fingerprint(meant)?);
         }
         Ok(all)
     }
@@ -238,14 +272,15 @@ impl Node {
         &mut self,
         step: &mut Step<'_, S>,
         from: NodeId,
-        epoch: Epoch,
+        (epoch, between): (Epoch, Between),
         asked: &[(Span, Fingerprint)],
     ) -> Vec<Compared> {
         if epoch != self.view.epoch() || asked.len() > ASKED {
             return Vec::new();
         }
+        let parties = (between, from, self.me);
         let found =
-            asked.iter().map(|(span, theirs)| self.compare_span(step, from, *span, *theirs));
+            asked.iter().map(|(span, theirs)| self.compare_span(step, parties, *span, *theirs));
         found.collect::<Result<_, _>>().unwrap_or_else(|error| {
             step.event(Event::StoreFailed(Role::Home, error));
             Vec::new()
@@ -255,32 +290,38 @@ impl Node {
     fn compare_span<S: Store>(
         &self,
         step: &Step<'_, S>,
-        other: NodeId,
+        parties: Parties,
         span: Span,
         theirs: Fingerprint,
     ) -> Result<Compared, StoreError> {
-        let mine = self.fingerprint(step, other, span)?;
+        let mine = self.fingerprint(step, parties, span)?;
         if mine == theirs || mutated(Mutant::FalseMatch) && mine.keys == theirs.keys {
             return Ok(Compared::Equal);
         }
         if mine.keys <= NAMED as u64 {
-            return self.leaves(step, other, span, NAMED).map(Compared::Keys);
+            return self.leaves(step, parties, span, NAMED).map(Compared::Keys);
         }
-        let parts = span.parts().into_iter().map(|part| self.fingerprint(step, other, part));
+        let parts = span.parts().into_iter().map(|part| self.fingerprint(step, parties, part));
         parts.collect::<Result<_, _>>().map(Compared::Parts)
     }
 
-    /// Up to `most` of the keys that this node holds in `span` and `other` is a home of, too.
+    /// The stretches of `asked` in which this node counts.
+    pub(crate) fn counts_in(&self, asked: &[(Span, Fingerprint)]) -> Vec<Span> {
+        let asked = asked.iter().take(ASKED);
+        asked.flat_map(|(span, _)| self.counted_within(*span).iter().collect::<Vec<_>>()).collect()
+    }
+
+    /// Up to `most` of the keys that are meant and this node holds in `span`.
     fn leaves<S: Store>(
         &self,
         step: &Step<'_, S>,
-        other: NodeId,
+        (between, asker, other): Parties,
         span: Span,
         most: usize,
     ) -> Result<Vec<(Key, super::Leaf)>, StoreError> {
         let mut leaves = Vec::new();
-        for shared in self.view.shared(self.me, other, span) {
-            leaves.extend(step.store.leaves(shared, most - leaves.len())?);
+        for meant in self.view.between(between, (asker, other), span).iter() {
+            leaves.extend(step.store.leaves(meant, most - leaves.len())?);
         }
         Ok(leaves)
     }
@@ -292,14 +333,15 @@ impl Node {
         from: NodeId,
         op: OpId,
         found: Vec<Compared>,
-        counts: bool,
+        counts: &[Span],
     ) {
-        let is_asked = |operation: &Operation| match operation {
-            Operation::Comparison(comparison) => comparison.with == from,
-            Operation::Request(_) | Operation::Delivery(_) | Operation::Sync(_) => false,
-        };
-        if !self.is_mine(op) || !self.operations.get(op.seq).is_some_and(is_asked) {
+        if !self.is_mine(op) {
             return;
+        }
+        match self.operations.get(op.seq) {
+            Some(Operation::Comparison(comparison)) if comparison.with == from => {}
+            Some(Operation::Stray(_)) => return self.stray_compared(step, from, op, &found),
+            Some(_) | None => return,
         }
         let Some(Operation::Comparison(comparison)) = self.operations.remove(op.seq) else {
             unreachable!("{op} was found to be an open comparison");
@@ -309,7 +351,11 @@ impl Node {
         };
         assert_eq!(exchange.asked.take(), Some(op.seq), "one comparison is open at a time");
         exchange.goes_on = true;
-        exchange.contained &= counts;
+        for span in &comparison.spans {
+            let mut lacking = Spans::of([*span]);
+            counts.iter().for_each(|counts| lacking.remove(*counts));
+            lacking.iter().for_each(|lacking| exchange.contained.remove(lacking));
+        }
         if found.len() != comparison.spans.len() {
             // It goes by another view, or cannot read what it holds.
             self.end_exchange();
@@ -331,6 +377,11 @@ impl Node {
         span: Span,
         found: Compared,
     ) -> Result<(), StoreError> {
+        let Some(between) = self.anti_entropy.exchange.as_ref().map(|it| it.between) else {
+            unreachable!("something was found, and no exchange is open");
+        };
+        let parties = (between, self.me, with);
+        let takes_only = between == Between::HomeAndStray;
         let mut todo = Vec::new();
         let mut keys = BTreeSet::new();
         match found {
@@ -339,31 +390,36 @@ impl Node {
                 let parts = span.parts();
                 if parts.len() != theirs.len() || parts.len() == 1 {
                     // Those are no parts of the span, or it has none: what differs there is not found.
-                    self.is_not_contained();
+                    self.is_not_contained(span);
                     return Ok(());
                 }
                 for (part, theirs) in parts.into_iter().zip(theirs) {
-                    if self.fingerprint(step, with, part)? != theirs {
+                    let differs = self.fingerprint(step, parties, part)? != theirs;
+                    if differs && (theirs.keys > 0 || !takes_only) {
                         todo.push(part);
                     }
                 }
             }
             Compared::Keys(theirs) => {
-                let mine = self.leaves(step, with, span, NAMED + 1)?;
+                let mine = self.leaves(step, parties, span, NAMED + 1)?;
                 if mine.len() > NAMED {
                     for part in span.parts() {
                         let named = |(key, _): &(Key, _)| part.contains(Token::of_key(key));
-                        if theirs.iter().any(named) || self.fingerprint(step, with, part)?.keys > 0
-                        {
+                        let held = self.fingerprint(step, parties, part)?.keys > 0;
+                        if theirs.iter().any(named) || held && !takes_only {
                             todo.push(part);
                         }
                     }
                 } else {
                     let mine: BTreeSet<_> = mine.into_iter().collect();
-                    let theirs = theirs.into_iter().filter(|(key, _)| self.share(with, span, key));
+                    let theirs =
+                        theirs.into_iter().filter(|(key, _)| self.is_meant(parties, span, key));
                     let theirs: BTreeSet<_> = theirs.collect();
-                    let differing = mine.symmetric_difference(&theirs).map(|(key, _)| key.clone());
-                    keys = differing.collect();
+                    let news = theirs.difference(&mine).map(|(key, _)| key.clone());
+                    keys = news.collect();
+                    if !takes_only {
+                        keys.extend(mine.difference(&theirs).map(|(key, _)| key.clone()));
+                    }
                 }
             }
         }
@@ -375,10 +431,11 @@ impl Node {
         Ok(())
     }
 
-    /// Whether `key`, which `other` named, is in `span` and both are its homes.
-    fn share(&self, other: NodeId, span: Span, key: &Key) -> bool {
-        let homes = self.view.homes(key);
-        span.contains(Token::of_key(key)) && homes.contains(&self.me) && homes.contains(&other)
+    /// Whether `key`, which the other one named, is in `span` and one of those that are meant.
+    fn is_meant(&self, (between, asker, other): Parties, span: Span, key: &Key) -> bool {
+        let at = Token::of_key(key);
+        let meant = Span::new(at, at).filter(|_| span.contains(at));
+        meant.is_some_and(|at| self.view.between(between, (asker, other), at).covers(at))
     }
 
     fn sync<S: Store>(&mut self, step: &mut Step<'_, S>, key: Key) {
@@ -411,8 +468,13 @@ impl Node {
         }
         let key = key.clone();
         if !matches!(answer, Answer::Known { votes: true, .. }) {
-            self.is_not_contained();
+            self.is_not_contained_at(&key);
         }
+        let gives = self
+            .anti_entropy
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.between == Between::Homes);
         let theirs = match answer {
             Answer::Known { set, .. } => set,
             // It is as good as lost, and is mended by what it is sent.
@@ -431,7 +493,7 @@ impl Node {
         };
         let held = taken.and_then(|()| step.store.record(&Place::home(key.clone())));
         match held {
-            Ok(Some(mine)) if !theirs.covers(&mine.set) => {
+            Ok(Some(mine)) if gives && !theirs.covers(&mine.set) => {
                 self.refill_record(step, op, &mine);
                 let (role, set) = (Role::Home, mine.set);
                 self.send(step, from, Message::Store { op, role, key, set });
@@ -442,26 +504,34 @@ impl Node {
             }
             Err(error) => {
                 step.event(Event::StoreFailed(Role::Home, error));
-                self.is_not_contained();
+                self.is_not_contained_at(&key);
                 self.synced(step, op);
             }
         }
     }
 
     /// Something of what the partner holds is not held here, or proves nothing.
-    fn is_not_contained(&mut self) {
+    fn is_not_contained(&mut self, span: Span) {
         if let Some(exchange) = &mut self.anti_entropy.exchange {
-            exchange.contained = false;
+            exchange.contained.remove(span);
+        }
+    }
+
+    fn is_not_contained_at(&mut self, key: &Key) {
+        let at = Token::of_key(key);
+        if let Some(at) = Span::new(at, at) {
+            self.is_not_contained(at);
         }
     }
 
     /// Of the key of sync `op` all is in `mine` that the partner, if it counts, had.
     fn refill_record<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId, mine: &Record) {
-        let contained = self.anti_entropy.exchange.as_ref().is_some_and(|it| it.contained);
         if let Some(Operation::Sync(Sync { with, key, refills: true })) =
             self.operations.get(op.seq)
             && mine.amnesiac
-            && contained
+            && let Some(exchange) = &self.anti_entropy.exchange
+            && let at = Token::of_key(key)
+            && Span::new(at, at).is_some_and(|at| exchange.contained.covers(at))
         {
             let (with, key) = (*with, key.clone());
             self.contains_record_of(step, with, &key, mine);
@@ -472,7 +542,10 @@ impl Node {
     pub(crate) fn sync_stored<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId, op: OpId) {
         let is_asked = |operation: &Operation| match operation {
             Operation::Sync(sync) => sync.with == from,
-            Operation::Request(_) | Operation::Delivery(_) | Operation::Comparison(_) => false,
+            Operation::Request(_)
+            | Operation::Delivery(_)
+            | Operation::Comparison(_)
+            | Operation::Stray(_) => false,
         };
         if self.operations.get(op.seq).is_some_and(is_asked) {
             self.synced(step, op);

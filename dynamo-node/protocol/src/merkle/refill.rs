@@ -19,6 +19,7 @@ use crate::node::Node;
 use crate::operations::Operation;
 use crate::step::Step;
 use crate::storage::{Change, Meta, Place, Record, Role, Store};
+use crate::transfer::Counted;
 
 /// How many records' refilling is kept in mind; others have their turn when these are done.
 const RECORDS: usize = 1024;
@@ -49,8 +50,12 @@ impl Node {
             |id: NodeId| id != self.me && !contained.contains(&id) && self.shares_with(id);
         if !self.view.ids().any(is_missing) || mutated(Mutant::RefillOfOne) {
             let meta = Meta { amnesiac: false, ..self.meta };
-            match self.write(step, vec![Change::Meta(meta)]) {
+            let counted = Counted::everywhere(self.view.epoch());
+            let mut changes = vec![Change::Meta(meta)];
+            changes.extend(self.counted_change(&counted));
+            match self.write(step, changes) {
                 Ok(()) => {
+                    self.counted = counted;
                     self.anti_entropy.refill.directory.clear();
                     step.event(Event::Refilled(None));
                 }
@@ -94,6 +99,13 @@ impl Node {
             Operation::Sync(sync) if sync.is_of(key) => sync.refills_no_more(),
             _ => {}
         });
+    }
+
+    /// The homes are others from now on.
+    pub(crate) fn membership_changed(&mut self) {
+        self.end_exchange();
+        self.anti_entropy.refill = Refill::default();
+        self.strays_given_up();
     }
 
     /// The whole directory does.

@@ -2,11 +2,13 @@
 //! in for a home that is out of reach.
 
 mod span;
+mod spans;
 mod token;
 
 use serde::{Deserialize, Serialize};
 
 pub use span::Span;
+pub(crate) use spans::Spans;
 pub use token::Token;
 
 use crate::id::{Key, NodeId};

@@ -1,0 +1,184 @@
+//! A node's part in the membership: it proposes, promises, votes and learns ([`Registrar`]), and goes on from
+//! one epoch to the next.
+
+use std::sync::Arc;
+
+use crate::id::NodeId;
+use crate::io::{Event, Timer};
+use crate::membership::{Call, Durable, Edit, Notice, Outcome, Registrar, Told};
+use crate::message::Message;
+use crate::mode::Quorum;
+use crate::node::Node;
+use crate::step::Step;
+use crate::storage::{Change, Enrolment, Role, Store, StoreError};
+use crate::transfer::Counted;
+use crate::view::{Epoch, View};
+
+/// What a verb of the registrar hands what is new to.
+type Write<'a> = &'a mut dyn FnMut(&Durable) -> Result<(), StoreError>;
+
+impl Node {
+    /// An operator asks for a change of the membership.
+    pub(crate) fn propose<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        edit: Edit,
+        expect: Option<Epoch>,
+    ) {
+        if self.settings.quorum == Quorum::Strict {
+            let why = "the ring of a strict cluster does not change yet".to_owned();
+            return step.event(Event::ChangeRefused { edit, why });
+        }
+        let proposed = self.with_registrar(step, |registrar, mut write| {
+            registrar.propose(edit, expect, &mut write)
+        });
+        match proposed {
+            Ok(told) => {
+                self.carry_out_told(step, told);
+                self.watch_proposal(step);
+            }
+            Err(why) => step.event(Event::ChangeRefused { edit, why: why.to_string() }),
+        }
+    }
+
+    /// What a peer says about the membership.
+    pub(crate) fn called<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId, call: Call) {
+        let told = self
+            .with_registrar(step, |registrar, mut write| registrar.receive(from, call, &mut write));
+        self.told(step, told);
+    }
+
+    /// What was proposed is not decided yet: a higher ballot is begun.
+    pub(crate) fn proposal_due<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        let told = self.with_registrar(step, |registrar, mut write| registrar.again(&mut write));
+        self.told(step, told);
+        self.watch_proposal(step);
+    }
+
+    fn told<S: Store>(&mut self, step: &mut Step<'_, S>, told: Result<Told, StoreError>) {
+        match told {
+            Ok(told) => self.carry_out_told(step, told),
+            // Nothing was promised, voted or learned: whoever asked asks again.
+            Err(error) => step.event(Event::StoreFailed(Role::Home, error)),
+        }
+    }
+
+    /// As long as something is proposed it is tried again. Members wait for different times, so that two
+    /// proposers do not outbid each other for ever.
+    fn watch_proposal<S>(&self, step: &mut Step<'_, S>) {
+        if self.registrar.proposes().is_some() {
+            let rank = self.view.everybody().position(|node| node == self.me).unwrap_or(0) as u32;
+            let after = self.settings.timing.deadline + self.settings.timing.hedge * rank;
+            step.set_timer(Timer::Proposal, after);
+        }
+    }
+
+    /// Has the registrar do something, and the node go on to what it learned by that.
+    fn with_registrar<S: Store, R>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        verb: impl FnOnce(&mut Registrar, Write<'_>) -> R,
+    ) -> R {
+        let before = Arc::clone(&self.view);
+        let mut registrar = self.registrar.clone();
+        let directory = self.meta.directory(self.me);
+        registrar.goes_on_as(self.meta.identity, directory, !self.is_proven());
+        let result = verb(&mut registrar, &mut |durable| self.enrol(step, durable));
+        self.registrar = registrar;
+        if self.view.epoch() > before.epoch() {
+            self.entered(step, &before);
+        }
+        result
+    }
+
+    /// Writes what the registrar wants to have on disk, and with it what it means to this directory.
+    fn enrol<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        durable: &Durable,
+    ) -> Result<(), StoreError> {
+        let (mut view, mut counted) = (Arc::clone(&self.view), self.counted.clone());
+        let mut meta = self.meta;
+        for membership in &durable.epochs {
+            let next = view.followed_by(&self.settings, membership);
+            counted = counted.after(self.me, &view, &next);
+            // From here on what it lacks is known, stretch by stretch.
+            if meta.amnesiac && next.has_directory(self.me, meta.directory(self.me)) {
+                (meta.amnesiac, counted) = (false, Counted::nowhere());
+            }
+            view = Arc::new(next);
+        }
+        let enrolment = Enrolment {
+            epochs: view.history().epochs().to_vec(),
+            ballots: Some(durable.ballots),
+            counted: Some(counted.clone()),
+        };
+        let mut changes = vec![Change::Enrolment(enrolment)];
+        if meta != self.meta {
+            changes.push(Change::Meta(meta));
+        }
+        self.write(step, changes)?;
+        (self.view, self.counted) = (view, counted);
+        Ok(())
+    }
+
+    /// The change that writes `counted` in place of what is on disk; none as long as there was no change of
+    /// the membership, for then it follows from what kind of directory it is.
+    pub(crate) fn counted_change(&self, counted: &Counted) -> Option<Change> {
+        let enrolment = || Enrolment {
+            epochs: self.view.history().epochs().to_vec(),
+            ballots: Some(*self.registrar.ballots()),
+            counted: Some(counted.clone()),
+        };
+        (self.view.epoch() > Epoch::GENESIS).then(|| Change::Enrolment(enrolment()))
+    }
+
+    /// What is to be done at once under a later epoch. Requests go on with the hosts they were begun with.
+    fn entered<S: Store>(&mut self, step: &mut Step<'_, S>, before: &View) {
+        assert!(self.view.epoch() > before.epoch(), "epoch_never_falls");
+        step.event(Event::Entered(self.view.epoch()));
+        self.membership_changed();
+        let view = Arc::clone(&self.view);
+        for peer in before.everybody().filter(|peer| !view.contains(*peer)) {
+            if peer == self.me {
+                step.event(Event::Removed);
+            } else {
+                self.part_with(step, peer);
+            }
+        }
+        for peer in view.everybody().filter(|peer| !before.contains(*peer)) {
+            self.meet(step, peer);
+        }
+        self.fill_anew(step);
+        self.begin_adoption(step);
+        self.expect_strays(step);
+        self.begin_anti_entropy(step);
+        self.begin_gossip(step);
+    }
+
+    fn carry_out_told<S: Store>(&mut self, step: &mut Step<'_, S>, Told { calls, notices }: Told) {
+        for (to, call) in calls {
+            if to != self.me {
+                self.send(step, to, Message::Register(call));
+            }
+        }
+        for notice in notices {
+            match notice {
+                // What that means was done when it was written.
+                Notice::Learned(_) => {}
+                Notice::Outbid => self.watch_proposal(step),
+                Notice::Ended { edit, outcome } => step.event(match outcome {
+                    Outcome::Decided(epoch) => Event::ChangeDecided { edit, epoch },
+                    Outcome::Overtaken { epoch, by } => {
+                        let why = format!("epoch {epoch} was decided first: {by}");
+                        Event::ChangeRefused { edit, why }
+                    }
+                    Outcome::Refused(why) => Event::ChangeRefused { edit, why: why.to_string() },
+                }),
+                Notice::Broken { from, why } => {
+                    step.event(Event::AnotherCluster { from, why: why.to_string() });
+                }
+            }
+        }
+    }
+}
