@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::stepped::Nonces;
 use dynamo_protocol::{NodeId, Settings, View};
+
+use crate::join::Join;
+use crate::stepped::Nonces;
 
 /// Everything a node is started with.
 #[derive(Clone, Debug)]
@@ -13,7 +15,7 @@ pub struct Options {
     pub me: NodeId,
     /// The cluster's settings.
     pub settings: Settings,
-    /// The membership of the cluster's genesis. A directory that knows of one already goes by that: then
+    /// The membership of the cluster's genesis; not asked for of a node that joins. A directory that knows of one already goes by that: then
     /// this one is only held against its genesis, and need not be given.
     pub view: Option<View>,
     /// The cluster's name: nodes of another one are refused.
@@ -23,6 +25,10 @@ pub struct Options {
     pub peers: BTreeMap<NodeId, String>,
     /// Where it keeps its records.
     pub storage: Storage,
+    /// Where peers reach this node, HOST:PORT; none: where it listens, unless that is everywhere.
+    pub advertise: Option<String>,
+    /// Become a member of a cluster that runs, unless the directory is one already.
+    pub join: Option<Join>,
     /// This start is part of the cluster's genesis: an empty directory is no reason to be amnesiac.
     pub genesis: bool,
     /// Where to record every step, for [`replay`](crate::record::replay).
@@ -52,13 +58,21 @@ impl Options {
         view: View,
         peers: BTreeMap<NodeId, String>,
     ) -> Self {
+        Self { view: Some(view), ..Self::without_view(me, settings, peers) }
+    }
+
+    /// The same of a node that is told no members: its directory knows them, or those that it joins do.
+    #[must_use]
+    pub fn without_view(me: NodeId, settings: Settings, peers: BTreeMap<NodeId, String>) -> Self {
         Self {
             me,
             settings,
-            view: Some(view),
+            view: None,
             cluster: DEFAULT_CLUSTER.to_owned(),
             peers,
             storage: Storage::Memory,
+            advertise: None,
+            join: None,
             genesis: false,
             record: None,
             stepped: None,

@@ -12,6 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
     ClientOp, Envelope, Epoch, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record,
     RequestId, Store, StoreError, Time,
@@ -22,15 +23,17 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
+use crate::proposals::Proposals;
 use crate::record::Recorder;
 use crate::replies::{Answer, ReplyTo};
+use crate::ring::{self, Proposed, RingReport};
 use crate::status::Status;
 use crate::stepped::{Step, Stepped};
 use crate::storage::{EngineError, Records};
 use crate::telemetry::Telemetry;
 use crate::timers::Timers;
 use crate::told::Told;
-use crate::transport::Transport;
+use crate::transport::{Book, Transport};
 use crate::wire::Agreement;
 
 /// How many arrivals may wait. One is what one read of a stream brought, some 256 KiB at most unless a
@@ -54,6 +57,8 @@ pub(crate) enum Arrival {
     Client(Vec<Asked>),
     /// A link broke or cannot be made.
     Unreachable(NodeId),
+    /// Where members are reached, as one of them says.
+    Addresses { from: NodeId, told: Vec<(NodeId, String)> },
 }
 
 /// A client's request.
@@ -72,6 +77,13 @@ pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     SetClock(Skew, oneshot::Sender<()>),
+    Ring(oneshot::Sender<RingReport>),
+    /// What is answered once it is known.
+    Propose {
+        edit: Edit,
+        expect: Option<Epoch>,
+        asker: oneshot::Sender<Proposed>,
+    },
     /// How many entries were forgotten; nothing if storage failed.
     Prune(Key, oneshot::Sender<Option<usize>>),
     /// Of a node that is stepped by hand, and of no other.
@@ -110,6 +122,7 @@ pub(crate) struct Driver<T> {
     telemetry: Telemetry,
     requests: HashMap<RequestId, ReplyTo>,
     next_request: u64,
+    proposals: Proposals,
     /// What the turn under way wants done.
     effects: Effects,
     /// What waits for its batch to be durable, in order.
@@ -134,6 +147,8 @@ pub(crate) struct About {
     pub(crate) incarnation: u64,
     /// What it holds its peers to.
     pub(crate) agreement: Arc<Agreement>,
+    /// Where it finds them.
+    pub(crate) book: Arc<Book>,
 }
 
 /// What leaves the node when a batch is durable.
@@ -144,6 +159,7 @@ struct Effects {
     pruned: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
     /// How the node was when it was asked; what it has counted is added when that is told.
     statuses: Vec<(oneshot::Sender<Status>, Status)>,
+    rings: Vec<(oneshot::Sender<RingReport>, RingReport)>,
 }
 
 struct Held {
@@ -178,6 +194,7 @@ impl<T: Transport> Driver<T> {
             telemetry,
             requests: HashMap::new(),
             next_request: 0,
+            proposals: Proposals::default(),
             effects: Effects::default(),
             held: VecDeque::new(),
             undurable: 0,
@@ -239,6 +256,13 @@ impl<T: Transport> Driver<T> {
                 requests.into_iter().for_each(|asked| self.ask(now, asked));
             }
             Arrival::Unreachable(peer) => self.step(now, Input::Unreachable(peer)),
+            Arrival::Addresses { from, told } => {
+                for (node, address) in self.about.book.learn(from, told) {
+                    tracing::info!(%node, address, said_by = %from, "is reached there");
+                    self.store.keep_address(node, &address);
+                    self.transport.meet(node);
+                }
+            }
         }
     }
 
@@ -283,6 +307,15 @@ impl<T: Transport> Driver<T> {
                         _ => None,
                     });
                 self.effects.pruned.push((asker, pruned));
+            }
+            Command::Ring(asker) => {
+                let report = self.ring();
+                self.effects.rings.push((asker, report));
+            }
+            Command::Propose { edit, expect, asker } => {
+                if self.proposals.wait(edit, expect, asker) {
+                    self.step(self.clock.now(), Input::Propose { edit, expect });
+                }
             }
             Command::SetClock(skew, asker) => {
                 self.clock.set(skew);
@@ -329,12 +362,13 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas, pruned, statuses } = held.effects;
+            let Effects { outbox, replicas, pruned, statuses, rings } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
             for (asker, pruned) in pruned {
                 let _ = asker.send(pruned);
             }
+            rings.into_iter().for_each(|(asker, report)| drop(asker.send(report)));
             for (asker, mut status) in statuses {
                 status.counters = self.telemetry.snapshot();
                 let _ = asker.send(status);
@@ -360,8 +394,15 @@ impl<T: Transport> Driver<T> {
             Output::CancelTimer(timer) => self.timers.cancel(timer),
             Output::Event(event) => {
                 self.telemetry.event(&event);
-                if let Event::Entered(epoch) = event {
-                    self.entered(epoch);
+                match event {
+                    Event::Entered(epoch) => self.entered(epoch),
+                    Event::ChangeDecided { edit, epoch } => {
+                        self.proposals.ended(&edit, &Proposed::Decided(epoch));
+                    }
+                    Event::ChangeRefused { edit, why } => {
+                        self.proposals.ended(&edit, &Proposed::Refused(why));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -406,6 +447,9 @@ impl<T: Transport> Driver<T> {
             incarnation: self.about.incarnation,
             amnesiac: meta.amnesiac,
             proven: self.node.is_proven(),
+            epoch: self.node.view().epoch(),
+            filling: self.node.filling() as u64,
+            expects_strays: self.node.has_strays(),
             uptime: self.started.elapsed(),
             hints_held: self.store.hints_held(),
             open_operations: self.node.open_operations(),
@@ -414,6 +458,29 @@ impl<T: Transport> Driver<T> {
             settings: self.about.agreement.settings(),
             stopping: self.ends.is_some(),
             counters: self.telemetry.counters,
+        }
+    }
+
+    fn ring(&self) -> RingReport {
+        let (me, view, meta) = (self.node.me(), self.node.view(), self.node.meta());
+        let strays = ring::strays(&self.store, view, me);
+        RingReport {
+            id: me,
+            cluster: self.about.agreement.cluster().to_owned(),
+            settings: self.node.settings().agreed(),
+            epochs: view.history().epochs().to_vec(),
+            directory: meta.directory(me),
+            amnesiac: meta.amnesiac,
+            proven: self.node.is_proven(),
+            ranges: ring::ranges(view, me),
+            filling: self.node.filling() as u64,
+            strays: strays.ok(),
+            expects_strays: self.node.has_strays(),
+            hints: self.store.hints_held(),
+            open_operations: self.node.open_operations() as u64,
+            suspected: self.node.suspected().collect(),
+            proposes: self.proposals.open(),
+            addresses: self.about.book.told(),
         }
     }
 }

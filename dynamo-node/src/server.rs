@@ -1,5 +1,6 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use dynamo_protocol::{
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::commit::Committer;
 use crate::config::{Options, Storage};
@@ -21,6 +22,7 @@ use crate::door::{Door, Unfinished};
 use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
 use crate::guests::{Guests, Guise};
 use crate::http2;
+use crate::join::{self, JoinError, Joined};
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
@@ -28,10 +30,11 @@ use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
 use crate::storage::{
-    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, peers, place_of,
+    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, addresses, peers,
+    place_of,
 };
 use crate::telemetry::Telemetry;
-use crate::transport::{GrpcTransport, Links, largest_message};
+use crate::transport::{Book, GrpcTransport, Links, is_address, largest_message};
 use crate::wire::Agreement;
 
 /// Operators are few.
@@ -90,6 +93,12 @@ pub enum StartError {
     /// An address of nobody.
     #[error("--peer {0}: no such member, or this node itself")]
     NotAPeer(u16),
+    /// It did not become a member.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// An address that is none.
+    #[error("--advertise {0}: not HOST:PORT")]
+    Advertise(String),
     /// The data directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -114,7 +123,7 @@ pub enum Ended {
     Fatal(#[from] Fatal),
     /// An invariant was broken.
     #[error("the driver panicked: {0}")]
-    Panicked(JoinError),
+    Panicked(tokio::task::JoinError),
     /// The network.
     #[error("the server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -128,13 +137,31 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let system = |what| move |error| StartError::System { what, error };
     let address = listener.local_addr().map_err(system("tell the address"))?;
     let (me, settings) = (options.me, Arc::new(options.settings));
-    // Opening reads files, for as long as it takes: not on a thread that serves.
+    if let Some(address) = options.advertise.as_ref().filter(|address| !is_address(address)) {
+        return Err(StartError::Advertise(address.clone()));
+    }
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
-    let opening = tokio::task::spawn_blocking({
+    if options.genesis && options.join.is_some() {
+        return Err(JoinError::Genesis.into());
+    }
+    // Opening reads files, for as long as it takes: not on a thread that serves.
+    let mut directory = {
         let options = options.clone();
-        move || open(&options, incarnation)
-    });
-    let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
+        let opening = tokio::task::spawn_blocking(move || open_directory(&options));
+        opening.await.map_err(std::io::Error::other).map_err(system("open"))??
+    };
+    if let Some(join) = &options.join
+        && join::is_due(&options, &directory.meta, &directory.enrolment)
+    {
+        let Joined { enrolment, addresses } = join::join(&options, join, &directory.meta).await?;
+        directory.enrol(enrolment, &addresses)?;
+    }
+    let learned = addresses::read(&*directory.engine)?;
+    let opened = {
+        let options = options.clone();
+        let opening = tokio::task::spawn_blocking(move || open(&options, directory, incarnation));
+        opening.await.map_err(std::io::Error::other).map_err(system("open"))??
+    };
     let Opened { directory, view, start, store, recorder } = opened;
     let meta = directory.meta;
     let agreement = Arc::new(Agreement::new(&options.cluster, &settings, view.history()));
@@ -143,9 +170,13 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
     let (command, commands) = mpsc::channel(COMMANDS);
     let (close, closing) = watch::channel(false);
+    let everywhere = address.ip().is_unspecified();
+    let own = options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()));
+    let book = Arc::new(Book::new(me, own, options.peers.clone(), learned));
     let links = Links {
         me,
         agreement: Arc::clone(&agreement),
+        book: Arc::clone(&book),
         incarnation,
         arrivals: arrive.clone(),
         counters: Arc::clone(&telemetry.links),
@@ -161,7 +192,8 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         links: Arc::default(),
         closing,
     };
-    let largest = largest_message(&settings.limits, view.members().len());
+    // As many as now may join while it runs.
+    let largest = largest_message(&settings.limits, 2 * view.everybody().count());
     let node = Node::new(me, settings, view, start);
     let sources = Sources { arrivals, commands };
     let driving = if let Some(nonces) = options.stepped {
@@ -170,8 +202,8 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     } else {
         let committer = Committer::start(directory);
         let committer = committer.map_err(system("start the committer"))?;
-        let transport = GrpcTransport::start(&options.peers, &links);
-        let about = About { incarnation, agreement };
+        let transport = GrpcTransport::start(&links);
+        let about = About { incarnation, agreement, book };
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };
@@ -187,6 +219,9 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
 
 /// Of a cluster that begins, all addresses are told.
 fn check_addresses(options: &Options, view: &View) -> Result<(), StartError> {
+    if !view.contains(options.me) {
+        return Err(ViewError::NotAMember(options.me).into());
+    }
     let peers: Vec<_> = view.ids().filter(|member| *member != options.me).collect();
     if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
         return Err(StartError::NoAddress(peer.0));
@@ -205,25 +240,31 @@ struct Opened {
     recorder: Option<Recorder>,
 }
 
-fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
-    // What was told is looked at before a directory is made.
-    let told = options.view.as_ref();
-    if let Some(view) = told
-        && !view.contains(options.me)
-        && !view.ever().contains(&options.me)
-    {
-        return Err(ViewError::NotAMember(options.me).into());
+/// Opens the directory, or makes it. What was told is looked at before one is made.
+fn open_directory(options: &Options) -> Result<Directory, StartError> {
+    let is_there = matches!(&options.storage, Storage::Disk(path) if path.exists());
+    match &options.view {
+        Some(view) if !is_there && options.stepped.is_none() => check_addresses(options, view)?,
+        None if !is_there && options.join.is_none() => return Err(StartError::NoMembership),
+        Some(_) | None => {}
     }
-    let versioning = options.settings.versioning;
     let identity = options.stepped.and_then(|nonces| nonces.identity);
     let origin = Origin { genesis: options.genesis, identity };
-    let mut directory = match &options.storage {
+    Ok(match &options.storage {
         Storage::Memory => Directory::in_memory(origin),
         Storage::Disk(path) => {
-            let owner = Owner { node: options.me, cluster: options.cluster.clone(), versioning };
-            Directory::open(path, &owner, origin)?
+            let (cluster, versioning) = (options.cluster.clone(), options.settings.versioning);
+            Directory::open(path, &Owner { node: options.me, cluster, versioning }, origin)?
         }
-    };
+    })
+}
+
+fn open(
+    options: &Options,
+    mut directory: Directory,
+    incarnation: u64,
+) -> Result<Opened, StartError> {
+    let versioning = options.settings.versioning;
     let view = membership(options, &mut directory)?;
     let mut store = Records::open(&directory, versioning)?;
     if mutated(Mutant::HintsVolatile) {
@@ -256,9 +297,11 @@ fn membership(options: &Options, directory: &mut Directory) -> Result<View, Star
         let view = options.view.clone().ok_or(StartError::NoMembership)?;
         if options.stepped.is_none() {
             check_addresses(options, &view)?;
+        } else if !view.contains(options.me) {
+            return Err(ViewError::NotAMember(options.me).into());
         }
         let epochs = view.history().epochs().to_vec();
-        directory.enrol(Enrolment { epochs, ..Enrolment::default() })?;
+        directory.enrol(Enrolment { epochs, ..Enrolment::default() }, &BTreeMap::new())?;
         return Ok(view);
     }
     let view = View::of(&options.settings, epochs.clone())?;

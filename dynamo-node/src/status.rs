@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::{Identity, NodeId};
+use dynamo_protocol::{Epoch, Identity, NodeId};
 
 use crate::telemetry::Counters;
 
@@ -18,6 +18,12 @@ pub(crate) struct Status {
     pub(crate) amnesiac: bool,
     /// Its directory is known to be all that it ever was.
     pub(crate) proven: bool,
+    /// The membership it goes by.
+    pub(crate) epoch: Epoch,
+    /// In how many stretches of its ranges it does not count yet.
+    pub(crate) filling: u64,
+    /// It may hold keys of which it is no home.
+    pub(crate) expects_strays: bool,
     pub(crate) uptime: Duration,
     pub(crate) hints_held: u64,
     /// Requests and deliveries under way: 0 at rest.

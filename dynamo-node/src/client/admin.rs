@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamo_protocol::Epoch;
+use dynamo_protocol::membership::Edit;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -12,6 +14,7 @@ use crate::http2;
 use crate::proto;
 use crate::proto::admin_client::AdminClient;
 use crate::proto::replica::State;
+use crate::ring::{Proposed, RingReport};
 use crate::stepped::{Step, Stepped};
 use crate::transport::describe;
 use crate::wire;
@@ -48,6 +51,33 @@ impl Admin {
     /// If it does not say.
     pub async fn status(&self) -> Result<proto::StatusReport, ClientError> {
         self.ask(async |mut node| node.status(proto::StatusRequest {}).await).await
+    }
+
+    /// How it sees the membership, and how far it is with its part in a change of it.
+    ///
+    /// # Errors
+    /// If it does not say, or is of another build.
+    pub async fn ring(&self) -> Result<RingReport, ClientError> {
+        let report = self.ask(async |mut node| node.ring(proto::RingRequest {}).await).await?;
+        wire::ring_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
+    }
+
+    /// Has it propose a change of the membership, for the epoch `expect` alone if that is given, and waits for
+    /// what becomes of it, a little less than the deadline. Proposing the same again goes on waiting.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn propose(
+        &self,
+        edit: Edit,
+        expect: Option<Epoch>,
+    ) -> Result<Proposed, ClientError> {
+        let wait = self.deadline - self.deadline / 8;
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let (edit, expect) = (Some(wire::edit_to_proto(edit)), expect.map(|epoch| epoch.0));
+        let request = proto::ProposeRequest { edit, expect, wait_ms };
+        let report = self.ask(async |mut node| node.propose(request).await).await?;
+        wire::proposed_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }
 
     /// Its own home record of a key, straight from its storage: no quorum, no repair. Found, absent,

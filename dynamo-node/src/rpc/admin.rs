@@ -1,7 +1,9 @@
 //! Operators and test drivers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use dynamo_protocol::Key;
+use dynamo_protocol::{Epoch, Key};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
@@ -10,7 +12,11 @@ use crate::clock::Skew;
 use crate::driver::Command;
 use crate::proto;
 use crate::proto::admin_server;
+use crate::ring::Proposed;
 use crate::wire;
+
+/// How long an operator may wait for a change of the membership.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// See the [module](self).
 pub(crate) struct AdminService(pub(crate) Shared);
@@ -43,6 +49,31 @@ impl admin_server::Admin for AdminService {
         let unread = || Status::internal("a record of the key could not be read or written");
         let entries = pruned.ok_or_else(unread)? as u64;
         Ok(Response::new(proto::PruneReport { entries }))
+    }
+
+    async fn ring(
+        &self,
+        _: Request<proto::RingRequest>,
+    ) -> Result<Response<proto::RingReport>, Status> {
+        let report = self.command(Command::Ring).await?;
+        Ok(Response::new(wire::ring_to_proto(report)))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<proto::ProposeRequest>,
+    ) -> Result<Response<proto::ProposeReport>, Status> {
+        let proto::ProposeRequest { edit, expect, wait_ms } = request.into_inner();
+        let edit = wire::edit_from_proto(edit);
+        let edit = edit.map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let expect = expect.map(Epoch);
+        let proposing = self.command(|asker| Command::Propose { edit, expect, asker });
+        let wait = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
+        let proposed = match tokio::time::timeout(wait, proposing).await {
+            Ok(proposed) => proposed?,
+            Err(_) => Proposed::Undecided,
+        };
+        Ok(Response::new(wire::proposed_to_proto(proposed)))
     }
 
     async fn set_clock(

@@ -51,8 +51,12 @@ impl peer_server::Peer for PeerService {
         let (greetings, greeted) = mpsc::channel(1);
         greetings.try_send(Ok(proto::Greeting { deliveries: 0 })).map_err(|_| gone())?;
         let (shared, from) = (self.0.clone(), hello.from);
+        let advertised = proto::Address { node: from, address: hello.advertised };
         let link = async move {
             let taken = AtomicU64::new(0);
+            if !said(&shared, from, vec![advertised]).await {
+                return;
+            }
             tokio::select! {
                 () = receive(&shared, from, &mut deliveries, &taken) => {}
                 () = tell(&taken, &greetings) => {}
@@ -208,6 +212,9 @@ async fn receive(
             Ok(None) => return,
             Err(status) => return tracing::debug!(from, %status, "link broke"),
         };
+        if !said(shared, from, delivery.book).await {
+            return;
+        }
         add(&shared.counters.received, delivery.envelopes.len());
         let envelopes = delivery.envelopes.into_iter();
         let envelopes: Vec<_> = envelopes.filter_map(|e| checked(shared, from, e)).collect();
@@ -216,6 +223,13 @@ async fn receive(
         }
         taken.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Hands on where members are reached, as `from` says; false if nobody is there to hear it.
+async fn said(shared: &Shared, from: u32, book: Vec<proto::Address>) -> bool {
+    let told = wire::addresses_from_proto(book);
+    let Some(from) = wire::node_id(from).ok().filter(|_| !told.is_empty()) else { return true };
+    shared.arrivals.send(Arrival::Addresses { from, told }).await.is_ok()
 }
 
 /// A message that makes no sense is dropped, as if it were lost.

@@ -45,6 +45,8 @@ impl Hand {
                         Command::Status(_)
                         | Command::ReadReplica(..)
                         | Command::Prune(..)
+                        | Command::Ring(_)
+                        | Command::Propose { .. }
                         | Command::SetClock(..),
                     ) => {}
                 },

@@ -10,6 +10,7 @@
 //! and the directory goes on under a new identity, amnesiac: it keeps what it has and mints no dot that it
 //! may have minted before, but has no vote.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,9 @@ use thiserror::Error;
 use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
 use super::state::{Census, State};
-use super::{Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write, enrolment};
+use super::{
+    Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write, addresses, enrolment,
+};
 
 /// The key of the directory's [`Owner`].
 pub(super) const OWNER: &[u8] = b"owner";
@@ -169,6 +172,32 @@ impl Directory {
         }
     }
 
+    /// Whose directory lies at `path`; none if none was made there.
+    ///
+    /// # Errors
+    /// If it is in use, or does not say.
+    pub(crate) fn node(path: &Path) -> Result<Option<NodeId>, DirectoryError> {
+        let (file, folder) = (path.join(MARK), path.join(ENGINE));
+        if !file.exists() || !folder.exists() {
+            return Ok(None);
+        }
+        let (_mark, found) = Mark::open(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => DirectoryError::Locked(path.to_owned()),
+            _ => io("open the mark", &file)(error),
+        })?;
+        if found.marked.is_some_and(|marked| !marked.made) {
+            return Ok(None);
+        }
+        let engine = FjallEngine::open_made(&folder).map_err(engine_error(path))?;
+        let owner = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
+        let owner = owner.ok_or(StoreError::Corrupt).and_then(|owner| unseal(OWNER, &owner));
+        let owner: Owner = owner.map_err(|error| DirectoryError::Damaged {
+            path: path.to_owned(),
+            error: format!("whose the directory is: {error}: give --id"),
+        })?;
+        Ok(Some(owner.node))
+    }
+
     /// A new directory in memory.
     #[must_use]
     pub fn in_memory(origin: Origin) -> Self {
@@ -178,14 +207,20 @@ impl Directory {
         Self { meta, enrolment: Enrolment::default(), engine, is_new: true, last }
     }
 
-    /// Keeps `enrolment` from now on, of a directory that is not used yet.
+    /// Keeps `enrolment`, and where members are reached, from now on: of a directory that is not used yet.
     ///
     /// # Errors
     /// As [`Engine::commit`].
-    pub(crate) fn enrol(&mut self, kept: Enrolment) -> Result<(), EngineError> {
+    pub(crate) fn enrol(
+        &mut self,
+        kept: Enrolment,
+        reached: &BTreeMap<NodeId, String>,
+    ) -> Result<(), EngineError> {
         let write = enrolment::write(&kept);
         let state = State { enrolment: enrolment::census_after(&write), ..self.state() };
-        self.commit(Batch { number: state.position, writes: vec![write], state })?;
+        let reached = reached.iter().map(|(node, address)| addresses::write(*node, address));
+        let writes = std::iter::once(write).chain(reached).collect();
+        self.commit(Batch { number: state.position, writes, state })?;
         self.enrolment = kept;
         Ok(())
     }

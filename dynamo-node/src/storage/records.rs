@@ -15,7 +15,7 @@ use dynamo_protocol::{
 use super::codec::{seal, unseal};
 use super::state::{Counted, State};
 use super::tree::Tree;
-use super::{Directory, Engine, EngineError, Space, Write, enrolment, peers};
+use super::{Directory, Engine, EngineError, Space, Write, addresses, enrolment, peers};
 
 /// How much of a key's position the engine's keys of homes begin with, in bytes: so the records of a stretch
 /// of the ring lie together.
@@ -105,6 +105,12 @@ impl Records {
     /// How many hints it holds.
     pub(crate) fn hints_held(&self) -> u64 {
         self.state.hints.records
+    }
+
+    /// `node` is reached at this address.
+    pub(crate) fn keep_address(&mut self, node: NodeId, address: &str) {
+        self.filling.push(addresses::write(node, address));
+        self.changed = true;
     }
 
     /// The number of the batch that brings what was applied last: the position of the directory once all

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dynamo_protocol::{Envelope, NodeId};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
@@ -20,11 +20,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use super::link::{Ended, LOOK, Link, Silence, Watch, Way};
-use super::{HELLO, Transport, describe};
+use super::{Book, HELLO, Transport, describe};
 use crate::driver::Arrival;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
-use crate::proto::{Delivery, Hello, TicketRequest};
+use crate::proto::{Address, Delivery, Hello, TicketRequest};
 use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
 use crate::wire::{self, Agreement};
@@ -41,8 +41,9 @@ const DIAL: Duration = Duration::from_secs(1);
 
 /// See the [module](self).
 pub(crate) struct GrpcTransport {
-    links: BTreeMap<NodeId, Arc<Link<Envelope>>>,
-    counters: Arc<LinkCounters>,
+    common: Links,
+    /// The watch of them ends when the other end is dropped.
+    links: watch::Sender<BTreeMap<NodeId, Arc<Link<Envelope>>>>,
 }
 
 /// What the links of one node have in common.
@@ -50,6 +51,8 @@ pub(crate) struct GrpcTransport {
 pub(crate) struct Links {
     pub(crate) me: NodeId,
     pub(crate) agreement: Arc<Agreement>,
+    /// Where peers are dialled.
+    pub(crate) book: Arc<Book>,
     /// The nonce of this start.
     pub(crate) incarnation: u64,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
@@ -58,31 +61,28 @@ pub(crate) struct Links {
 
 impl GrpcTransport {
     /// Starts a task for each peer of the address book. They end when the transport is dropped.
-    pub(crate) fn start(peers: &BTreeMap<NodeId, String>, links: &Links) -> Self {
-        let start = |(&peer, address): (&NodeId, &String)| {
-            let link = Arc::new(Link::new(QUEUE_BYTES));
-            let (address, links) = (address.clone(), links.clone());
-            let way = Grpc { peer, address, links, ticket: Mutex::default() };
-            let running = Arc::clone(&link);
-            tokio::spawn(async move { running.run(&way).await });
-            (peer, link)
-        };
-        let counters = Arc::clone(&links.counters);
-        let links: BTreeMap<_, _> = peers.iter().map(start).collect();
-        tokio::spawn(watch(links.clone(), Arc::clone(&counters)));
-        Self { links, counters }
+    pub(crate) fn start(common: &Links) -> Self {
+        let links = watch::Sender::new(BTreeMap::new());
+        tokio::spawn(look_after(links.subscribe(), Arc::clone(&common.counters)));
+        let mut transport = Self { common: common.clone(), links };
+        common.book.peers().into_iter().for_each(|peer| transport.meet(peer));
+        transport
     }
 }
 
 /// Tells of links that are dead, until the transport is dropped.
-async fn watch(links: BTreeMap<NodeId, Arc<Link<Envelope>>>, counters: Arc<LinkCounters>) {
-    let mut watches: BTreeMap<_, _> = links.keys().map(|peer| (*peer, Watch::default())).collect();
+async fn look_after(
+    links: watch::Receiver<BTreeMap<NodeId, Arc<Link<Envelope>>>>,
+    counters: Arc<LinkCounters>,
+) {
+    let mut watches: BTreeMap<NodeId, Watch> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !links.values().all(|link| link.queue.is_closed()) {
+    // An error means that the transport is gone.
+    while links.has_changed().is_ok() {
         looks.tick().await;
-        for (peer, watch) in &mut watches {
-            if let Some(why) = watch.look(&links[peer]) {
+        for (peer, link) in &*links.borrow() {
+            if let Some(why) = watches.entry(*peer).or_default().look(link) {
                 add(&counters.dead, 1);
                 tracing::error!(%peer, why, "link dead: this is a bug; only a restart mends it");
             }
@@ -92,27 +92,39 @@ async fn watch(links: BTreeMap<NodeId, Arc<Link<Envelope>>>, counters: Arc<LinkC
 
 impl Transport for GrpcTransport {
     fn send(&mut self, envelope: Envelope) {
-        let Some(link) = self.links.get(&envelope.to) else {
-            return add(&self.counters.unreachable, 1);
+        let links = self.links.borrow();
+        let Some(link) = links.get(&envelope.to) else {
+            return add(&self.common.counters.unreachable, 1);
         };
         let weight = wire::weight(&envelope);
         match link.queue.push(envelope, weight) {
             0 => {}
-            dropped => add(&self.counters.overflow, dropped),
+            dropped => add(&self.common.counters.overflow, dropped),
         }
+    }
+
+    /// A link that is there dials the other address when its connection ends.
+    fn meet(&mut self, peer: NodeId) {
+        if peer == self.common.me || self.links.borrow().contains_key(&peer) {
+            return;
+        }
+        let link = Arc::new(Link::new(QUEUE_BYTES));
+        let way = Grpc { peer, links: self.common.clone(), ticket: Mutex::default() };
+        let running = Arc::clone(&link);
+        tokio::spawn(async move { running.run(&way).await });
+        self.links.send_modify(|links| drop(links.insert(peer, link)));
     }
 }
 
 impl Drop for GrpcTransport {
     fn drop(&mut self) {
-        self.links.values().for_each(|link| link.queue.close());
+        self.links.borrow().values().for_each(|link| link.queue.close());
     }
 }
 
 /// The way to one peer.
 struct Grpc {
     peer: NodeId,
-    address: String,
     links: Links,
     /// What this process shows with its links, once the peer has issued it.
     ticket: Mutex<Option<u64>>,
@@ -139,7 +151,7 @@ impl Way<Envelope> for Grpc {
 
     async fn broken(&self, ended: &Ended, lost: usize) -> bool {
         add(&self.links.counters.unreachable, lost);
-        tracing::info!(peer = %self.peer, address = %self.address, why = ended.why, "link down");
+        tracing::info!(peer = %self.peer, address = self.address(), why = ended.why, "link down");
         self.links.arrivals.send(Arrival::Unreachable(self.peer)).await.is_ok()
     }
 
@@ -154,7 +166,7 @@ impl Grpc {
         waiting: Reader<Envelope>,
         greeted: &mut bool,
     ) -> Result<(), String> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address));
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address()));
         let endpoint = endpoint.map_err(|error| describe(&error))?;
         let channel = http2::tune(endpoint).connect_timeout(DIAL).connect().await;
         let channel = channel.map_err(|error| describe(&error))?;
@@ -164,7 +176,7 @@ impl Grpc {
         tokio::select! {
             ended = talk => ended.map_err(|status| self.refused(&status)),
             why = silence(&progress) => {
-                tracing::warn!(peer = %self.peer, address = %self.address, why, "link given up");
+                tracing::warn!(peer = %self.peer, address = self.address(), why, "link given up");
                 Err(why.to_owned())
             }
         }
@@ -190,12 +202,14 @@ impl Grpc {
         // Envelopes follow the hello without waiting for the greeting: while the way back is cut the
         // way there still works.
         let (counters, progress) = (Arc::clone(&self.links.counters), Arc::clone(progress));
-        let deliveries = Deliveries { waiting, counters, progress: Arc::clone(&progress) };
+        let book = wire::addresses_to_proto(self.links.book.told());
+        let progress_of = Arc::clone(&progress);
+        let deliveries = Deliveries { book, waiting, counters, progress: progress_of };
         let mut greetings = client.link(self.with_hello(deliveries, ticket)).await?.into_inner();
         while let Some(greeting) = greetings.message().await? {
             progress.taken.store(1 + greeting.deliveries, Ordering::Relaxed);
             if !std::mem::replace(greeted, true) {
-                tracing::info!(peer = %self.peer, address = %self.address, "link up");
+                tracing::info!(peer = %self.peer, address = self.address(), "link up");
             }
         }
         Ok(())
@@ -203,11 +217,17 @@ impl Grpc {
 
     fn with_hello<T>(&self, message: T, ticket: u64) -> Request<T> {
         let hello = self.links.agreement.hello(self.links.me.0.into(), self.peer.0.into());
-        let hello = Hello { incarnation: self.links.incarnation, ticket, ..hello };
+        let (incarnation, advertised) = (self.links.incarnation, self.links.book.own());
+        let hello = Hello { incarnation, ticket, advertised, ..hello };
         let mut request = Request::new(message);
         let hello = MetadataValue::from_bytes(&hello.encode_to_vec());
         request.metadata_mut().insert_bin(HELLO, hello);
         request
+    }
+
+    /// Where the peer is dialled now.
+    fn address(&self) -> String {
+        self.links.book.dialled(self.peer).unwrap_or_default()
     }
 
     fn ticket(&self) -> Option<u64> {
@@ -247,6 +267,8 @@ async fn silence(progress: &Progress) -> &'static str {
 
 /// What goes out on one connection: whatever waits, whenever the connection can take it.
 struct Deliveries {
+    /// Where members are reached: said once, in the first one.
+    book: Vec<Address>,
     waiting: Reader<Envelope>,
     counters: Arc<LinkCounters>,
     progress: Arc<Progress>,
@@ -256,14 +278,19 @@ impl Stream for Deliveries {
     type Item = Delivery;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
-        let Self { waiting, counters, progress } = &mut *self;
+        let Self { book, waiting, counters, progress } = &mut *self;
         progress.left.store(true, Ordering::Relaxed);
+        if !book.is_empty() {
+            progress.said.fetch_add(1, Ordering::Relaxed);
+            let (book, envelopes) = (std::mem::take(book), Vec::new());
+            return Poll::Ready(Some(Delivery { envelopes, book }));
+        }
         waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
             let taken = taken?;
             add(&counters.sent, taken.len());
             progress.said.fetch_add(1, Ordering::Relaxed);
             let envelopes = taken.into_iter().map(wire::envelope_to_proto).collect();
-            Some(Delivery { envelopes })
+            Some(Delivery { envelopes, book: Vec::new() })
         })
     }
 }

@@ -1,10 +1,12 @@
 //! How envelopes leave a node.
 
+mod book;
 mod grpc;
 mod link;
 
-use dynamo_protocol::{Envelope, Limits};
+use dynamo_protocol::{Envelope, Limits, NodeId};
 
+pub(crate) use book::{Book, is_address};
 pub(crate) use grpc::{GrpcTransport, Links};
 
 /// The name under which a link's metadata say who dials.
@@ -30,6 +32,9 @@ pub(crate) fn largest_message(limits: &Limits, members: usize) -> usize {
 pub(crate) trait Transport: Send {
     /// Sends, soon or never: the protocol tolerates loss. Does not wait.
     fn send(&mut self, envelope: Envelope);
+
+    /// There is a way to `peer` from now on, or another one.
+    fn meet(&mut self, peer: NodeId);
 }
 
 /// An error with its causes: the outermost alone says "transport error".

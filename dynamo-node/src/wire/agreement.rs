@@ -41,6 +41,11 @@ impl Agreement {
         *self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The cluster's name.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// The settings on one line, as they are compared.
     pub(crate) fn settings(&self) -> String {
         serde_json::to_string(&self.settings).expect("settings are plain data")
@@ -69,7 +74,7 @@ impl Agreement {
             return Some(format!("node {from} is of cluster {theirs:?}, this one of {ours:?}"));
         }
         let theirs = serde_json::from_str(&hello.settings).unwrap_or(Value::Null);
-        let ours = serde_json::to_value(self.settings).expect("settings are plain data");
+        let ours = plain(&self.settings);
         if let Some((field, theirs, ours)) = difference("", &theirs, &ours) {
             return Some(format!(
                 "the settings differ: {field} is {theirs} at node {from}, {ours} here"
@@ -88,6 +93,18 @@ impl Agreement {
 
 fn numbered(membership: &Membership) -> (u64, u64) {
     (membership.epoch().0, Digest::of(membership).0)
+}
+
+fn plain(settings: &Settings) -> Value {
+    serde_json::to_value(settings).expect("settings are plain data")
+}
+
+/// The first field in which two settings differ, and what it is in each.
+pub(crate) fn settings_differ(
+    theirs: &Settings,
+    ours: &Settings,
+) -> Option<(String, String, String)> {
+    difference("", &plain(theirs), &plain(ours))
 }
 
 /// The first field in which two settings differ, and what it is in each.

@@ -10,6 +10,7 @@ mod membership;
 mod merkle;
 mod message;
 mod replica;
+mod ring;
 mod status;
 mod step;
 #[cfg(test)]
@@ -22,10 +23,15 @@ use thiserror::Error;
 
 use crate::proto;
 
-pub(crate) use agreement::Agreement;
+pub(crate) use agreement::{Agreement, settings_differ};
 pub(crate) use client::{client_op, outcome, refused};
+pub(crate) use membership::{edit_from_proto, edit_to_proto};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;
+pub(crate) use ring::{
+    addresses_from_proto, addresses_to_proto, proposed_from_proto, proposed_to_proto,
+    ring_from_proto, ring_to_proto,
+};
 pub(crate) use status::status;
 pub(crate) use step::{step, step_report, step_request, stepped};
 
@@ -52,6 +58,8 @@ pub(crate) enum Malformed {
     Context,
     #[error("a stretch of the ring or a fingerprint is malformed")]
     Span,
+    #[error("the settings are malformed")]
+    Settings,
     #[error("{0} virtual nodes are more than any node has")]
     Tokens(u32),
 }

@@ -24,6 +24,9 @@ pub(crate) fn status(status: Status) -> proto::StatusReport {
         settings: status.settings,
         stopping: status.stopping,
         proven: status.proven,
+        epoch: status.epoch.0,
+        filling: status.filling,
+        expects_strays: status.expects_strays,
     }
 }
 

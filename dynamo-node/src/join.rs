@@ -1,0 +1,274 @@
+//! How a node with a directory of its own becomes a member: it asks a member to propose that, waits until it is
+//! decided, and takes the history. Until then it serves nobody.
+//!
+//! Whatever ends it, the next start goes on where it was: the directory's identity is on its disk, and a
+//! membership that names it is not proposed again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dynamo_protocol::membership::{Directory, Edit, Seat};
+use dynamo_protocol::{Enrolment, Meta, NodeId, Settings};
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Admin, ClientError};
+use crate::config::Options;
+use crate::ring::{Proposed, RingReport};
+use crate::wire;
+
+/// How long one member may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// Between two rounds of asking.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a node is told that is to become a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Members to ask, HOST:PORT; one that answers is enough.
+    pub seeds: Vec<String>,
+    /// Its share of the ring: virtual nodes.
+    pub tokens: u16,
+    /// It is a member that lost its directory, and goes on with this one.
+    pub replace: bool,
+    /// How long it may take until it is decided.
+    pub patience: Duration,
+}
+
+/// Why a node did not become a member.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    /// No member was there to ask, or none could have it decided.
+    #[error("not joined within {patience:?}: {last}")]
+    TooLong {
+        /// How long it was tried.
+        patience: Duration,
+        /// What went wrong last.
+        last: String,
+    },
+    /// The membership refuses it.
+    #[error("the cluster does not take {node}: {why}")]
+    Refused {
+        /// Who asked.
+        node: NodeId,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// It is a member with another directory.
+    #[error(
+        "{node} is a member, with {has}: if that is lost, give --replace to go on with this directory in its \
+         place; or join under another --id"
+    )]
+    Member {
+        /// Who.
+        node: NodeId,
+        /// The directory that is named.
+        has: Directory,
+    },
+    /// A replacement of nobody.
+    #[error("{0} is no member, so nothing is to be replaced: leave --replace out")]
+    NotAMember(NodeId),
+    /// A genesis joins nothing.
+    #[error("a cluster's genesis has nothing to join: give --genesis or --join, not both")]
+    Genesis,
+    /// Another cluster.
+    #[error("{seed} is of cluster {theirs:?}, this node of {ours:?}: give --cluster")]
+    Cluster {
+        /// Who was asked.
+        seed: String,
+        /// Its cluster.
+        theirs: String,
+        /// This node's.
+        ours: String,
+    },
+    /// Settings that the members do not share.
+    #[error("the cluster at {seed} has other settings: {difference}")]
+    Settings {
+        /// Who was asked.
+        seed: String,
+        /// The one that differs.
+        difference: String,
+    },
+    /// Every number is taken.
+    #[error("every node's number is taken")]
+    Full,
+}
+
+/// What a member has to know of the membership before its node starts.
+pub(crate) struct Joined {
+    pub(crate) enrolment: Enrolment,
+    pub(crate) addresses: BTreeMap<NodeId, String>,
+}
+
+/// Whether one of them may answer another time, or this is how it ends.
+enum Failed {
+    ForNow(String),
+    ForGood(JoinError),
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        Self::ForNow(error.to_string())
+    }
+}
+
+/// The lowest number that no member has, as one of `seeds` knows them.
+///
+/// # Errors
+/// If none of them answers in time.
+pub async fn free_id(seeds: &[String], patience: Duration) -> Result<NodeId, JoinError> {
+    let free = async |seed: &str| {
+        let report = Admin::new(seed).with_deadline(ANSWER).ring().await?;
+        let is_free = |id: &NodeId| report.latest().seat(*id).is_none();
+        (1..=u16::MAX).map(NodeId).find(is_free).ok_or(Failed::ForGood(JoinError::Full))
+    };
+    ask_in_turn(seeds, patience, free).await
+}
+
+/// Makes the directory `meta` that of the node in the membership, unless it is by now.
+pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<Joined, JoinError> {
+    let directory = meta.directory(options.me);
+    let attempt = async |seed: &str| {
+        let admin = Admin::new(seed).with_deadline(ANSWER);
+        let report = admin.ring().await?;
+        agreed(options, seed, &report).map_err(Failed::ForGood)?;
+        let seat = report.latest().seat(options.me).copied();
+        let Some(edit) = edit(options.me, join, directory, seat).map_err(Failed::ForGood)? else {
+            return Ok(joined(report));
+        };
+        match admin.propose(edit, None).await? {
+            Proposed::Decided(epoch) => {
+                tracing::info!(%epoch, %edit, "decided");
+                let report = admin.ring().await?;
+                match report.latest().seat(options.me) {
+                    Some(seat) if seat.directory == directory => Ok(joined(report)),
+                    _ => Err(Failed::ForNow("decided, and changed again since".to_owned())),
+                }
+            }
+            Proposed::Undecided => {
+                Err(Failed::ForNow("it is proposed, and no majority of the members answers".into()))
+            }
+            Proposed::Refused(why) => {
+                // What the membership itself refuses it refuses tomorrow; all else may pass.
+                match report.latest().edited(&edit, options.settings.n) {
+                    Ok(_) => Err(Failed::ForNow(why)),
+                    Err(error) => {
+                        let (node, why) = (options.me, error.to_string());
+                        Err(Failed::ForGood(JoinError::Refused { node, why }))
+                    }
+                }
+            }
+        }
+    };
+    ask_in_turn(&join.seeds, join.patience, attempt).await
+}
+
+/// What is to be changed so that the node has this directory; nothing if it has.
+fn edit(
+    node: NodeId,
+    join: &Join,
+    directory: Directory,
+    seat: Option<Seat>,
+) -> Result<Option<Edit>, JoinError> {
+    match seat {
+        Some(seat) if seat.directory == directory => Ok(None),
+        Some(seat) if join.replace => {
+            Ok(Some(Edit::Replace { node, from: seat.directory, to: directory }))
+        }
+        Some(seat) => Err(JoinError::Member { node, has: seat.directory }),
+        None if join.replace => Err(JoinError::NotAMember(node)),
+        None => Ok(Some(Edit::Join { node, directory, tokens: join.tokens })),
+    }
+}
+
+fn agreed(options: &Options, seed: &str, report: &RingReport) -> Result<(), JoinError> {
+    if report.cluster != options.cluster {
+        let (theirs, ours) = (report.cluster.clone(), options.cluster.clone());
+        return Err(JoinError::Cluster { seed: seed.to_owned(), theirs, ours });
+    }
+    let ours: Settings = options.settings.agreed();
+    match wire::settings_differ(&report.settings, &ours) {
+        None => Ok(()),
+        Some((field, theirs, ours)) => {
+            let difference = format!("{field} is {theirs} there, {ours} here");
+            Err(JoinError::Settings { seed: seed.to_owned(), difference })
+        }
+    }
+}
+
+/// A directory that was named just now has promised nothing, and counts nowhere.
+fn joined(report: RingReport) -> Joined {
+    let RingReport { epochs, addresses, .. } = report;
+    Joined { enrolment: Enrolment { epochs, ballots: None, counted: None }, addresses }
+}
+
+/// Asks one after the other, round by round, until one answers or the time is over.
+async fn ask_in_turn<A>(
+    seeds: &[String],
+    patience: Duration,
+    mut ask: impl AsyncFnMut(&str) -> Result<A, Failed>,
+) -> Result<A, JoinError> {
+    let end = Instant::now() + patience;
+    let mut last = "nobody to ask was given".to_owned();
+    loop {
+        for seed in seeds {
+            match ask(seed).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::ForNow(why)) => {
+                    tracing::warn!(seed, why, "not joined yet");
+                    last = format!("{seed}: {why}");
+                }
+            }
+        }
+        if Instant::now() + PAUSE >= end {
+            return Err(JoinError::TooLong { patience, last });
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Whether the directory's part in the membership has to be asked for: it is in none that it knows, or
+/// another directory is in its place.
+pub(crate) fn is_due(options: &Options, meta: &Meta, kept: &Enrolment) -> bool {
+    let seat = kept.epochs.last().and_then(|latest| latest.seat(options.me));
+    seat.is_none_or(|seat| seat.directory != meta.directory(options.me))
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_protocol::Identity;
+    use dynamo_protocol::membership::Standing;
+
+    use super::*;
+
+    const ME: NodeId = NodeId(4);
+    const MINE: Directory = Directory::Drawn(Identity(4));
+    const OTHER: Directory = Directory::Drawn(Identity(9));
+
+    fn wanted(replace: bool, seat: Option<Directory>) -> Result<Option<Edit>, String> {
+        let (seeds, patience) = (Vec::new(), Duration::ZERO);
+        let join = Join { seeds, tokens: 8, replace, patience };
+        let seat =
+            seat.map(|directory| Seat { node: ME, directory, tokens: 8, standing: Standing::In });
+        edit(ME, &join, MINE, seat).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_directory_that_is_named_asks_for_nothing_more() {
+        let joins = Edit::Join { node: ME, directory: MINE, tokens: 8 };
+        assert_eq!(wanted(false, None), Ok(Some(joins)));
+        assert_eq!(wanted(false, Some(MINE)), Ok(None));
+        assert_eq!(wanted(true, Some(MINE)), Ok(None));
+        let replaces = Edit::Replace { node: ME, from: OTHER, to: MINE };
+        assert_eq!(wanted(true, Some(OTHER)), Ok(Some(replaces)));
+    }
+
+    #[test]
+    fn a_member_is_not_replaced_unless_that_is_meant() {
+        let refused = wanted(false, Some(OTHER)).unwrap_err();
+        assert!(refused.contains("give --replace"), "{refused}");
+        let refused = wanted(true, None).unwrap_err();
+        assert!(refused.contains("leave --replace out"), "{refused}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Operators who wait for what becomes of a change of the membership.
+
+use dynamo_protocol::Epoch;
+use dynamo_protocol::membership::Edit;
+use tokio::sync::oneshot;
+
+use crate::ring::Proposed;
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct Proposals(Vec<Waiting>);
+
+struct Waiting {
+    edit: Edit,
+    expect: Option<Epoch>,
+    asker: oneshot::Sender<Proposed>,
+}
+
+impl Proposals {
+    /// `asker` waits. True if the change is to be proposed: nobody has asked for the same before. Whoever has
+    /// given up waiting may so ask again.
+    pub(crate) fn wait(
+        &mut self,
+        edit: Edit,
+        expect: Option<Epoch>,
+        asker: oneshot::Sender<Proposed>,
+    ) -> bool {
+        if let Some(open) = self.0.iter().find(|open| open.edit == edit && open.expect != expect) {
+            let meant =
+                open.expect.map_or("any epoch".to_owned(), |epoch| format!("epoch {epoch}"));
+            let why =
+                format!("to {edit} is proposed already, for {meant}: wait until that has ended");
+            // Who has gone does not want to know.
+            drop(asker.send(Proposed::Refused(why)));
+            return false;
+        }
+        let is_open = self.0.iter().any(|open| open.edit == edit);
+        self.0.push(Waiting { edit, expect, asker });
+        !is_open
+    }
+
+    /// It is known what becomes of `edit`.
+    pub(crate) fn ended(&mut self, edit: &Edit, proposed: &Proposed) {
+        let (ended, open) = std::mem::take(&mut self.0).into_iter().partition(|w| w.edit == *edit);
+        self.0 = open;
+        let ended: Vec<Waiting> = ended;
+        // Who has gone asks again, or looks at the ring.
+        ended.into_iter().for_each(|waiting| drop(waiting.asker.send(proposed.clone())));
+    }
+
+    /// What is being proposed.
+    pub(crate) fn open(&self) -> Option<Edit> {
+        self.0.first().map(|waiting| waiting.edit)
+    }
+}
