@@ -1,5 +1,7 @@
 //! `get`, `put`, `delete`, `status`: one question to one node.
 
+use std::time::Duration;
+
 use clap::Args;
 use dyno_command::{Span, document, output, span_within};
 use serde_json::{Value, json};
@@ -86,6 +88,18 @@ pub struct StatusArgs {
 }
 
 impl AskArgs {
+    pub(super) fn at(&self) -> &str {
+        &self.at
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout.0
+    }
+
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
     fn client(&self) -> Client {
         Client::new(self.at.as_str()).with_deadline(self.timeout.0)
     }

@@ -4,8 +4,11 @@
 //! Exit status: 0; 254 if the command was refused before anything started; 255 if it could not start
 //! or failed.
 
+mod change;
 mod client;
+mod look;
 mod parent;
+mod ring;
 mod serve;
 mod settings;
 
@@ -14,10 +17,13 @@ use std::fmt;
 
 use clap::{Parser, Subcommand};
 use dyno_command::{help_or_refusal, output};
+use serve::Serving;
 use tokio::runtime::Builder;
 
+pub use change::{CancelArgs, LeaveArgs, RemoveArgs};
 pub use client::{AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
-pub use serve::ServeArgs;
+pub use ring::RingArgs;
+pub use serve::{JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
 pub use settings::SettingFlags;
 
 /// It could not start, or it failed.
@@ -42,6 +48,18 @@ pub enum NodeCommand {
     Prune(PruneArgs),
     /// Print a node's status.
     Status(StatusArgs),
+    /// Print who the members are, and how far a change of the membership is.
+    Ring(RingArgs),
+    /// Run a node that becomes a member of a cluster that runs.
+    Join(Box<JoinArgs>),
+    /// Run a member that lost its directory, on an empty one.
+    Replace(Box<ReplaceArgs>),
+    /// Have a member hand on what it holds, and go.
+    Leave(LeaveArgs),
+    /// Have a member that leaves stay.
+    Cancel(CancelArgs),
+    /// Remove a member that has handed on what it held, or is given up.
+    Remove(RemoveArgs),
 }
 
 #[derive(Debug, Parser)]
@@ -86,10 +104,18 @@ where
 /// What is wrong, and the mend.
 pub fn check(command: &NodeCommand) -> Result<(), String> {
     let checked = match command {
-        NodeCommand::Serve(args) => args.check(),
+        NodeCommand::Serve(args) => Serving::from((**args).clone()).check(),
+        NodeCommand::Join(args) => Serving::from((**args).clone()).check(),
+        NodeCommand::Replace(args) => Serving::from((**args).clone()).check(),
         NodeCommand::Put(args) => args.check(),
         NodeCommand::Delete(args) => args.check(),
-        NodeCommand::Get(_) | NodeCommand::Prune(_) | NodeCommand::Status(_) => Ok(()),
+        NodeCommand::Get(_)
+        | NodeCommand::Prune(_)
+        | NodeCommand::Status(_)
+        | NodeCommand::Ring(_)
+        | NodeCommand::Leave(_)
+        | NodeCommand::Cancel(_)
+        | NodeCommand::Remove(_) => Ok(()),
     };
     checked.map_err(|failure| failure.why)
 }
@@ -99,7 +125,9 @@ pub fn check(command: &NodeCommand) -> Result<(), String> {
 #[must_use]
 pub fn run(command: NodeCommand) -> u8 {
     let threads = match &command {
-        NodeCommand::Serve(serve) => serve.threads(),
+        NodeCommand::Serve(args) => args.threads(),
+        NodeCommand::Join(args) => args.threads(),
+        NodeCommand::Replace(args) => args.threads(),
         _ => 1,
     };
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
@@ -123,11 +151,17 @@ pub fn run(command: NodeCommand) -> u8 {
 
 async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
     match command {
-        NodeCommand::Serve(args) => args.run().await,
+        NodeCommand::Serve(args) => Serving::from(*args).run().await,
+        NodeCommand::Join(args) => Serving::from(*args).run().await,
+        NodeCommand::Replace(args) => Serving::from(*args).run().await,
         NodeCommand::Get(args) => args.run().await,
         NodeCommand::Put(args) => args.run().await,
         NodeCommand::Delete(args) => args.run().await,
         NodeCommand::Prune(args) => args.run().await,
         NodeCommand::Status(args) => args.run().await,
+        NodeCommand::Ring(args) => args.run().await,
+        NodeCommand::Leave(args) => args.run().await,
+        NodeCommand::Cancel(args) => args.run().await,
+        NodeCommand::Remove(args) => args.run().await,
     }
 }

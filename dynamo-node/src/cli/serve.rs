@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dynamo_protocol::{Member, NodeId, Settings, View, ViewError};
-use dyno_command::{document, within};
+use dyno_command::{Span, document, span_within, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,31 +18,89 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::settings::{self, SettingFlags, TimingFlags, by_flag};
 use super::{Failure, parent};
 use crate::config::{DEFAULT_CLUSTER, Options, Storage};
-use crate::server::{Running, start};
-use crate::storage::EngineKind;
+use crate::join::{Join, JoinError, free_id};
+use crate::server::{Running, StartError, start};
+use crate::storage::{Directory, EngineKind};
+use crate::transport::is_address;
 
 /// How much longer than a request's deadline a node that was told to stop may take.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// Arguments of `serve`.
 #[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "A cluster begins with its genesis: each of its members is started once with --genesis, \
+    --members and a --peer for each other one. From then on a directory knows the membership, and where its \
+    members are reached: `serve --data DIR` is enough. A node that comes later needs one member's address: \
+    --join."
+)]
 pub struct ServeArgs {
-    /// This node's number.
+    /// The members of the cluster's genesis, this node too: repeated, or separated by commas. A directory
+    /// that knows the membership needs no such list.
+    #[arg(long = "member", alias = "members", value_delimiter = ',')]
+    members: Vec<u16>,
+    /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
+    /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
     #[arg(long)]
-    id: u16,
+    genesis: bool,
+    /// Become a member of a cluster that runs, through a member at this address, HOST:PORT; several, separated
+    /// by commas, are asked in turn. Of a node that is a member already it means nothing.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', conflicts_with_all = ["members", "genesis"])]
+    join: Vec<String>,
+    /// With --join: a member lost its directory, and goes on with this one in its place.
+    #[arg(long, requires = "join")]
+    replace: bool,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Arguments of `join`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Runs the node, as `serve --join` does. What is interrupted goes on with the next start on \
+    the same directory. The settings have to be those of the cluster. Nobody else is started anew."
+)]
+pub struct JoinArgs {
+    /// A member's address, HOST:PORT; several, separated by commas, are asked in turn.
+    #[arg(long = "seed", value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    seeds: Vec<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// Arguments of `replace`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Runs the node, as `serve --join --replace` does: on an empty directory, in the place of the \
+    one that is lost, which never counts again. The node keeps its number and its share of the ring."
+)]
+pub struct ReplaceArgs {
+    /// Another member's address, HOST:PORT; several, separated by commas, are asked in turn.
+    #[arg(long = "seed", value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    seeds: Vec<String>,
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+/// What every node is told that runs.
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// This node's number; by default that of the directory, or the lowest one that no member has.
+    #[arg(long)]
+    id: Option<u16>,
     /// The data directory; made if it is not there.
     #[arg(long, required_if_eq("engine", "fjall"))]
     data: Option<PathBuf>,
     /// Where to listen, HOST:PORT; port 0 takes a free one, which the ready line names.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// All members' numbers, this node's too: repeated, or separated by commas.
-    #[arg(long = "member", alias = "members", value_delimiter = ',', required = true)]
-    members: Vec<u16>,
-    /// Virtual nodes of each member.
+    /// Where other members reach this node, HOST:PORT; by default where it listens.
+    #[arg(long, value_name = "ADDRESS")]
+    advertise: Option<String>,
+    /// Virtual nodes: of each member at a genesis, of this one when it joins.
     #[arg(long, default_value_t = 64, value_parser = within(1, Member::MOST_TOKENS))]
     tokens: u16,
-    /// Where to dial a peer, ID=HOST:PORT; once for each other member.
+    /// Where to dial a peer, ID=HOST:PORT, whatever is heard of it; at a genesis once for each other member.
     #[arg(long = "peer", value_parser = peer)]
     peers: Vec<(NodeId, String)>,
     /// The cluster's name: nodes of another one are refused.
@@ -55,10 +113,9 @@ pub struct ServeArgs {
     flags: SettingFlags,
     #[command(flatten)]
     timing: TimingFlags,
-    /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
-    /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
-    #[arg(long)]
-    genesis: bool,
+    /// How long a node that joins tries until it is decided.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience())]
+    join_within: Span,
     /// What keeps the records.
     #[arg(long, value_enum, default_value = "fjall")]
     engine: EngineKind,
@@ -113,97 +170,58 @@ fn peer(text: &str) -> Result<(NodeId, String), String> {
     }
 }
 
-impl ServeArgs {
-    pub(super) fn threads(&self) -> usize {
+fn patience() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
+    span_within(Span::millis(1), Span::secs(3600))
+}
+
+/// How a node comes to be one of a cluster's.
+enum Beginning {
+    /// With the members of the genesis; there are none where the directory knows them.
+    Members { ids: Vec<u16>, genesis: bool },
+    /// Through a member of a cluster that runs.
+    Join { seeds: Vec<String>, replace: bool },
+}
+
+/// A node that is to run.
+pub(super) struct Serving {
+    node: NodeArgs,
+    beginning: Beginning,
+}
+
+impl From<ServeArgs> for Serving {
+    fn from(args: ServeArgs) -> Self {
+        let ServeArgs { members: ids, genesis, join: seeds, replace, node } = args;
+        let beginning = match seeds.is_empty() {
+            true => Beginning::Members { ids, genesis },
+            false => Beginning::Join { seeds, replace },
+        };
+        Self { node, beginning }
+    }
+}
+
+impl From<JoinArgs> for Serving {
+    fn from(JoinArgs { seeds, node }: JoinArgs) -> Self {
+        Self { node, beginning: Beginning::Join { seeds, replace: false } }
+    }
+}
+
+impl From<ReplaceArgs> for Serving {
+    fn from(ReplaceArgs { seeds, node }: ReplaceArgs) -> Self {
+        Self { node, beginning: Beginning::Join { seeds, replace: true } }
+    }
+}
+
+impl NodeArgs {
+    fn threads(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         self.threads.filter(|threads| *threads > 0).unwrap_or_else(cores)
     }
 
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        self.log_filter()?;
-        self.options().map(drop)
-    }
-
-    pub(super) async fn run(self) -> Result<(), Failure> {
-        #[cfg(feature = "mutants")]
-        self.seed_bug()?;
-        let options = self.options()?;
-        self.start_log()?;
-        if self.exit_with_stdin {
-            parent::die_with_parent().map_err(Failure::failed)?;
-        }
-        let patience = options.settings.timing.deadline + STOP_GRACE;
-        let listener = TcpListener::bind(&self.listen).await;
-        let listener = listener.map_err(|error| {
-            Failure::failed(format!("cannot listen on {}: {error}", self.listen))
-        })?;
-        let mut running = start(options, listener).await.map_err(|error| match error {
-            crate::StartError::View(_)
-            | crate::StartError::NoAddress(_)
-            | crate::StartError::NotAPeer(_)
-            | crate::StartError::NoMembership
-            | crate::StartError::AnotherGenesis { .. }
-            | crate::StartError::Removed { .. } => Failure::refused(error),
-            _ => Failure::failed(error),
-        })?;
-        // Before anybody is told that it is ready: who reads that may ask it to stop at once.
-        let mut stop = Stop::listen().map_err(Failure::failed)?;
-        say_ready(&running)?;
-        tokio::select! {
-            ended = running.ended() => return ended.map_err(Failure::failed),
-            () = stop.asked(self.exit_with_stdin) => {}
-        }
-        tracing::info!("stopping");
-        running.begin_stop().await;
-        match tokio::time::timeout(patience, running.ended()).await {
-            Ok(ended) => ended.map_err(Failure::failed),
-            Err(_) => Err(Failure::failed(format!("did not end within {patience:?}"))),
-        }
-    }
-
-    fn options(&self) -> Result<Options, Failure> {
-        let settings = self.settings();
-        let member = |&id: &u16| Member { id: NodeId(id), tokens: self.tokens };
-        let members = self.members.iter().map(member).collect();
-        let view = View::genesis(&settings, members).map_err(|error| match error {
-            ViewError::Settings(error) => Failure::refused(by_flag(&error)),
-            ViewError::TooFew { n, members } => {
-                Failure::refused(format!("-n {n}: from 1 to {members}, the number of nodes"))
-            }
-            error => Failure::refused(error),
-        })?;
-        if !view.contains(NodeId(self.id)) {
-            return Err(Failure::refused(ViewError::NotAMember(NodeId(self.id))));
-        }
-        let mut peers = BTreeMap::new();
-        for (id, address) in &self.peers {
-            if peers.insert(*id, address.clone()).is_some() {
-                return Err(Failure::refused(format!("--peer {}: given twice", id.0)));
-            }
-        }
-        let mut options = Options::new(NodeId(self.id), settings, view, peers);
-        options.cluster.clone_from(&self.cluster);
-        options.genesis = self.genesis;
-        options.record.clone_from(&self.record);
-        options.storage = match (self.engine, &self.data) {
-            (EngineKind::Memory, _) => Storage::Memory,
-            (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
-            (EngineKind::Fjall, None) => return Err(Failure::refused("--data is missing")),
-        };
-        #[cfg(feature = "faults")]
-        {
-            options.fault_hooks = self.fault_hooks;
-            let identity = self.identity.map(dynamo_protocol::Identity);
-            let spare = self.spare.map(dynamo_protocol::Identity);
-            let nonces = |incarnation| crate::stepped::Nonces {
-                identity,
-                incarnation,
-                spare,
-                counts: self.counts,
-            };
-            options.stepped = self.stepped.map(nonces);
-        }
-        Ok(options)
+    /// The number that the directory belongs to, if there is one.
+    fn id_of_the_directory(&self) -> Result<Option<NodeId>, Failure> {
+        let path = self.data.as_ref().filter(|_| self.engine == EngineKind::Fjall);
+        let path = path.filter(|path| path.exists());
+        path.map_or(Ok(None), |path| Directory::node(path).map_err(Failure::failed))
     }
 
     #[cfg(feature = "mutants")]
@@ -235,6 +253,182 @@ impl ServeArgs {
         // A host that has a log already keeps it.
         let _ = tracing_subscriber::registry().with(filter).with(written).try_init();
         Ok(())
+    }
+}
+
+impl ServeArgs {
+    pub(super) fn threads(&self) -> usize {
+        self.node.threads()
+    }
+}
+
+impl JoinArgs {
+    pub(super) fn threads(&self) -> usize {
+        self.node.threads()
+    }
+}
+
+impl ReplaceArgs {
+    pub(super) fn threads(&self) -> usize {
+        self.node.threads()
+    }
+}
+
+impl Serving {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.node.log_filter()?;
+        // Whose directory it is, and which number is free, is looked at when it starts.
+        let any = match &self.beginning {
+            Beginning::Members { ids, .. } => ids.first().copied(),
+            Beginning::Join { .. } => None,
+        };
+        self.options(NodeId(self.node.id.or(any).unwrap_or_default())).map(drop)
+    }
+
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        #[cfg(feature = "mutants")]
+        self.node.seed_bug()?;
+        self.check()?;
+        self.node.start_log()?;
+        if self.node.exit_with_stdin {
+            parent::die_with_parent().map_err(Failure::failed)?;
+        }
+        let options = self.options(self.id().await?)?;
+        let patience = options.settings.timing.deadline + STOP_GRACE;
+        let listen = &self.node.listen;
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener
+            .map_err(|error| Failure::failed(format!("cannot listen on {listen}: {error}")))?;
+        let mut running = start(options, listener).await.map_err(|error| match error {
+            StartError::View(_)
+            | StartError::NoAddress(_)
+            | StartError::NotAPeer(_)
+            | StartError::NoMembership
+            | StartError::AnotherGenesis { .. }
+            | StartError::Removed { .. }
+            | StartError::Advertise(_) => Failure::refused(error),
+            StartError::Join(ref why) if !matches!(why, JoinError::TooLong { .. }) => {
+                Failure::refused(error)
+            }
+            _ => Failure::failed(error),
+        })?;
+        // Before anybody is told that it is ready: who reads that may ask it to stop at once.
+        let mut stop = Stop::listen().map_err(Failure::failed)?;
+        say_ready(&running)?;
+        tokio::select! {
+            ended = running.ended() => return ended.map_err(Failure::failed),
+            () = stop.asked(self.node.exit_with_stdin) => {}
+        }
+        tracing::info!("stopping");
+        running.begin_stop().await;
+        match tokio::time::timeout(patience, running.ended()).await {
+            Ok(ended) => ended.map_err(Failure::failed),
+            Err(_) => Err(Failure::failed(format!("did not end within {patience:?}"))),
+        }
+    }
+
+    async fn id(&self) -> Result<NodeId, Failure> {
+        if let Some(id) = self.node.id {
+            return Ok(NodeId(id));
+        }
+        if let Some(id) = self.node.id_of_the_directory()? {
+            return Ok(id);
+        }
+        match &self.beginning {
+            Beginning::Members { .. } => {
+                Err(Failure::refused("--id is missing: which of the members is this?"))
+            }
+            Beginning::Join { replace: true, .. } => {
+                Err(Failure::refused("--id is missing: which member is replaced?"))
+            }
+            Beginning::Join { seeds, .. } => {
+                free_id(seeds, self.node.join_within.0).await.map_err(Failure::failed)
+            }
+        }
+    }
+
+    fn options(&self, me: NodeId) -> Result<Options, Failure> {
+        let node = &self.node;
+        let settings = node.settings();
+        let view = self.genesis(&settings)?;
+        let mut peers = BTreeMap::new();
+        for (id, address) in &node.peers {
+            if peers.insert(*id, address.clone()).is_some() {
+                return Err(Failure::refused(format!("--peer {}: given twice", id.0)));
+            }
+        }
+        if node.advertise.as_ref().is_some_and(|address| !is_address(address)) {
+            return Err(Failure::refused("--advertise: not HOST:PORT"));
+        }
+        let mut options = Options { view, ..Options::without_view(me, settings, peers) };
+        options.cluster.clone_from(&node.cluster);
+        options.advertise.clone_from(&node.advertise);
+        options.record.clone_from(&node.record);
+        match &self.beginning {
+            Beginning::Members { genesis, .. } => options.genesis = *genesis,
+            Beginning::Join { seeds, replace } => {
+                let (seeds, patience) = (seeds.clone(), node.join_within.0);
+                let (tokens, replace) = (node.tokens, *replace);
+                options.join = Some(Join { seeds, tokens, replace, patience });
+            }
+        }
+        options.storage = match (node.engine, &node.data) {
+            (EngineKind::Memory, _) => Storage::Memory,
+            (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
+            (EngineKind::Fjall, None) => return Err(Failure::refused("--data is missing")),
+        };
+        #[cfg(feature = "faults")]
+        {
+            options.fault_hooks = node.fault_hooks;
+            let identity = node.identity.map(dynamo_protocol::Identity);
+            let spare = node.spare.map(dynamo_protocol::Identity);
+            let nonces = |incarnation| crate::stepped::Nonces {
+                identity,
+                incarnation,
+                spare,
+                counts: node.counts,
+            };
+            options.stepped = node.stepped.map(nonces);
+        }
+        Ok(options)
+    }
+
+    fn check_seeds(&self) -> Result<(), Failure> {
+        let Beginning::Join { seeds, .. } = &self.beginning else { return Ok(()) };
+        match seeds.iter().find(|seed| !is_address(seed)) {
+            Some(seed) => Err(Failure::refused(format!("{seed}: a member's address is HOST:PORT"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The members it is told; none if its directory is to know them.
+    fn genesis(&self, settings: &Settings) -> Result<Option<View>, Failure> {
+        let by_its_flag = |error| match error {
+            ViewError::Settings(error) => Failure::refused(by_flag(&error)),
+            ViewError::TooFew { n, members } => {
+                Failure::refused(format!("-n {n}: from 1 to {members}, the number of nodes"))
+            }
+            error => Failure::refused(error),
+        };
+        let Beginning::Members { ids, .. } = &self.beginning else {
+            self.check_seeds()?;
+            settings.check().map_err(|error| by_its_flag(error.into()))?;
+            return Ok(None);
+        };
+        if ids.is_empty() {
+            settings.check().map_err(|error| by_its_flag(error.into()))?;
+            return match self.node.data.as_ref().is_some_and(|path| path.exists()) {
+                true => Ok(None),
+                false => Err(Failure::refused(StartError::NoMembership)),
+            };
+        }
+        let member = |&id: &u16| Member { id: NodeId(id), tokens: self.node.tokens };
+        let view = View::genesis(settings, ids.iter().map(member).collect());
+        let view = view.map_err(by_its_flag)?;
+        match self.node.id.map(NodeId).filter(|id| !view.contains(*id)) {
+            Some(id) => Err(Failure::refused(ViewError::NotAMember(id))),
+            None => Ok(Some(view)),
+        }
     }
 }
 

@@ -1,0 +1,233 @@
+//! `leave`, `cancel`, `remove`: changes of the membership, proposed to a member.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use dynamo_protocol::membership::{Edit, Standing};
+use dynamo_protocol::{Epoch, NodeId};
+use dyno_command::{Span, document, output, span_within};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::Failure;
+use super::client::AskArgs;
+use super::look::{Look, Part};
+use crate::client::{Admin, ClientError};
+use crate::ring::Proposed;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What every change is told.
+#[derive(Clone, Debug, Args)]
+struct ChangeArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Refuse if the membership is at another epoch by then.
+    #[arg(long, value_name = "EPOCH")]
+    expect_epoch: Option<u64>,
+    /// How long it may take in all.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = patience())]
+    within: Span,
+    /// The member, as in `n3`.
+    #[arg(value_name = "NODE", value_parser = node)]
+    node: NodeId,
+}
+
+/// Arguments of `leave`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The member gives up its share of the ring, hands on what it holds, and is removed when nothing \
+    is left at it; its process ends then. What is interrupted goes on when it is asked for again. `cancel` takes \
+    it back until it is removed."
+)]
+pub struct LeaveArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// Arguments of `cancel`.
+#[derive(Clone, Debug, Args)]
+pub struct CancelArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+}
+
+/// Arguments of `remove`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Without --force of a member alone that leaves and has handed on what it held. With it whatever \
+    the member still holds is lost, as with its disk. Its directory never counts again."
+)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// Give up what it holds.
+    #[arg(long)]
+    force: bool,
+}
+
+fn patience() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
+    span_within(Span::millis(1), Span::secs(7 * 24 * 3600))
+}
+
+fn node(text: &str) -> Result<NodeId, String> {
+    let number = text.strip_prefix('n').unwrap_or(text);
+    number.parse().map(NodeId).map_err(|_| format!("{text:?} is no node: give it as in n3"))
+}
+
+impl LeaveArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let change = &self.change;
+        let end = change.end();
+        let look = change.look().await?;
+        if look.seat(change.node)?.standing == Standing::In {
+            let epoch = change.decide(&look, Edit::Leave { node: change.node }, end).await?;
+            output::note(format_args!("epoch {epoch}: {} leaves", change.node));
+        }
+        let mut last = String::new();
+        loop {
+            let look = change.look().await?;
+            // Somebody else may have removed it.
+            if look.latest().seat(change.node).is_none() {
+                return change.done("node leave", look.latest().epoch());
+            }
+            if look.seat(change.node)?.standing == Standing::In {
+                let why = format!("{} stays: the leave was cancelled", change.node);
+                return Err(Failure::failed(why));
+            }
+            let part = look.part(change.node);
+            if part == Part::Drained {
+                match change.remove(&look, end).await {
+                    Ok(epoch) => return change.done("node leave", epoch),
+                    // Another change came first: it is looked at again, under that one.
+                    Err(why) => last = change.progress(why.why, last, end).await?,
+                }
+            } else {
+                let told = format!("{}: {}", change.node, part.told(&look.suspected()));
+                last = change.progress(told, last, end).await?;
+            }
+        }
+    }
+}
+
+impl CancelArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (change, look) = (&self.change, self.change.look().await?);
+        look.seat(change.node)?;
+        let epoch = change.decide(&look, Edit::Cancel { node: change.node }, change.end()).await?;
+        change.done("node cancel", epoch)
+    }
+}
+
+impl RemoveArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (change, look) = (&self.change, self.change.look().await?);
+        let (node, seat) = (change.node, *look.seat(change.node)?);
+        let epoch = if self.force {
+            let edit = Edit::Gone { node, directory: seat.directory, forced: true };
+            change.decide(&look, edit, change.end()).await?
+        } else {
+            let part = look.part(node);
+            // What the membership says of one that is in, it says best itself.
+            if seat.standing == Standing::Leaving && part != Part::Drained {
+                let told = part.told(&look.suspected());
+                let mend =
+                    "`leave` waits until it is drained; --force gives up what it still holds";
+                return Err(Failure::failed(format!("{node} is not drained: {told}. {mend}")));
+            }
+            change.remove(&look, change.end()).await?
+        };
+        change.done("node remove", epoch)
+    }
+}
+
+impl ChangeArgs {
+    fn end(&self) -> Instant {
+        Instant::now() + self.within.0
+    }
+
+    async fn look(&self) -> Result<Look, Failure> {
+        Look::at(self.ask.at(), self.ask.timeout()).await
+    }
+
+    /// Removes a member that was seen to be drained, under the epoch in which it was seen.
+    async fn remove(&self, look: &Look, end: Instant) -> Result<Epoch, Failure> {
+        let (node, directory) = (self.node, look.seat(self.node)?.directory);
+        let edit = Edit::Gone { node, directory, forced: false };
+        self.propose(look, edit, Some(look.latest().epoch()), end).await
+    }
+
+    async fn decide(&self, look: &Look, edit: Edit, end: Instant) -> Result<Epoch, Failure> {
+        self.propose(look, edit, self.expect_epoch.map(Epoch), end).await
+    }
+
+    /// Asks one member after the other, as long as nothing is known against the change.
+    async fn propose(
+        &self,
+        look: &Look,
+        edit: Edit,
+        expect: Option<Epoch>,
+        end: Instant,
+    ) -> Result<Epoch, Failure> {
+        loop {
+            let mut last = String::new();
+            for address in look.proposers(self.node) {
+                let admin = Admin::new(address.as_str()).with_deadline(self.ask.timeout());
+                match admin.propose(edit, expect).await {
+                    Ok(Proposed::Decided(epoch)) => return Ok(epoch),
+                    Ok(Proposed::Refused(why)) => return Err(Failure::failed(why)),
+                    Ok(Proposed::Undecided) => {
+                        let why = "no majority of the members answers: start more of them";
+                        last = format!("{address} proposes it, and {why}");
+                    }
+                    Err(ClientError::Refused(why) | ClientError::Indeterminate(why)) => {
+                        last = format!("{address}: {why}");
+                    }
+                }
+                if Instant::now() >= end {
+                    let (within, edit) = (self.within.0, edit.to_string());
+                    let why = format!("to {edit} is not decided within {within:?}: {last}");
+                    return Err(Failure::failed(why));
+                }
+            }
+            output::note(&last);
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Says what has changed, and waits a little.
+    async fn progress(&self, told: String, last: String, end: Instant) -> Result<String, Failure> {
+        if Instant::now() >= end {
+            let within = self.within.0;
+            let mend = "it goes on all the same: ask for the same again to wait";
+            return Err(Failure::failed(format!("not within {within:?}: {told}; {mend}")));
+        }
+        if told != last {
+            output::note(&told);
+        }
+        sleep(PAUSE).await;
+        Ok(told)
+    }
+
+    fn done(&self, command: &str, epoch: Epoch) -> Result<(), Failure> {
+        if self.ask.json() {
+            let body = json!({ "node": self.node.0, "epoch": epoch.0 });
+            output::say(document(command, None, body));
+        } else {
+            output::say(format_args!("epoch {epoch}: done"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_named_as_it_is_printed_or_by_its_number() {
+        assert_eq!((node("n3"), node("3")), (Ok(NodeId(3)), Ok(NodeId(3))));
+        assert!(node("n").is_err() && node("m3").is_err() && node("n70000").is_err());
+    }
+}
