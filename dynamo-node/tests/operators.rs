@@ -1,0 +1,153 @@
+//! The command line of those who change the membership of a running cluster, on real processes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use common::{bound_socket, eventually};
+use dynamo_node::Client;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpSocket;
+use tokio::process::{Child, Command};
+
+const TIMING: [&str; 6] = ["--exchange", "50ms", "--handoff", "50ms", "--ping", "50ms"];
+
+struct Node {
+    process: Child,
+    address: String,
+    /// Keeps the address for a node that is started again.
+    _socket: Option<TcpSocket>,
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dynamo-node"));
+    command.kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs a node until it says that it is ready.
+async fn run(arguments: &[&str], data: &Path) -> Node {
+    let mut command = command();
+    command.args(arguments).args(TIMING).arg("--exit-with-stdin").arg("--data").arg(data);
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let Some(line) = lines.next_line().await.unwrap() else {
+        panic!("{arguments:?} did not start: {}", log(&mut process).await);
+    };
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let address = ready["ready"]["address"].as_str().unwrap().to_owned();
+    Node { process, address, _socket: None }
+}
+
+async fn log(process: &mut Child) -> String {
+    let mut log = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    log
+}
+
+/// What a command answers: its exit status, standard output and standard error.
+async fn ask(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command().args(arguments).output().await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+async fn ring(at: &str) -> Value {
+    let (code, printed, error) = ask(&["ring", "--at", at, "--json"]).await;
+    assert_eq!(code, Some(0), "{error}");
+    serde_json::from_str(&printed).unwrap()
+}
+
+/// Until the change that led to `epoch` is all done.
+async fn finished(at: &str, epoch: u64) {
+    let what = format!("epoch {epoch} is finished");
+    eventually(&what, async || {
+        let ring = ring(at).await;
+        ring["epoch"] == epoch && ring["finished"] == true
+    })
+    .await;
+}
+
+async fn refused(arguments: &[&str], word: &str) {
+    let (code, printed, error) = ask(arguments).await;
+    assert_eq!((code, printed.as_str()), (Some(255), ""), "{arguments:?}: {error}");
+    assert!(error.contains(word), "{arguments:?}: {error}");
+    assert_eq!(error.trim_end().lines().count(), 1, "{arguments:?}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_has_nodes_join_leave_and_be_replaced() {
+    let folder = TempDir::new().unwrap();
+    let data = |id: u16| folder.path().join(id.to_string());
+    let sockets: Vec<_> = (1..=3).map(|_| bound_socket()).collect();
+    let addresses: Vec<_> =
+        sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+    let mut nodes = Vec::new();
+    for (id, socket) in (1..=3_u16).zip(sockets) {
+        let (id_text, at) = (id.to_string(), &addresses[usize::from(id) - 1]);
+        let peers: Vec<_> = (1..=3_u16)
+            .filter(|peer| *peer != id)
+            .map(|peer| format!("{peer}={}", addresses[usize::from(peer) - 1]))
+            .collect();
+        let mut arguments = vec!["serve", "--genesis", "--members", "1,2,3", "--tokens", "8"];
+        arguments.extend(["--id", &id_text, "--listen", at]);
+        peers.iter().for_each(|peer| arguments.extend(["--peer", peer]));
+        nodes.push(Node { _socket: Some(socket), ..run(&arguments, &data(id)).await });
+    }
+    let at = addresses[0].clone();
+    let client = Client::new(at.as_str());
+    for n in 0..40 {
+        client.put(format!("k{n}"), "", format!("v{n}")).await.unwrap();
+    }
+
+    // The lowest number that is free is the fourth's; nobody is told of it, or started anew.
+    let arguments = ["join", "--seed", &at, "--tokens", "8", "--listen", "127.0.0.1:0"];
+    let fourth = run(&arguments, &data(4)).await;
+    finished(&at, 2).await;
+    let told = ring(&fourth.address).await;
+    assert_eq!(told["members"][3]["node"], 4);
+    assert_eq!(told["members"][3]["address"], fourth.address.as_str());
+    assert!(told["changes"][0]["edit"].as_str().unwrap().starts_with("join n4"), "{told}");
+    let (_, printed, _) = ask(&["ring", "--at", &at]).await;
+    let line = printed.lines().find(|line| line.starts_with("n4")).unwrap();
+    assert!(line.contains(&fourth.address) && line.ends_with("counts"), "{printed}");
+
+    // A directory knows all that its node has to be told.
+    nodes[0].process.kill().await.unwrap();
+    nodes[0].process = run(&["serve", "--listen", &at], &data(1)).await.process;
+    finished(&at, 2).await;
+
+    let (code, printed, error) = ask(&["leave", "n2", "--at", &at]).await;
+    assert_eq!((code, printed.as_str()), (Some(0), "epoch 4: done\n"), "{error}");
+    assert!(error.contains("epoch 3: n2 leaves"), "{error}");
+    let ended = nodes[1].process.wait().await.unwrap();
+    let last = log(&mut nodes[1].process).await;
+    assert_eq!(ended.code(), Some(255), "{last}");
+    assert!(last.contains("epoch 4 has removed n2"), "{last}");
+    finished(&at, 4).await;
+
+    nodes[2].process.kill().await.unwrap();
+    std::fs::remove_dir_all(data(3)).unwrap();
+    let replaced = ["replace", "--seed", &at, "--id", "3", "--listen", &addresses[2]];
+    nodes[2].process = run(&replaced, &data(3)).await.process;
+    finished(&at, 5).await;
+    let told = ring(&at).await;
+    assert_eq!(told["gone"].as_array().unwrap().len(), 2, "{told}");
+
+    refused(&["leave", "n9", "--at", &at], "the members are n1, n3, n4").await;
+    refused(&["leave", "n1", "--at", &at], "join another one first").await;
+    refused(&["cancel", "n1", "--at", &at], "n1 is not leaving").await;
+    refused(&["remove", "n1", "--at", &at], "`leave` lets it drain").await;
+    refused(&["leave", "n1", "--at", &at, "--expect-epoch", "2"], "at epoch 5, not 2").await;
+    for n in 0..40 {
+        for node in [&at, &addresses[2], &fourth.address] {
+            let got = Client::new(node.as_str()).get(format!("k{n}")).await.unwrap();
+            assert_eq!(got.values, [format!("v{n}")], "k{n} through {node}");
+        }
+    }
+}
