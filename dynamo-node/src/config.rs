@@ -15,8 +15,8 @@ pub struct Options {
     pub me: NodeId,
     /// The cluster's settings.
     pub settings: Settings,
-    /// The membership of the cluster's genesis; not asked for of a node that joins. A directory that knows of one already goes by that: then
-    /// this one is only held against its genesis, and need not be given.
+    /// The membership of the cluster's genesis. A directory that knows of one already goes by that: then this
+    /// one is only held against its genesis, and need not be given. Nor need it of a node that joins.
     pub view: Option<View>,
     /// The cluster's name: nodes of another one are refused.
     pub cluster: String,

@@ -1,5 +1,5 @@
-//! How a node with a directory of its own becomes a member: it asks a member to propose that, waits until it is
-//! decided, and takes the history. Until then it serves nobody.
+//! How a node with a directory of its own becomes a member: it asks a member to propose that, waits until it
+//! is decided, and takes the history. Until then it serves nobody.
 //!
 //! Whatever ends it, the next start goes on where it was: the directory's identity is on its disk, and a
 //! membership that names it is not proposed again.

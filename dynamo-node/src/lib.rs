@@ -21,6 +21,7 @@ mod driver;
 mod guests;
 mod http2;
 mod join;
+mod opening;
 mod proposals;
 mod queue;
 pub mod record;

@@ -1,38 +1,30 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_protocol::membership::{HistoryError, Membership};
-use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{
-    Change, Enrolment, Epoch, Identity, Node, NodeId, Start, Store, View, ViewError,
-};
+use dynamo_protocol::{Epoch, Identity, Node, NodeId, ViewError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::commit::Committer;
-use crate::config::{Options, Storage};
+use crate::config::Options;
 use crate::door::{Door, Unfinished};
 use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
 use crate::guests::{Guests, Guise};
 use crate::http2;
-use crate::join::{self, JoinError, Joined};
+use crate::join::JoinError;
+use crate::opening::{self, Opened};
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
-use crate::record::Recorder;
 use crate::rpc::{AdminService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
-use crate::storage::{
-    Directory, DirectoryError, EngineError, Origin, Owner, Records, Space, addresses, peers,
-    place_of,
-};
+use crate::storage::{DirectoryError, EngineError};
 use crate::telemetry::Telemetry;
 use crate::transport::{Book, GrpcTransport, Links, is_address, largest_message};
 use crate::wire::Agreement;
@@ -141,28 +133,8 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         return Err(StartError::Advertise(address.clone()));
     }
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
-    if options.genesis && options.join.is_some() {
-        return Err(JoinError::Genesis.into());
-    }
-    // Opening reads files, for as long as it takes: not on a thread that serves.
-    let mut directory = {
-        let options = options.clone();
-        let opening = tokio::task::spawn_blocking(move || open_directory(&options));
-        opening.await.map_err(std::io::Error::other).map_err(system("open"))??
-    };
-    if let Some(join) = &options.join
-        && join::is_due(&options, &directory.meta, &directory.enrolment)
-    {
-        let Joined { enrolment, addresses } = join::join(&options, join, &directory.meta).await?;
-        directory.enrol(enrolment, &addresses)?;
-    }
-    let learned = addresses::read(&*directory.engine)?;
-    let opened = {
-        let options = options.clone();
-        let opening = tokio::task::spawn_blocking(move || open(&options, directory, incarnation));
-        opening.await.map_err(std::io::Error::other).map_err(system("open"))??
-    };
-    let Opened { directory, view, start, store, recorder } = opened;
+    let opened = opening::open(&options, incarnation).await?;
+    let Opened { directory, view, addresses, start, store, recorder } = opened;
     let meta = directory.meta;
     let agreement = Arc::new(Agreement::new(&options.cluster, &settings, view.history()));
 
@@ -172,7 +144,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let (close, closing) = watch::channel(false);
     let everywhere = address.ip().is_unspecified();
     let own = options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()));
-    let book = Arc::new(Book::new(me, own, options.peers.clone(), learned));
+    let book = Arc::new(Book::new(me, own, options.peers.clone(), addresses));
     let links = Links {
         me,
         agreement: Arc::clone(&agreement),
@@ -215,137 +187,6 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         amnesiac = meta.amnesiac, "started"
     );
     Ok(Running { address, identity, incarnation, commands: command, task })
-}
-
-/// Of a cluster that begins, all addresses are told.
-fn check_addresses(options: &Options, view: &View) -> Result<(), StartError> {
-    if !view.contains(options.me) {
-        return Err(ViewError::NotAMember(options.me).into());
-    }
-    let peers: Vec<_> = view.ids().filter(|member| *member != options.me).collect();
-    if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
-        return Err(StartError::NoAddress(peer.0));
-    }
-    if let Some(other) = options.peers.keys().find(|id| !peers.contains(id)) {
-        return Err(StartError::NotAPeer(other.0));
-    }
-    Ok(())
-}
-
-struct Opened {
-    directory: Arc<Directory>,
-    view: Arc<View>,
-    start: Start,
-    store: Records,
-    recorder: Option<Recorder>,
-}
-
-/// Opens the directory, or makes it. What was told is looked at before one is made.
-fn open_directory(options: &Options) -> Result<Directory, StartError> {
-    let is_there = matches!(&options.storage, Storage::Disk(path) if path.exists());
-    match &options.view {
-        Some(view) if !is_there && options.stepped.is_none() => check_addresses(options, view)?,
-        None if !is_there && options.join.is_none() => return Err(StartError::NoMembership),
-        Some(_) | None => {}
-    }
-    let identity = options.stepped.and_then(|nonces| nonces.identity);
-    let origin = Origin { genesis: options.genesis, identity };
-    Ok(match &options.storage {
-        Storage::Memory => Directory::in_memory(origin),
-        Storage::Disk(path) => {
-            let (cluster, versioning) = (options.cluster.clone(), options.settings.versioning);
-            Directory::open(path, &Owner { node: options.me, cluster, versioning }, origin)?
-        }
-    })
-}
-
-fn open(
-    options: &Options,
-    mut directory: Directory,
-    incarnation: u64,
-) -> Result<Opened, StartError> {
-    let versioning = options.settings.versioning;
-    let view = membership(options, &mut directory)?;
-    let mut store = Records::open(&directory, versioning)?;
-    if mutated(Mutant::HintsVolatile) {
-        forget_hints(&directory, &mut store)?;
-    }
-    let heard = peers::read(&*directory.engine)?;
-    let spare = match options.stepped {
-        Some(nonces) => nonces.spare,
-        // A directory made just now cannot have been rolled back.
-        None => (!directory.is_new).then(|| Identity(rand::random())),
-    };
-    let Enrolment { ballots, counted, .. } = directory.enrolment.clone();
-    let start = Start { meta: directory.meta, heard, incarnation, spare, ballots, counted };
-    let mut recorder = None;
-    if let Some(folder) = &options.record {
-        let system = |error| StartError::System { what: "begin the record", error };
-        let cluster = (options.me, &options.settings, &view);
-        let recording = Recorder::create(folder, cluster, start.clone());
-        let recording = recorder.insert(recording.map_err(system)?);
-        store.visit(|place, record| recording.stored(place, record))?;
-    }
-    Ok(Opened { directory: Arc::new(directory), view: Arc::new(view), start, store, recorder })
-}
-
-/// The membership that the node starts in: the one its directory knows, or else, and from then on, the one
-/// that it is told.
-fn membership(options: &Options, directory: &mut Directory) -> Result<View, StartError> {
-    let epochs = &directory.enrolment.epochs;
-    if epochs.is_empty() {
-        let view = options.view.clone().ok_or(StartError::NoMembership)?;
-        if options.stepped.is_none() {
-            check_addresses(options, &view)?;
-        } else if !view.contains(options.me) {
-            return Err(ViewError::NotAMember(options.me).into());
-        }
-        let epochs = view.history().epochs().to_vec();
-        directory.enrol(Enrolment { epochs, ..Enrolment::default() }, &BTreeMap::new())?;
-        return Ok(view);
-    }
-    let view = View::of(&options.settings, epochs.clone())?;
-    let genesis = |view: &View| view.history().epochs()[0].clone();
-    if let Some(told) = options.view.as_ref().map(genesis).filter(|told| *told != genesis(&view)) {
-        let (found, told) = (members(&genesis(&view)), members(&told));
-        return Err(StartError::AnotherGenesis { found, told });
-    }
-    let latest = view.history().latest();
-    let gone = latest.gone().contains(&directory.meta.directory(options.me));
-    if gone || !view.contains(options.me) {
-        let (epoch, node) = (latest.epoch(), options.me);
-        return Err(StartError::Removed { epoch, node });
-    }
-    let (voted, have) = (directory.enrolment.ballots, latest.epoch());
-    match voted.map(|ballots| ballots.epoch).filter(|voted| *voted > view.history().next()) {
-        Some(voted) => Err(ViewError::from(HistoryError::Lost { have, voted }).into()),
-        None => Ok(view),
-    }
-}
-
-/// In words.
-fn members(membership: &Membership) -> String {
-    let seats = membership.seats().iter();
-    let seats: Vec<_> =
-        seats.map(|seat| format!("{} ({} tokens)", seat.node, seat.tokens)).collect();
-    seats.join(", ")
-}
-
-/// A seeded bug: hints do not outlive the process.
-fn forget_hints(directory: &Directory, store: &mut Records) -> Result<(), EngineError> {
-    let mut hints = Vec::new();
-    directory.engine.scan(Space::Hints, &[], &mut |key, _| {
-        hints.extend(place_of(Space::Hints, key).map(Change::Remove));
-        true
-    })?;
-    // Nothing of it can fail: it lies in memory.
-    let _ = store.apply(hints);
-    if let Some(batch) = store.take_batch() {
-        let number = batch.number;
-        directory.commit(batch)?;
-        store.committed(number);
-    }
-    Ok(())
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has

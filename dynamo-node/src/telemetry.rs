@@ -128,19 +128,14 @@ impl Telemetry {
                 }
                 tracing::debug!(%from, ?why, "message discarded");
             }
-            Event::Entered(epoch) => {
-                counters.epochs_entered += 1;
-                tracing::info!(%epoch, "goes by this membership from now on");
-            }
-            Event::ChangeDecided { edit, epoch } => tracing::info!(%epoch, %edit, "decided"),
-            Event::ChangeRefused { edit, why } => tracing::warn!(%edit, why, "change refused"),
-            Event::Removed => tracing::warn!("removed from the membership: no member any more"),
-            Event::AnotherCluster { from, why } => {
-                tracing::error!(%from, why, "a peer tells a membership that cannot be");
-            }
-            Event::Filled { left } => tracing::info!(left, "counts in more of its ranges"),
-            Event::HintAdopted => counters.hints_adopted += 1,
-            Event::StrayDropped => counters.strays_dropped += 1,
+            Event::Entered(_)
+            | Event::ChangeDecided { .. }
+            | Event::ChangeRefused { .. }
+            | Event::Removed
+            | Event::AnotherCluster { .. }
+            | Event::Filled { .. }
+            | Event::HintAdopted
+            | Event::StrayDropped => self.membership(event),
             Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")
@@ -161,6 +156,26 @@ impl Telemetry {
                 }
                 tracing::warn!(?role, %error, "storage");
             }
+        }
+    }
+
+    /// The same of the membership, and of what a change of it means here.
+    fn membership(&mut self, event: &Event) {
+        match event {
+            Event::Entered(epoch) => {
+                self.counters.epochs_entered += 1;
+                tracing::info!(%epoch, "goes by this membership from now on");
+            }
+            Event::ChangeDecided { edit, epoch } => tracing::info!(%epoch, %edit, "decided"),
+            Event::ChangeRefused { edit, why } => tracing::warn!(%edit, why, "change refused"),
+            Event::Removed => tracing::warn!("removed from the membership: no member any more"),
+            Event::AnotherCluster { from, why } => {
+                tracing::error!(%from, why, "a peer tells a membership that cannot be");
+            }
+            Event::Filled { left } => tracing::info!(left, "counts in more of its ranges"),
+            Event::HintAdopted => self.counters.hints_adopted += 1,
+            Event::StrayDropped => self.counters.strays_dropped += 1,
+            _ => {}
         }
     }
 }

@@ -37,9 +37,9 @@ struct ChangeArgs {
 /// Arguments of `leave`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "The member gives up its share of the ring, hands on what it holds, and is removed when nothing \
-    is left at it; its process ends then. What is interrupted goes on when it is asked for again. `cancel` takes \
-    it back until it is removed."
+    after_help = "The member gives up its share of the ring, hands on what it holds, and is removed when \
+    nothing is left at it; its process ends then. What is interrupted goes on when it is asked for again. \
+    `cancel` takes it back until it is removed."
 )]
 pub struct LeaveArgs {
     #[command(flatten)]
@@ -56,8 +56,8 @@ pub struct CancelArgs {
 /// Arguments of `remove`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Without --force of a member alone that leaves and has handed on what it held. With it whatever \
-    the member still holds is lost, as with its disk. Its directory never counts again."
+    after_help = "Without --force of a member alone that leaves and has handed on what it held. With it \
+    whatever the member still holds is lost, as with its disk. Its directory never counts again."
 )]
 pub struct RemoveArgs {
     #[command(flatten)]

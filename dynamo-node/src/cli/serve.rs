@@ -43,8 +43,8 @@ pub struct ServeArgs {
     /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
     #[arg(long)]
     genesis: bool,
-    /// Become a member of a cluster that runs, through a member at this address, HOST:PORT; several, separated
-    /// by commas, are asked in turn. Of a node that is a member already it means nothing.
+    /// Become a member of a cluster that runs, through a member at this address, HOST:PORT; several,
+    /// separated by commas, are asked in turn. Of a node that is a member already it means nothing.
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',', conflicts_with_all = ["members", "genesis"])]
     join: Vec<String>,
     /// With --join: a member lost its directory, and goes on with this one in its place.
@@ -71,8 +71,8 @@ pub struct JoinArgs {
 /// Arguments of `replace`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Runs the node, as `serve --join --replace` does: on an empty directory, in the place of the \
-    one that is lost, which never counts again. The node keeps its number and its share of the ring."
+    after_help = "Runs the node, as `serve --join --replace` does: on an empty directory, in the place of \
+    the one that is lost, which never counts again. The node keeps its number and its share of the ring."
 )]
 pub struct ReplaceArgs {
     /// Another member's address, HOST:PORT; several, separated by commas, are asked in turn.

@@ -62,8 +62,8 @@ impl Admin {
         wire::ring_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }
 
-    /// Has it propose a change of the membership, for the epoch `expect` alone if that is given, and waits for
-    /// what becomes of it, a little less than the deadline. Proposing the same again goes on waiting.
+    /// Has it propose a change of the membership, for the epoch `expect` alone if that is given, and waits
+    /// for what becomes of it, a little less than the deadline. Proposing the same again goes on waiting.
     ///
     /// # Errors
     /// If it does not say.
