@@ -119,12 +119,12 @@ impl Node {
                 assert!(self.next_seq == 0, "a node starts once, before anything else");
                 self.resume_handoff(step);
                 self.ask_for_proof(step);
-                self.begin_anti_entropy(step);
                 if self.view.epoch() > Epoch::GENESIS {
                     self.fill_anew(step);
                     self.expect_strays(step);
                     self.begin_gossip(step);
                 }
+                self.begin_anti_entropy(step);
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
@@ -193,7 +193,11 @@ impl Node {
         if let Err(why) = self.admit(from, to, &message) {
             return step.event(Event::Discarded(from, why));
         }
-        self.heard_epoch(step, from, epoch);
+        self.heard_epoch(from, epoch);
+        if epoch < self.view.epoch() && !matches!(message, Message::Register(_)) {
+            // Of calls the registrar knows best what is to be answered.
+            self.tell_epochs(step, from, epoch);
+        }
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
             self.exchange_lost(from);

@@ -150,8 +150,7 @@ impl Node {
         self.operations
             .insert(op.seq, Operation::Stray(Stray { key: key.clone(), offered, waits }));
         self.strays.open.insert(op.seq);
-        let at = Token::of_key(&key);
-        let Some(span) = Span::new(at, at) else { unreachable!("a position is a span") };
+        let span = Span::at(Token::of_key(&key));
         let fingerprint = Fingerprint::from_iter([leaf]);
         for home in homes {
             self.send(
