@@ -13,12 +13,13 @@ pub struct Options {
     pub me: NodeId,
     /// The cluster's settings.
     pub settings: Settings,
-    /// The membership it starts in.
-    pub view: View,
+    /// The membership of the cluster's genesis. A directory that knows of one already goes by that: then
+    /// this one is only held against its genesis, and need not be given.
+    pub view: Option<View>,
     /// The cluster's name: nodes of another one are refused.
     pub cluster: String,
-    /// Where this node dials its peers. Every member but the node itself has to be here. It need not be
-    /// where the peer listens: a test driver puts a proxy between.
+    /// Where this node dials its peers. On a directory that knows of no membership every member but the node
+    /// itself has to be here. It need not be where the peer listens: a test driver puts a proxy between.
     pub peers: BTreeMap<NodeId, String>,
     /// Where it keeps its records.
     pub storage: Storage,
@@ -54,7 +55,7 @@ impl Options {
         Self {
             me,
             settings,
-            view,
+            view: Some(view),
             cluster: DEFAULT_CLUSTER.to_owned(),
             peers,
             storage: Storage::Memory,

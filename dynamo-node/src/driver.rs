@@ -9,11 +9,12 @@
 //! file moves values.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::{
-    ClientOp, Envelope, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record, RequestId,
-    Store, StoreError, Time,
+    ClientOp, Envelope, Epoch, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record,
+    RequestId, Store, StoreError, Time,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -30,6 +31,7 @@ use crate::telemetry::Telemetry;
 use crate::timers::Timers;
 use crate::told::Told;
 use crate::transport::Transport;
+use crate::wire::Agreement;
 
 /// How many arrivals may wait. One is what one read of a stream brought, some 256 KiB at most unless a
 /// single message is larger: enough to keep the driver busy, little enough that a slow disk is felt by
@@ -83,6 +85,17 @@ pub enum Fatal {
     /// The disk failed: what it holds is not known until the node starts on it again.
     #[error("{0}; nothing more is acknowledged. Start the node again on what its disk holds")]
     Storage(#[from] EngineError),
+    /// The cluster goes on without it.
+    #[error(
+        "epoch {epoch} has removed {node} with its directory, for good: to have the node back, give it an \
+         empty directory and --join"
+    )]
+    Removed {
+        /// Which membership.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
 }
 
 /// See the [module](self).
@@ -108,17 +121,19 @@ pub(crate) struct Driver<T> {
     durable: u64,
     /// Until when the open requests may still be answered, if the node is to end.
     ends: Option<Instant>,
+    /// The membership, if there is one, that goes on without it.
+    removed: Option<Epoch>,
     about: About,
     started: Instant,
 }
 
 /// What a node tells about itself.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct About {
     /// The nonce of this start.
     pub(crate) incarnation: u64,
-    /// What all nodes of the cluster agree on, human-readable.
-    pub(crate) settings: String,
+    /// What it holds its peers to.
+    pub(crate) agreement: Arc<Agreement>,
 }
 
 /// What leaves the node when a batch is durable.
@@ -169,6 +184,7 @@ impl<T: Transport> Driver<T> {
             submitted: 0,
             durable: 0,
             ends: None,
+            removed: None,
             about,
             started: Instant::now(),
         }
@@ -192,6 +208,9 @@ impl<T: Transport> Driver<T> {
                 }
             }
             self.submit()?;
+            if let Some(epoch) = self.removed {
+                return Err(Fatal::Removed { epoch, node: self.node.me() });
+            }
         }
         Ok(())
     }
@@ -339,7 +358,23 @@ impl<T: Transport> Driver<T> {
             }
             Output::SetTimer(timer, after) => self.timers.set(timer, Instant::now() + after),
             Output::CancelTimer(timer) => self.timers.cancel(timer),
-            Output::Event(event) => self.telemetry.event(&event),
+            Output::Event(event) => {
+                self.telemetry.event(&event);
+                if let Event::Entered(epoch) = event {
+                    self.entered(epoch);
+                }
+            }
+        }
+    }
+
+    /// The membership of `epoch` is durable here.
+    fn entered(&mut self, epoch: Epoch) {
+        let Some(membership) = self.node.view().history().at(epoch) else { return };
+        self.about.agreement.enter(membership);
+        let directory = self.node.meta().directory(self.node.me());
+        let is_in = membership.seat(self.node.me()).is_some();
+        if !is_in || membership.gone().contains(&directory) {
+            self.removed.get_or_insert(epoch);
         }
     }
 
@@ -376,7 +411,7 @@ impl<T: Transport> Driver<T> {
             open_operations: self.node.open_operations(),
             open_requests: self.requests.len(),
             suspected: self.node.suspected().collect(),
-            settings: self.about.settings.clone(),
+            settings: self.about.agreement.settings(),
             stopping: self.ends.is_some(),
             counters: self.telemetry.counters,
         }

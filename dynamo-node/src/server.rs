@@ -5,8 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynamo_protocol::membership::{HistoryError, Membership};
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Change, Identity, Node, Start, Store, ViewError};
+use dynamo_protocol::{
+    Change, Enrolment, Epoch, Identity, Node, NodeId, Start, Store, View, ViewError,
+};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -54,6 +57,33 @@ pub enum StartError {
     /// The membership it starts in.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// There is no membership, neither in the directory nor in the options.
+    #[error(
+        "no membership is known: give --member, for each member of the cluster's genesis, or --join"
+    )]
+    NoMembership,
+    /// The directory is of a cluster that began otherwise.
+    #[error(
+        "the directory is of a cluster that began with {found}; --member says {told}: leave --member out, or \
+         give this node a directory of its own"
+    )]
+    AnotherGenesis {
+        /// The members at the genesis that the directory knows.
+        found: String,
+        /// Those that were given.
+        told: String,
+    },
+    /// The directory was removed from the membership.
+    #[error(
+        "epoch {epoch} removed {node} with this directory for good: to have the node back, give it an empty \
+         directory and --join"
+    )]
+    Removed {
+        /// The last one the directory knows.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
     /// A member that cannot be reached by any address.
     #[error("member {0} has no address: give --peer {0}=HOST:PORT")]
     NoAddress(u16),
@@ -95,17 +125,9 @@ pub enum Ended {
 /// # Errors
 /// If its address book, its directory or its storage will not do.
 pub async fn start(options: Options, listener: TcpListener) -> Result<Running, StartError> {
-    if options.stepped.is_none() {
-        check_addresses(&options)?;
-    }
     let system = |what| move |error| StartError::System { what, error };
     let address = listener.local_addr().map_err(system("tell the address"))?;
-    if !options.view.contains(options.me) {
-        return Err(ViewError::NotAMember(options.me).into());
-    }
-    let (me, settings, view) =
-        (options.me, Arc::new(options.settings), Arc::new(options.view.clone()));
-    let agreement = Arc::new(Agreement::new(&options.cluster, &settings, &view));
+    let (me, settings) = (options.me, Arc::new(options.settings));
     // Opening reads files, for as long as it takes: not on a thread that serves.
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
     let opening = tokio::task::spawn_blocking({
@@ -113,8 +135,9 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         move || open(&options, incarnation)
     });
     let opened = opening.await.map_err(std::io::Error::other).map_err(system("open"))??;
-    let (directory, start, store, recorder) = opened;
+    let Opened { directory, view, start, store, recorder } = opened;
     let meta = directory.meta;
+    let agreement = Arc::new(Agreement::new(&options.cluster, &settings, view.history()));
 
     let telemetry = Telemetry::default();
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
@@ -129,7 +152,6 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     };
     let shared = Shared {
         me,
-        members: view.ids().collect(),
         agreement: Arc::clone(&agreement),
         fault_hooks: options.fault_hooks && cfg!(feature = "faults"),
         stepped: options.stepped.is_some(),
@@ -149,7 +171,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         let committer = Committer::start(directory);
         let committer = committer.map_err(system("start the committer"))?;
         let transport = GrpcTransport::start(&options.peers, &links);
-        let about = About { incarnation, settings: agreement.settings() };
+        let about = About { incarnation, agreement };
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };
@@ -163,8 +185,9 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     Ok(Running { address, identity, incarnation, commands: command, task })
 }
 
-fn check_addresses(options: &Options) -> Result<(), StartError> {
-    let peers: Vec<_> = options.view.ids().filter(|member| *member != options.me).collect();
+/// Of a cluster that begins, all addresses are told.
+fn check_addresses(options: &Options, view: &View) -> Result<(), StartError> {
+    let peers: Vec<_> = view.ids().filter(|member| *member != options.me).collect();
     if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
         return Err(StartError::NoAddress(peer.0));
     }
@@ -174,19 +197,34 @@ fn check_addresses(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-type Opened = (Arc<Directory>, Start, Records, Option<Recorder>);
+struct Opened {
+    directory: Arc<Directory>,
+    view: Arc<View>,
+    start: Start,
+    store: Records,
+    recorder: Option<Recorder>,
+}
 
 fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
+    // What was told is looked at before a directory is made.
+    let told = options.view.as_ref();
+    if let Some(view) = told
+        && !view.contains(options.me)
+        && !view.ever().contains(&options.me)
+    {
+        return Err(ViewError::NotAMember(options.me).into());
+    }
     let versioning = options.settings.versioning;
     let identity = options.stepped.and_then(|nonces| nonces.identity);
     let origin = Origin { genesis: options.genesis, identity };
-    let directory = match &options.storage {
+    let mut directory = match &options.storage {
         Storage::Memory => Directory::in_memory(origin),
         Storage::Disk(path) => {
             let owner = Owner { node: options.me, cluster: options.cluster.clone(), versioning };
             Directory::open(path, &owner, origin)?
         }
     };
+    let view = membership(options, &mut directory)?;
     let mut store = Records::open(&directory, versioning)?;
     if mutated(Mutant::HintsVolatile) {
         forget_hints(&directory, &mut store)?;
@@ -197,16 +235,57 @@ fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
         // A directory made just now cannot have been rolled back.
         None => (!directory.is_new).then(|| Identity(rand::random())),
     };
-    let start = Start { meta: directory.meta, heard, incarnation, spare };
+    let Enrolment { ballots, counted, .. } = directory.enrolment.clone();
+    let start = Start { meta: directory.meta, heard, incarnation, spare, ballots, counted };
     let mut recorder = None;
     if let Some(folder) = &options.record {
         let system = |error| StartError::System { what: "begin the record", error };
-        let cluster = (options.me, &options.settings, &options.view);
+        let cluster = (options.me, &options.settings, &view);
         let recording = Recorder::create(folder, cluster, start.clone());
         let recording = recorder.insert(recording.map_err(system)?);
         store.visit(|place, record| recording.stored(place, record))?;
     }
-    Ok((Arc::new(directory), start, store, recorder))
+    Ok(Opened { directory: Arc::new(directory), view: Arc::new(view), start, store, recorder })
+}
+
+/// The membership that the node starts in: the one its directory knows, or else, and from then on, the one
+/// that it is told.
+fn membership(options: &Options, directory: &mut Directory) -> Result<View, StartError> {
+    let epochs = &directory.enrolment.epochs;
+    if epochs.is_empty() {
+        let view = options.view.clone().ok_or(StartError::NoMembership)?;
+        if options.stepped.is_none() {
+            check_addresses(options, &view)?;
+        }
+        let epochs = view.history().epochs().to_vec();
+        directory.enrol(Enrolment { epochs, ..Enrolment::default() })?;
+        return Ok(view);
+    }
+    let view = View::of(&options.settings, epochs.clone())?;
+    let genesis = |view: &View| view.history().epochs()[0].clone();
+    if let Some(told) = options.view.as_ref().map(genesis).filter(|told| *told != genesis(&view)) {
+        let (found, told) = (members(&genesis(&view)), members(&told));
+        return Err(StartError::AnotherGenesis { found, told });
+    }
+    let latest = view.history().latest();
+    let gone = latest.gone().contains(&directory.meta.directory(options.me));
+    if gone || !view.contains(options.me) {
+        let (epoch, node) = (latest.epoch(), options.me);
+        return Err(StartError::Removed { epoch, node });
+    }
+    let (voted, have) = (directory.enrolment.ballots, latest.epoch());
+    match voted.map(|ballots| ballots.epoch).filter(|voted| *voted > view.history().next()) {
+        Some(voted) => Err(ViewError::from(HistoryError::Lost { have, voted }).into()),
+        None => Ok(view),
+    }
+}
+
+/// In words.
+fn members(membership: &Membership) -> String {
+    let seats = membership.seats().iter();
+    let seats: Vec<_> =
+        seats.map(|seat| format!("{} ({} tokens)", seat.node, seat.tokens)).collect();
+    seats.join(", ")
 }
 
 /// A seeded bug: hints do not outlive the process.

@@ -16,7 +16,7 @@ macro_rules! with_counters {
             discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
-            refilled
+            refilled epochs_entered hints_adopted strays_dropped
         }
     };
 }
@@ -128,6 +128,19 @@ impl Telemetry {
                 }
                 tracing::debug!(%from, ?why, "message discarded");
             }
+            Event::Entered(epoch) => {
+                counters.epochs_entered += 1;
+                tracing::info!(%epoch, "goes by this membership from now on");
+            }
+            Event::ChangeDecided { edit, epoch } => tracing::info!(%epoch, %edit, "decided"),
+            Event::ChangeRefused { edit, why } => tracing::warn!(%edit, why, "change refused"),
+            Event::Removed => tracing::warn!("removed from the membership: no member any more"),
+            Event::AnotherCluster { from, why } => {
+                tracing::error!(%from, why, "a peer tells a membership that cannot be");
+            }
+            Event::Filled { left } => tracing::info!(left, "counts in more of its ranges"),
+            Event::HintAdopted => counters.hints_adopted += 1,
+            Event::StrayDropped => counters.strays_dropped += 1,
             Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")

@@ -81,6 +81,10 @@ impl Display for Told<'_, Input> {
             }
             Input::Timer(timer) => write!(f, "timer {}", Told(timer)),
             Input::Unreachable(peer) => write!(f, "{peer} is out of reach"),
+            Input::Propose { edit, expect: None } => write!(f, "propose to {edit}"),
+            Input::Propose { edit, expect: Some(epoch) } => {
+                write!(f, "propose to {edit}, at epoch {epoch} alone")
+            }
             other => write!(f, "{other:?}"),
         }
     }
@@ -114,6 +118,9 @@ impl Display for Told<'_, ClientOp> {
 
 impl Display for Told<'_, Message> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Message::Register(call) = self.0 {
+            return call.fmt(f);
+        }
         f.write_str(self.0.name())?;
         let Names { key, op, .. } = Names::of_message(self.0);
         if let Some(op) = op {
@@ -156,8 +163,9 @@ impl Display for Told<'_, Timer> {
             Timer::Ping(peer) => write!(f, "ping {peer}"),
             Timer::Handoff(peer) => write!(f, "handoff {peer}"),
             Timer::Exchange => f.write_str("exchange"),
-            #[allow(unreachable_patterns, reason = "the protocol may come to have more")]
-            other => write!(f, "{other:?}"),
+            Timer::Strays => f.write_str("strays"),
+            Timer::Gossip => f.write_str("gossip"),
+            Timer::Proposal => f.write_str("proposal"),
         }
     }
 }
@@ -175,6 +183,9 @@ impl Display for Told<'_, Event> {
             Event::Acknowledged { op, holders } => {
                 write!(f, "acknowledged op={op} held by {holders:?}")
             }
+            Event::Entered(epoch) => write!(f, "at epoch {epoch}"),
+            Event::ChangeDecided { edit, epoch } => write!(f, "epoch {epoch} is decided: {edit}"),
+            Event::ChangeRefused { edit, why } => write!(f, "refused to {edit}: {why}"),
             other => write!(f, "{other:?}"),
         }
     }

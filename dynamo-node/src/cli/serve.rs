@@ -140,7 +140,10 @@ impl ServeArgs {
         let mut running = start(options, listener).await.map_err(|error| match error {
             crate::StartError::View(_)
             | crate::StartError::NoAddress(_)
-            | crate::StartError::NotAPeer(_) => Failure::refused(error),
+            | crate::StartError::NotAPeer(_)
+            | crate::StartError::NoMembership
+            | crate::StartError::AnotherGenesis { .. }
+            | crate::StartError::Removed { .. } => Failure::refused(error),
             _ => Failure::failed(error),
         })?;
         // Before anybody is told that it is ready: who reads that may ask it to stop at once.

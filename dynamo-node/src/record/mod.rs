@@ -15,9 +15,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use dynamo_protocol::membership::Membership;
 use dynamo_protocol::{
-    Epoch, Input, Member, Node, NodeId, Outbox, Output, Place, Record, Settings, Store, StoreError,
-    Time, View, ViewError,
+    Input, Node, NodeId, Outbox, Output, Place, Record, Settings, Store, StoreError, Time, View,
+    ViewError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,8 @@ enum Frame {
     /// A record that lay in the store at the start.
     Stored(Place, Record),
     Step(Step),
+    /// How records began before memberships had a history.
+    OldStart,
     Start(Start),
 }
 
@@ -43,8 +46,8 @@ enum Frame {
 struct Start {
     me: NodeId,
     settings: Settings,
-    epoch: Epoch,
-    members: Vec<Member>,
+    /// The memberships it started with, from the genesis on.
+    epochs: Vec<Membership>,
     start: dynamo_protocol::Start,
 }
 
@@ -61,8 +64,8 @@ struct Step {
     outputs: Vec<Output>,
 }
 
-/// The numbers that stand for [`Frame::Old`] and [`Frame::Step`] in a frame.
-const OLD: u8 = 0;
+/// The numbers that stand for [`Frame::Old`], [`Frame::OldStart`] and [`Frame::Step`] in a frame.
+const OLD: [u8; 2] = [0, 3];
 const STEP: u8 = 2;
 
 /// Writes a record.
@@ -90,9 +93,8 @@ impl Recorder {
         let path = folder.join(name);
         let file = BufWriter::new(File::create_new(&path)?);
         let mut recorder = Self { file, path, frame: Vec::new(), broken: false };
-        let (epoch, members) = (view.epoch(), view.members().to_vec());
-        let settings = *settings;
-        recorder.write(&Frame::Start(Start { me, settings, epoch, members, start }));
+        let epochs = view.history().epochs().to_vec();
+        recorder.write(&Frame::Start(Start { me, settings: *settings, epochs, start }));
         Ok(recorder)
     }
 
@@ -167,7 +169,7 @@ fn write_frame(file: &mut impl Write, frame: &[u8]) -> io::Result<()> {
 
 impl Start {
     fn view(&self) -> Result<View, ViewError> {
-        View::new(self.epoch, &self.settings, self.members.clone())
+        View::of(&self.settings, self.epochs.clone())
     }
 }
 

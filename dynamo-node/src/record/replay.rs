@@ -197,7 +197,7 @@ fn parse(body: &[u8]) -> Result<(Read, usize), postcard::Error> {
         Frame::Start(start) => Ok((Read::Start(Box::new(start)), 0)),
         Frame::Stored(place, record) => Ok((Read::Stored(place, record), 0)),
         // A step begins with its number, and was read above; so does what nothing reads any more.
-        Frame::Step(_) | Frame::Old => Err(postcard::Error::SerdeDeCustom),
+        Frame::Step(_) | Frame::Old | Frame::OldStart => Err(postcard::Error::SerdeDeCustom),
     }
 }
 
@@ -260,7 +260,7 @@ impl<'a> Frames<'a> {
         if crc32c::crc32c(body).to_le_bytes() != sum {
             return Err(self.damaged("its checksum is wrong"));
         }
-        if body.first() == Some(&OLD) {
+        if body.first().is_some_and(|kind| OLD.contains(kind)) {
             return Err(self.damaged("an earlier build wrote it, in another format"));
         }
         let (parsed, left) = parse(body).map_err(|error| self.damaged(&error))?;
@@ -275,7 +275,9 @@ impl<'a> Frames<'a> {
         let body = &self.buffer[..self.outputs.end];
         match postcard::from_bytes(body).map_err(|error| self.damaged(&error))? {
             Frame::Step(step) => Ok(step),
-            Frame::Start(_) | Frame::Stored(..) | Frame::Old => Err(self.damaged("it is no step")),
+            Frame::Start(_) | Frame::Stored(..) | Frame::Old | Frame::OldStart => {
+                Err(self.damaged("it is no step"))
+            }
         }
     }
 

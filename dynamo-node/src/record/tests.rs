@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Change, ClientOp, Context, Event, Fingerprint, Identity, Key, Leaf, MemoryStore, Meta, Refusal,
-    Reply, RequestId, Span,
+    Change, ClientOp, Context, Event, Fingerprint, Identity, Key, Leaf, Member, MemoryStore, Meta,
+    Refusal, Reply, RequestId, Span,
 };
 use tempfile::TempDir;
 

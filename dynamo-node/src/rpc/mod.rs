@@ -28,7 +28,6 @@ type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
-    pub(crate) members: Arc<[NodeId]>,
     pub(crate) agreement: Arc<Agreement>,
     pub(crate) fault_hooks: bool,
     /// Stepped by hand: requests and peers are not heard.

@@ -236,7 +236,7 @@ impl Store for Disk {
                     self.damaged.remove(place);
                 }
                 Change::Meta(meta) => self.meta = *meta,
-                Change::Heard(..) => {}
+                Change::Heard(..) | Change::Enrolment(_) => {}
             }
         }
         self.records.apply(changes)?;

@@ -17,14 +17,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Identity, Meta, NodeId, StoreError, Versioning};
+use dynamo_protocol::{Enrolment, Identity, Meta, NodeId, StoreError, Versioning};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
 use super::state::{Census, State};
-use super::{Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write};
+use super::{Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write, enrolment};
 
 /// The key of the directory's [`Owner`].
 pub(super) const OWNER: &[u8] = b"owner";
@@ -67,6 +67,8 @@ pub struct Origin {
 pub struct Directory {
     /// Who it is.
     pub meta: Meta,
+    /// What it keeps of the membership; nothing of one that knows of none.
+    pub enrolment: Enrolment,
     /// What it holds.
     pub engine: Arc<dyn Engine>,
     /// It was made when it was opened.
@@ -173,7 +175,19 @@ impl Directory {
         let meta = origin.meta();
         let engine = Arc::new(MemoryEngine::default());
         let last = Mutex::new(Last { state: State::new(meta), mark: None });
-        Self { meta, engine, is_new: true, last }
+        Self { meta, enrolment: Enrolment::default(), engine, is_new: true, last }
+    }
+
+    /// Keeps `enrolment` from now on, of a directory that is not used yet.
+    ///
+    /// # Errors
+    /// As [`Engine::commit`].
+    pub(crate) fn enrol(&mut self, kept: Enrolment) -> Result<(), EngineError> {
+        let write = enrolment::write(&kept);
+        let state = State { enrolment: enrolment::census_after(&write), ..self.state() };
+        self.commit(Batch { number: state.position, writes: vec![write], state })?;
+        self.enrolment = kept;
+        Ok(())
     }
 
     /// What it last said of itself, durably.
@@ -239,7 +253,7 @@ impl Opening<'_> {
         let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
         let commit = commit_caught(&engine, vec![owned, state.write()]);
         commit.map_err(engine_error(path))?;
-        self.opened(mark, Arc::new(engine), state)
+        self.opened(mark, Arc::new(engine), state, Enrolment::default())
     }
 
     fn existing(
@@ -254,10 +268,19 @@ impl Opening<'_> {
         if origin.genesis {
             return Err(DirectoryError::NotEmpty(path.to_owned()));
         }
+        let mut enrolment = self.membership(&engine)?;
+        let mut writes = Vec::new();
         let counted = kept.counted(&engine).map_err(engine_error(path))?;
         let mut state = kept;
         if let Some(doubt) = doubt(found, &kept, &counted) {
             state = renewed(found.marked, &counted);
+            if enrolment != Enrolment::default() {
+                // Another directory has promised nothing, and counts nowhere.
+                (enrolment.ballots, enrolment.counted) = (None, None);
+                let write = enrolment::write(&enrolment);
+                state.enrolment = enrolment::census_after(&write);
+                writes.push(write);
+            }
             tracing::warn!(
                 path = %path.display(), mark = %path.join(MARK).display(), engine = %folder.display(),
                 before = %kept.meta.identity, identity = %state.meta.identity,
@@ -273,8 +296,9 @@ impl Opening<'_> {
         }
         // Whether or not it is another: an engine that reads and cannot write is found now, and not by
         // the first put of every start.
-        commit_caught(&engine, vec![state.write()]).map_err(engine_error(path))?;
-        self.opened(mark, Arc::new(engine), state)
+        writes.push(state.write());
+        commit_caught(&engine, writes).map_err(engine_error(path))?;
+        self.opened(mark, Arc::new(engine), state, enrolment)
     }
 
     /// Nothing is kept before the mark says durably for whom.
@@ -283,11 +307,12 @@ impl Opening<'_> {
         mut mark: Mark,
         engine: Arc<dyn Engine>,
         state: State,
+        enrolment: Enrolment,
     ) -> Result<Directory, DirectoryError> {
         let settled = mark.settle(Marked::of(&state, true));
         settled.map_err(io("write the mark in", self.path))?;
         let last = Mutex::new(Last { state, mark: Some(mark) });
-        Ok(Directory { meta: state.meta, engine, is_new: false, last })
+        Ok(Directory { meta: state.meta, enrolment, engine, is_new: false, last })
     }
 
     /// What the directory says of itself, if it is the owner's.
@@ -310,6 +335,15 @@ impl Opening<'_> {
         }
         let state = State::read(engine).map_err(engine_error(path))?;
         state.unwrap_or(Err(StoreError::Corrupt)).map_err(damaged)
+    }
+
+    /// What the directory keeps of the membership.
+    fn membership(self, engine: &dyn Engine) -> Result<Enrolment, DirectoryError> {
+        let read = enrolment::read(engine).map_err(engine_error(self.path))?;
+        read.map_err(|error| DirectoryError::Damaged {
+            path: self.path.to_owned(),
+            error: format!("the membership it keeps: {error}"),
+        })
     }
 }
 
@@ -337,6 +371,9 @@ fn doubt(found: &Found, kept: &State, counted: &State) -> Option<String> {
         }
         (before, now) => Some(format!("there are {now} {what}, and there were {before}")),
     };
+    if kept.enrolment != counted.enrolment {
+        return Some("the membership it keeps is not the one it kept".to_owned());
+    }
     differs(kept.home, counted.home, "records")
         .or_else(|| differs(kept.hints, counted.hints, "hints"))
 }

@@ -3,6 +3,7 @@
 
 mod codec;
 mod directory;
+mod enrolment;
 mod fjall;
 mod inspect;
 mod mark;

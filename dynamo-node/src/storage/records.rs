@@ -15,7 +15,7 @@ use dynamo_protocol::{
 use super::codec::{seal, unseal};
 use super::state::{Counted, State};
 use super::tree::Tree;
-use super::{Directory, Engine, EngineError, Space, Write, peers};
+use super::{Directory, Engine, EngineError, Space, Write, enrolment, peers};
 
 /// How much of a key's position the engine's keys of homes begin with, in bytes: so the records of a stretch
 /// of the ring lie together.
@@ -374,6 +374,12 @@ impl Store for Records {
                 }
                 Change::Heard(peer, heard) => {
                     self.filling.push(peers::write(peer, &heard));
+                    self.changed = true;
+                }
+                Change::Enrolment(kept) => {
+                    let write = enrolment::write(&kept);
+                    self.state.enrolment = enrolment::census_after(&write);
+                    self.filling.push(write);
                     self.changed = true;
                 }
             }

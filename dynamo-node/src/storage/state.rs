@@ -6,7 +6,7 @@ use dynamo_protocol::{Meta, StoreError};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{seal, sum, unseal};
-use super::{Engine, EngineError, Space, Write};
+use super::{Engine, EngineError, Space, Write, enrolment};
 
 /// The key of the directory's [`State`].
 pub(super) const STATE: &[u8] = b"state";
@@ -23,6 +23,8 @@ pub(crate) struct State {
     pub(crate) home: Census,
     /// What it keeps as hints.
     pub(crate) hints: Census,
+    /// What it keeps of the membership.
+    pub(super) enrolment: Census,
 }
 
 /// The records of one space. Kept up by differences, and taken whole whenever the directory is opened:
@@ -80,7 +82,8 @@ impl Census {
 impl State {
     /// Of a directory that holds nothing.
     pub(super) fn new(meta: Meta) -> Self {
-        Self { meta, position: 0, home: Census::default(), hints: Census::default() }
+        let none = Census::default();
+        Self { meta, position: 0, home: none, hints: none, enrolment: none }
     }
 
     /// What `engine` says; none if it says nothing.
@@ -94,7 +97,8 @@ impl State {
     /// The same with the census that `engine` shows: reads all records.
     pub(crate) fn counted(self, engine: &dyn Engine) -> Result<Self, EngineError> {
         let home = Census::take(engine, Space::Home)?;
-        Ok(Self { home, hints: Census::take(engine, Space::Hints)?, ..self })
+        let enrolment = enrolment::census(engine)?;
+        Ok(Self { home, hints: Census::take(engine, Space::Hints)?, enrolment, ..self })
     }
 
     /// The census of a space that has records.

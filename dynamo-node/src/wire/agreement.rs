@@ -1,30 +1,44 @@
 //! What two nodes have to agree on before one of them believes a message of the other.
 //!
 //! Never the list of members: it changes, and a node that is behind has to be heard. But two views of one
-//! number that differ are two clusters.
+//! number that differ are two clusters, and so are two that began with different members.
 
-use dynamo_protocol::{Digest, Settings, View};
+use std::sync::{PoisonError, RwLock};
+
+use dynamo_protocol::membership::{History, Membership};
+use dynamo_protocol::{Digest, Settings};
 use serde_json::Value;
 
 use crate::proto;
 
 /// What a node holds its peers to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Agreement {
     cluster: String,
     settings: Settings,
-    epoch: u64,
-    view: u64,
+    /// Of the first view.
+    genesis: u64,
+    /// The number of the view it goes by now, and its digest.
+    now: RwLock<(u64, u64)>,
 }
 
 impl Agreement {
-    pub(crate) fn new(cluster: &str, settings: &Settings, view: &View) -> Self {
+    pub(crate) fn new(cluster: &str, settings: &Settings, history: &History) -> Self {
         Self {
             cluster: cluster.to_owned(),
             settings: settings.agreed(),
-            epoch: view.epoch().0,
-            view: Digest::of(view).0,
+            genesis: Digest::of(&history.epochs()[0]).0,
+            now: RwLock::new(numbered(history.latest())),
         }
+    }
+
+    /// It goes by this membership from now on.
+    pub(crate) fn enter(&self, membership: &Membership) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = numbered(membership);
+    }
+
+    fn now(&self) -> (u64, u64) {
+        *self.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The settings on one line, as they are compared.
@@ -34,9 +48,17 @@ impl Agreement {
 
     /// What all processes of node `from` say when they dial `to`.
     pub(crate) fn hello(&self, from: u32, to: u32) -> proto::Hello {
-        let Self { cluster, settings: _, epoch, view } = self.clone();
-        let settings = self.settings();
-        proto::Hello { from, to, cluster, settings, epoch, view, ..Default::default() }
+        let (epoch, view) = self.now();
+        proto::Hello {
+            from,
+            to,
+            cluster: self.cluster.clone(),
+            settings: self.settings(),
+            genesis: self.genesis,
+            epoch,
+            view,
+            ..Default::default()
+        }
     }
 
     /// Why a peer that says this is of another cluster, if it is.
@@ -53,11 +75,19 @@ impl Agreement {
                 "the settings differ: {field} is {theirs} at node {from}, {ours} here"
             ));
         }
-        (hello.epoch == self.epoch && hello.view != self.view).then(|| {
-            let epoch = self.epoch;
-            format!("the members differ: node {from} has others in view {epoch}, which both are at")
-        })
+        let (epoch, view) = self.now();
+        if hello.epoch == epoch && hello.view != view {
+            return Some(format!(
+                "the members differ: node {from} has others in view {epoch}, which both are at"
+            ));
+        }
+        (hello.genesis != self.genesis)
+            .then(|| format!("the members differ: node {from} began with others, at its genesis"))
     }
+}
+
+fn numbered(membership: &Membership) -> (u64, u64) {
+    (membership.epoch().0, Digest::of(membership).0)
 }
 
 /// The first field in which two settings differ, and what it is in each.
@@ -75,14 +105,23 @@ fn difference(path: &str, theirs: &Value, ours: &Value) -> Option<(String, Strin
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::{Epoch, Member, NodeId};
+    use dynamo_protocol::membership::Edit;
+    use dynamo_protocol::{Member, NodeId};
 
     use super::*;
 
-    fn of(settings: &Settings, epoch: u64, members: u16) -> Agreement {
-        let members = (1..=members).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
-        let view = View::new(Epoch(epoch), settings, members).unwrap();
-        Agreement::new("test", settings, &view)
+    fn genesis(members: u16) -> Membership {
+        let members: Vec<_> =
+            (1..=members).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        Membership::genesis(3, &members).unwrap()
+    }
+
+    fn weighed(before: &Membership, node: u16) -> Membership {
+        before.edited(&Edit::Weigh { node: NodeId(node), tokens: 4 }, 3).unwrap()
+    }
+
+    fn of(settings: &Settings, members: u16) -> Agreement {
+        Agreement::new("test", settings, &History::genesis(3, genesis(members)).unwrap())
     }
 
     fn refusal(ours: &Agreement, theirs: &Agreement) -> Option<String> {
@@ -94,7 +133,7 @@ mod tests {
         let ours = Settings::default();
         let mut theirs = ours;
         theirs.timing.deadline *= 2;
-        assert_eq!(refusal(&of(&ours, 1, 3), &of(&theirs, 1, 3)), None);
+        assert_eq!(refusal(&of(&ours, 3), &of(&theirs, 3)), None);
     }
 
     #[test]
@@ -103,36 +142,49 @@ mod tests {
         let mut theirs = ours;
         theirs.limits.siblings = 7;
         assert_eq!(
-            refusal(&of(&ours, 1, 3), &of(&theirs, 1, 3)).unwrap(),
+            refusal(&of(&ours, 3), &of(&theirs, 3)).unwrap(),
             "the settings differ: limits.siblings is 7 at node 2, 256 here"
         );
         theirs = Settings { r: 3, ..ours };
         assert_eq!(
-            refusal(&of(&ours, 1, 3), &of(&theirs, 1, 3)).unwrap(),
+            refusal(&of(&ours, 3), &of(&theirs, 3)).unwrap(),
             "the settings differ: r is 3 at node 2, 2 here"
         );
-        let mut hello = of(&ours, 1, 3).hello(2, 1);
+        let mut hello = of(&ours, 3).hello(2, 1);
         hello.settings.clear();
-        assert!(of(&ours, 1, 3).refuses(&hello).unwrap().contains("all of them"));
+        assert!(of(&ours, 3).refuses(&hello).unwrap().contains("all of them"));
     }
 
     #[test]
     fn a_node_of_another_view_is_heard_unless_both_have_one_number() {
         let settings = Settings::default();
-        assert_eq!(refusal(&of(&settings, 2, 4), &of(&settings, 1, 3)), None);
+        let genesis = genesis(3);
+        let ours = of(&settings, 3);
+        let theirs = of(&settings, 3);
+        theirs.enter(&weighed(&genesis, 1));
+        assert_eq!((refusal(&ours, &theirs), refusal(&theirs, &ours)), (None, None));
+        ours.enter(&weighed(&genesis, 2));
         assert_eq!(
-            refusal(&of(&settings, 1, 4), &of(&settings, 1, 3)).unwrap(),
+            refusal(&ours, &theirs).unwrap(),
+            "the members differ: node 2 has others in view 2, which both are at"
+        );
+        assert_eq!(
+            refusal(&of(&settings, 4), &of(&settings, 3)).unwrap(),
             "the members differ: node 2 has others in view 1, which both are at"
+        );
+        assert_eq!(
+            refusal(&of(&settings, 4), &theirs).unwrap(),
+            "the members differ: node 2 began with others, at its genesis"
         );
     }
 
     #[test]
     fn a_node_of_another_cluster_is_refused_by_its_name() {
         let settings = Settings::default();
-        let mut hello = of(&settings, 1, 3).hello(2, 1);
+        let mut hello = of(&settings, 3).hello(2, 1);
         hello.cluster = "other".to_owned();
         assert_eq!(
-            of(&settings, 1, 3).refuses(&hello).unwrap(),
+            of(&settings, 3).refuses(&hello).unwrap(),
             "node 2 is of cluster \"other\", this one of \"test\""
         );
     }

@@ -1,7 +1,7 @@
 //! What homes say to each other when they compare what they hold.
 
 use bytes::Bytes;
-use dynamo_protocol::{Compared, Fingerprint, Key, Leaf, Span, Token};
+use dynamo_protocol::{Between, Compared, Fingerprint, Key, Leaf, Span, Token};
 
 use super::{Malformed, key};
 use crate::proto;
@@ -10,18 +10,41 @@ use crate::proto::found::Found as Wire;
 /// The bytes of a 128-bit number.
 const BYTES: usize = 16;
 
-pub(super) fn asked_to_proto((span, fingerprint): (Span, Fingerprint)) -> proto::Asked {
-    proto::Asked {
-        first: trimmed(span.first(), 0),
-        last: trimmed(span.last(), u8::MAX),
-        fingerprint: Some(fingerprint_to_proto(fingerprint)),
+pub(super) fn between_to_proto(between: Between) -> proto::Between {
+    match between {
+        Between::Homes => proto::Between::Homes,
+        Between::StrayAndHome => proto::Between::StrayAndHome,
+        Between::HomeAndStray => proto::Between::HomeAndStray,
     }
 }
 
+pub(super) fn between_from_proto(between: i32) -> Result<Between, Malformed> {
+    let unknown = |_| Malformed::UnknownValue("what is compared", between);
+    Ok(match proto::Between::try_from(between).map_err(unknown)? {
+        proto::Between::Homes => Between::Homes,
+        proto::Between::StrayAndHome => Between::StrayAndHome,
+        proto::Between::HomeAndStray => Between::HomeAndStray,
+    })
+}
+
+pub(super) fn span_to_proto(span: Span) -> proto::Span {
+    proto::Span { first: trimmed(span.first(), 0), last: trimmed(span.last(), u8::MAX) }
+}
+
+pub(super) fn span_from_proto(span: proto::Span) -> Result<Span, Malformed> {
+    let (first, last) = (padded(&span.first, 0)?, padded(&span.last, u8::MAX)?);
+    Span::new(first, last).ok_or(Malformed::Span)
+}
+
+pub(super) fn asked_to_proto((span, fingerprint): (Span, Fingerprint)) -> proto::Asked {
+    let proto::Span { first, last } = span_to_proto(span);
+    proto::Asked { first, last, fingerprint: Some(fingerprint_to_proto(fingerprint)) }
+}
+
 pub(super) fn asked_from_proto(asked: proto::Asked) -> Result<(Span, Fingerprint), Malformed> {
-    let (first, last) = (padded(&asked.first, 0)?, padded(&asked.last, u8::MAX)?);
-    let span = Span::new(first, last).ok_or(Malformed::Span)?;
-    Ok((span, fingerprint_from_proto(asked.fingerprint.unwrap_or_default())?))
+    let proto::Asked { first, last, fingerprint } = asked;
+    let span = span_from_proto(proto::Span { first, last })?;
+    Ok((span, fingerprint_from_proto(fingerprint.unwrap_or_default())?))
 }
 
 pub(super) fn found_to_proto(found: Compared) -> proto::Found {

@@ -4,8 +4,10 @@ use dynamo_protocol::{
     Answer, ClientOp, Context, Envelope, Epoch, Heard, Identity, Message, OpId, Role, Siblings,
 };
 
+use super::membership::{call_from_proto, call_to_proto, call_weight};
 use super::merkle::{
-    ASKED_WEIGHT, asked_from_proto, asked_to_proto, found_from_proto, found_to_proto, found_weight,
+    ASKED_WEIGHT, asked_from_proto, asked_to_proto, between_from_proto, between_to_proto,
+    found_from_proto, found_to_proto, found_weight, span_from_proto, span_to_proto,
 };
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
 use super::{Malformed, client, fault_from_proto, fault_to_proto, key, node_id};
@@ -26,6 +28,7 @@ pub(crate) fn envelope_to_proto(envelope: Envelope) -> proto::Envelope {
         heard: envelope
             .heard
             .map(|heard| proto::Heard { identity: heard.identity.0, position: heard.position }),
+        epoch: envelope.epoch.0,
     }
 }
 
@@ -47,14 +50,17 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             (Some(op), Wire::Fetch(fetch))
         }
         Message::Fetched { op, answer } => (Some(op), Wire::Fetched(answer_to_proto(answer))),
-        Message::Compare { op, epoch, asked } => {
+        Message::Compare { op, epoch, between, asked } => {
             let asked = asked.into_iter().map(asked_to_proto).collect();
-            (Some(op), Wire::Compare(proto::Compare { epoch: epoch.0, asked }))
+            let between = between_to_proto(between).into();
+            (Some(op), Wire::Compare(proto::Compare { epoch: epoch.0, asked, between }))
         }
         Message::Compared { op, found, counts } => {
             let found = found.into_iter().map(found_to_proto).collect();
+            let counts = counts.into_iter().map(span_to_proto).collect();
             (Some(op), Wire::Compared(proto::Compared { found, counts }))
         }
+        Message::Register(call) => (None, Wire::Register(call_to_proto(call))),
         Message::Ping { nonce } => (None, Wire::Ping(proto::Ping { nonce })),
         Message::Pong { nonce } => (None, Wire::Pong(proto::Pong { nonce })),
     }
@@ -104,6 +110,7 @@ pub(crate) fn envelope_from_proto(envelope: proto::Envelope) -> Result<Envelope,
         from: node_id(envelope.from)?,
         identity: Identity(envelope.identity),
         position: envelope.position,
+        epoch: Epoch(envelope.epoch),
         to: node_id(envelope.to)?,
         heard: envelope
             .heard
@@ -137,12 +144,15 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
         Wire::Fetched(fetched) => {
             Message::Fetched { op: op()?, answer: answer_from_proto(fetched)? }
         }
-        Wire::Compare(proto::Compare { epoch, asked }) => {
+        Wire::Compare(proto::Compare { epoch, asked, between }) => {
             let asked = asked.into_iter().map(asked_from_proto).collect::<Result<_, _>>()?;
-            Message::Compare { op: op()?, epoch: Epoch(epoch), asked }
+            let between = between_from_proto(between)?;
+            Message::Compare { op: op()?, epoch: Epoch(epoch), between, asked }
         }
+        Wire::Register(register) => Message::Register(call_from_proto(register)?),
         Wire::Compared(proto::Compared { found, counts }) => {
             let found = found.into_iter().map(found_from_proto).collect::<Result<_, _>>()?;
+            let counts = counts.into_iter().map(span_from_proto).collect::<Result<_, _>>()?;
             Message::Compared { op: op()?, found, counts }
         }
         Wire::Ping(proto::Ping { nonce }) => Message::Ping { nonce },
@@ -189,7 +199,10 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
             Message::Fetched { answer: Answer::Known { set, .. }, .. } => set_weight(set),
             Message::Fetch { key, .. } => key.as_bytes().len(),
             Message::Compare { asked, .. } => asked.len() * ASKED_WEIGHT,
-            Message::Compared { found, .. } => found_weight(found),
+            Message::Compared { found, counts, .. } => {
+                found_weight(found) + counts.len() * ASKED_WEIGHT
+            }
+            Message::Register(call) => call_weight(call),
             Message::Fetched { .. }
             | Message::Stored { .. }
             | Message::Ping { .. }

@@ -6,6 +6,7 @@
 mod agreement;
 mod client;
 mod context;
+mod membership;
 mod merkle;
 mod message;
 mod replica;
@@ -51,6 +52,8 @@ pub(crate) enum Malformed {
     Context,
     #[error("a stretch of the ring or a fingerprint is malformed")]
     Span,
+    #[error("{0} virtual nodes are more than any node has")]
+    Tokens(u32),
 }
 
 fn key(bytes: Bytes) -> Result<Key, Malformed> {

@@ -1,10 +1,13 @@
 //! What goes over the wire comes back, and what is malformed does not.
 
 use bytes::Bytes;
+use dynamo_protocol::membership::{
+    Ballot, Call, Directory, Edit, Membership, Seat, Standing, Vote,
+};
 use dynamo_protocol::{
-    Actor, Answer, COUNTER_LIMIT, ClientOp, ClockSet, Compared, Context, Dot, DottedSet, Envelope,
-    Epoch, Fingerprint, Heard, Identity, Key, Leaf, Message, NodeId, OpId, Refusal, Reply, Role,
-    Siblings, Span, StoreError, Token, Version, VersionVector,
+    Actor, Answer, Between, COUNTER_LIMIT, ClientOp, ClockSet, Compared, Context, Dot, DottedSet,
+    Envelope, Epoch, Fingerprint, Heard, Identity, Key, Leaf, Message, NodeId, OpId, Refusal,
+    Reply, Role, Siblings, Span, StoreError, Token, Version, VersionVector,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -123,6 +126,89 @@ fn compared() -> impl Strategy<Value = Compared> {
     ]
 }
 
+fn between() -> impl Strategy<Value = Between> {
+    prop_oneof![Just(Between::Homes), Just(Between::StrayAndHome), Just(Between::HomeAndStray)]
+}
+
+fn any_node() -> impl Strategy<Value = NodeId> {
+    any::<u16>().prop_map(NodeId)
+}
+
+fn any_directory() -> impl Strategy<Value = Directory> {
+    let drawn = any::<u64>().prop_map(|identity| Directory::Drawn(Identity(identity)));
+    prop_oneof![any_node().prop_map(Directory::Founder), drawn]
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let (node, directory) = (any_node, any_directory);
+    prop_oneof![
+        (node(), directory(), any::<u16>()).prop_map(|(node, directory, tokens)| Edit::Join {
+            node,
+            directory,
+            tokens
+        }),
+        node().prop_map(|node| Edit::Leave { node }),
+        (node(), directory(), any::<bool>()).prop_map(|(node, directory, forced)| Edit::Gone {
+            node,
+            directory,
+            forced
+        }),
+        (node(), directory(), directory()).prop_map(|(node, from, to)| Edit::Replace {
+            node,
+            from,
+            to
+        }),
+        node().prop_map(|node| Edit::Cancel { node }),
+        (node(), any::<u16>()).prop_map(|(node, tokens)| Edit::Weigh { node, tokens }),
+    ]
+}
+
+fn ballot() -> impl Strategy<Value = Ballot> {
+    (any::<u64>(), any_node(), any::<u64>()).prop_map(|(round, node, identity)| Ballot {
+        round,
+        node,
+        identity: Identity(identity),
+    })
+}
+
+fn vote() -> impl Strategy<Value = Vote> {
+    (ballot(), edit()).prop_map(|(ballot, edit)| Vote { ballot, edit })
+}
+
+fn membership() -> impl Strategy<Value = Membership> {
+    let standing = prop_oneof![Just(Standing::In), Just(Standing::Leaving)];
+    let seats = btree_map(any_node(), (any_directory(), any::<u16>(), standing), 0..5);
+    let seat = |(node, (directory, tokens, standing))| Seat { node, directory, tokens, standing };
+    (any::<u64>(), seats, vec(any_directory(), 0..4)).prop_map(move |(epoch, seats, gone)| {
+        let seats = seats.into_iter().map(seat).collect();
+        Membership::from_parts(Epoch(epoch), seats, gone).unwrap()
+    })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let epoch = || any::<u64>().prop_map(Epoch);
+    let (voter, voted) = (any_directory, proptest::option::of(vote()));
+    prop_oneof![
+        (epoch(), ballot()).prop_map(|(epoch, ballot)| Call::Prepare { epoch, ballot }),
+        (epoch(), ballot(), voter(), voted).prop_map(|(epoch, ballot, voter, voted)| {
+            Call::Promise { epoch, ballot, voter, voted }
+        }),
+        (epoch(), vote()).prop_map(|(epoch, vote)| Call::Accept { epoch, vote }),
+        (epoch(), ballot(), voter()).prop_map(|(epoch, ballot, voter)| Call::Accepted {
+            epoch,
+            ballot,
+            voter
+        }),
+        (epoch(), ballot(), ballot()).prop_map(|(epoch, ballot, promised)| Call::Refused {
+            epoch,
+            ballot,
+            promised
+        }),
+        vec(membership(), 0..4).prop_map(|epochs| Call::Membership { epochs }),
+        epoch().prop_map(|epoch| Call::Behind { epoch }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let op = (any::<u64>(), any::<u64>());
     let op = op.prop_map(|(incarnation, seq)| OpId { incarnation, seq });
@@ -147,9 +233,16 @@ fn message() -> impl Strategy<Value = Message> {
             key
         }),
         (op.clone(), answer).prop_map(|(op, answer)| Message::Fetched { op, answer }),
-        (op.clone(), any::<u64>(), vec((span(), fingerprint()), 0..4))
-            .prop_map(|(op, epoch, asked)| { Message::Compare { op, epoch: Epoch(epoch), asked } }),
-        (op, vec(compared(), 0..4), any::<bool>())
+        (op.clone(), any::<u64>(), between(), vec((span(), fingerprint()), 0..4)).prop_map(
+            |(op, epoch, between, asked)| Message::Compare {
+                op,
+                epoch: Epoch(epoch),
+                between,
+                asked
+            }
+        ),
+        call().prop_map(Message::Register),
+        (op, vec(compared(), 0..4), vec(span(), 0..4))
             .prop_map(|(op, found, counts)| Message::Compared { op, found, counts }),
         any::<Option<u64>>().prop_map(|nonce| Message::Ping { nonce }),
         any::<Option<u64>>().prop_map(|nonce| Message::Pong { nonce }),
@@ -161,14 +254,17 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         let (identity, position) = heard?;
         Some(Heard { identity: Identity(identity), position })
     });
-    let ends = (any::<u16>(), any::<u64>(), any::<u64>(), any::<u16>());
-    (ends, heard, message()).prop_map(|((from, identity, position, to), heard, message)| Envelope {
-        from: NodeId(from),
-        identity: Identity(identity),
-        position,
-        to: NodeId(to),
-        heard,
-        message,
+    let ends = (any::<u16>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u16>());
+    (ends, heard, message()).prop_map(|((from, identity, position, epoch, to), heard, message)| {
+        Envelope {
+            from: NodeId(from),
+            identity: Identity(identity),
+            position,
+            epoch: Epoch(epoch),
+            to: NodeId(to),
+            heard,
+            message,
+        }
     })
 }
 
@@ -246,6 +342,7 @@ fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envel
         message: Some(proto::envelope::Message::Store(store)),
         position: 0,
         heard: None,
+        epoch: 1,
     }
 }
 
@@ -297,4 +394,60 @@ fn an_unknown_fault_is_refused_and_not_taken_for_success() {
     };
     let refused = envelope_from_proto(envelope);
     assert_eq!(refused, Err(Malformed::UnknownValue("the store fault", 99)));
+}
+
+fn register_of(call: proto::register::Call) -> proto::Envelope {
+    let register = proto::Register { call: Some(call) };
+    let message = Some(proto::envelope::Message::Register(register));
+    proto::Envelope { op: None, message, ..store_of(vec![], vec![]) }
+}
+
+fn drawn(identity: u64) -> Option<proto::DataDirectory> {
+    let directory = Some(proto::data_directory::Directory::Drawn(identity));
+    Some(proto::DataDirectory { directory })
+}
+
+fn seat(node: u32) -> proto::Seat {
+    proto::Seat { node, directory: drawn(1), tokens: 8, standing: 1 }
+}
+
+fn told(seats: Vec<proto::Seat>) -> Result<Envelope, Malformed> {
+    let epochs = vec![proto::Membership { epoch: 2, seats, gone: vec![] }];
+    let membership = proto::register::Call::Membership(proto::Memberships { epochs });
+    envelope_from_proto(register_of(membership))
+}
+
+#[test]
+fn a_membership_that_makes_no_sense_is_refused() {
+    assert!(told(vec![seat(1), seat(2)]).is_ok());
+    let not_canonical = Err(Malformed::NotCanonical("a membership"));
+    assert_eq!(told(vec![seat(2), seat(1)]), not_canonical);
+    assert_eq!(told(vec![seat(1), seat(1)]), not_canonical);
+    let standing = |standing| told(vec![proto::Seat { standing, ..seat(1) }]);
+    assert_eq!(standing(0), Err(Malformed::UnknownValue("a standing", 0)));
+    assert_eq!(standing(9), Err(Malformed::UnknownValue("a standing", 9)));
+    let nameless = told(vec![proto::Seat { directory: None, ..seat(1) }]);
+    assert_eq!(nameless, Err(Malformed::Missing("a directory")));
+    let tokens = told(vec![proto::Seat { tokens: 1 << 16, ..seat(1) }]);
+    assert_eq!(tokens, Err(Malformed::Tokens(1 << 16)));
+}
+
+#[test]
+fn a_call_without_its_parts_is_refused() {
+    use proto::register::Call as Wire;
+    let refused = |call| envelope_from_proto(register_of(call)).unwrap_err();
+    let prepare = Wire::Prepare(proto::Prepare { epoch: 2, ballot: None });
+    assert_eq!(refused(prepare), Malformed::Missing("a ballot"));
+    let accept = Wire::Accept(proto::Accept { epoch: 2, vote: None });
+    assert_eq!(refused(accept), Malformed::Missing("the vote"));
+    let ballot = Some(proto::Ballot { round: 1, node: 1, identity: 1 });
+    let vote = Some(proto::Vote { ballot, edit: None });
+    let accept = Wire::Accept(proto::Accept { epoch: 2, vote });
+    assert_eq!(refused(accept), Malformed::Missing("the change"));
+    let empty = proto::Envelope {
+        message: Some(proto::envelope::Message::Register(proto::Register { call: None })),
+        ..store_of(vec![], vec![])
+    };
+    let refused = envelope_from_proto(empty);
+    assert_eq!(refused, Err(Malformed::Missing("what is said about the membership")));
 }

@@ -146,6 +146,14 @@ impl Membership {
         Ok(genesis)
     }
 
+    /// As a peer or an operator's tool tells it; none if a node has two seats, or they are out of order.
+    /// Whether there can be such an epoch only a [`History`] knows.
+    #[must_use]
+    pub fn from_parts(epoch: Epoch, seats: Vec<Seat>, gone: Vec<Directory>) -> Option<Self> {
+        let sorted = seats.is_sorted_by(|one, other| one.node < other.node);
+        sorted.then_some(Self { epoch, seats, gone })
+    }
+
     pub(super) fn new(epoch: Epoch, seats: Vec<Seat>, gone: Vec<Directory>) -> Self {
         assert!(seats.is_sorted_by(|one, other| one.node < other.node), "a node has one seat");
         Self { epoch, seats, gone }

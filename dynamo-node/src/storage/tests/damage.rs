@@ -5,15 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use dynamo_protocol::membership::{Ballots, Edit, Membership};
 use dynamo_protocol::{
-    Actor, Change, Dot, DottedSet, Identity, Key, Meta, NodeId, Place, Record, Role, Siblings,
-    Store, StoreError, Version, VersionVector, Versioning,
+    Actor, Change, Counted, Dot, DottedSet, Enrolment, Epoch, Identity, Key, Member, Meta, NodeId,
+    Place, Record, Role, Siblings, Store, StoreError, Version, VersionVector, Versioning,
 };
 use tempfile::TempDir;
 
 use super::super::directory::ENGINE;
+use super::super::enrolment::ENROLMENT;
 use super::super::mark::{Mark, Marked};
-use super::super::{Directory, DirectoryError, FjallEngine, Origin, Records, Write, address_of};
+use super::super::{
+    Directory, DirectoryError, FjallEngine, Origin, Records, Space, Write, address_of,
+};
 use super::{contents, copy, cut, journal, open, owner, written};
 
 fn record(birth: u64) -> Record {
@@ -145,6 +149,66 @@ fn a_record_that_is_lost_altered_or_brought_back_renews_the_directory() {
         drop(directory);
         assert!(is_renewed(&open(left.path()).unwrap(), before, 9));
     }
+}
+
+/// As after a leave, of one that counts everywhere.
+fn enrolment() -> Enrolment {
+    let members = [1, 2, 3].map(|id| Member { id: NodeId(id), tokens: 8 });
+    let genesis = Membership::genesis(2, &members).unwrap();
+    let edit = Edit::Leave { node: NodeId(3) };
+    let epochs = vec![genesis.clone(), genesis.edited(&edit, 2).unwrap()];
+    let ballots = Some(Ballots::none(Epoch(3)));
+    Enrolment { epochs, ballots, counted: Some(Counted::everywhere(Epoch(2))) }
+}
+
+#[test]
+fn what_is_kept_of_the_membership_is_durable_with_what_comes_with_it() {
+    let (folder, before) = made(3);
+    assert_eq!(open(folder.path()).unwrap().enrolment, Enrolment::default());
+    let meta = Meta { births: 9, ..before };
+    let directory = open(folder.path()).unwrap();
+    commit(&directory, vec![Change::Enrolment(enrolment()), Change::Meta(meta)]);
+    drop(directory);
+    let directory = open(folder.path()).unwrap();
+    assert_eq!((&directory.enrolment, directory.meta), (&enrolment(), meta));
+    let later = Enrolment { counted: None, ..enrolment() };
+    commit(&directory, vec![Change::Enrolment(later.clone())]);
+    drop(directory);
+    assert_eq!(open(folder.path()).unwrap().enrolment, later);
+}
+
+#[test]
+fn a_membership_that_cannot_be_read_is_damage_and_one_of_another_time_renews_the_directory() {
+    let (folder, before) = made(3);
+    let directory = open(folder.path()).unwrap();
+    commit(&directory, vec![Change::Enrolment(enrolment())]);
+    let (space, key) = (Space::Meta, Bytes::from_static(ENROLMENT));
+    let kept = directory.engine.get(space, &key).unwrap().unwrap();
+    let later = Enrolment { ballots: None, ..enrolment() };
+    commit(&directory, vec![Change::Enrolment(later.clone())]);
+    drop(directory);
+    let laid = |value| {
+        let left = TempDir::new().unwrap();
+        copy(folder.path(), left.path());
+        let directory = open(left.path()).unwrap();
+        directory.engine.commit(vec![Write { space, key: key.clone(), value }]).unwrap();
+        drop(directory);
+        (open(left.path()), left)
+    };
+    let (damaged, _folder) = laid(Some(kept.slice(1..)));
+    let error = damaged.unwrap_err();
+    assert!(matches!(error, DirectoryError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("wipe the directory"), "{error}");
+    let (gone, _folder) = laid(None);
+    let gone = gone.unwrap();
+    assert!(is_renewed(&gone, before, 3) && gone.enrolment == Enrolment::default());
+    let (earlier, _folder) = laid(Some(kept));
+    let earlier = earlier.unwrap();
+    assert!(is_renewed(&earlier, before, 3));
+    let epochs = enrolment().epochs;
+    assert_eq!(earlier.enrolment, Enrolment { epochs, ballots: None, counted: None });
+    drop(earlier);
+    assert_eq!(open(folder.path()).unwrap().enrolment, later);
 }
 
 #[test]

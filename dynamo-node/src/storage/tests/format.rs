@@ -1,9 +1,11 @@
 //! What lies in a directory has a format, and the format a number.
 
 use bytes::Bytes;
+use dynamo_protocol::membership::{Ballot, Ballots, Edit, Membership, Vote};
 use dynamo_protocol::{
-    Actor, ClockSet, ClockedVersion, Dot, DottedSet, Heard, Identity, Key, Meta, Minter, NodeId,
-    Place, Record, Remembered, Role, Siblings, Version, VersionVector,
+    Actor, ClockSet, ClockedVersion, Counted, Dot, DottedSet, Enrolment, Epoch, Heard, Identity,
+    Key, Member, Meta, Minter, NodeId, Place, Record, Remembered, Role, Siblings, Version,
+    VersionVector,
 };
 use tempfile::TempDir;
 
@@ -16,7 +18,7 @@ use super::super::{
 use super::{open, owner};
 
 /// The format, and a checksum over one of everything that is kept.
-const KNOWN: (u8, u32) = (3, 0xeb84_889c);
+const KNOWN: (u8, u32) = (4, 0x44fa_c993);
 
 #[test]
 fn what_is_kept_in_another_shape_has_another_format() {
@@ -33,7 +35,16 @@ fn what_is_kept_in_another_shape_has_another_format() {
     let meta = Meta { doubted: Some(9), ..Meta::renewed(Identity(7)) };
     let heard = Heard { identity: Identity(8), position: 1 << 20 };
     let remembered = Remembered { latest: heard, earlier: vec![Identity(9)] };
+    let members = [1, 2].map(|id| Member { id: NodeId(id), tokens: 300 });
+    let genesis = Membership::genesis(1, &members).unwrap();
+    let edit = Edit::Leave { node: NodeId(2) };
+    let epochs = vec![genesis.clone(), genesis.edited(&edit, 1).unwrap()];
+    let ballot = Ballot { round: 1, node: NodeId(1), identity: Identity(7) };
+    let voted = Some(Vote { ballot, edit: Edit::Cancel { node: NodeId(2) } });
+    let ballots = Some(Ballots { epoch: Epoch(3), promised: Some(ballot), voted });
+    let enrolment = Enrolment { epochs, ballots, counted: Some(Counted::everywhere(Epoch(2))) };
     let sealed = [
+        seal(b"", &enrolment),
         seal(b"", &owner()),
         seal(b"", &State::new(meta)),
         seal(b"", &remembered),

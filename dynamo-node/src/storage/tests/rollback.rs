@@ -240,7 +240,7 @@ impl Cluster {
             Disk::Memory(store) => (store.meta, store.heard.clone()),
         };
         let spare = (!is_new).then(|| Identity(1000 + self.starts));
-        let start = Start { meta, heard, incarnation: self.starts, spare };
+        let start = Start { heard, spare, ..Start::proven(meta, self.starts) };
         let node = Node::new(id, Arc::new(settings), Arc::new(view), start);
         self.hosts.insert(id, Host { node, disk, timers: BTreeMap::new() });
         self.take(id, Input::Started);
