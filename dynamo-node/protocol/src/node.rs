@@ -63,13 +63,6 @@ impl Node {
         if mutated(Mutant::DoubtForgotten) {
             start.meta.doubted = None;
         }
-        if start.meta.amnesiac
-            && view.epoch() > Epoch::GENESIS
-            && view.has_directory(me, start.meta.directory(me))
-        {
-            // It joined: what it lacks is known, stretch by stretch.
-            (start.meta.amnesiac, start.counted) = (false, Some(Counted::nowhere()));
-        }
         let continuity = start.continuity(view.everybody().filter(|id| *id != me));
         let counted = start.counted.take().unwrap_or_else(|| match start.meta.amnesiac {
             true => Counted::nowhere(),
@@ -201,6 +194,7 @@ impl Node {
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
             self.exchange_lost(from);
+            self.stray_home_renewed(step, from);
         }
         self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);

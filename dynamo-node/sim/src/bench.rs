@@ -323,7 +323,7 @@ impl Bench {
                 }
                 let of = self.host(*by).node.as_ref().ok_or(StepError::Stopped(*by))?;
                 let epochs = of.view().history().epochs().to_vec();
-                self.hosts[index(*node)].disk.enrol(epochs);
+                self.hosts[index(*node)].disk.enrol(*node, epochs);
             }
             Step::Synced { node, changes } => {
                 self.now = at;

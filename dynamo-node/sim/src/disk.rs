@@ -140,8 +140,8 @@ impl Disk {
     }
 
     /// The host writes what it was told of the membership before its node starts on it.
-    pub(crate) fn enrol(&mut self, epochs: Vec<Membership>) {
-        self.enrolment.epochs = epochs;
+    pub(crate) fn enrol(&mut self, node: NodeId, epochs: Vec<Membership>) {
+        (self.meta, self.enrolment) = Enrolment::told(node, self.meta, epochs);
     }
 
     /// What a reader finds, durable or not, in the order of the places.

@@ -212,7 +212,7 @@ impl Monitor {
             if let (Role::Home, Some(before), None) =
                 (changed.place.role, changed.before, changed.now)
             {
-                dropped_is_held(hosts, id, &changed.place.key, before, &mut breach);
+                self.dropped_is_held(hosts, id, &changed.place.key, before, &mut breach);
             }
             if let (Role::Hint(target), Some(before), None) =
                 (changed.place.role, changed.before, changed.now)
@@ -392,6 +392,37 @@ impl Monitor {
             let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
             breach("hint-accounting", what);
+        }
+    }
+
+    /// Who drops a home record is no home of its key, and every home has all of it on its disk.
+    fn dropped_is_held(
+        &self,
+        hosts: &[Host],
+        id: NodeId,
+        key: &Key,
+        dropped: &Record,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Some(node) = hosts[index(id)].node.as_ref() else { return };
+        let homes = node.view().homes(key);
+        if homes.contains(&id) {
+            breach("dropped-is-held", format!("a home drops its record of {key}"));
+        }
+        for home in homes {
+            let disk = &hosts[index(*home)].disk;
+            let held = disk.durable(&Place::home(key.clone()));
+            let covered = held.is_some_and(|held| held.set.covers(&dropped.set));
+            // One whose disk was lost after it confirmed: nobody had told who drops.
+            let unheard = !self.heard.contains(&(id, *home, disk.meta().identity));
+            let had = |(at, of, set): &(NodeId, Key, Siblings)| {
+                at == home && of == key && set.covers(&dropped.set)
+            };
+            if !covered && !unheard && !self.lost.iter().any(had) {
+                let has = held.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
+                let what = format!("{key} is dropped, and the disk of its home {home} has {has}");
+                breach("dropped-is-held", what);
+            }
         }
     }
 
@@ -634,29 +665,6 @@ fn dots_closed<'a>(
         let what =
             format!("{dot} is minted from a record that has seen {seen} events of its actor");
         breach("dots-closed", what);
-    }
-}
-
-/// Who drops a home record is no home of its key, and every home has all of it on its disk.
-fn dropped_is_held(
-    hosts: &[Host],
-    id: NodeId,
-    key: &Key,
-    dropped: &Record,
-    breach: &mut impl FnMut(&'static str, String),
-) {
-    let Some(node) = hosts[index(id)].node.as_ref() else { return };
-    let homes = node.view().homes(key);
-    if homes.contains(&id) {
-        breach("dropped-is-held", format!("a home drops its record of {key}"));
-    }
-    for home in homes {
-        let held = hosts[index(*home)].disk.durable(&Place::home(key.clone()));
-        if !held.is_some_and(|held| held.set.covers(&dropped.set)) {
-            let has = held.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
-            let what = format!("{key} is dropped, and the disk of its home {home} has {has}");
-            breach("dropped-is-held", what);
-        }
     }
 }
 

@@ -398,7 +398,8 @@ impl Cluster {
     /// # Errors
     /// If there is no such cluster.
     pub fn view(&self) -> Result<View, ViewError> {
-        let members = (1..=self.nodes).map(NodeId).map(|id| Member { id, tokens: self.tokens }).collect();
+        let members =
+            (1..=self.nodes).map(NodeId).map(|id| Member { id, tokens: self.tokens }).collect();
         View::genesis(&self.settings, members)
     }
 }

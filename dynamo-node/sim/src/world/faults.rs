@@ -64,9 +64,12 @@ impl World {
         }
         if self.bench.view_at_start(node).is_none() {
             // Its disk knows of no membership that it is in: others are asked, as long as it takes.
+            let known = self.bench.host(node).disk().enrolment().epochs.len();
             let knows = |peer: &NodeId| {
                 let of = self.bench.host(*peer).node();
-                of.is_some_and(|of| of.view().contains(node))
+                of.is_some_and(|of| {
+                    of.view().contains(node) && of.view().history().epochs().len() > known
+                })
             };
             match self.bench.cluster().ids().find(knows) {
                 Some(by) => self.take(Step::Enrol { node, by }),
