@@ -9,6 +9,7 @@ use crate::id::OpId;
 use crate::message::Message;
 use crate::node::Node;
 use crate::operations::Operation;
+use crate::transfer::Gossip;
 
 impl Message {
     /// The operation it belongs to, if it belongs to one.
@@ -77,6 +78,16 @@ impl Node {
         };
         let operations = self.operations.iter();
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
+    }
+
+    /// Its open offers of strays.
+    pub fn offers(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.strays.offered().map(|seq| self.op(seq))
+    }
+
+    /// Forgets how far others are: that decides whom it tells of epochs, and nothing else.
+    pub fn forget_gossip(&mut self) {
+        self.gossip = Gossip::default();
     }
 
     /// The same node without the operations `ops`: if they are [finished](Node::finished) it does

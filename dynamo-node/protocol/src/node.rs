@@ -63,13 +63,6 @@ impl Node {
         if mutated(Mutant::DoubtForgotten) {
             start.meta.doubted = None;
         }
-        if start.meta.amnesiac
-            && view.epoch() > Epoch::GENESIS
-            && view.has_directory(me, start.meta.directory(me))
-        {
-            // It joined: what it lacks is known, stretch by stretch.
-            (start.meta.amnesiac, start.counted) = (false, Some(Counted::nowhere()));
-        }
         let continuity = start.continuity(view.everybody().filter(|id| *id != me));
         let counted = start.counted.take().unwrap_or_else(|| match start.meta.amnesiac {
             true => Counted::nowhere(),
@@ -119,12 +112,12 @@ impl Node {
                 assert!(self.next_seq == 0, "a node starts once, before anything else");
                 self.resume_handoff(step);
                 self.ask_for_proof(step);
-                self.begin_anti_entropy(step);
                 if self.view.epoch() > Epoch::GENESIS {
                     self.fill_anew(step);
                     self.expect_strays(step);
                     self.begin_gossip(step);
                 }
+                self.begin_anti_entropy(step);
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
             Input::Peer(envelope) => self.receive(step, envelope),
@@ -193,10 +186,15 @@ impl Node {
         if let Err(why) = self.admit(from, to, &message) {
             return step.event(Event::Discarded(from, why));
         }
-        self.heard_epoch(step, from, epoch);
+        self.heard_epoch(from, epoch);
+        if epoch < self.view.epoch() && !matches!(message, Message::Register(_)) {
+            // Of calls the registrar knows best what is to be answered.
+            self.tell_epochs(step, from, epoch);
+        }
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);
             self.exchange_lost(from);
+            self.stray_home_renewed(step, from);
         }
         self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);

@@ -196,6 +196,21 @@ impl Meta {
     }
 }
 
+impl Enrolment {
+    /// What a host writes, and the [`Meta`] beside it, before its node first starts on a directory that joins
+    /// a cluster: all `epochs` up to now, as a member told them. If the last of them names the directory as
+    /// that of `node`, it is a newcomer from then on; else it is an amnesiac until one does.
+    #[must_use]
+    pub fn told(node: NodeId, meta: Meta, epochs: Vec<Membership>) -> (Meta, Self) {
+        let seat = epochs.last().and_then(|last| last.seat(node));
+        let is_named = seat.is_some_and(|seat| seat.directory == meta.directory(node));
+        let is_newcomer = meta.amnesiac && is_named;
+        let counted = is_newcomer.then(Counted::nowhere);
+        let meta = Meta { amnesiac: meta.amnesiac && !is_newcomer, ..meta };
+        (meta, Self { epochs, ballots: None, counted })
+    }
+}
+
 impl Place {
     /// The key's record as a home.
     #[must_use]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::id::{Key, NodeId};
-use crate::membership::{Directory, History, HistoryError, Membership, Seat, Standing};
+use crate::membership::{Directory, History, HistoryError, Membership, Seat};
 use crate::mutant::{Mutant, mutated};
 use crate::ring::{Member, Ring, Span, Spans, Token};
 use crate::settings::{Settings, SettingsError};
@@ -35,8 +35,6 @@ impl fmt::Display for Epoch {
 pub struct View {
     history: Arc<History>,
     members: Vec<Member>,
-    /// Members without a share of the ring, which hand on what they hold.
-    leaving: Vec<NodeId>,
     ring: Ring,
     /// All of the ring, in order.
     tenures: Vec<Tenure>,
@@ -120,8 +118,7 @@ impl View {
         let ring = Ring::new(&members);
         let (since, before) = (Epoch::GENESIS, Vec::new());
         let tenures = vec![Tenure { last: Span::RING.last(), since, before }];
-        let leaving = Vec::new();
-        let view = Self { history, members, leaving, ring, tenures, homes: settings.n };
+        let view = Self { history, members, ring, tenures, homes: settings.n };
         view.assert_covered(settings);
         Ok(view)
     }
@@ -150,12 +147,9 @@ impl View {
         let mut history = History::clone(&self.history);
         history.append(vec![next.clone()]);
         let members: Vec<_> = next.ring_members().map(Seat::member).collect();
-        let leaving = next.seats().iter().filter(|seat| seat.standing == Standing::Leaving);
-        let leaving = leaving.map(|seat| seat.node).collect();
         let ring = Ring::new(&members);
         let tenures = self.tenures_after(&ring, next);
-        let view =
-            Self { history: Arc::new(history), members, leaving, ring, tenures, homes: self.homes };
+        let view = Self { history: Arc::new(history), members, ring, tenures, homes: self.homes };
         view.assert_covered(settings);
         view
     }
@@ -247,7 +241,7 @@ impl View {
     /// Whether `node` is a member, with a share of the ring or leaving.
     #[must_use]
     pub fn contains(&self, node: NodeId) -> bool {
-        self.members.iter().any(|member| member.id == node) || self.leaving.contains(&node)
+        self.history.latest().seat(node).is_some()
     }
 
     /// Whether `directory` is that of the member `node`.
@@ -256,9 +250,9 @@ impl View {
         seat.is_some_and(|seat| seat.directory == directory)
     }
 
-    /// All members: those with a share of the ring, and those that are leaving.
+    /// All members, in the order of their ids: those with a share of the ring, and those that are leaving.
     pub fn everybody(&self) -> impl Iterator<Item = NodeId> + Clone + '_ {
-        self.ids().chain(self.leaving.iter().copied())
+        self.history.latest().seats().iter().map(|seat| seat.node)
     }
 
     /// All that ever were members, in the order of their ids.

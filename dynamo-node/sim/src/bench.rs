@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use dynamo_protocol::membership::Membership;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Context, Digest, Envelope, Identity, Input, Key, Message, Meta, Node, NodeId, Outbox,
-    Output, Reply, RequestId, Settings, Start, Time, Timer, View, ViewError,
+    ClientOp, Context, Digest, Enrolment, Envelope, Epoch, Identity, Input, Key, Message, Meta,
+    Node, NodeId, Outbox, Output, Reply, RequestId, Settings, Start, Time, Timer, View, ViewError,
 };
 use rustc_hash::FxHashMap;
 use thiserror::Error;
@@ -31,6 +32,8 @@ pub struct Bench {
     cluster: Cluster,
     settings: Arc<Settings>,
     view: Arc<View>,
+    /// Those of later epochs that nodes started in: a ring is costly.
+    views: Vec<Arc<View>>,
     hosts: Vec<Host>,
     flight: Flight,
     now: u64,
@@ -51,6 +54,9 @@ pub enum StepError {
     /// Not running.
     #[error("{0} does not run")]
     Stopped(NodeId),
+    /// It has not joined.
+    #[error("{0} is no member: it has to join first")]
+    NoMember(NodeId),
     /// Running.
     #[error("{0} runs: crash it first")]
     Running(NodeId),
@@ -98,9 +104,14 @@ impl Bench {
     /// The same, with a view made earlier for this very cluster: a ring is costly.
     #[must_use]
     pub fn with_view(cluster: Cluster, view: Arc<View>) -> Self {
+        let meta = |id: NodeId| {
+            let identity = Identity(u64::from(id.0));
+            let is_founder = id.0 <= cluster.nodes;
+            if is_founder { Meta::genesis(identity) } else { Meta::renewed(identity) }
+        };
         let host = |id: NodeId| Host {
             node: None,
-            disk: Disk::new(Meta::genesis(Identity(u64::from(id.0)))).counting(cluster.counts),
+            disk: Disk::new(meta(id)).counting(cluster.counts),
             held: VecDeque::new(),
             backup: None,
             timers: Vec::new(),
@@ -113,6 +124,7 @@ impl Bench {
             cluster,
             settings: Arc::new(cluster.settings),
             view,
+            views: Vec::new(),
             hosts: cluster.ids().map(host).collect(),
             flight: Flight::default(),
             now: 0,
@@ -135,10 +147,26 @@ impl Bench {
         &self.cluster
     }
 
-    /// The view its nodes start in.
+    /// The view of the highest epoch that a running node goes by; that of the genesis if none runs.
     #[must_use]
     pub fn view(&self) -> &Arc<View> {
-        &self.view
+        let views = self.hosts.iter().filter_map(|host| host.node.as_ref()).map(Node::view);
+        views.max_by_key(|view| view.epoch()).unwrap_or(&self.view)
+    }
+
+    /// The view that the node would start in now; none if it is no member of that.
+    #[must_use]
+    pub fn view_at_start(&self, node: NodeId) -> Option<Arc<View>> {
+        let epochs = &self.host(node).disk.enrolment().epochs;
+        let last = epochs.last().map_or(Epoch::GENESIS, Membership::epoch);
+        let running = self.hosts.iter().filter_map(|host| host.node.as_ref()).map(Node::view);
+        let known = running.chain(&self.views).chain([&self.view]);
+        let known = known.into_iter().find(|view| view.epoch() == last).map(Arc::clone);
+        let view = known.unwrap_or_else(|| {
+            let view = View::of(&self.settings, epochs.clone());
+            Arc::new(view.unwrap_or_else(|why| panic!("a disk of a run keeps a history: {why}")))
+        });
+        view.contains(node).then_some(view)
     }
 
     /// The time of the last step.
@@ -283,6 +311,20 @@ impl Bench {
                 self.now = at;
                 self.handle(*node, Input::Prune(Key(key.clone())));
             }
+            Step::Propose { node, edit } => {
+                self.check_runs(*node)?;
+                self.now = at;
+                self.handle(*node, Input::Propose { edit: *edit, expect: None });
+            }
+            Step::Enrol { node, by } => {
+                self.check_node(*by)?;
+                if self.host(*node).node.is_some() {
+                    return Err(StepError::Running(*node));
+                }
+                let of = self.host(*by).node.as_ref().ok_or(StepError::Stopped(*by))?;
+                let epochs = of.view().history().epochs().to_vec();
+                self.hosts[index(*node)].disk.enrol(*node, epochs);
+            }
             Step::Synced { node, changes } => {
                 self.now = at;
                 let batch = self.host(*node).disk.synced() + changes;
@@ -317,7 +359,7 @@ impl Bench {
     }
 
     fn check_node(&self, node: NodeId) -> Result<(), StepError> {
-        let known = (1..=self.cluster.nodes).contains(&node.0);
+        let known = (1..=self.cluster.nodes + self.cluster.spares).contains(&node.0);
         if known { Ok(()) } else { Err(StepError::NoNode(node)) }
     }
 
@@ -338,14 +380,19 @@ impl Bench {
         incarnation: u64,
         spare: Option<Identity>,
     ) -> Result<(), StepError> {
-        let (settings, view) = (Arc::clone(&self.settings), Arc::clone(&self.view));
-        let host = &mut self.hosts[index(node)];
-        if host.node.is_some() {
+        if self.host(node).node.is_some() {
             return Err(StepError::Running(node));
         }
+        let settings = Arc::clone(&self.settings);
+        let view = self.view_at_start(node).ok_or(StepError::NoMember(node))?;
+        if self.views.iter().all(|known| known.epoch() != view.epoch()) {
+            self.views.push(Arc::clone(&view));
+        }
+        let host = &mut self.hosts[index(node)];
         let (meta, heard) = (*host.disk.meta(), host.disk.heard().clone());
-        host.node =
-            Some(Node::new(node, settings, view, Start { meta, heard, incarnation, spare }));
+        let Enrolment { ballots, counted, .. } = host.disk.enrolment().clone();
+        let start = Start { meta, heard, incarnation, spare, ballots, counted };
+        host.node = Some(Node::new(node, settings, view, start));
         host.starts += 1;
         self.now = at;
         self.handle(node, Input::Started);

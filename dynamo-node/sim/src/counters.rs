@@ -13,6 +13,12 @@ pub struct Counters {
     pub read_repairs: u64,
     /// Keys that anti-entropy brought up to date.
     pub keys_synced: u64,
+    /// Memberships that nodes went on to.
+    pub epochs: u64,
+    /// Hints of nodes that are no homes any more, taken over by their holders.
+    pub hints_adopted: u64,
+    /// Records that went to the homes of their keys from one that is none any more.
+    pub strays_dropped: u64,
     /// Requests sent on to a home.
     pub forwarded: u64,
     /// How often a node began to suspect a peer.
@@ -32,6 +38,9 @@ impl Counters {
             Event::HintDelivered(_) => self.hints_delivered += 1,
             Event::ReadRepair(_) => self.read_repairs += 1,
             Event::Synced(_) => self.keys_synced += 1,
+            Event::Entered(_) => self.epochs += 1,
+            Event::HintAdopted => self.hints_adopted += 1,
+            Event::StrayDropped => self.strays_dropped += 1,
             Event::ForwardedTo(_) => self.forwarded += 1,
             Event::Suspected(_) => self.suspicions += 1,
             Event::Discarded(..) => self.discarded += 1,
@@ -44,6 +53,11 @@ impl Counters {
             | Event::Proven
             | Event::Exchanged { .. }
             | Event::Refilled(_)
+            | Event::ChangeDecided { .. }
+            | Event::ChangeRefused { .. }
+            | Event::Removed
+            | Event::AnotherCluster { .. }
+            | Event::Filled { .. }
             | Event::Pruned(_) => {}
         }
     }

@@ -7,9 +7,10 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use dynamo_protocol::membership::Membership;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Change, Digest, Fingerprint, Identity, Key, Leaf, Meta, Node, NodeId, Place, Record,
+    Change, Digest, Enrolment, Fingerprint, Identity, Key, Leaf, Meta, Node, NodeId, Place, Record,
     Remembered, Role, Siblings, Span, Store, StoreError, Token,
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,7 @@ pub struct Disk {
     meta: Meta,
     records: Records,
     heard: BTreeMap<NodeId, Remembered>,
+    enrolment: Enrolment,
     damaged: BTreeSet<Place>,
     /// How to take back what is not durable, oldest first.
     undo: VecDeque<Undo>,
@@ -80,6 +82,7 @@ enum Before {
     Record { place: Place, record: Option<Record>, damaged: bool },
     Meta(Meta),
     Heard(NodeId, Option<Remembered>),
+    Enrolment(Box<Enrolment>),
 }
 
 /// A record that a step changed.
@@ -98,6 +101,7 @@ impl Disk {
             meta,
             records: Records::default(),
             heard: BTreeMap::new(),
+            enrolment: Enrolment::default(),
             damaged: BTreeSet::new(),
             undo: VecDeque::new(),
             applied: 0,
@@ -127,6 +131,17 @@ impl Disk {
     #[must_use]
     pub fn heard(&self) -> &BTreeMap<NodeId, Remembered> {
         &self.heard
+    }
+
+    /// What the directory keeps of the membership.
+    #[must_use]
+    pub fn enrolment(&self) -> &Enrolment {
+        &self.enrolment
+    }
+
+    /// The host writes what it was told of the membership before its node starts on it.
+    pub(crate) fn enrol(&mut self, node: NodeId, epochs: Vec<Membership>) {
+        (self.meta, self.enrolment) = Enrolment::told(node, self.meta, epochs);
     }
 
     /// What a reader finds, durable or not, in the order of the places.
@@ -166,7 +181,7 @@ impl Disk {
     }
 
     /// The hints a reader finds: a damaged one can be delivered to nobody.
-    pub(crate) fn hints_left(&self) -> usize {
+    pub fn hints_left(&self) -> usize {
         self.records.hints().keys().filter(|place| !self.damaged.contains(place)).count()
     }
 
@@ -192,7 +207,7 @@ impl Disk {
                 before: record.as_ref().filter(|_| !damaged),
                 now: self.records.get(place),
             }),
-            Before::Meta(_) | Before::Heard(..) => None,
+            Before::Meta(_) | Before::Heard(..) | Before::Enrolment(_) => None,
         })
     }
 
@@ -211,7 +226,9 @@ impl Disk {
                 let new = becomes(place).map(|record| &record.set);
                 (!new.is_some_and(|new| has_seen(new, &old.set))).then(|| place.key.clone())
             }
-            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) => None,
+            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) | Before::Enrolment(_) => {
+                None
+            }
         };
         self.undo.range(..first_left).filter_map(forgets).collect()
     }
@@ -299,6 +316,7 @@ impl Disk {
             Before::Meta(meta) => self.meta = meta,
             Before::Heard(peer, Some(heard)) => drop(self.heard.insert(peer, heard)),
             Before::Heard(peer, None) => drop(self.heard.remove(&peer)),
+            Before::Enrolment(before) => self.enrolment = *before,
         }
     }
 
@@ -430,7 +448,9 @@ impl Undo {
             Before::Record { place: changed, record, .. } if changed == place => {
                 Some(record.as_ref())
             }
-            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) => None,
+            Before::Record { .. } | Before::Meta(_) | Before::Heard(..) | Before::Enrolment(_) => {
+                None
+            }
         }
     }
 }
@@ -511,6 +531,10 @@ impl Store for Disk {
                 }
                 Change::Meta(meta) => Before::Meta(std::mem::replace(&mut self.meta, meta)),
                 Change::Heard(peer, heard) => Before::Heard(peer, self.heard.insert(peer, heard)),
+                Change::Enrolment(enrolment) => {
+                    let before = std::mem::replace(&mut self.enrolment, enrolment);
+                    Before::Enrolment(Box::new(before))
+                }
             };
             self.undo.push_back(Undo { batch, what });
         }

@@ -14,6 +14,7 @@
 //! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | rule 6 |
 //! | `copies-kept` | and do so ever after, disks lost apart | rules 5, 6 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
+//! | `dropped-is-held` | a stray goes only when the disk of every home has all of it | rule 12 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
 //! | `rollback-voted` | nor votes it, if strict, on a key whose other homes remember more | rule 11 |
@@ -53,6 +54,8 @@ pub(crate) struct Monitor {
     /// acknowledged: so much it has to remember, whatever its own disk says of it.
     owed: FxHashMap<(NodeId, NodeId, Identity), u64>,
     strict: bool,
+    /// Nodes may join and leave.
+    changes: bool,
     /// Puts that a node was given and has not minted yet.
     given: Vec<(NodeId, Noted)>,
     /// Events that were minted twice, the first of which nobody else knew of then.
@@ -103,6 +106,7 @@ impl Monitor {
             taken: FxHashMap::default(),
             owed: FxHashMap::default(),
             strict: cluster.settings.quorum == Quorum::Strict,
+            changes: cluster.spares > 0,
             given: Vec::new(),
             again: FxHashSet::default(),
             lost: Vec::new(),
@@ -205,9 +209,19 @@ impl Monitor {
                 record_forgets(changed, &mut breach);
             }
             self.no_dominated_sibling(changed, &mut breach);
+            if let (Role::Home, Some(before), None) =
+                (changed.place.role, changed.before, changed.now)
+            {
+                self.dropped_is_held(hosts, id, &changed.place.key, before, &mut breach);
+            }
             if let (Role::Hint(target), Some(before), None) =
                 (changed.place.role, changed.before, changed.now)
             {
+                let own = disk.present(&Place::home(changed.place.key.clone()));
+                if own.is_some_and(|own| own.set.covers(&before.set)) {
+                    // Adopted, in the same batch or before.
+                    continue;
+                }
                 self.hint_accounting(hosts, id, target, &changed.place.key, before, &mut breach);
             }
         }
@@ -216,9 +230,11 @@ impl Monitor {
     fn enter(&mut self, hosts: &[Host], op: OpId, dot: Dot, noted: Noted) {
         let puts = self.keys.entry(noted.key.clone()).or_insert_with(|| {
             let view = hosts.iter().find_map(|host| host.node.as_ref()).map(|node| node.view());
-            let homes = view.map(|view| view.homes(&noted.key));
+            let homes = view.map(|view| view.homes(&noted.key)).unwrap_or_default().to_vec();
+            // Where the ring changes, hints may be for any of them.
+            let all = || (1..).map(NodeId).take(hosts.len()).collect();
             Puts {
-                homes: homes.unwrap_or_default().to_vec(),
+                homes: if self.changes { all() } else { homes },
                 puts: Vec::new(),
                 by_dot: FxHashMap::default(),
             }
@@ -376,6 +392,37 @@ impl Monitor {
             let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
             breach("hint-accounting", what);
+        }
+    }
+
+    /// Who drops a home record is no home of its key, and every home has all of it on its disk.
+    fn dropped_is_held(
+        &self,
+        hosts: &[Host],
+        id: NodeId,
+        key: &Key,
+        dropped: &Record,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Some(node) = hosts[index(id)].node.as_ref() else { return };
+        let homes = node.view().homes(key);
+        if homes.contains(&id) {
+            breach("dropped-is-held", format!("a home drops its record of {key}"));
+        }
+        for home in homes {
+            let disk = &hosts[index(*home)].disk;
+            let held = disk.durable(&Place::home(key.clone()));
+            let covered = held.is_some_and(|held| held.set.covers(&dropped.set));
+            // One whose disk was lost after it confirmed: nobody had told who drops.
+            let unheard = !self.heard.contains(&(id, *home, disk.meta().identity));
+            let had = |(at, of, set): &(NodeId, Key, Siblings)| {
+                at == home && of == key && set.covers(&dropped.set)
+            };
+            if !covered && !unheard && !self.lost.iter().any(had) {
+                let has = held.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
+                let what = format!("{key} is dropped, and the disk of its home {home} has {has}");
+                breach("dropped-is-held", what);
+            }
         }
     }
 

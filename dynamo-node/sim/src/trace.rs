@@ -29,6 +29,7 @@
 //! ```
 
 use bytes::Bytes;
+use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
     Context, Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
 };
@@ -97,8 +98,11 @@ pub struct Closing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
-    /// How many nodes.
+    /// How many nodes it begins with.
     pub nodes: u16,
+    /// Hosts beside them, with empty directories, for nodes that join: their names follow.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub spares: u16,
     /// Virtual nodes of each.
     pub tokens: u16,
     /// What all of them are told. A replay fires timers when the trace says so.
@@ -195,6 +199,20 @@ pub enum Step {
         /// The key.
         #[serde(with = "text")]
         key: Bytes,
+    },
+    /// An operator asks for a change of the membership.
+    Propose {
+        /// Whom.
+        node: NodeId,
+        /// For what.
+        edit: Edit,
+    },
+    /// The host of a node that does not run asks another for the membership, and writes it down.
+    Enrol {
+        /// Whose.
+        node: NodeId,
+        /// Whom it asks.
+        by: NodeId,
     },
     /// The disk has synced: outputs that rest on nothing later go out.
     Synced {
@@ -361,6 +379,7 @@ impl Cluster {
     pub fn new(nodes: u16, quorums: [usize; 3]) -> Self {
         Self {
             nodes,
+            spares: 0,
             tokens: 8,
             // What happens by itself happens where it is asked for.
             settings: Settings { anti_entropy: false, ..Settings::new(quorums) },
@@ -371,7 +390,7 @@ impl Cluster {
 
     /// Its nodes.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (1..=self.nodes).map(NodeId)
+        (1..=self.nodes + self.spares).map(NodeId)
     }
 
     /// The view it begins with.
@@ -379,7 +398,8 @@ impl Cluster {
     /// # Errors
     /// If there is no such cluster.
     pub fn view(&self) -> Result<View, ViewError> {
-        let members = self.ids().map(|id| Member { id, tokens: self.tokens }).collect();
+        let members =
+            (1..=self.nodes).map(NodeId).map(|id| Member { id, tokens: self.tokens }).collect();
         View::genesis(&self.settings, members)
     }
 }
@@ -394,6 +414,8 @@ impl Step {
             | Self::Timer { node, .. }
             | Self::Unreachable { node, .. }
             | Self::Prune { node, .. }
+            | Self::Propose { node, .. }
+            | Self::Enrol { node, .. }
             | Self::Synced { node, .. }
             | Self::Crash { node, .. }
             | Self::Wipe { node, .. }
@@ -416,6 +438,11 @@ impl Op {
             Self::Get { key } | Self::Put { key, .. } => Key(key.clone()),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+fn is_none(number: &u16) -> bool {
+    *number == 0
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::sync::Arc;
 
+use dynamo_protocol::membership::{Edit, Standing};
 use dynamo_protocol::{
-    Envelope, Identity, Key, NodeId, Quorum, ReadMode, Reply, RequestId, Settings,
+    Envelope, Identity, Key, NodeId, Place, Quorum, ReadMode, Record, Reply, RequestId, Settings,
 };
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::network::{Network, Shape};
@@ -183,6 +184,120 @@ fn a_strict_cluster_keeps_its_promises_through_every_fault() {
 fn a_wide_cluster_with_atomic_gets_keeps_its_promises_through_every_fault() {
     let settings = Settings { read: ReadMode::Atomic, ..Settings::new([5, 3, 3]) };
     check(Cluster { settings, ..Cluster::new(7, [5, 3, 3]) }, 2, 0..40);
+}
+
+/// A change of the membership that an operator might ask for now, at any member.
+fn churn(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) {
+    let membership = world.membership().clone();
+    let seats = membership.seats();
+    let seat = seats[rng.random_range(0..seats.len())];
+    let asked = seats[rng.random_range(0..seats.len())].node;
+    let drawn = |world: &World, node| world.bench().host(node).disk().meta().directory(node);
+    let spare = world.bench().cluster().ids().find(|id| membership.seat(*id).is_none());
+    let edit = match (rng.random_range(0..8), seat.standing, spare) {
+        (0..=2, _, Some(node)) => {
+            Edit::Join { node, directory: drawn(world, node), tokens: rng.random_range(4..=8) }
+        }
+        (3, Standing::In, _) if *wipes > 0 => {
+            *wipes -= 1;
+            world.wipe(seat.node);
+            let to = drawn(world, seat.node);
+            Edit::Replace { node: seat.node, from: seat.directory, to }
+        }
+        (4, Standing::In, _) => Edit::Weigh { node: seat.node, tokens: rng.random_range(2..=12) },
+        (5, Standing::Leaving, _) => Edit::Cancel { node: seat.node },
+        (_, Standing::Leaving, _) => {
+            let host = world.bench().host(seat.node);
+            let is_drained = host.node().is_some_and(|node| {
+                node.view().epoch() == membership.epoch()
+                    && !node.has_strays()
+                    && node.open_operations() == 0
+            });
+            if !is_drained || host.disk().records().next().is_some() {
+                return;
+            }
+            Edit::Gone { node: seat.node, directory: seat.directory, forced: false }
+        }
+        (_, Standing::In, _) => Edit::Leave { node: seat.node },
+    };
+    world.propose(asked, edit);
+}
+
+#[test]
+fn a_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() {
+    let seeds = match std::env::var("SEEDS").ok() {
+        Some(range) => {
+            let (from, to) = range.split_once("..").unwrap();
+            from.parse().unwrap()..to.parse().unwrap()
+        }
+        None => 0..60,
+    };
+    let mut moved = (0, 0, 0);
+    for seed in seeds {
+        let settings = Settings { anti_entropy: seed % 3 > 0, ..Settings::new([3, 2, 2]) };
+        let cluster = Cluster { spares: 2, settings, ..Cluster::new(4, [3, 2, 2]) };
+        let view = Arc::new(cluster.view().unwrap());
+        let mut world = World::new(conditions(cluster, seed), view, seed);
+        let mut clients = Clients::new(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfa17);
+        let mut wipes = 1;
+        for round in 1..=10 {
+            clients.run_until(&mut world, round * SECOND - SECOND / 2);
+            for _ in 0..rng.random_range(0..4) {
+                churn(&mut world, &mut rng, &mut wipes);
+                let until = world.now() + rng.random_range(0..SECOND / 4);
+                clients.run_until(&mut world, until);
+            }
+            for _ in 0..rng.random_range(0..2) {
+                trouble(&mut world, &mut rng, &mut wipes);
+            }
+            clients.run_until(&mut world, round * SECOND + SECOND / 2);
+            if rng.random() {
+                world.mend();
+            }
+        }
+        world.mend();
+        for _ in 0..400 {
+            if world.is_quiet() {
+                break;
+            }
+            let until = world.now() + SECOND / 10;
+            while world.next(until).is_some() {}
+        }
+        world.sweep();
+        assert_eq!(world.breaches(), [], "seed {seed}");
+        assert_eq!(world.unrest(), None, "seed {seed}");
+        // Every node has a turn with every other.
+        let until = world.now() + 8 * SECOND;
+        while world.next(until).is_some() {}
+        moved.0 += world.counters().epochs;
+        moved.1 += world.counters().strays_dropped;
+        moved.2 += world.counters().hints_adopted;
+        // Every home holds what any disk does.
+        let view = Arc::clone(world.bench().view());
+        for at in 0..4 {
+            let key = Key::from(format!("k{at}").as_str());
+            let place = Place::home(key.clone());
+            let held = |id: NodeId| world.bench().host(id).disk().durable(&place).cloned();
+            let sets: Vec<_> = view.homes(&key).iter().map(|home| held(*home)).collect();
+            if settings.anti_entropy {
+                let versions = |record: &Option<Record>| record.as_ref().map(|r| r.set.summary());
+                assert!(
+                    sets.windows(2).all(|pair| versions(&pair[0]) == versions(&pair[1])),
+                    "seed {seed}: {key} differs between its homes"
+                );
+            }
+            for id in world.bench().cluster().ids().filter(|id| !view.homes(&key).contains(id)) {
+                assert_eq!(
+                    world.bench().host(id).node().and_then(|_| held(id)),
+                    None,
+                    "seed {seed}: {id} is no home of {key} and keeps it"
+                );
+            }
+        }
+    }
+    println!("{moved:?}");
+    assert!(moved.0 > 60 && moved.1 > 60 && moved.2 > 0, "{moved:?}");
 }
 
 #[test]

@@ -158,6 +158,14 @@ pub static PROPERTIES: &[Property] = &[
         check: hint_kept_until_held,
     },
     Property {
+        name: "dropped-is-held",
+        flag: flag::DROPPED,
+        kind: Kind::Always,
+        source: "rule 12: a stray goes once every home of its epoch has exactly that",
+        promised: |spec| spec.faults.forgotten + spec.faults.rollbacks + spec.faults.wipes == 0,
+        check: |view| !view.has(flag::DROPPED),
+    },
+    Property {
         name: "only-what-was-written",
         flag: flag::UNWRITTEN,
         kind: Kind::Always,
@@ -220,6 +228,14 @@ pub static PROPERTIES: &[Property] = &[
         source: "rule 5: an amnesiac that had an exchange with every other home votes again",
         promised: |spec| spec.settings.anti_entropy && settles(spec) && spec.copies_lost() <= 1,
         check: |view| view.rest.as_ref().is_none_or(|rest| rest.all_count),
+    },
+    Property {
+        name: "a-record-moves",
+        flag: flag::MOVED,
+        kind: Kind::Sometimes,
+        source: "not vacuous: what has other homes goes to them",
+        promised: |spec| !spec.shifts.is_empty() && spec.script.puts() > 0,
+        check: |view| view.has(flag::MOVED),
     },
     Property {
         name: "a-put-is-acknowledged",
@@ -342,6 +358,7 @@ fn is_strict(spec: &Spec) -> bool {
     // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
     // home does not vote. A forgotten record is a disk that broke its promise.
     spec.settings.r + spec.settings.w > spec.settings.n
+        && spec.shifts.is_empty()
         && (spec.settings.quorum == Quorum::Strict || spec.nodes == spec.settings.n)
         && is_dotted(spec)
         && (spec.faults.wipes == 0 || spec.renew)

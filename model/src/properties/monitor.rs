@@ -30,6 +30,7 @@ impl Step<'_> {
             }
         }
         hints_gone(self, node, input, before);
+        home_gone(self, node, input, before);
         for (request, reply) in &effect.replies {
             replied(self, node, *request, reply);
         }
@@ -192,11 +193,38 @@ fn hints_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
         if heard(host).or(heard(step.host(node))).is_some_and(|identity| identity != present) {
             continue;
         }
-        let left = held(step.host(node), Some(target)) | held(home, None);
+        let mut left = held(step.host(node), Some(target)) | held(home, None);
+        if step.setup.changes() {
+            // Adopted.
+            left |= held(step.host(node), None);
+        }
         if live(step, hint) & !step.world.history.closure(left) != 0 {
             step.world.history.flags |= flag::HINT_LOST;
         }
     }
+}
+
+/// A home record may go from one that is no home any more, by the membership it goes by, once the disk of
+/// every home by that membership has all of it.
+fn home_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
+    if !matches!(step.tables.inputs.get(input), HostInput::Handle(_)) {
+        return;
+    }
+    let home = |host: u32| {
+        let facts = step.tables.facts(host);
+        facts.records.iter().find(|record| record.target.is_none()).cloned()
+    };
+    let (Some(before), None) = (home(host), home(step.host(node))) else { return };
+    let epoch = step.tables.facts(step.host(node)).epoch;
+    let homes = step.setup.views[epoch].homes(&step.setup.key);
+    let gone = live(step, &before);
+    let lacks = |id: &NodeId| {
+        let held = home(step.world.hosts[step.setup.index(*id)]);
+        let held = held.map_or(0, |record| live(step, &record));
+        gone & !step.world.history.closure(held) != 0
+    };
+    let flag = if homes.iter().any(lacks) { flag::DROPPED } else { flag::MOVED };
+    step.world.history.flags |= flag;
 }
 
 fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {

@@ -48,6 +48,7 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     }
     let mut drain = Drain { model, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
+    drain.learn_all();
     let settled = drain.settle() && drain.exchange_all();
     let equal_unread = settled && drain.homes_agree(|place, record| Leaf::of(&place.key, record));
     let all_count = drain.all_count();
@@ -131,6 +132,19 @@ impl Drain<'_> {
         false
     }
 
+    /// Everybody learns of every membership: those that are behind keep the others from coming to rest.
+    fn learn_all(&mut self) {
+        let model = self.model;
+        for node in 0..self.world.hosts.len() {
+            let up_to_date = model.setup.views.len() - 1;
+            while self.tables.facts(self.world.hosts[node]).epoch < up_to_date {
+                let at = u8::try_from(node).expect("there are few nodes");
+                let input = model.step(self.tables, &mut self.world).next_epoch(at);
+                self.step(node, input);
+            }
+        }
+    }
+
     /// As many exchanges of every node as it has partners. Says whether they came to an end.
     fn exchange_all(&mut self) -> bool {
         for _ in 1..self.world.hosts.len() {
@@ -185,10 +199,10 @@ impl Drain<'_> {
     }
 
     fn read_all(&mut self) {
-        let homes = self.model.setup.homes();
-        self.shown = vec![None; homes];
-        for home in 0..homes {
-            let request = RequestId(FIRST_READ + home as u64);
+        let homes = self.model.setup.last_homes();
+        self.shown = vec![None; homes.len()];
+        for (at, home) in homes.into_iter().enumerate() {
+            let request = RequestId(FIRST_READ + at as u64);
             let op = ClientOp::Get { key: self.model.setup.key.clone() };
             let input = HostInput::Handle(Input::Client { request, op });
             let input = self.tables.input(&self.model.setup, input);
@@ -212,8 +226,11 @@ impl Drain<'_> {
         let set = |host: &u32| {
             store(host).records.get(&place).filter(|r| !r.set.is_empty()).map(|r| look(&place, r))
         };
-        let homes = &self.world.hosts[..self.model.setup.homes()];
-        !hints && homes.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))
+        let homes = self.model.setup.last_homes();
+        let is_stray = |at: usize| !homes.contains(&at) && set(&self.world.hosts[at]).is_some();
+        let strays = (0..self.world.hosts.len()).any(is_stray);
+        let sets: Vec<_> = homes.iter().map(|home| set(&self.world.hosts[*home])).collect();
+        !hints && !strays && sets.windows(2).all(|pair| pair[0] == pair[1])
     }
 }
 

@@ -227,6 +227,7 @@ impl Step<'_> {
                 to: self.setup.ids[usize::from(node)],
                 message: dynamo_protocol::Message::Pong { nonce: None },
                 position: 0,
+                epoch: dynamo_protocol::Epoch::GENESIS,
                 heard: None,
             };
             self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)))

@@ -55,7 +55,12 @@ impl Host {
         let rename = |timer| rename_timer(timer, |op| place(ops, op, incarnation));
         let is_theirs = |timer: &Timer| match timer {
             Timer::Hedge(op) | Timer::Deadline(op) => finished.contains(op),
-            Timer::Ping(_) | Timer::Handoff(_) | Timer::Exchange => false,
+            Timer::Ping(_)
+            | Timer::Handoff(_)
+            | Timer::Exchange
+            | Timer::Strays
+            | Timer::Gossip
+            | Timer::Proposal => false,
         };
         host.timers = timers.filter(|timer| !is_theirs(timer)).map(rename).collect();
         host.node = host.node.map(|node| node.without(&finished).renamed(incarnation, others));
@@ -69,11 +74,11 @@ fn place(open: &[OpId], op: OpId, incarnation: u64) -> OpId {
 }
 
 fn rename_timer(timer: Timer, name: impl Fn(OpId) -> OpId) -> Timer {
-    use Timer::{Deadline, Exchange, Handoff, Hedge, Ping};
+    use Timer::{Deadline, Exchange, Gossip, Handoff, Hedge, Ping, Proposal, Strays};
     match timer {
         Hedge(op) => Hedge(name(op)),
         Deadline(op) => Deadline(name(op)),
-        Ping(_) | Handoff(_) | Exchange => timer,
+        Ping(_) | Handoff(_) | Exchange | Strays | Gossip | Proposal => timer,
     }
 }
 

@@ -3,7 +3,7 @@
 use dynamo_protocol::{ReadMode, Settings, Versioning};
 
 use crate::properties::{Kind, PROPERTIES, Property};
-use crate::world::spec::{Durability, Spec};
+use crate::world::spec::{Durability, Shift, Spec};
 
 /// A configuration with a name and expectations.
 #[derive(Clone, Debug)]
@@ -82,6 +82,12 @@ impl Spec {
         if !self.renew {
             label += " identity-kept";
         }
+        for shift in &self.shifts {
+            label += &match shift {
+                Shift::Join(at) => format!(" join=n{}", at + 1),
+                Shift::Leave(at) => format!(" leave=n{}", at + 1),
+            };
+        }
         let faults = &self.faults;
         for (name, count) in [
             ("crashes", faults.crashes),
@@ -113,6 +119,7 @@ pub fn defaults() -> Vec<Scenario> {
     sloppy_quorums(&mut scenarios);
     versions_and_disks(&mut scenarios);
     exchanges(&mut scenarios);
+    ring_changes(&mut scenarios);
     scenarios
 }
 
@@ -268,6 +275,35 @@ fn exchanges(scenarios: &mut Vec<Scenario>) {
     forgotten.settings.anti_entropy = true;
     (forgotten.faults.forgotten, forgotten.faults.hedges) = (1, 1);
     add("exchange-forgotten", "a record that is gone comes back from another home", forgotten, &[]);
+}
+
+/// The ring changes under puts: `shifts` are decided, and every host learns of each at any time. N=1 and N=2,
+/// so that few nodes make a ring with other homes.
+fn changing(script: &str, nodes: usize, n: usize, w: usize, shifts: &[Shift]) -> Spec {
+    let mut spec = sloppy(script);
+    (spec.nodes, spec.shifts) = (nodes, shifts.to_vec());
+    (spec.settings.n, spec.settings.r, spec.settings.w) = (n, 1, w);
+    spec
+}
+
+/// Nodes join and leave.
+fn ring_changes(scenarios: &mut Vec<Scenario>) {
+    use Shift::{Join, Leave};
+    let mut add = adder(scenarios);
+    add("join", "a home gives way to a newcomer", changing("p", 2, 1, 1, &[Join(0)]), &[]);
+    add("leave", "a home leaves", changing("p", 2, 1, 1, &[Leave(0)]), &[]);
+    add(
+        "join-pair",
+        "one of two homes gives way to a newcomer, under two puts",
+        changing("p,p", 3, 2, 2, &[Join(0)]),
+        &[],
+    );
+    add(
+        "there-and-back",
+        "a newcomer joins and leaves again",
+        changing("p", 2, 1, 1, &[Join(0), Leave(0)]),
+        &[],
+    );
 }
 
 #[cfg(test)]

@@ -90,6 +90,9 @@ impl<'a> Walk<'a> {
         if spec.durability == Durability::Buffered {
             return Err(PathError::NoWord("writes that are acknowledged before they are durable"));
         }
+        if !spec.shifts.is_empty() {
+            return Err(PathError::NoWord("a node that learns of a membership by itself"));
+        }
         let mut named = spec.clone();
         let reductions = &mut named.reductions;
         (reductions.renaming, reductions.lazy, reductions.ample, reductions.direct) =
@@ -105,6 +108,7 @@ impl<'a> Walk<'a> {
             },
             counts: spec.faults.rollbacks > 0,
             nodes,
+            spares: 0,
         };
         let recorder = Recorder::new(cluster)?;
         let world = model.first_of(&named, tables);
@@ -302,7 +306,9 @@ impl<'a> Walk<'a> {
             Input::Timer(timer) => Taken::Timer { node, timer },
             Input::Unreachable(peer) => Taken::Unreachable { node, peer },
             Input::Started => return Err(PathError::NoWord("a start without a process")),
-            Input::Prune(_) => return Err(PathError::NoWord("an operator")),
+            Input::Prune(_) | Input::Propose { .. } => {
+                return Err(PathError::NoWord("an operator"));
+            }
         };
         self.take(step)
     }

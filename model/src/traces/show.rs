@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dynamo_protocol::{Input, Message, NodeId, Role, Siblings, Timer};
+use dynamo_protocol::{Epoch, Input, Message, NodeId, Role, Siblings, Timer};
 
 use crate::world::host::HostInput;
 use crate::world::model::DynamoModel;
@@ -32,6 +32,7 @@ impl DynamoModel {
             Action::Forget(at) => format!("{}'s home record is gone", node(at)),
             Action::PowerCut(at) => format!("{} loses power", node(at)),
             Action::Sync(at) => format!("{} syncs", node(at)),
+            Action::Learn(at) => format!("{} learns of the next epoch", node(at)),
             Action::BackUp(at) => format!("{}'s directory is backed up", node(at)),
             Action::Restore(at) => format!("{}'s directory is put back to its backup", node(at)),
             Action::Cut(side) => {
@@ -84,7 +85,11 @@ impl DynamoModel {
                     } else {
                         format!(", suspects {}", suspected.join(" "))
                     };
-                    format!("up, {} open{suspects}", node.open_operations())
+                    let epoch = match node.view().epoch() {
+                        Epoch::GENESIS => String::new(),
+                        epoch => format!(", epoch {epoch}"),
+                    };
+                    format!("up, {} open{epoch}{suspects}", node.open_operations())
                 }
             };
             let _ = writeln!(text, "{}: {state}", self.setup.ids[usize::from(host.me)]);
@@ -158,6 +163,9 @@ fn timer_text(tables: &Tables, input: u32) -> String {
             Timer::Ping(peer) => format!("ping timer for {peer}"),
             Timer::Handoff(target) => format!("handoff timer for {target}"),
             Timer::Exchange => "exchange timer".to_owned(),
+            Timer::Strays => "strays timer".to_owned(),
+            Timer::Gossip => "gossip timer".to_owned(),
+            Timer::Proposal => "proposal timer".to_owned(),
         },
         _ => "?".to_owned(),
     }

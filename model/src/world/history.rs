@@ -57,6 +57,8 @@ pub(crate) mod flag {
     pub(crate) const ANSWERED_TWICE: u32 = 1 << 11;
     /// The core's own assertion failed.
     pub(crate) const PANIC: u32 = 1 << 12;
+    /// A home record went although the disk of a home does not cover it.
+    pub(crate) const DROPPED: u32 = 1 << 13;
     /// A put was acknowledged.
     pub(crate) const ACKED: u32 = 1 << 16;
     /// A get showed siblings.
@@ -69,6 +71,8 @@ pub(crate) mod flag {
     pub(crate) const REPAIRED: u32 = 1 << 20;
     /// A key that two homes held differently was brought up to date by an exchange.
     pub(crate) const SYNCED: u32 = 1 << 21;
+    /// A record went from one that is no home any more, which all homes hold.
+    pub(crate) const MOVED: u32 = 1 << 22;
 }
 
 impl History {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    ClientOp, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Role, Start, Time,
-    Timer,
+    ClientOp, Enrolment, Input, MemoryStore, Message, Meta, Node, Outbox, Output, Place, Role,
+    Start, Time, Timer,
 };
 
 use crate::world::spec::{Durability, Setup};
@@ -65,8 +65,18 @@ pub(crate) struct Stepped {
 impl Host {
     /// A host whose directory was made at the cluster's genesis, its process not started.
     pub(crate) fn genesis(setup: &Setup, me: u8) -> Self {
-        let meta = Meta::genesis(Setup::identity(me, 0));
-        let store = if setup.counts { MemoryStore::counting(meta) } else { MemoryStore::new(meta) };
+        let identity = Setup::identity(me, 0);
+        let id = setup.ids[usize::from(me)];
+        let is_founder = setup.views[0].contains(id);
+        let meta = if is_founder { Meta::genesis(identity) } else { Meta::renewed(identity) };
+        let mut store =
+            if setup.counts { MemoryStore::counting(meta) } else { MemoryStore::new(meta) };
+        // It was told with its join.
+        let known = setup.views.iter().find(|view| view.contains(id)).filter(|_| !is_founder);
+        if let Some(view) = known {
+            let epochs = view.history().epochs().to_vec();
+            (store.meta, store.enrolment) = Enrolment::told(id, meta, epochs);
+        }
         Self {
             me,
             node: None,
@@ -112,13 +122,16 @@ impl Host {
     fn start(&mut self, setup: &Setup) -> (Vec<Output>, Option<String>) {
         self.starts += 1;
         let me = setup.ids[usize::from(self.me)];
-        let (settings, view) = (Arc::clone(&setup.settings), Arc::clone(&setup.view));
+        let Enrolment { epochs, ballots, counted } = self.store.enrolment.clone();
+        let view = &setup.views[epochs.len().saturating_sub(1)];
+        let (settings, view) = (Arc::clone(&setup.settings), Arc::clone(view));
         let incarnation = Setup::incarnation(self.me, self.starts);
         let (meta, heard) = (self.store.meta, self.store.heard.clone());
         // The first start makes the directory.
         let is_doubtful = setup.counts && setup.renew && self.starts > 1;
         let spare = is_doubtful.then(|| Setup::spare(self.me, self.starts));
-        self.node = Some(Node::new(me, settings, view, Start { meta, heard, incarnation, spare }));
+        let start = Start { meta, heard, incarnation, spare, ballots, counted };
+        self.node = Some(Node::new(me, settings, view, start));
         self.handle(setup, &Input::Started)
     }
 
@@ -143,6 +156,11 @@ impl Host {
         {
             self.durable = Some(Box::new(before));
         }
+        if setup.changes()
+            && let Some(node) = &mut self.node
+        {
+            node.forget_gossip();
+        }
         let waits = setup.durability == Durability::Group && self.durable.is_some();
         if waits && !goes_unsynced(&outbox.outputs) {
             self.held.extend(outbox.outputs);
@@ -156,6 +174,9 @@ impl Host {
         let mut others = Vec::new();
         for output in outputs {
             match output {
+                // Hosts learn of epochs at any time, whether they are told or not.
+                Output::SetTimer(Timer::Gossip | Timer::Proposal, _) => {}
+                Output::Send(envelope) if matches!(envelope.message, Message::Register(_)) => {}
                 Output::SetTimer(timer, _) => drop(self.timers.insert(timer)),
                 Output::CancelTimer(timer) => drop(self.timers.remove(&timer)),
                 Output::Send(_) | Output::Reply(..) | Output::Event(_) => others.push(output),
@@ -189,7 +210,14 @@ impl Host {
         } else {
             Meta::genesis(self.store.meta.identity)
         };
-        self.store = MemoryStore::new(meta);
+        let mut store = MemoryStore::new(meta);
+        let view = setup.views.iter().find(|view| view.contains(setup.ids[usize::from(self.me)]));
+        if let Some(view) = view.filter(|view| view.epoch() > setup.views[0].epoch()) {
+            let epochs = view.history().epochs().to_vec();
+            let id = setup.ids[usize::from(self.me)];
+            (store.meta, store.enrolment) = Enrolment::told(id, meta, epochs);
+        }
+        self.store = store;
     }
 
     fn lose_power(&mut self) {
@@ -219,7 +247,11 @@ pub(crate) fn clock(setup: &Setup, input: &Input) -> Time {
             Message::Forward { request, .. } => Some(request),
             _ => None,
         },
-        Input::Started | Input::Timer(_) | Input::Unreachable(_) | Input::Prune(_) => None,
+        Input::Started
+        | Input::Timer(_)
+        | Input::Unreachable(_)
+        | Input::Prune(_)
+        | Input::Propose { .. } => None,
     };
     match op {
         Some(ClientOp::Put { value: Some(value), .. }) => {

@@ -26,7 +26,7 @@ impl DynamoModel {
     /// # Errors
     /// If the core refuses the configuration.
     pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
-        if spec.faults.rollbacks > 0 || spec.settings.anti_entropy {
+        if spec.faults.rollbacks > 0 || spec.settings.anti_entropy || !spec.shifts.is_empty() {
             spec.reductions = spec.reductions.for_messages_that_do_more();
         }
         let setup = spec.setup()?;

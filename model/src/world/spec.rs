@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use dynamo_protocol::membership::{Directory, Edit};
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     Identity, Key, Member, NodeId, OpId, Quorum, Settings, Versioning, View, ViewError,
@@ -117,6 +118,16 @@ impl Faults {
     }
 }
 
+/// A change of the membership that was decided. Who decided it, and how, is not asked here (`register/`):
+/// hosts learn of it at any time, the newcomer from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shift {
+    /// Node i of the model is a member from then on.
+    Join(u8),
+    /// It gives up its share of the ring.
+    Leave(u8),
+}
+
 /// What the search leaves out because it cannot change a verdict. Each is compared with the model
 /// that leaves nothing out by `tests/reductions.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,6 +181,8 @@ pub struct Spec {
     pub durability: Durability,
     /// Fault budgets.
     pub faults: Faults,
+    /// The epochs after the genesis.
+    pub shifts: Vec<Shift>,
     /// A wiped directory gets a new identity and knows that it began empty, and a start on one that may
     /// have been rolled back says so. False is a broken host.
     pub renew: bool,
@@ -197,7 +210,8 @@ pub(crate) struct Setup {
     pub(crate) key: Key,
     pub(crate) ids: Vec<NodeId>,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) view: Arc<View>,
+    /// Those of all epochs, from the genesis on.
+    pub(crate) views: Vec<Arc<View>>,
     pub(crate) script: Script,
     pub(crate) durability: Durability,
     pub(crate) renew: bool,
@@ -328,6 +342,7 @@ impl Spec {
             },
             durability: Durability::Step,
             faults: Faults::default(),
+            shifts: Vec::new(),
             renew: true,
             reductions: Reductions::ALL,
             mutant: None,
@@ -368,15 +383,59 @@ impl Spec {
             _ if mutated(Mutant::LastWriterWins) => Versioning::Lww,
             versioning => versioning,
         };
-        let view = Arc::new(View::genesis(&settings, members)?);
+        let views = views(&settings, &members, &self.shifts)?;
         let settings = Arc::new(settings);
         let (script, durability, renew) = (self.script.clone(), self.durability, self.renew);
         let counts = self.faults.rollbacks > 0;
-        Ok(Setup { key, ids, settings, view, script, durability, renew, counts })
+        Ok(Setup { key, ids, settings, views, script, durability, renew, counts })
     }
 }
 
+/// The views of all epochs. Nodes that are to join are no members of the first.
+fn views(
+    settings: &Settings,
+    members: &[Member],
+    shifts: &[Shift],
+) -> Result<Vec<Arc<View>>, ViewError> {
+    let node = |at: u8| members[usize::from(at)];
+    let joins = |member: &Member| {
+        shifts.iter().any(|shift| matches!(shift, Shift::Join(at) if node(*at) == *member))
+    };
+    let founders = members.iter().filter(|member| !joins(member)).copied().collect();
+    let mut views = vec![Arc::new(View::genesis(settings, founders)?)];
+    for shift in shifts {
+        let edit = match *shift {
+            Shift::Join(at) => Edit::Join {
+                node: node(at).id,
+                directory: Directory::Drawn(Setup::identity(at, 0)),
+                tokens: TOKENS,
+            },
+            Shift::Leave(at) => Edit::Leave { node: node(at).id },
+        };
+        let last = &views[views.len() - 1];
+        let next = last.history().latest().edited(&edit, settings.n);
+        let next = next.unwrap_or_else(|why| panic!("a scenario's changes can be made: {why}"));
+        views.push(Arc::new(last.followed_by(settings, &next)));
+    }
+    Ok(views)
+}
+
 impl Setup {
+    /// The last of its views.
+    pub(crate) fn last_view(&self) -> &Arc<View> {
+        &self.views[self.views.len() - 1]
+    }
+
+    /// Whether the ring changes.
+    pub(crate) fn changes(&self) -> bool {
+        self.views.len() > 1
+    }
+
+    /// The places of the key's homes in the end.
+    pub(crate) fn last_homes(&self) -> Vec<usize> {
+        self.last_view().homes(&self.key).iter().map(|home| self.index(*home)).collect()
+    }
+
     pub(crate) fn index(&self, id: NodeId) -> usize {
         usize::from(id.0) - 1
     }
@@ -428,7 +487,7 @@ mod tests {
             let mut spec = Spec::new("pg".parse().unwrap());
             (spec.nodes, spec.settings) = (nodes, Settings::new([1, 1, 1]));
             let setup = spec.setup().unwrap();
-            let (homes, fallbacks) = setup.view.preference_list(&setup.key);
+            let (homes, fallbacks) = setup.views[0].preference_list(&setup.key);
             let list: Vec<_> = homes.iter().chain(fallbacks).copied().collect();
             assert_eq!(list, setup.ids);
         }

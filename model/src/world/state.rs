@@ -83,6 +83,8 @@ pub enum Action {
     PowerCut(u8),
     /// A host syncs.
     Sync(u8),
+    /// A host learns of the next membership.
+    Learn(u8),
     /// A backup of a directory is taken.
     BackUp(u8),
     /// A process ends and its directory is what it was when it was backed up; what it had said and

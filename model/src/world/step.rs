@@ -17,7 +17,8 @@
 
 use std::collections::VecDeque;
 
-use dynamo_protocol::{ClientOp, Context, Input, Reply, RequestId, Timer};
+use dynamo_protocol::membership::Call;
+use dynamo_protocol::{ClientOp, Context, Epoch, Input, Reply, RequestId, Timer};
 use smallvec::SmallVec;
 
 use crate::world::host::HostInput;
@@ -167,15 +168,37 @@ impl Step<'_> {
                 }
                 // Of haste alone: what an exchange finds later it finds as well.
                 Timer::Exchange => false,
+                // With homes of another epoch it comes to nothing.
+                Timer::Strays => self.may_offer_strays(node, deliverable),
+                Timer::Gossip | Timer::Proposal => false,
                 Timer::Deadline(_) => deliverable.is_empty() && self.somebody_waits_at(node),
             };
-            let hedge =
-                !free && matches!(timer, Timer::Hedge(_) | Timer::Deadline(_) | Timer::Exchange);
+            let hedge = !free
+                && matches!(
+                    timer,
+                    Timer::Hedge(_) | Timer::Deadline(_) | Timer::Exchange | Timer::Strays
+                );
             let may = free || (hedge && spent.hedges < self.spec.faults.hedges);
             if may && !self.is_no_news(node, input) {
                 actions.push(Action::Fire { node, input, hedge });
             }
         }
+    }
+
+    /// Every home of the key is within reach and at the same epoch, and nothing that could arrive is under
+    /// way of an earlier offer.
+    fn may_offer_strays(&self, node: u8, deliverable: &[u32]) -> bool {
+        let facts = self.tables.facts(self.host(node));
+        let homes = self.setup.views[facts.epoch].homes(&self.setup.key);
+        let is_ready = |home: &dynamo_protocol::NodeId| {
+            let home = self.index(*home);
+            home == node
+                || self.reaches(node, home)
+                    && self.tables.facts(self.host(home)).epoch == facts.epoch
+        };
+        let is_offer =
+            |m: &u32| self.tables.wire(*m).op.is_some_and(|op| facts.offers.contains(&op));
+        homes.iter().all(is_ready) && !deliverable.iter().any(is_offer)
     }
 
     fn may_hand_off(&self, node: u8, target: dynamo_protocol::NodeId) -> bool {
@@ -216,6 +239,9 @@ impl Step<'_> {
         }
         if facts.unsynced {
             actions.push(Action::Sync(node));
+        }
+        if facts.up && facts.epoch + 1 < self.setup.views.len() {
+            actions.push(Action::Learn(node));
         }
         self.rollbacks(node, actions);
     }
@@ -284,6 +310,11 @@ impl Step<'_> {
                 self.end(node, HostInput::PowerCut);
             }
             Action::Sync(node) => self.happen(node, HostInput::Sync),
+            Action::Learn(node) => {
+                self.world.touch(node);
+                let input = self.next_epoch(node);
+                self.run(node, input);
+            }
             Action::BackUp(node) => self.happen(node, HostInput::BackUp),
             Action::Restore(node) => {
                 self.world.spent.rollbacks += 1;
@@ -426,11 +457,30 @@ impl Step<'_> {
                 to: self.setup.ids[usize::from(peer)],
                 message: dynamo_protocol::Message::Pong { nonce: None },
                 position: 0,
+                epoch: Epoch::GENESIS,
                 heard: None,
             };
             let input = self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)));
             self.run(peer, input);
         }
+    }
+
+    /// What a peer tells a node that is to learn of the next membership.
+    pub(crate) fn next_epoch(&mut self, node: u8) -> u32 {
+        let view = &self.setup.views[self.tables.facts(self.host(node)).epoch + 1];
+        let peer = (node + 1) % self.nodes();
+        let envelope = dynamo_protocol::Envelope {
+            from: self.setup.ids[usize::from(peer)],
+            identity: self.tables.hosts.get(self.host(peer)).store.meta.identity,
+            to: self.setup.ids[usize::from(node)],
+            message: dynamo_protocol::Message::Register(Call::Membership {
+                epochs: vec![view.history().latest().clone()],
+            }),
+            position: 0,
+            epoch: view.epoch(),
+            heard: None,
+        };
+        self.tables.input(self.setup, HostInput::Handle(Input::Peer(envelope)))
     }
 
     /// A process that starts knows whom its peers are. Where no directory is lost it makes no

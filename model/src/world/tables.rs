@@ -120,6 +120,10 @@ pub(crate) struct Facts {
     pub(crate) awaited: SmallVec<[(OpId, Option<OpId>); 2]>,
     /// The operations of other hosts among these.
     pub(crate) awaited_by: SmallVec<[OpId; 2]>,
+    /// The place of the membership it goes by among all of them.
+    pub(crate) epoch: usize,
+    /// Offers of strays that are open.
+    pub(crate) offers: SmallVec<[OpId; 1]>,
     /// Its own names are those that [`Host::renamed`] gives.
     pub(crate) renamed: bool,
 }
@@ -485,6 +489,10 @@ impl Tables {
             operations: host.operations(),
             awaited_by: awaited.iter().filter_map(|(_, by)| *by).collect(),
             awaited,
+            epoch: host.node.as_ref().map_or(0, |node| {
+                usize::try_from(node.view().epoch().0 - 1).expect("there are few epochs")
+            }),
+            offers: host.node.iter().flat_map(|node| node.offers()).collect(),
             renamed: host.is_renamed(),
             has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
         }
@@ -526,6 +534,7 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
         | Message::Stored { .. }
         | Message::Fetched { .. }
         | Message::Compared { .. }
+        | Message::Register(_)
         | Message::Pong { .. } => Sort::Answer,
     };
     let op = envelope.message.op();

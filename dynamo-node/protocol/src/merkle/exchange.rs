@@ -62,8 +62,10 @@ struct Exchange {
     open: BTreeSet<u64>,
     /// How many keys differed so far.
     differed: u64,
-    /// Where the partner counts, and all it holds of what was looked at so far is held here.
+    /// Where all the partner holds, of what was looked at so far, is held here.
     contained: Spans,
+    /// Where the partner counts: what it lacks there proves something.
+    counts: Spans,
     /// The partner has answered since the timer ran out last.
     goes_on: bool,
 }
@@ -117,22 +119,24 @@ impl Exchange {
             open: BTreeSet::new(),
             differed: 0,
             contained: Spans::ring(),
+            counts: Spans::ring(),
             goes_on: false,
         }
     }
 }
 
 impl Node {
-    /// After a start: the first exchange is due a beat later.
+    /// After a start, and when there is something to be filled: an exchange is due a beat later.
     pub(crate) fn begin_anti_entropy<S>(&mut self, step: &mut Step<'_, S>) {
-        if self.settings.anti_entropy && self.view.members().len() > 1 {
+        let wanted = self.settings.anti_entropy || self.filling() > 0;
+        if wanted && self.view.everybody().count() > 1 {
             step.set_timer(Timer::Exchange, self.settings.timing.exchange);
         }
     }
 
     /// A beat: the next partner's turn, unless an exchange goes on. One that does not is given up.
     pub(crate) fn exchange_due<S: Store>(&mut self, step: &mut Step<'_, S>) {
-        step.set_timer(Timer::Exchange, self.settings.timing.exchange);
+        self.begin_anti_entropy(step);
         if let Some(exchange) = &mut self.anti_entropy.exchange
             && std::mem::take(&mut exchange.goes_on)
         {
@@ -141,7 +145,8 @@ impl Node {
         self.end_exchange();
         let Some(with) = self.next_partner() else { return };
         self.anti_entropy.last = Some(with);
-        if self.shares_with(with) {
+        let fills = self.settings.anti_entropy || self.fills_from(with);
+        if self.shares_with(with) && fills {
             self.begin_exchange(step, Exchange::new(with, Between::Homes, vec![Span::RING]));
         } else {
             self.take_from_stray(step, with);
@@ -167,8 +172,11 @@ impl Node {
         let last = self.anti_entropy.last.unwrap_or(self.me);
         let (before, after): (Vec<_>, Vec<_>) = self.view.everybody().partition(|id| *id <= last);
         let mut others = after.into_iter().chain(before).filter(|id| *id != self.me);
-        let is_partner =
-            |id: NodeId| self.shares_with(id) || self.fills_from_stray(id).iter().next().is_some();
+        let is_partner = |id: NodeId| {
+            let shares =
+                self.shares_with(id) && (self.settings.anti_entropy || self.fills_from(id));
+            shares || self.fills_from_stray(id).iter().next().is_some()
+        };
         others.find(|id| self.detector.is_alive(*id) && is_partner(*id))
     }
 
@@ -211,16 +219,16 @@ impl Node {
         }
         if exchange.open.is_empty() {
             let (with, between, keys) = (exchange.with, exchange.between, exchange.differed);
-            let contained = exchange.contained.clone();
+            let (contained, counts) = (exchange.contained.clone(), exchange.counts.clone());
             self.end_exchange();
             step.event(Event::Exchanged { with, keys });
             if between == Between::Homes {
                 let shared = self.view.between(between, (self.me, with), Span::RING);
-                if shared.iter().all(|span| contained.covers(span)) {
+                if shared.iter().all(|span| contained.covers(span) && counts.covers(span)) {
                     self.contains_all_of(step, with);
                 }
             }
-            self.filled_by(step, with, between, &contained);
+            self.filled_by(step, with, between, (&contained, &counts));
             if between == Between::Homes {
                 self.take_from_stray(step, with);
             }
@@ -354,7 +362,7 @@ impl Node {
         for span in &comparison.spans {
             let mut lacking = Spans::of([*span]);
             counts.iter().for_each(|counts| lacking.remove(*counts));
-            lacking.iter().for_each(|lacking| exchange.contained.remove(lacking));
+            lacking.iter().for_each(|lacking| exchange.counts.remove(lacking));
         }
         if found.len() != comparison.spans.len() {
             // It goes by another view, or cannot read what it holds.
@@ -434,7 +442,7 @@ impl Node {
     /// Whether `key`, which the other one named, is in `span` and one of those that are meant.
     fn is_meant(&self, (between, asker, other): Parties, span: Span, key: &Key) -> bool {
         let at = Token::of_key(key);
-        let meant = Span::new(at, at).filter(|_| span.contains(at));
+        let meant = Some(Span::at(at)).filter(|_| span.contains(at));
         meant.is_some_and(|at| self.view.between(between, (asker, other), at).covers(at))
     }
 
@@ -467,8 +475,10 @@ impl Node {
             return;
         }
         let key = key.clone();
-        if !matches!(answer, Answer::Known { votes: true, .. }) {
-            self.is_not_contained_at(&key);
+        if !matches!(answer, Answer::Known { votes: true, .. })
+            && let Some(exchange) = &mut self.anti_entropy.exchange
+        {
+            exchange.counts.remove(Span::at(Token::of_key(&key)));
         }
         let gives = self
             .anti_entropy
@@ -480,6 +490,7 @@ impl Node {
             // It is as good as lost, and is mended by what it is sent.
             Answer::Failed(StoreError::Corrupt) => Siblings::empty(self.settings.versioning),
             Answer::Failed(StoreError::Unreadable | StoreError::Unwritable) => {
+                self.is_not_contained_at(&key);
                 return self.synced(step, op);
             }
         };
@@ -518,10 +529,7 @@ impl Node {
     }
 
     fn is_not_contained_at(&mut self, key: &Key) {
-        let at = Token::of_key(key);
-        if let Some(at) = Span::new(at, at) {
-            self.is_not_contained(at);
-        }
+        self.is_not_contained(Span::at(Token::of_key(key)));
     }
 
     /// Of the key of sync `op` all is in `mine` that the partner, if it counts, had.
@@ -530,8 +538,9 @@ impl Node {
             self.operations.get(op.seq)
             && mine.amnesiac
             && let Some(exchange) = &self.anti_entropy.exchange
-            && let at = Token::of_key(key)
-            && Span::new(at, at).is_some_and(|at| exchange.contained.covers(at))
+            && let at = Span::at(Token::of_key(key))
+            && exchange.contained.covers(at)
+            && exchange.counts.covers(at)
         {
             let (with, key) = (*with, key.clone());
             self.contains_record_of(step, with, &key, mine);

@@ -26,6 +26,12 @@ impl Span {
         (first <= last).then_some(Self { first, last })
     }
 
+    /// One position.
+    #[must_use]
+    pub fn at(token: Token) -> Self {
+        Self { first: token, last: token }
+    }
+
     /// Its first position.
     #[must_use]
     pub fn first(&self) -> Token {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::id::NodeId;
 use crate::io::{Event, Timer};
-use crate::membership::{Call, Durable, Edit, Notice, Outcome, Registrar, Told};
+use crate::membership::{Call, Durable, Edit, Membership, Notice, Outcome, Registrar, Told};
 use crate::message::Message;
 use crate::mode::Quorum;
 use crate::node::Node;
@@ -43,9 +43,17 @@ impl Node {
 
     /// What a peer says about the membership.
     pub(crate) fn called<S: Store>(&mut self, step: &mut Step<'_, S>, from: NodeId, call: Call) {
+        let last = match &call {
+            Call::Membership { epochs } => epochs.last().map(Membership::epoch),
+            _ => None,
+        };
         let told = self
             .with_registrar(step, |registrar, mut write| registrar.receive(from, call, &mut write));
         self.told(step, told);
+        // Or who told would tell again. One that cannot learn says nothing.
+        if last.is_some_and(|last| last <= self.view.epoch()) {
+            self.acknowledge_epochs(step, from);
+        }
     }
 
     /// What was proposed is not decided yet: a higher ballot is begun.

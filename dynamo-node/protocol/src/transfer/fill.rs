@@ -2,8 +2,8 @@
 //!
 //! Enough are N-W+1 homes of the epoch before, so that one of them has what W acknowledged, and N-R+1, so
 //! that what it acknowledges from then on meets every get; each of them counted in that epoch, and was asked
-//! after it had left it. A sloppy cluster promises nothing about what a get meets, and waits for no more than
-//! there are members left to ask.
+//! after it had left it. A sloppy cluster promises nothing about what a get meets: there it does not matter
+//! whether they counted, and nobody waits for more than there are members left to ask.
 
 use std::collections::BTreeSet;
 
@@ -60,6 +60,17 @@ impl Node {
         self.filling.0.len()
     }
 
+    /// What each of them waits for: of whom it takes what they hold, and how many it takes.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<(Span, Vec<NodeId>, usize)> {
+        let missing = |fill: &Fill| {
+            let (sources, needed) = self.needs(fill.span);
+            let missing = sources.into_iter().filter(|source| !fill.sources.contains(source));
+            (fill.span, missing.collect(), needed.saturating_sub(fill.sources.len()))
+        };
+        self.filling.0.iter().map(missing).collect()
+    }
+
     /// The stretches in which this node is a home and does not count, under the view as it is now.
     pub(crate) fn fill_anew<S: Store>(&mut self, step: &mut Step<'_, S>) {
         let mut fills = Vec::new();
@@ -84,14 +95,16 @@ impl Node {
         step: &mut Step<'_, S>,
         with: NodeId,
         between: Between,
-        contained: &Spans,
+        (contained, counts): (&Spans, &Spans),
     ) {
+        let is_strict = self.settings.quorum == Quorum::Strict;
         for index in 0..self.filling.0.len() {
             let span = self.filling.0[index].span;
             let was_home = self.view.tenure(span.first()).before.contains(&with);
             let is_home = self.homes_at(span).contains(&with);
             let is_meant = is_home == (between == Between::Homes);
-            if was_home && is_meant && contained.covers(span) {
+            let proves = counts.covers(span) || !is_strict;
+            if was_home && is_meant && proves && contained.covers(span) {
                 self.filling.0[index].sources.insert(with);
             }
         }
@@ -99,8 +112,7 @@ impl Node {
     }
 
     fn homes_at(&self, span: Span) -> &[NodeId] {
-        let at = Span::new(span.first(), span.first()).unwrap_or(span);
-        let list = self.view.ring().ranges(at).next().map(|(_, list)| list);
+        let list = self.view.ring().ranges(Span::at(span.first())).next().map(|(_, list)| list);
         &list.unwrap_or(&[])[..self.view.homes_of_a_key()]
     }
 
@@ -116,6 +128,14 @@ impl Node {
             Quorum::Strict => needed,
         };
         (sources, needed)
+    }
+
+    /// Whether `other`, a home now and before, has not filled all that it can.
+    pub(crate) fn fills_from(&self, other: NodeId) -> bool {
+        self.filling.0.iter().any(|fill| {
+            let was_home = self.view.tenure(fill.span.first()).before.contains(&other);
+            was_home && !fill.sources.contains(&other)
+        })
     }
 
     /// The stretches that have to be filled from `other`, which is no home of them any more: where those that

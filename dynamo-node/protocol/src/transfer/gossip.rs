@@ -72,18 +72,16 @@ impl Node {
     }
 
     /// `from` goes by `epoch`.
-    pub(crate) fn heard_epoch<S: Store>(
-        &mut self,
-        step: &mut Step<'_, S>,
-        from: NodeId,
-        epoch: Epoch,
-    ) {
+    pub(crate) fn heard_epoch(&mut self, from: NodeId, epoch: Epoch) {
         if epoch > Epoch::GENESIS && self.gossip.is_behind(from, epoch) {
             self.gossip.known.insert(from, epoch);
         }
-        if epoch < self.view.epoch() {
-            self.tell_epochs(step, from, epoch);
-        }
+    }
+
+    /// Says how far this node is, now that it was told.
+    pub(crate) fn acknowledge_epochs<S: Store>(&self, step: &mut Step<'_, S>, to: NodeId) {
+        let epoch = self.view.epoch();
+        self.send(step, to, Message::Register(Call::Behind { epoch }));
     }
 
     /// Tells `to` all that comes after `epoch`.

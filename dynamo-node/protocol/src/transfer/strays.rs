@@ -49,6 +49,11 @@ pub(crate) struct Stray {
 }
 
 impl Strays {
+    /// The sequence numbers of what is offered.
+    pub(crate) fn offered(&self) -> impl Iterator<Item = u64> + '_ {
+        self.open.iter().copied()
+    }
+
     /// Gives what is open the sequence numbers that `place` says; what is closed is gone.
     pub(crate) fn rename(&mut self, place: impl Fn(u64) -> Option<u64>) {
         let open = std::mem::take(&mut self.open);
@@ -150,8 +155,7 @@ impl Node {
         self.operations
             .insert(op.seq, Operation::Stray(Stray { key: key.clone(), offered, waits }));
         self.strays.open.insert(op.seq);
-        let at = Token::of_key(&key);
-        let Some(span) = Span::new(at, at) else { unreachable!("a position is a span") };
+        let span = Span::at(Token::of_key(&key));
         let fingerprint = Fingerprint::from_iter([leaf]);
         for home in homes {
             self.send(
@@ -250,6 +254,17 @@ impl Node {
         let was_open = self.strays.open.remove(&op.seq);
         assert!(open.is_some() && was_open, "{op} is closed once");
         self.offer_strays(step);
+    }
+
+    /// A home speaks under another identity: what the lost directory confirmed is confirmed no more.
+    pub(crate) fn stray_home_renewed<S: Store>(&mut self, step: &mut Step<'_, S>, home: NodeId) {
+        for seq in self.strays.open.clone() {
+            if let Some(Operation::Stray(stray)) = self.operations.get(seq)
+                && self.view.homes(&stray.key).contains(&home)
+            {
+                self.close_stray(step, self.op(seq));
+            }
+        }
     }
 
     /// A home is out of reach: what was offered to it is offered again in a later pass.

@@ -1,6 +1,7 @@
 //! What befalls a cluster: processes that end, links that are cut, disks that fail, and all being well
 //! again.
 
+use dynamo_protocol::membership::{Edit, Membership};
 use dynamo_protocol::{Identity, NodeId, Place};
 use rand::Rng;
 
@@ -58,7 +59,24 @@ impl World {
 
     /// Starts the process again on what its disk holds.
     pub fn start(&mut self, node: NodeId) {
-        if !self.runs(node) {
+        if self.runs(node) || self.is_gone(node) {
+            return;
+        }
+        if self.bench.view_at_start(node).is_none() {
+            // Its disk knows of no membership that it is in: others are asked, as long as it takes.
+            let known = self.bench.host(node).disk().enrolment().epochs.len();
+            let knows = |peer: &NodeId| {
+                let of = self.bench.host(*peer).node();
+                of.is_some_and(|of| {
+                    of.view().contains(node) && of.view().history().epochs().len() > known
+                })
+            };
+            match self.bench.cluster().ids().find(knows) {
+                Some(by) => self.take(Step::Enrol { node, by }),
+                None => return,
+            }
+        }
+        {
             self.next_incarnation += 1;
             // The first start makes the directory; so does the first after a wipe.
             let outside = &mut self.hosts[index(node)];
@@ -67,6 +85,35 @@ impl World {
                 Identity(self.next_identity)
             });
             self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
+        }
+    }
+
+    /// An operator asks `node` for a change of the membership, if it runs.
+    pub fn propose(&mut self, node: NodeId, edit: Edit) {
+        if self.runs(node) && !self.bench.host(node).is_paused() {
+            self.take(Step::Propose { node, edit });
+        }
+    }
+
+    /// The last membership that a running node knows.
+    #[must_use]
+    pub fn membership(&self) -> &Membership {
+        self.bench.view().history().latest()
+    }
+
+    /// Whether the directory of `node` was removed from the membership.
+    fn is_gone(&self, node: NodeId) -> bool {
+        let directory = self.bench.host(node).disk().meta().directory(node);
+        self.membership().gone().contains(&directory)
+    }
+
+    /// `node` knows who joined: hosts that wait for that start.
+    pub(super) fn call_in_newcomers(&mut self, node: NodeId) {
+        let Some(of) = self.bench.host(node).node() else { return };
+        let is_new = |id: &NodeId| self.bench.host(*id).starts() == 0;
+        let newcomers: Vec<_> = of.view().everybody().filter(is_new).collect();
+        for newcomer in newcomers {
+            self.schedule(0, What::Restart { node: newcomer });
         }
     }
 
@@ -216,7 +263,8 @@ impl World {
     /// What keeps the cluster from being quiet. Hints that are damaged do not: they are lost.
     #[must_use]
     pub fn unrest(&self) -> Option<String> {
-        self.bench.cluster().ids().find_map(|id| {
+        let view = self.bench.view();
+        view.everybody().find_map(|id| {
             let host = self.bench.host(id);
             let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
             if let Some(peer) = node.suspected().next() {
@@ -229,6 +277,15 @@ impl World {
             match (host.disk().hints_left(), node.open_operations()) {
                 (0, 0) if !node.is_proven() => {
                     Some(format!("{id} has not been told by all that its directory is whole"))
+                }
+                (0, 0) if node.view().epoch() < view.epoch() => {
+                    Some(format!("{id} does not know of epoch {}", view.epoch()))
+                }
+                (0, 0) if node.filling() > 0 => {
+                    Some(format!("{id} does not count yet in {} ranges", node.filling()))
+                }
+                (0, 0) if node.has_strays() => {
+                    Some(format!("{id} holds records of which it is no home"))
                 }
                 (0, 0) => None,
                 (hints, open) => {

@@ -8,7 +8,7 @@ mod faults;
 use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
-use dynamo_protocol::{Digest, NodeId, Reply, RequestId, Timer, View};
+use dynamo_protocol::{Digest, Event, NodeId, Reply, RequestId, Timer, View};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -111,6 +111,7 @@ enum What {
     Client { node: NodeId, request: RequestId, op: Box<Op> },
     Answer { request: RequestId, answer: Box<Answer> },
     Restart { node: NodeId },
+    Removed { node: NodeId },
 }
 
 impl World {
@@ -123,12 +124,15 @@ impl World {
         let cluster = Cluster { sync: Sync::Explicit, counts: true, ..conditions.cluster };
         let mut world = Self {
             bench: Bench::with_view(cluster, view),
-            links: Links::new(conditions.network, cluster.nodes),
+            links: Links::new(conditions.network, cluster.nodes + cluster.spares),
             conditions,
             rng: ChaCha8Rng::seed_from_u64(seed),
             now: 0,
             queue: Queue::new(),
-            hosts: vec![Outside { slowness: 1, ..Outside::default() }; usize::from(cluster.nodes)],
+            hosts: vec![
+                Outside { slowness: 1, ..Outside::default() };
+                usize::from(cluster.nodes + cluster.spares)
+            ],
             requests: FxHashMap::default(),
             answer: None,
             next_request: 0,
@@ -146,7 +150,7 @@ impl World {
             closing: None,
         };
         world.bench.watch();
-        for node in cluster.ids() {
+        for node in cluster.ids().take(usize::from(cluster.nodes)) {
             world.schedule(0, What::Restart { node });
         }
         world
@@ -277,6 +281,7 @@ impl World {
             }
             What::Answer { request, answer } => self.answer = Some((request, *answer)),
             What::Restart { node } => self.start(node),
+            What::Removed { node } => self.end(node, 0),
         }
     }
 
@@ -288,7 +293,7 @@ impl World {
             | What::Synced { node, .. }
             | What::Unreachable { node, .. }
             | What::Client { node, .. } => *node,
-            What::Answer { .. } | What::Restart { .. } => return None,
+            What::Answer { .. } | What::Restart { .. } | What::Removed { .. } => return None,
         };
         self.bench.host(node).is_paused().then_some(node)
     }
@@ -388,7 +393,14 @@ impl World {
                 let after = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
                 self.queue.set(self.now, after, What::Timer { node, life, timer, setting });
             }
-            Effect::Told(_, event) => self.counters.count(&event),
+            Effect::Told(node, event) => {
+                self.counters.count(&event);
+                match event {
+                    Event::Entered(_) => self.call_in_newcomers(node),
+                    Event::Removed => self.schedule(0, What::Removed { node }),
+                    _ => {}
+                }
+            }
             Effect::Breached(breach) => {
                 if self.breaches.len() < MOST_BREACHES {
                     self.breaches.push((self.now, breach));
@@ -466,6 +478,8 @@ impl World {
             Step::BackUp { .. } => (16, 0),
             Step::Restore { .. } => (17, 0),
             Step::Prune { .. } => (18, 0),
+            Step::Propose { edit, .. } => (19, Digest::of(edit).0),
+            Step::Enrol { by, .. } => (20, u64::from(by.0)),
         };
         let node = step.node().map_or(0, |node| u64::from(node.0));
         for part in [self.now, kind << 32 | node, number] {

@@ -669,6 +669,15 @@ impl Player {
             Event::StoreFailed(Role::Hint(target), error) => {
                 format!("storage fails for its hint for {}: {error}", self.letter(*target))
             }
+            Event::Entered(epoch) => format!("goes by epoch {epoch}"),
+            Event::ChangeDecided { edit, epoch } => format!("epoch {epoch} is decided: {edit}"),
+            Event::ChangeRefused { edit, why } => format!("will not {edit}: {why}"),
+            Event::Removed => "is no member any more".to_owned(),
+            Event::AnotherCluster { from, why } => format!("{}: {why}", self.letter(*from)),
+            Event::Filled { left: 0 } => "counts wherever it is a home".to_owned(),
+            Event::Filled { left } => format!("counts in more ranges, {left} left"),
+            Event::HintAdopted => "adopts a hint".to_owned(),
+            Event::StrayDropped => "drops what its homes hold".to_owned(),
             Event::Pruned(entries) => format!("forgets {entries} entries"),
             Event::Proven => "is proven: all have told, and nothing is missing".to_owned(),
             Event::RolledBack { told_by, remembered, position } => format!(
@@ -726,7 +735,7 @@ impl Player {
             }
             Message::Compared { found, .. } if found.is_empty() => " of another view".to_owned(),
             Message::Compared { found, counts, .. } => {
-                let counts = if *counts { "" } else { ", counts for nothing" };
+                let counts = if !counts.is_empty() { "" } else { ", counts for nothing" };
                 found.iter().map(found_text).collect::<String>() + counts
             }
             Message::Fetched { answer: Answer::Known { set, votes }, .. } => {
@@ -738,6 +747,7 @@ impl Player {
             | Message::Stored { result: Err(error), .. } => format!(" failed: {error}"),
             Message::Stored { result: Ok(()), .. }
             | Message::Forward { .. }
+            | Message::Register(_)
             | Message::Ping { .. }
             | Message::Pong { .. } => String::new(),
         };
@@ -773,6 +783,9 @@ impl Player {
             Timer::Ping(peer) => format!("ping to {}", self.letter(*peer)),
             Timer::Handoff(target) => format!("handoff to {}", self.letter(*target)),
             Timer::Exchange => "exchange".to_owned(),
+            Timer::Strays => "strays".to_owned(),
+            Timer::Gossip => "gossip".to_owned(),
+            Timer::Proposal => "proposal".to_owned(),
         }
     }
 
@@ -806,7 +819,7 @@ impl Player {
     }
 
     fn directory(&self, meta: &Meta) -> String {
-        let Meta { identity, births, amnesiac, doubted } = meta;
+        let Meta { identity, births, founder: _, amnesiac, doubted } = meta;
         let amnesiac = if *amnesiac { ", amnesiac" } else { "" };
         let doubted = doubted.map_or(String::new(), |position| format!(", doubted at {position}"));
         format!("directory {}, births {births}{amnesiac}{doubted}", self.identity(*identity))
