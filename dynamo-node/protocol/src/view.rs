@@ -312,7 +312,7 @@ impl View {
         let mut first = within.first();
         self.tenures[from..].iter().map_while(move |tenure| {
             let span = Span::new(first, tenure.last.min(within.last()))?;
-            first = Token(tenure.last.0.checked_add(1).unwrap_or(u128::MAX));
+            first = Token(tenure.last.0.saturating_add(1));
             Some((span, tenure))
         })
     }
