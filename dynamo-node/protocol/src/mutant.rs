@@ -123,8 +123,6 @@ mutants! {
     VotesOnce = "votes-once",
     /// A wiped directory uses the ballots of the one before once more.
     BallotReused = "ballot-reused",
-    /// A newcomer counts from the beginning.
-    NewcomerCounts = "newcomer-counts",
     /// A hint for a node that is no home any more is dropped.
     HintNotAdopted = "hint-not-adopted",
     /// A stray is dropped as soon as it is offered.
@@ -133,8 +131,10 @@ mutants! {
     StrayToOne = "stray-to-one",
     /// A stray is dropped that has grown since it was offered.
     GrownStrayDropped = "grown-stray-dropped",
-    /// A confirmation counts whatever the epoch it was given in.
-    ConfirmedInAnyEpoch = "confirmed-in-any-epoch",
+    /// Nodes compare what they hold whatever the epochs they go by.
+    ComparedInAnyEpoch = "compared-in-any-epoch",
+    /// What was offered in one epoch may be dropped in the next.
+    OfferOutlivesEpoch = "offer-outlives-epoch",
     /// A directory that was removed joins again.
     GoneJoins = "gone-joins",
 }

@@ -126,6 +126,8 @@ pub enum Shift {
     Join(u8),
     /// It gives up its share of the ring.
     Leave(u8),
+    /// It stays after all.
+    Cancel(u8),
 }
 
 /// What the search leaves out because it cannot change a verdict. Each is compared with the model
@@ -411,6 +413,7 @@ fn views(
                 tokens: TOKENS,
             },
             Shift::Leave(at) => Edit::Leave { node: node(at).id },
+            Shift::Cancel(at) => Edit::Cancel { node: node(at).id },
         };
         let last = &views[views.len() - 1];
         let next = last.history().latest().edited(&edit, settings.n);
