@@ -89,7 +89,8 @@ impl Checker {
             C7 => &["siblings/V0", "cart/integrity", "cart/unknown_item"],
             // `copies-kept` is the same count of disks after the acknowledgement, and `cart/copies`
             // the same at the end, read from the homes.
-            C8 => &["copies-at-ack", "copies-kept", "cart/copies"],
+            // Who drops a stray that a home lacks has not yet dropped the last copy, and is about to.
+            C8 => &["copies-at-ack", "copies-kept", "cart/copies", "dropped-is-held"],
             C9 => &["hint-accounting"],
             // Not measured here: the ring is static, and a run judges no availability.
             C10 | C11 | C13 => &[],
@@ -109,7 +110,7 @@ impl Checker {
             // False siblings are what a sibling bound is broken by.
             C6 => &["bounded-versions", "no-false-siblings", "no-dominated-sibling", "dots-unique"],
             C7 => &["only-what-was-written"],
-            C8 => &["held-by-w-at-acknowledgement", "w-copies"],
+            C8 => &["held-by-w-at-acknowledgement", "w-copies", "dropped-is-held"],
             C9 => &["hint-kept-until-held"],
             C13 => &[
                 "one-ring-a-number",
@@ -228,6 +229,12 @@ pub(super) const ROWS: &[Row] = &[
     seeded("58", Mutant::VotesOnce, "Y--", &[C13]),
     seeded("59", Mutant::BallotReused, "Y--", &[C13]),
     seeded("60", Mutant::GoneJoins, "Y--", &[C13]),
+    seeded("61", Mutant::HintNotAdopted, "YYp", &[C1, C9]),
+    seeded("62", Mutant::StrayUnconfirmed, "YYp", &[C1, C8]),
+    seeded("63", Mutant::StrayToOne, "Ywp", &[C1, C8]),
+    seeded("64", Mutant::GrownStrayDropped, "Ypp", &[C1, C8]),
+    seeded("65", Mutant::ComparedInAnyEpoch, "Ypp", &[C1]),
+    seeded("66", Mutant::OfferOutlivesEpoch, "Ypp", &[C1, C8]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -300,7 +307,7 @@ mod tests {
     #[test]
     fn the_table_has_every_number_once_and_every_mutant() {
         let numbers: Vec<_> = ROWS.iter().map(|row| row.number.trim_end_matches('b')).collect();
-        for number in 1..=60 {
+        for number in 1..=66 {
             assert!(numbers.contains(&&*number.to_string()), "{number} is missing");
         }
         let mut all: Vec<_> = ROWS.iter().map(|row| row.number).collect();

@@ -100,9 +100,10 @@ impl Plan {
                 "timing.exchange" => &["cluster.exchange"],
                 _ => &["cluster"],
             },
-            ViewError::Twice(_) | ViewError::Tokens(_) | ViewError::NotAMember(_) => {
-                &["cluster.nodes"]
-            }
+            ViewError::Twice(_)
+            | ViewError::Tokens(_)
+            | ViewError::NotAMember(_)
+            | ViewError::History(_) => &["cluster.nodes"],
         };
         // A plan has all of them beside each other.
         let told = error.to_string();
