@@ -8,7 +8,7 @@
 //! While a batch is being made durable the next one is filled. No rule of the protocol is here: this
 //! file moves values.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -464,6 +464,11 @@ impl<T: Transport> Driver<T> {
     fn ring(&self) -> RingReport {
         let (me, view, meta) = (self.node.me(), self.node.view(), self.node.meta());
         let strays = ring::strays(&self.store, view, me);
+        let waits = self.node.waits_for();
+        let sources: BTreeSet<_> =
+            waits.iter().flat_map(|(_, sources, _)| sources.iter().copied()).collect();
+        let filling: Vec<_> = waits.iter().map(|(span, ..)| *span).collect();
+        let [ranges, filling] = ring::ranges(view, me, &filling);
         RingReport {
             id: me,
             cluster: self.about.agreement.cluster().to_owned(),
@@ -472,8 +477,9 @@ impl<T: Transport> Driver<T> {
             directory: meta.directory(me),
             amnesiac: meta.amnesiac,
             proven: self.node.is_proven(),
-            ranges: ring::ranges(view, me),
-            filling: self.node.filling() as u64,
+            ranges,
+            filling,
+            sources: sources.into_iter().collect(),
             strays: strays.ok(),
             expects_strays: self.node.has_strays(),
             hints: self.store.hints_held(),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dynamo_protocol::membership::{Directory, Edit, Seat};
+use dynamo_protocol::membership::{Directory, Edit, Membership, Seat};
 use dynamo_protocol::{Enrolment, Meta, NodeId, Settings};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
@@ -96,7 +96,8 @@ pub enum JoinError {
 
 /// What a member has to know of the membership before its node starts.
 pub(crate) struct Joined {
-    pub(crate) enrolment: Enrolment,
+    /// All memberships: the last one names its directory.
+    pub(crate) epochs: Vec<Membership>,
     pub(crate) addresses: BTreeMap<NodeId, String>,
 }
 
@@ -196,10 +197,9 @@ fn agreed(options: &Options, seed: &str, report: &RingReport) -> Result<(), Join
     }
 }
 
-/// A directory that was named just now has promised nothing, and counts nowhere.
 fn joined(report: RingReport) -> Joined {
     let RingReport { epochs, addresses, .. } = report;
-    Joined { enrolment: Enrolment { epochs, ballots: None, counted: None }, addresses }
+    Joined { epochs, addresses }
 }
 
 /// Asks one after the other, round by round, until one answers or the time is over.

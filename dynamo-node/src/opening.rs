@@ -24,7 +24,9 @@ fn check_addresses(options: &Options, view: &View) -> Result<(), StartError> {
     if let Some(peer) = peers.iter().find(|peer| !options.peers.contains_key(peer)) {
         return Err(StartError::NoAddress(peer.0));
     }
-    if let Some(other) = options.peers.keys().find(|id| !peers.contains(id)) {
+    // A test driver knows who will join.
+    let is_known = |id: &NodeId| peers.contains(id) || options.fault_hooks && *id != options.me;
+    if let Some(other) = options.peers.keys().find(|id| !is_known(id)) {
         return Err(StartError::NotAPeer(other.0));
     }
     Ok(())
@@ -51,8 +53,8 @@ pub(crate) async fn open(options: &Options, incarnation: u64) -> Result<Opened, 
     if let Some(join) = &options.join
         && join::is_due(options, &directory.meta, &directory.enrolment)
     {
-        let Joined { enrolment, addresses } = join::join(options, join, &directory.meta).await?;
-        directory.enrol(enrolment, &addresses)?;
+        let Joined { epochs, addresses } = join::join(options, join, &directory.meta).await?;
+        directory.enrol(Enrolment::told(options.me, directory.meta, epochs), &addresses)?;
     }
     blocking(options, move |options| read(&options, directory, incarnation)).await
 }
@@ -130,7 +132,8 @@ fn membership(options: &Options, directory: &mut Directory) -> Result<View, Star
             return Err(ViewError::NotAMember(options.me).into());
         }
         let epochs = view.history().epochs().to_vec();
-        directory.enrol(Enrolment { epochs, ..Enrolment::default() }, &BTreeMap::new())?;
+        let kept = Enrolment { epochs, ..Enrolment::default() };
+        directory.enrol((directory.meta, kept), &BTreeMap::new())?;
         return Ok(view);
     }
     let view = View::of(&options.settings, epochs.clone())?;

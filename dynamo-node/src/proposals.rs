@@ -53,3 +53,41 @@ impl Proposals {
         self.0.first().map(|waiting| waiting.edit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dynamo_protocol::NodeId;
+
+    use super::*;
+
+    const LEAVE: Edit = Edit::Leave { node: NodeId(3) };
+    const CANCEL: Edit = Edit::Cancel { node: NodeId(3) };
+
+    #[test]
+    fn who_asks_for_the_same_again_waits_along_and_all_are_answered() {
+        let mut proposals = Proposals::default();
+        let (one, mut first) = oneshot::channel();
+        let (two, mut second) = oneshot::channel();
+        let (other, mut third) = oneshot::channel();
+        assert!(proposals.wait(LEAVE, None, one), "it is proposed");
+        assert!(!proposals.wait(LEAVE, None, two), "it is being proposed");
+        // Whether two can be proposed at a time the protocol says.
+        assert!(proposals.wait(CANCEL, None, other));
+        proposals.ended(&LEAVE, &Proposed::Decided(Epoch(2)));
+        assert_eq!(first.try_recv(), Ok(Proposed::Decided(Epoch(2))));
+        assert_eq!(second.try_recv(), Ok(Proposed::Decided(Epoch(2))));
+        assert!(third.try_recv().is_err());
+        assert_eq!(proposals.open(), Some(CANCEL));
+    }
+
+    #[test]
+    fn the_same_for_another_epoch_is_refused_and_disturbs_nobody() {
+        let mut proposals = Proposals::default();
+        let (one, mut first) = oneshot::channel();
+        let (two, mut second) = oneshot::channel();
+        assert!(proposals.wait(LEAVE, Some(Epoch(1)), one));
+        assert!(!proposals.wait(LEAVE, None, two));
+        assert!(matches!(second.try_recv(), Ok(Proposed::Refused(_))));
+        assert!(first.try_recv().is_err());
+    }
+}

@@ -25,8 +25,10 @@ pub struct RingReport {
     pub proven: bool,
     /// Of how many ranges of the ring it is a home.
     pub ranges: u64,
-    /// In how many stretches of them it does not count yet.
+    /// In how many of them it does not count yet.
     pub filling: u64,
+    /// From whom it is still to be filled there.
+    pub sources: Vec<NodeId>,
     /// How many keys it holds of which it is no home; none if its storage cannot tell.
     pub strays: Option<u64>,
     /// It has not found yet that there is none.
@@ -69,11 +71,28 @@ impl RingReport {
     }
 }
 
-/// Of how many ranges of the ring `node` is a home.
-pub(crate) fn ranges(view: &View, node: NodeId) -> u64 {
+/// Of how many ranges of the ring `node` is a home, and in how many of them there is something of `filling`.
+pub(crate) fn ranges(view: &View, node: NodeId, filling: &[Span]) -> [u64; 2] {
     let homes = view.shared(node, node, Span::RING);
-    let is_home = |token: Token| homes.iter().any(|span| span.contains(token));
-    view.ring().tokens().iter().filter(|(token, _)| is_home(*token)).count() as u64
+    let tokens = view.ring().tokens();
+    let [mut all, mut open] = [0, 0];
+    for (index, (end, _)) in tokens.iter().enumerate() {
+        // Each ends at its token and begins behind the one before: the first one goes round the ring.
+        let rest = match index.checked_sub(1) {
+            Some(before) => [Span::new(Token(tokens[before].0.0.saturating_add(1)), *end), None],
+            None => {
+                let behind = tokens[tokens.len() - 1].0.0.checked_add(1);
+                let behind = behind.and_then(|first| Span::new(Token(first), Span::RING.last()));
+                [Span::new(Span::RING.first(), *end), behind]
+            }
+        };
+        let overlaps = |span: &Span| rest.iter().flatten().any(|rest| rest.and(span).is_some());
+        if homes.iter().any(|span| span.contains(*end)) {
+            all += 1;
+            open += u64::from(filling.iter().any(overlaps));
+        }
+    }
+    [all, open]
 }
 
 /// How many keys `store` holds of which `node` is no home.
@@ -123,8 +142,16 @@ mod tests {
         }
         assert_eq!(strays(&store, &view, node), Ok(expected));
         // Small ranges may have none of the keys.
-        let ranges = ranges(&view, node);
+        let [ranges, open] = ranges(&view, node, &[]);
+        assert_eq!(open, 0);
         assert!(ranges_hit.len() as u64 <= ranges && ranges <= 32, "{ranges}");
         assert!(ranges_hit.len() as u64 + 4 >= ranges, "{ranges}, {}", ranges_hit.len());
+        assert_eq!(super::ranges(&view, node, &[Span::RING]), [ranges; 2]);
+        // Both ends of the ring are one range.
+        let ends = [Span::at(Token(0)), Span::at(Token(u128::MAX))];
+        let opens = ends.map(|end| super::ranges(&view, node, &[end])[1]);
+        let token = view.ring().tokens()[0].0;
+        let is_home = view.shared(node, node, Span::RING).iter().any(|span| span.contains(token));
+        assert_eq!(opens, [u64::from(is_home); 2]);
     }
 }

@@ -125,6 +125,8 @@ async fn an_operator_has_nodes_join_leave_and_be_replaced() {
     let (code, printed, error) = ask(&["leave", "n2", "--at", &at]).await;
     assert_eq!((code, printed.as_str()), (Some(0), "epoch 4: done\n"), "{error}");
     assert!(error.contains("epoch 3: n2 leaves"), "{error}");
+    // It ends by itself, and not because nobody holds its standard input any more.
+    let _input = nodes[1].process.stdin.take();
     let ended = nodes[1].process.wait().await.unwrap();
     let last = log(&mut nodes[1].process).await;
     assert_eq!(ended.code(), Some(255), "{last}");

@@ -415,7 +415,16 @@ fn every_subcommand_that_ends_by_itself_speaks_json() {
     for (words, args) in subcommands() {
         let words = words[1..].join(" ");
         // These run until they are told to stop, run another's command, or speak to a driver.
-        let mute = ["node serve", "lab exec", "lab keeper", "lab host", "agent", "agent serve"];
+        let mute = [
+            "node serve",
+            "node join",
+            "node replace",
+            "lab exec",
+            "lab keeper",
+            "lab host",
+            "agent",
+            "agent serve",
+        ];
         let speaks = args.iter().any(|arg| arg.get_long() == Some("json"));
         assert_eq!(speaks, !mute.contains(&words.as_str()), "dyno {words}");
     }

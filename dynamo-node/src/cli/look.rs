@@ -36,7 +36,7 @@ pub(super) enum Part {
     /// It lost its directory, and is being refilled.
     Amnesiac,
     /// It counts in some of its ranges, and is being filled.
-    Filling { counted: u64, ranges: u64 },
+    Filling { counted: u64, ranges: u64, sources: Vec<NodeId> },
     /// It hands on what it holds of others.
     HandsOn { strays: Option<u64>, hints: u64 },
     /// It leaves, and nothing is left at it.
@@ -51,32 +51,27 @@ impl Look {
         let admin = Admin::new(asked).with_deadline(timeout);
         let first = admin.ring().await.map_err(|error| failed(asked, &error))?;
         let mut members = BTreeMap::from([(first.id, Ok(first.clone()))]);
-        let mut asking = JoinSet::new();
-        for seat in first.latest().seats().iter().filter(|seat| seat.node != first.id) {
-            let node = seat.node;
-            let Some(address) = first.addresses.get(&node) else {
-                members.insert(node, Err(format!("n{} does not know its address", first.id.0)));
-                continue;
-            };
-            let admin = Admin::new(address.as_str()).with_deadline(timeout);
-            asking.spawn(async move { (node, admin.ring().await) });
-        }
-        while let Some(asked) = asking.join_next().await {
-            let (node, report) = asked.map_err(Failure::failed)?;
-            let report = report.map_err(|error| error.to_string()).and_then(|report| {
-                let is_it = report.id == node && report.cluster == first.cluster;
-                let other =
-                    || format!("{} of cluster {:?} answers there", report.id, report.cluster);
-                if is_it { Ok(report.clone()) } else { Err(other()) }
-            });
-            members.insert(node, report);
-        }
-        let heard = members.values().filter_map(|report| report.as_ref().ok());
-        let newest = heard.max_by_key(|report| report.latest().epoch()).unwrap_or(&first).clone();
+        // Some of them may know of more members, or where they are reached.
+        let newest = loop {
+            let heard: Vec<_> =
+                members.values().filter_map(|report| report.as_ref().ok()).collect();
+            let addresses: BTreeMap<_, _> =
+                heard.iter().flat_map(|report| report.addresses.clone()).collect();
+            let newest = heard.into_iter().max_by_key(|report| report.latest().epoch());
+            let newest = newest.unwrap_or(&first).clone();
+            let seats = newest.latest().seats().iter().map(|seat| seat.node);
+            let others = seats.filter(|node| !members.contains_key(node));
+            let others = others.filter_map(|node| Some((node, addresses.get(&node)?.clone())));
+            let others: Vec<_> = others.collect();
+            if others.is_empty() {
+                break newest;
+            }
+            members.extend(ask(&first, others, timeout).await?);
+        };
         let latest = newest.latest();
         members.retain(|node, _| latest.seat(*node).is_some());
         for seat in latest.seats() {
-            let unknown = || Err("it joined while the others were asked".to_owned());
+            let unknown = || Err("nobody knows its address yet".to_owned());
             members.entry(seat.node).or_insert_with(unknown);
         }
         let view = View::of(&newest.settings, newest.epochs.clone()).map_err(Failure::failed)?;
@@ -140,8 +135,8 @@ impl Look {
                 false => Part::HandsOn { strays: report.strays, hints: report.hints },
             },
             report if report.filling > 0 => {
-                let ranges = report.ranges.max(report.filling);
-                Part::Filling { counted: ranges - report.filling, ranges }
+                let counted = report.ranges.saturating_sub(report.filling);
+                Part::Filling { counted, ranges: report.ranges, sources: report.sources.clone() }
             }
             report if report.expects_strays || report.strays != Some(0) => {
                 Part::HandsOn { strays: report.strays, hints: report.hints }
@@ -180,15 +175,36 @@ impl Look {
     }
 }
 
+/// Asks all of them at a time.
+async fn ask(
+    first: &RingReport,
+    whom: Vec<(NodeId, String)>,
+    timeout: Duration,
+) -> Result<Vec<(NodeId, Result<RingReport, String>)>, Failure> {
+    let mut asking = JoinSet::new();
+    for (node, address) in whom {
+        let admin = Admin::new(address).with_deadline(timeout);
+        asking.spawn(async move { (node, admin.ring().await) });
+    }
+    let mut answers = Vec::new();
+    while let Some(asked) = asking.join_next().await {
+        let (node, report) = asked.map_err(Failure::failed)?;
+        let report = match report {
+            Ok(report) if report.id == node && report.cluster == first.cluster => Ok(report),
+            Ok(other) => Err(format!("{} of cluster {:?} answers there", other.id, other.cluster)),
+            Err(ClientError::Refused(why) | ClientError::Indeterminate(why)) => Err(why),
+        };
+        answers.push((node, report));
+    }
+    Ok(answers)
+}
+
 impl Part {
     /// In words; `waits_for` are members that others believe to be down.
     pub(super) fn told(&self, waits_for: &BTreeSet<NodeId>) -> String {
         let waits = match waits_for.is_empty() {
             true => String::new(),
-            false => {
-                let names: Vec<_> = waits_for.iter().map(ToString::to_string).collect();
-                format!(", waits for {}", names.join(", "))
-            }
+            false => format!(", waits for {}", names(waits_for)),
         };
         match self {
             Self::Silent(why) => format!("does not answer: {why}"),
@@ -201,14 +217,18 @@ impl Part {
                     .to_owned()
             }
             Self::Amnesiac => format!("amnesiac: it is being refilled{waits}"),
-            Self::Filling { counted, ranges } => {
-                format!("{counted} of {ranges} ranges count{waits}")
+            Self::Filling { counted, ranges, sources } => {
+                format!(
+                    "{counted} of {ranges} ranges count, is filled from {}{waits}",
+                    names(sources)
+                )
             }
             Self::HandsOn { strays: None, .. } => {
                 "its storage cannot tell what it holds of others: look at its log".to_owned()
             }
             Self::HandsOn { strays: Some(strays), hints } => {
-                format!("hands on {strays} keys and {hints} hints{waits}")
+                let hints = if *hints > 0 { format!(", {hints} hints") } else { String::new() };
+                format!("hands on {strays} keys{hints}{waits}")
             }
             Self::Drained => "drained: may be removed".to_owned(),
             Self::Done => "counts".to_owned(),
@@ -229,6 +249,10 @@ impl Part {
             Self::Done => "done",
         }
     }
+}
+
+fn names<'a>(nodes: impl IntoIterator<Item = &'a NodeId>) -> String {
+    nodes.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What went wrong with the node at `address`.

@@ -1,7 +1,7 @@
 //! `ring`: who the members are, and how far a change of the membership is.
 
 use clap::Args;
-use dynamo_protocol::membership::{Edit, Membership, Standing};
+use dynamo_protocol::membership::{Directory, Edit, Membership, Standing};
 use dynamo_protocol::{Epoch, NodeId};
 use dyno_command::{document, output};
 use serde_json::{Value, json};
@@ -77,6 +77,7 @@ fn member(look: &Look, node: NodeId) -> Value {
         "epoch": report.map(|report| report.latest().epoch().0),
         "ranges": report.map(|report| report.ranges),
         "filling": report.map(|report| report.filling),
+        "sources": report.map(|report| report.sources.iter().map(|n| n.0).collect::<Vec<_>>()),
         "strays": report.and_then(|report| report.strays),
         "hints": report.map(|report| report.hints),
         "suspects": report.map(|report| report.suspected.iter().map(|n| n.0).collect::<Vec<_>>()),
@@ -97,8 +98,8 @@ fn lines(look: &Look) -> Vec<String> {
     let how = last.map_or_else(|| "the genesis".to_owned(), |(_, edit)| edit.to_string());
     let (epoch, cluster) = (membership.epoch(), &look.newest.cluster);
     let mut lines = vec![format!("cluster {cluster:?}, epoch {epoch} ({how}): {state}")];
-    let mut rows =
-        vec![["member", "standing", "share", "tokens", "address", ""].map(str::to_owned)];
+    let head = ["member", "standing", "share", "tokens", "directory", "address", ""];
+    let mut rows = vec![head.map(str::to_owned)];
     for node in look.members.keys() {
         let Some(seat) = membership.seat(*node) else { continue };
         let share = match seat.standing {
@@ -108,19 +109,18 @@ fn lines(look: &Look) -> Vec<String> {
         let address = look.address(*node).unwrap_or("unknown").to_owned();
         let told = look.part(*node).told(&look.suspected());
         let (standing, tokens) = (standing(seat.standing).to_owned(), seat.tokens.to_string());
-        rows.push([node.to_string(), standing, share, tokens, address, told]);
+        let directory = match seat.directory {
+            Directory::Founder(_) => "genesis".to_owned(),
+            Directory::Drawn(identity) => identity.to_string(),
+        };
+        rows.push([node.to_string(), standing, share, tokens, directory, address, told]);
     }
-    let widths: [usize; 6] =
+    let widths: [usize; 7] =
         std::array::from_fn(|at| rows.iter().map(|row| row[at].len()).max().unwrap_or(0));
     lines.extend(rows.iter().map(|row| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }));
-    for node in look.members.keys() {
-        if let Some(seat) = membership.seat(*node) {
-            lines.push(format!("{node} has {}", seat.directory));
-        }
-    }
     let gone = membership.gone().iter().map(|directory| format!("removed for good: {directory}"));
     lines.extend(gone);
     let proposes = look.members.iter().filter_map(|(node, report)| {

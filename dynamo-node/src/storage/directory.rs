@@ -207,21 +207,22 @@ impl Directory {
         Self { meta, enrolment: Enrolment::default(), engine, is_new: true, last }
     }
 
-    /// Keeps `enrolment`, and where members are reached, from now on: of a directory that is not used yet.
+    /// Keeps `kept`, `meta` with it, and where members are reached, from now on: of a directory that is not
+    /// used yet.
     ///
     /// # Errors
     /// As [`Engine::commit`].
     pub(crate) fn enrol(
         &mut self,
-        kept: Enrolment,
+        (meta, kept): (Meta, Enrolment),
         reached: &BTreeMap<NodeId, String>,
     ) -> Result<(), EngineError> {
         let write = enrolment::write(&kept);
-        let state = State { enrolment: enrolment::census_after(&write), ..self.state() };
+        let state = State { meta, enrolment: enrolment::census_after(&write), ..self.state() };
         let reached = reached.iter().map(|(node, address)| addresses::write(*node, address));
         let writes = std::iter::once(write).chain(reached).collect();
         self.commit(Batch { number: state.position, writes, state })?;
-        self.enrolment = kept;
+        (self.meta, self.enrolment) = (meta, kept);
         Ok(())
     }
 

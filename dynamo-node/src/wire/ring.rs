@@ -38,6 +38,7 @@ pub(crate) fn ring_to_proto(report: RingReport) -> proto::RingReport {
         proven: report.proven,
         ranges: report.ranges,
         filling: report.filling,
+        sources: report.sources.into_iter().map(|node| node.0.into()).collect(),
         strays: report.strays,
         expects_strays: report.expects_strays,
         hints: report.hints,
@@ -66,6 +67,7 @@ pub(crate) fn ring_from_proto(report: proto::RingReport) -> Result<RingReport, M
         proven: report.proven,
         ranges: report.ranges,
         filling: report.filling,
+        sources: report.sources.into_iter().map(node_id).collect::<Result<_, _>>()?,
         strays: report.strays,
         expects_strays: report.expects_strays,
         hints: report.hints,
@@ -93,4 +95,58 @@ pub(crate) fn proposed_from_proto(report: proto::ProposeReport) -> Result<Propos
         Outcome::Refused(why) => Proposed::Refused(why),
         Outcome::Undecided(proto::Undecided {}) => Proposed::Undecided,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_protocol::membership::{Directory, Edit, Membership};
+    use dynamo_protocol::{Identity, Member, Settings};
+
+    use super::*;
+
+    fn report() -> RingReport {
+        let members = [1, 2, 3].map(|id| Member { id: NodeId(id), tokens: 8 });
+        let genesis = Membership::genesis(2, &members).unwrap();
+        let edit = Edit::Leave { node: NodeId(3) };
+        RingReport {
+            id: NodeId(2),
+            cluster: "c".to_owned(),
+            settings: Settings::new([2, 1, 2]).agreed(),
+            epochs: vec![genesis.clone(), genesis.edited(&edit, 2).unwrap()],
+            directory: Directory::Drawn(Identity(7)),
+            amnesiac: true,
+            proven: true,
+            ranges: 9,
+            filling: 4,
+            sources: vec![NodeId(1)],
+            strays: Some(0),
+            expects_strays: true,
+            hints: 3,
+            open_operations: 5,
+            suspected: vec![NodeId(3)],
+            proposes: Some(edit),
+            addresses: [(NodeId(1), "a:1".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn a_report_comes_back_and_one_without_a_membership_is_refused() {
+        let told = ring_to_proto(report());
+        assert_eq!(ring_from_proto(told.clone()), Ok(report()));
+        let untold = RingReport { strays: None, ..report() };
+        assert_eq!(ring_from_proto(ring_to_proto(untold.clone())), Ok(untold));
+        let empty = proto::RingReport { epochs: vec![], ..told.clone() };
+        assert_eq!(ring_from_proto(empty), Err(Malformed::Missing("the membership")));
+        let garbled = proto::RingReport { settings: "{".to_owned(), ..told };
+        assert_eq!(ring_from_proto(garbled), Err(Malformed::Settings));
+    }
+
+    #[test]
+    fn what_became_of_a_proposal_comes_back() {
+        for proposed in
+            [Proposed::Decided(Epoch(2)), Proposed::Refused("no".to_owned()), Proposed::Undecided]
+        {
+            assert_eq!(proposed_from_proto(proposed_to_proto(proposed.clone())), Ok(proposed));
+        }
+    }
 }

@@ -52,7 +52,7 @@ enum Came {
 
 enum Disk {
     Real(Box<(Directory, Records)>),
-    Memory(MemoryStore),
+    Memory(Box<MemoryStore>),
 }
 
 struct Host {
@@ -424,7 +424,7 @@ impl Before {
                 Disk::real(directory)
             } else {
                 let meta = Meta::genesis(Identity(u64::from(id.0)));
-                Disk::Memory(MemoryStore::counting(meta))
+                Disk::Memory(Box::new(MemoryStore::counting(meta)))
             };
             cluster.start(id, disk, true);
         }
