@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     fn members(shares: &[(u16, u16)]) -> Vec<Member> {
-        shares.iter().map(|(id, tokens)| Member { id: NodeId(*id), tokens: *tokens }).collect()
+        shares.iter().map(|(id, tokens)| Member::new(NodeId(*id), *tokens)).collect()
     }
 
     fn check(shares: &[(u16, u16)], expected: &str) {

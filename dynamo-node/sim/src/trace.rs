@@ -379,7 +379,7 @@ impl Cluster {
     /// # Errors
     /// If there is no such cluster.
     pub fn view(&self) -> Result<View, ViewError> {
-        let members = self.ids().map(|id| Member { id, tokens: self.tokens }).collect();
+        let members = self.ids().map(|id| Member::new(id, self.tokens)).collect();
         View::genesis(&self.settings, members)
     }
 }

@@ -160,7 +160,7 @@ impl ServeArgs {
 
     fn options(&self) -> Result<Options, Failure> {
         let settings = self.settings();
-        let member = |&id: &u16| Member { id: NodeId(id), tokens: self.tokens };
+        let member = |&id: &u16| Member::new(NodeId(id), self.tokens);
         let members = self.members.iter().map(member).collect();
         let view = View::genesis(&settings, members).map_err(|error| match error {
             ViewError::Settings(error) => Failure::refused(by_flag(&error)),

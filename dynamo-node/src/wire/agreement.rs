@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn of(settings: &Settings, epoch: u64, members: u16) -> Agreement {
-        let members = (1..=members).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members = (1..=members).map(|id| Member::new(NodeId(id), 8)).collect();
         let view = View::new(Epoch(epoch), settings, members).unwrap();
         Agreement::new("test", settings, &view)
     }

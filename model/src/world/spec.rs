@@ -406,7 +406,7 @@ impl Setup {
 /// read: n1 is always the first home.
 fn ordered(nodes: usize) -> (Vec<Member>, Key) {
     let ids = 1..=u16::try_from(nodes).expect("there are few nodes");
-    let members: Vec<_> = ids.map(|id| Member { id: NodeId(id), tokens: TOKENS }).collect();
+    let members: Vec<_> = ids.map(|id| Member::new(NodeId(id), TOKENS)).collect();
     let ring = dynamo_protocol::Ring::new(&members);
     let mut keys = (0..100_000).map(|index| Key::from(format!("k{index}").as_str()));
     // A bug that lists a host twice strikes the keys where it does: one of those, then.

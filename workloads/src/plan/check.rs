@@ -49,7 +49,7 @@ impl Plan {
 
     fn genesis(&self) -> Result<View, ViewError> {
         let tokens = self.cluster.tokens;
-        let members = self.nodes().into_iter().map(|id| Member { id, tokens }).collect();
+        let members = self.nodes().into_iter().map(|id| Member::new(id, tokens)).collect();
         View::genesis(&self.cluster.settings, members)
     }
 

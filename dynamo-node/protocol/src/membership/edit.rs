@@ -359,7 +359,7 @@ mod tests {
 
     /// Three members, N=2.
     fn genesis() -> Membership {
-        let members: Vec<_> = (1..=3).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
         Membership::genesis(2, &members).unwrap()
     }
 

@@ -332,7 +332,7 @@ mod tests {
     use super::*;
 
     fn members(shares: &[(u16, u16)]) -> Vec<Member> {
-        shares.iter().map(|(id, tokens)| Member { id: NodeId(*id), tokens: *tokens }).collect()
+        shares.iter().map(|(id, tokens)| Member::new(NodeId(*id), *tokens)).collect()
     }
 
     fn history() -> History {

@@ -24,6 +24,12 @@ pub struct Member {
 impl Member {
     /// More virtual nodes spread no better, and every node keeps those of all.
     pub const MOST_TOKENS: u16 = 1024;
+
+    /// So many virtual nodes of `id`.
+    #[must_use]
+    pub const fn new(id: NodeId, tokens: u16) -> Self {
+        Self { id, tokens }
+    }
 }
 
 /// Every member's tokens, sorted: a pure function of the membership, so that all nodes that agree
@@ -115,7 +121,7 @@ mod tests {
     use super::*;
 
     fn ring(nodes: u16, tokens: u16) -> Ring {
-        let members: Vec<_> = (1..=nodes).map(|id| Member { id: NodeId(id), tokens }).collect();
+        let members: Vec<_> = (1..=nodes).map(|id| Member::new(NodeId(id), tokens)).collect();
         Ring::new(&members)
     }
 
