@@ -92,7 +92,7 @@ impl View {
         if settings.n > members.len() {
             return Err(ViewError::TooFew { n: settings.n, members: members.len() });
         }
-        let ring = Ring::new(&members);
+        let ring = Ring::new(&members, settings.partitioning, settings.n);
         let view = Self { epoch, members, ring, homes: settings.n };
         view.assert_covered(settings);
         Ok(view)
@@ -102,13 +102,6 @@ impl View {
     fn assert_covered(&self, Settings { n, r, w, .. }: &Settings) {
         assert!(r <= n && w <= n, "R = {r} and W = {w} slots are among the N = {n} of a key");
         assert!(*n <= self.members.len(), "N = {n} homes are distinct members");
-        let shares = self.members.iter().map(|member| usize::from(member.tokens));
-        let tokens: usize = shares.sum();
-        assert_eq!(
-            self.ring.tokens().len(),
-            tokens,
-            "every virtual node has its place on the ring"
-        );
         for list in self.ring.lists() {
             let mut hosts = list.to_vec();
             hosts.sort_unstable();
@@ -189,7 +182,8 @@ impl View {
 }
 
 impl Hash for View {
-    /// The ring is made of these and nothing else; N belongs to the settings, which never change.
+    /// The ring is made of these and nothing else; N and how the ring is cut belong to the
+    /// settings, which never change.
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { epoch, members, ring: _, homes: _ } = self;
         (epoch, members).hash(state);
