@@ -4,7 +4,7 @@
 //! and not from the way that led there, this is rendezvous hashing (Thaler and Ravishankar, "Using
 //! Name-Based Mappings to Increase Hit Rates", 1998): each member ranks all partitions in an order of its
 //! own, and a partition's homes are the N members that rank it highest, in proportion to their weights. Who
-//! would get more or less than a twentieth beside its share hands on or takes what costs least. So a
+//! would get more than a twentieth, or than chance, beside its share hands on or takes what costs least. So a
 //! newcomer takes partitions from the others, and little changes between these. `docs/partitions.md` has
 //! the figures.
 

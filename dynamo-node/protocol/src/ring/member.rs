@@ -32,10 +32,19 @@ impl Member {
         Self { id, tokens, zone: None }
     }
 
-    /// The same in `zone`.
+    /// The same in `zone`, if it stands in one.
     #[must_use]
-    pub const fn in_zone(self, zone: Zone) -> Self {
-        Self { zone: Some(zone), ..self }
+    pub const fn in_zone(self, zone: Option<Zone>) -> Self {
+        Self { zone, ..self }
+    }
+}
+
+impl Zone {
+    /// The zone of `node`, of nodes that stand in `zones` of them in turn: n1 in z1, n2 in z2, and so on. Where
+    /// there is but one, nobody has any.
+    #[must_use]
+    pub const fn in_turn(node: NodeId, zones: u16) -> Option<Self> {
+        if zones > 1 { Some(Self(node.0.saturating_sub(1) % zones + 1)) } else { None }
     }
 }
 

@@ -19,14 +19,20 @@ const PLACES: u32 = 20;
 pub(super) struct Share(u64);
 
 impl Share {
-    /// Five hundredths less than that, rounded down.
+    /// As much less as is left to chance, rounded down.
     pub(super) fn least(self) -> usize {
-        ((self.0 * 95 / 100) >> PLACES) as usize
+        (self.0.saturating_sub(self.slack()) >> PLACES) as usize
     }
 
-    /// Five hundredths more than that, rounded up.
+    /// As much more, rounded up.
     pub(super) fn most(self) -> usize {
-        (self.0 * 105).div_ceil(100 << PLACES) as usize
+        (self.0 + self.slack()).div_ceil(1 << PLACES) as usize
+    }
+
+    /// What is left to chance: a twentieth, or, where chance alone is off by more, its standard deviation, the
+    /// square root. To mend less than that costs more than it gains.
+    fn slack(self) -> u64 {
+        (self.0 / 20).max((self.0 << PLACES).isqrt())
     }
 }
 
@@ -73,10 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_of_a_share_are_a_twentieth_apart_from_it() {
-        let share = shares(200, &[Claim { weight: 1, least: 0, most: 200 }])[0];
-        assert_eq!((share.least(), share.most()), (190, 210));
-        let third = shares(100, &[Claim { weight: 1, least: 0, most: 100 }; 3])[0];
-        assert_eq!((third.least(), third.most()), (31, 35));
+    fn the_bounds_of_a_share_are_a_twentieth_apart_from_it_or_its_root() {
+        let share = |total| shares(total, &[Claim { weight: 1, least: 0, most: total }])[0];
+        let bounds = |total| (share(total).least(), share(total).most());
+        assert_eq!(bounds(800), (760, 840));
+        assert_eq!(bounds(100), (90, 110));
+        assert_eq!(bounds(2), (0, 4));
+        assert_eq!(bounds(0), (0, 0));
     }
 }

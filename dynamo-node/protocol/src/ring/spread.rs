@@ -64,7 +64,7 @@ mod tests {
     /// Members of zones of these sizes, in turn.
     fn members(sizes: &[u16]) -> Vec<Member> {
         let zones = sizes.iter().enumerate().flat_map(|(zone, size)| (0..*size).map(move |_| zone));
-        let member = |(id, zone)| Member::new(NodeId(id), 1).in_zone(Zone(zone as u16));
+        let member = |(id, zone)| Member::new(NodeId(id), 1).in_zone(Some(Zone(zone as u16)));
         (1..).zip(zones).map(member).collect()
     }
 

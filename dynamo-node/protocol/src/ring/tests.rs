@@ -142,7 +142,7 @@ proptest! {
 
     /// What its share is without bounds: N Q w / W, but at most Q, which leaves more to the others.
     #[test]
-    fn under_strategy_3_a_member_is_home_in_proportion_to_its_weight_within_a_twentieth(
+    fn under_strategy_3_a_member_is_home_in_proportion_to_its_weight_within_bounds(
         (mut members, homes, bits) in clusters(),
     ) {
         members.iter_mut().for_each(|member| member.zone = None);
@@ -162,8 +162,9 @@ proptest! {
             let lists = || ring.lists();
             let is_home = |list: &&[NodeId]| list[..homes].contains(&node);
             let held = lists().filter(is_home).count() as f64;
-            prop_assert!(held <= (share * 1.05).ceil(), "{node}: {held} of {share}");
-            prop_assert!(held >= (share * 0.95 - 0.01).floor(), "{node}: {held} of {share}");
+            let slack = (share / 20.0).max(share.sqrt());
+            prop_assert!(held <= (share + slack).ceil(), "{node}: {held} of {share}");
+            prop_assert!(held >= (share - slack - 0.01).floor(), "{node}: {held} of {share}");
             let first = lists().filter(|list| list[0] == node).count() as f64;
             prop_assert!((first - held / homes as f64).abs() < 1.0, "{node}: {first} of {held}");
         }
@@ -212,7 +213,7 @@ fn a_join_moves_keys_to_the_newcomer_alone() {
 #[test]
 fn a_weighty_zone_is_home_more_often_than_another_as_far_as_the_spread_allows() {
     let zone = |id: u16| Zone(if id <= 6 { 1 } else { 2 });
-    let member = |id: u16| Member::new(NodeId(id), 64).in_zone(zone(id));
+    let member = |id: u16| Member::new(NodeId(id), 64).in_zone(Some(zone(id)));
     let all: Vec<_> = (1..=9).map(member).collect();
     let ring = Ring::new(&all, Partitioning::Equal { partitions: 256 }, 3);
     let mut homes = BTreeMap::new();
