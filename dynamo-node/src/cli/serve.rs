@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dynamo_protocol::{Member, NodeId, Settings, View, ViewError};
+use dynamo_protocol::{Member, NodeId, Settings, View, ViewError, Zone};
 use dyno_command::{document, within};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -36,9 +36,17 @@ pub struct ServeArgs {
     /// Where to listen, HOST:PORT; port 0 takes a free one, which the ready line names.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// All members' numbers, this node's too: repeated, or separated by commas.
-    #[arg(long = "member", alias = "members", value_delimiter = ',', required = true)]
-    members: Vec<u16>,
+    /// All members' numbers, this node's too: repeated, or separated by commas. ID@ZONE is a member in that zone
+    /// (a number): the homes of a key are in as many zones as there are.
+    #[arg(
+        long = "member",
+        alias = "members",
+        value_delimiter = ',',
+        required = true,
+        value_name = "ID[@ZONE]",
+        value_parser = member
+    )]
+    members: Vec<(NodeId, Option<Zone>)>,
     /// Virtual nodes of each member.
     #[arg(long, default_value_t = 64, value_parser = within(1, Member::MOST_TOKENS))]
     tokens: u16,
@@ -103,6 +111,14 @@ pub struct ServeArgs {
 /// More threads only wait for each other.
 const MOST_THREADS: usize = 256;
 
+fn member(text: &str) -> Result<(NodeId, Option<Zone>), String> {
+    let (id, zone) = text.split_once('@').map_or((text, None), |(id, zone)| (id, Some(zone)));
+    let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
+    let zone = zone
+        .map(|zone| zone.parse().map(Zone).map_err(|_| format!("{zone:?} is not a zone's number")));
+    Ok((NodeId(id), zone.transpose()?))
+}
+
 fn peer(text: &str) -> Result<(NodeId, String), String> {
     let (id, address) = text.split_once('=').ok_or("give ID=HOST:PORT")?;
     let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
@@ -160,7 +176,7 @@ impl ServeArgs {
 
     fn options(&self) -> Result<Options, Failure> {
         let settings = self.settings();
-        let member = |&id: &u16| Member::new(NodeId(id), self.tokens);
+        let member = |&(id, zone): &_| Member::new(id, self.tokens).in_zone(zone);
         let members = self.members.iter().map(member).collect();
         let view = View::genesis(&settings, members).map_err(|error| match error {
             ViewError::Settings(error) => Failure::refused(by_flag(&error)),

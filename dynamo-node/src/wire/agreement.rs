@@ -75,7 +75,7 @@ fn difference(path: &str, theirs: &Value, ours: &Value) -> Option<(String, Strin
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::{Epoch, Member, NodeId};
+    use dynamo_protocol::{Epoch, Member, NodeId, Partitioning};
 
     use super::*;
 
@@ -110,6 +110,11 @@ mod tests {
         assert_eq!(
             refusal(&of(&ours, 1, 3), &of(&theirs, 1, 3)).unwrap(),
             "the settings differ: r is 3 at node 2, 2 here"
+        );
+        theirs = Settings { partitioning: Partitioning::Equal { partitions: 64 }, ..ours };
+        assert_eq!(
+            refusal(&of(&ours, 1, 3), &of(&theirs, 1, 3)).unwrap(),
+            "the settings differ: partitioning is \"equal:64\" at node 2, \"tokens\" here"
         );
         let mut hello = of(&ours, 1, 3).hello(2, 1);
         hello.settings.clear();

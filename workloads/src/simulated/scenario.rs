@@ -106,6 +106,7 @@ fn cluster_of(plan: &Plan) -> Cluster {
     Cluster {
         nodes: of.nodes,
         tokens: of.tokens,
+        zones: of.zones,
         settings: of.settings,
         sync: Sync::Explicit,
         counts: false,
