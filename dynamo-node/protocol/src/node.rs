@@ -369,7 +369,7 @@ mod tests {
 
     fn node(members: u16, tokens: u16) -> Node {
         let settings = Settings::new([1, 1, 1]);
-        let members = (1..=members).map(|id| Member { id: NodeId(id), tokens }).collect();
+        let members = (1..=members).map(|id| Member::new(NodeId(id), tokens)).collect();
         let view = View::genesis(&settings, members).unwrap();
         let start = Start::proven(Meta::genesis(Identity(1)), 1);
         Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start)
@@ -400,7 +400,7 @@ mod tests {
     #[should_panic(expected = "n1 runs in a view that does not know it")]
     fn a_node_does_not_run_in_a_view_that_does_not_know_it() {
         let settings = Settings::new([1, 1, 1]);
-        let members = vec![Member { id: NodeId(2), tokens: 8 }];
+        let members = vec![Member::new(NodeId(2), 8)];
         let view = View::genesis(&settings, members).unwrap();
         let start = Start::proven(Meta::genesis(Identity(1)), 1);
         let _ = Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start);

@@ -111,6 +111,7 @@ fn cluster_of(plan: &Plan) -> Cluster {
     Cluster {
         nodes: of.nodes,
         tokens: of.tokens,
+        zones: of.zones,
         settings: of.settings,
         spares: 0,
         sync: Sync::Explicit,
