@@ -139,6 +139,27 @@ mutants! {
     GoneJoins = "gone-joins",
 }
 
+impl Mutant {
+    /// Those of the agreement on memberships, and of rings that change.
+    pub const OF_MEMBERSHIP: &[Self] = &[
+        Self::PromiseUnsaved,
+        Self::VoteUnsaved,
+        Self::WipedVotes,
+        Self::HighestVoteIgnored,
+        Self::MajorityLessOne,
+        Self::EpochUnsaved,
+        Self::VotesOnce,
+        Self::BallotReused,
+        Self::HintNotAdopted,
+        Self::StrayUnconfirmed,
+        Self::StrayToOne,
+        Self::GrownStrayDropped,
+        Self::ComparedInAnyEpoch,
+        Self::OfferOutlivesEpoch,
+        Self::GoneJoins,
+    ];
+}
+
 /// Whether this seeded bug is on.
 #[cfg(not(feature = "mutants"))]
 #[must_use]
