@@ -11,10 +11,10 @@ use crate::message::Answer;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::request::Refusal;
-use crate::ring::Token;
 use crate::step::Step;
 use crate::storage::{Change, Meta, Minter, Place, Record, Role, Store, StoreError};
 use crate::version::{Actor, COUNTER_LIMIT, Context, Dot, Siblings, Version, VersionVector};
+use crate::view::Epoch;
 
 /// A claim to have read more events of an actor than this counts for so many, unless the record knows of
 /// more. Counters count single puts and never come here by themselves. Under plain clocks a coordinator
@@ -37,11 +37,12 @@ impl Node {
         let place = Place { role, key };
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
-        let is_home = self.view.homes(&place.key).contains(&self.me);
         self.note_loss(&place, &record);
         if mutated(Mutant::StoreOverwrites) {
             record.set = Siblings::empty(self.settings.versioning);
         }
+        let may_be_stray = role == Role::Home && self.view.epoch() > Epoch::GENESIS;
+        let is_stray = may_be_stray && !self.view.homes(&place.key).contains(&self.me);
         let mut changes = Vec::new();
         if record.set.merge(set) {
             assert!(!record.set.is_empty(), "what was learned is known");
@@ -58,7 +59,7 @@ impl Node {
             )?;
         }
         self.keep_hint(step, role, is_new);
-        if role == Role::Home && !is_home {
+        if is_stray {
             self.expect_strays(step);
         }
         Ok(())
@@ -113,7 +114,7 @@ impl Node {
             Role::Home => self.load(step, role, key),
             Role::Hint(_) => self.hints_of(step, key),
         };
-        let votes = self.votes(key) && (role != Role::Home || self.has_counted(Token::of_key(key)));
+        let votes = self.votes(key) && (role != Role::Home || self.has_counted(key));
         let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
         match held {
             Ok(Some(Record { set, amnesiac, .. })) => {

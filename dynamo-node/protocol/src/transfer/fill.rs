@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::NodeId;
+use crate::id::{Key, NodeId};
 use crate::io::Event;
 use crate::mode::Quorum;
 use crate::node::Node;
@@ -30,15 +30,13 @@ struct Fill {
 }
 
 impl Node {
-    /// The last epoch in which this directory counted as a home at `token`.
-    pub(crate) fn counted_at(&self, token: Token) -> Epoch {
-        self.counted.at(token)
-    }
-
-    /// Whether what this directory lacks at `token` nobody acknowledged with its word: as one of the homes,
-    /// or as one that was a home in the epoch before.
-    pub(crate) fn has_counted(&self, token: Token) -> bool {
-        counted_before(self.counted_at(token), self.view.tenure(token))
+    /// Whether what this directory lacks of `key` nobody acknowledged with its word: as one of the homes, or
+    /// as one that was a home in the epoch before. As long as there was no change only an amnesiac lacks more.
+    pub(crate) fn has_counted(&self, key: &Key) -> bool {
+        self.view.epoch() == Epoch::GENESIS || {
+            let token = Token::of_key(key);
+            counted_before(self.counted.at(token), self.view.tenure(token))
+        }
     }
 
     /// The stretches of `within` where that is so.
