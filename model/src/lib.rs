@@ -34,5 +34,5 @@ pub use search::interrupt;
 pub use traces::path::PathError;
 pub use world::model::DynamoModel;
 pub use world::script::{MAX_CLIENTS, MAX_PUTS, Op, Script, ScriptError, Versions};
-pub use world::spec::{Durability, Faults, MAX_NODES, Reductions, Spec, SpecError};
+pub use world::spec::{Durability, Faults, MAX_NODES, Reductions, Shift, Spec, SpecError};
 pub use world::state::{Action, Reading, World};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
-use model::{Budget, Kind, PROPERTIES, Reductions, Search, Spec};
+use model::{Budget, Kind, PROPERTIES, Reductions, Search, Shift, Spec};
 
 /// The properties that were found broken, by name, and whether all was seen. "Converged by hints alone"
 /// is left out: it asks whether a given rest state needs a read to converge, and reductions that
@@ -119,6 +119,23 @@ fn reductions_change_no_verdict_where_fallbacks_stand_in() {
                 let complete = compare_with(PLAIN, &spec, FALLBACK_STATES);
                 println!("{}: {}", spec.label(), if complete { "whole" } else { "in part" });
             }
+        }
+    }
+}
+
+/// Where the ring changes nothing but what is argued for there may be left out: the rest is off by itself.
+#[test]
+fn reductions_change_no_verdict_where_the_ring_changes() {
+    for shifts in
+        [vec![Shift::Join(0)], vec![Shift::Leave(0)], vec![Shift::Leave(0), Shift::Cancel(0)]]
+    {
+        let mut changing = spec("p,g");
+        changing.settings.quorum = Quorum::Sloppy;
+        (changing.nodes, changing.shifts) = (2, shifts);
+        (changing.settings.n, changing.settings.r, changing.settings.w) = (1, 1, 1);
+        for spec in [changing.clone(), crash(&changing), cut(&changing)] {
+            let complete = compare_with(Reductions::NONE, &spec, FALLBACK_STATES);
+            println!("{}: {}", spec.label(), if complete { "whole" } else { "in part" });
         }
     }
 }
