@@ -63,7 +63,7 @@ async fn start_nodes(count: u16) -> Result<Vec<Running>, Box<dyn std::error::Err
         addresses.insert(id, listener.local_addr()?.to_string());
         listeners.insert(id, listener);
     }
-    let members = addresses.keys().map(|&id| Member { id, tokens: 16 }).collect();
+    let members = addresses.keys().map(|&id| Member::new(id, 16)).collect();
     let settings = Settings::new([3, 2, 2]);
     let view = View::genesis(&settings, members)?;
     let mut nodes = Vec::new();

@@ -249,8 +249,13 @@ mod tests {
     fn wanted(replace: bool, seat: Option<Directory>) -> Result<Option<Edit>, String> {
         let (seeds, patience) = (Vec::new(), Duration::ZERO);
         let join = Join { seeds, tokens: 8, replace, patience };
-        let seat =
-            seat.map(|directory| Seat { node: ME, directory, tokens: 8, standing: Standing::In });
+        let seat = seat.map(|directory| Seat {
+            node: ME,
+            directory,
+            tokens: 8,
+            standing: Standing::In,
+            zone: None,
+        });
         edit(ME, &join, MINE, seat).map_err(|error| error.to_string())
     }
 

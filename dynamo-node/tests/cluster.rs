@@ -378,7 +378,7 @@ async fn what_a_cluster_did_replays_from_its_records() {
 async fn a_record_begins_with_what_lay_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("records");
-    let member = dynamo_protocol::Member { id: NodeId(1), tokens: 4 };
+    let member = dynamo_protocol::Member::new(NodeId(1), 4);
     let settings = Settings::new([1, 1, 1]);
     let view = View::genesis(&settings, vec![member]).unwrap();
     for round in 0..2 {

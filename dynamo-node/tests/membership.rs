@@ -72,7 +72,7 @@ impl Bench {
     }
 
     fn genesis(&self) -> View {
-        let members = [N1, N2, N3].map(|id| Member { id, tokens: TOKENS });
+        let members = [N1, N2, N3].map(|id| Member::new(id, TOKENS));
         View::genesis(&self.settings, members.to_vec()).unwrap()
     }
 

@@ -317,7 +317,7 @@ impl TestArgs {
     }
 
     /// Whether each flag was given, the setting that it overrides, and its name.
-    fn given(&self) -> [(bool, &'static str, &'static str); 20] {
+    fn given(&self) -> [(bool, &'static str, &'static str); 22] {
         [
             (self.faults.is_some(), "faults", "--faults"),
             (self.time.is_some(), "time", "--time"),
@@ -336,6 +336,8 @@ impl TestArgs {
             (self.settings.quorum.is_some(), "cluster.quorum", "--quorum"),
             (self.settings.versioning.is_some(), "cluster.versioning", "--versioning"),
             (self.settings.read.is_some(), "cluster.read", "--read"),
+            (self.settings.anti_entropy.is_some(), "cluster.anti_entropy", "--anti-entropy"),
+            (self.settings.partitioning.is_some(), "cluster.partitioning", "--partitioning"),
             (self.engine.is_some(), "cluster.engine", "--engine"),
             (self.record, "cluster.record", "--record"),
             (self.binary.is_some(), "cluster.binary", "--binary"),

@@ -21,7 +21,7 @@ struct Cluster {
 
 impl Cluster {
     fn new(nodes: u16) -> Self {
-        let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
+        let members = (1..=nodes).map(|id| Member::new(NodeId(id), 64)).collect();
         let settings = Arc::new(Settings::new([3, 2, 2]));
         let view = Arc::new(View::genesis(&settings, members).unwrap());
         let hosts = view.ids().map(|id| {

@@ -508,7 +508,7 @@ mod tests {
 
     impl Doubtful {
         fn new(meta: Meta) -> Self {
-            let members = vec![Member { id: ME, tokens: 8 }, Member { id: PEER, tokens: 8 }];
+            let members = vec![Member::new(ME, 8), Member::new(PEER, 8)];
             let settings = Arc::new(Settings::new([2, 1, 1]));
             let view = Arc::new(View::genesis(&settings, members).unwrap());
             let heard = BTreeMap::new();

@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn hints_that_cannot_be_read_do_not_keep_the_others_waiting() {
-        let members: Vec<_> = (1..=2).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=2).map(|id| Member::new(NodeId(id), 8)).collect();
         let settings = Arc::new(Settings::new([2, 1, 1]));
         let view = Arc::new(View::genesis(&settings, members).unwrap());
         let meta = Meta::genesis(Identity(1));

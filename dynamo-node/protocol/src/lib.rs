@@ -60,7 +60,7 @@ pub use message::{Answer, Envelope, Message};
 pub use mode::{Quorum, ReadMode, UnknownMode, Versioning};
 pub use node::Node;
 pub use request::{ClientOp, Refusal, Reply};
-pub use ring::{Member, Ring, Span, Token};
+pub use ring::{Member, Partitioning, Ring, Span, Token, UnknownPartitioning, Zone};
 pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use step::{Outbox, Time};
 pub use storage::{

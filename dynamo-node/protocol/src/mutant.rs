@@ -123,8 +123,6 @@ mutants! {
     VotesOnce = "votes-once",
     /// A wiped directory uses the ballots of the one before once more.
     BallotReused = "ballot-reused",
-    /// A newcomer counts from the beginning.
-    NewcomerCounts = "newcomer-counts",
     /// A hint for a node that is no home any more is dropped.
     HintNotAdopted = "hint-not-adopted",
     /// A stray is dropped as soon as it is offered.
@@ -133,10 +131,33 @@ mutants! {
     StrayToOne = "stray-to-one",
     /// A stray is dropped that has grown since it was offered.
     GrownStrayDropped = "grown-stray-dropped",
-    /// A confirmation counts whatever the epoch it was given in.
-    ConfirmedInAnyEpoch = "confirmed-in-any-epoch",
+    /// Nodes compare what they hold whatever the epochs they go by.
+    ComparedInAnyEpoch = "compared-in-any-epoch",
+    /// What was offered in one epoch may be dropped in the next.
+    OfferOutlivesEpoch = "offer-outlives-epoch",
     /// A directory that was removed joins again.
     GoneJoins = "gone-joins",
+}
+
+impl Mutant {
+    /// Those of the agreement on memberships, and of rings that change.
+    pub const OF_MEMBERSHIP: &[Self] = &[
+        Self::PromiseUnsaved,
+        Self::VoteUnsaved,
+        Self::WipedVotes,
+        Self::HighestVoteIgnored,
+        Self::MajorityLessOne,
+        Self::EpochUnsaved,
+        Self::VotesOnce,
+        Self::BallotReused,
+        Self::HintNotAdopted,
+        Self::StrayUnconfirmed,
+        Self::StrayToOne,
+        Self::GrownStrayDropped,
+        Self::ComparedInAnyEpoch,
+        Self::OfferOutlivesEpoch,
+        Self::GoneJoins,
+    ];
 }
 
 /// Whether this seeded bug is on.

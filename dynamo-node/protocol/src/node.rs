@@ -180,10 +180,16 @@ impl Node {
 
     fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
         let Envelope { from, identity, position, epoch, to, heard, message } = envelope;
+        let is_later = epoch > self.view.epoch();
         if to == self.me && from != to && !self.view.contains(from) {
-            return self.receive_from_outside(step, from, epoch, message);
+            if !is_later {
+                return self.receive_from_outside(step, from, epoch, message);
+            }
+            // A member of an epoch that is not known here: it is heard like any other, and asked for that.
+            let epoch = self.view.epoch();
+            self.send(step, from, Message::Register(Call::Behind { epoch }));
         }
-        if let Err(why) = self.admit(from, to, &message) {
+        if let Err(why) = self.admit((from, is_later), to, &message) {
             return step.event(Event::Discarded(from, why));
         }
         self.heard_epoch(from, epoch);
@@ -205,7 +211,7 @@ impl Node {
                 let result = self.take_in(step, Some(from), role, key, &set);
                 self.send(step, from, Message::Stored { op, result });
             }
-            Message::Stored { op, result } => self.store_answered(step, from, op, (epoch, result)),
+            Message::Stored { op, result } => self.store_answered(step, from, op, result),
             Message::Fetch { op, role, key } => {
                 let answer = self.answer(step, role, &key);
                 self.send(step, from, Message::Fetched { op, answer });
@@ -225,8 +231,8 @@ impl Node {
         }
     }
 
-    /// Who is no member here was one, and is told that it is none, or will be one, and tells of it. All else
-    /// it says is lost.
+    /// Who is no member by what it knows itself either, or was one, and is told that it is none any more. What
+    /// it says of the membership is heard, and all else is lost.
     fn receive_from_outside<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
@@ -242,15 +248,17 @@ impl Node {
         }
         if epoch < self.view.epoch() {
             self.tell_epochs(step, from, epoch);
-        } else if epoch > self.view.epoch() {
-            let epoch = self.view.epoch();
-            self.send(step, from, Message::Register(Call::Behind { epoch }));
         }
     }
 
     /// A message from outside is checked before anything of it is believed.
-    fn admit(&self, from: NodeId, to: NodeId, message: &Message) -> Result<(), Discard> {
-        if to != self.me || from == to || !self.view.contains(from) {
+    fn admit(
+        &self,
+        (from, is_later): (NodeId, bool),
+        to: NodeId,
+        message: &Message,
+    ) -> Result<(), Discard> {
+        if to != self.me || from == to || !(self.view.contains(from) || is_later) {
             return Err(Discard::Misaddressed);
         }
         // Nobody keeps hints for itself: as their target it is the home.
@@ -361,7 +369,7 @@ mod tests {
 
     fn node(members: u16, tokens: u16) -> Node {
         let settings = Settings::new([1, 1, 1]);
-        let members = (1..=members).map(|id| Member { id: NodeId(id), tokens }).collect();
+        let members = (1..=members).map(|id| Member::new(NodeId(id), tokens)).collect();
         let view = View::genesis(&settings, members).unwrap();
         let start = Start::proven(Meta::genesis(Identity(1)), 1);
         Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start)
@@ -392,7 +400,7 @@ mod tests {
     #[should_panic(expected = "n1 runs in a view that does not know it")]
     fn a_node_does_not_run_in_a_view_that_does_not_know_it() {
         let settings = Settings::new([1, 1, 1]);
-        let members = vec![Member { id: NodeId(2), tokens: 8 }];
+        let members = vec![Member::new(NodeId(2), 8)];
         let view = View::genesis(&settings, members).unwrap();
         let start = Start::proven(Meta::genesis(Identity(1)), 1);
         let _ = Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start);

@@ -15,7 +15,6 @@ use crate::node::Node;
 use crate::step::Step;
 use crate::storage::{Store, StoreError};
 use crate::transfer::Stray;
-use crate::view::Epoch;
 
 /// Something open at this node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,7 +131,7 @@ impl Node {
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
-        (epoch, result): (Epoch, Result<(), StoreError>),
+        result: Result<(), StoreError>,
     ) {
         if !self.is_mine(op) {
             return;
@@ -141,7 +140,7 @@ impl Node {
             Some(Operation::Request(_)) => self.request_stored(step, from, op, result.is_ok()),
             Some(Operation::Delivery(_)) => self.delivered(step, op, result),
             Some(Operation::Sync(_)) => self.sync_stored(step, from, op),
-            Some(Operation::Stray(_)) => self.stray_stored(step, from, op, (epoch, result)),
+            Some(Operation::Stray(_)) => self.stray_stored(step, from, op, result),
             // It sent nothing to be stored: whoever says so is wrong.
             Some(Operation::Comparison(_)) | None => {}
         }

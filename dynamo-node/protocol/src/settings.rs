@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::mode::{Quorum, ReadMode, Versioning};
+use crate::ring::Partitioning;
 
 /// The settings of a cluster. Nodes and test drivers, plans, traces and records have this one type; a plan
 /// and the flags of commands write it in a human-readable way.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub read: ReadMode,
     /// Whether homes compare what they hold, and bring each other up to date, without being asked.
     pub anti_entropy: bool,
+    /// Into which ranges the ring is cut, and who holds them.
+    pub partitioning: Partitioning,
     /// What puts are refused for.
     pub limits: Limits,
     /// How long to wait. The one part in which nodes of one cluster may differ: it decides how soon
@@ -96,7 +99,7 @@ impl Settings {
     /// # Errors
     /// The first setting that is out of its bounds, and the bounds.
     pub fn check(&self) -> Result<(), SettingsError> {
-        let Self { n, r, w, limits, timing, .. } = self;
+        let Self { n, r, w, partitioning, limits, timing, .. } = self;
         if *n == 0 {
             return Err(refused("n", n, "a key needs a home: at least 1"));
         }
@@ -104,6 +107,14 @@ impl Settings {
             if !(1..=*n).contains(value) {
                 return Err(refused(field, value, format!("from 1 to {n}, which is n")));
             }
+        }
+        if !partitioning.is_possible() {
+            let bound = format!("partitions are a power of two, from 1 to {}", Partitioning::MOST);
+            return Err(SettingsError {
+                field: "partitioning",
+                value: partitioning.to_string(),
+                bound,
+            });
         }
         limits.check()?;
         timing.check()
@@ -184,7 +195,7 @@ fn refused(field: &'static str, value: impl Debug, bound: impl Into<String>) -> 
 }
 
 impl Default for Settings {
-    /// N=3, R=2, W=2, sloppy, dotted, plain gets, anti-entropy.
+    /// N=3, R=2, W=2, sloppy, dotted, plain gets, anti-entropy, ranges between tokens.
     fn default() -> Self {
         Self {
             n: 3,
@@ -194,6 +205,7 @@ impl Default for Settings {
             versioning: Versioning::Dotted,
             read: ReadMode::Plain,
             anti_entropy: true,
+            partitioning: Partitioning::Tokens,
             limits: Limits::default(),
             timing: Timing::default(),
         }
@@ -249,6 +261,14 @@ mod tests {
         check(|s| s.n = 0, "n = 0: a key needs a home: at least 1");
         check(|s| s.r = 4, "r = 4: from 1 to 3, which is n");
         check(|s| s.w = 0, "w = 0: from 1 to 3, which is n");
+        for partitions in [0, 48, 32_768] {
+            check(
+                |s| s.partitioning = Partitioning::Equal { partitions },
+                &format!(
+                    "partitioning = equal:{partitions}: partitions are a power of two, from 1 to 16384"
+                ),
+            );
+        }
         check(|s| s.limits.key_bytes = 0, "limits.key_bytes = 0: from 1 to 4294967295");
         check(|s| s.limits.value_bytes = 0, "limits.value_bytes = 0: from 1 to 4294967295");
         check(|s| s.limits.siblings = 0, "limits.siblings = 0: from 1 to 4294967295");

@@ -27,7 +27,7 @@ struct Cluster {
 impl Cluster {
     fn new(nodes: u16, n: usize) -> Self {
         let settings = Settings::new([n, 1, 1]);
-        let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members = (1..=nodes).map(|id| Member::new(NodeId(id), 8)).collect();
         let view = Arc::new(View::genesis(&settings, members).unwrap());
         let settings = Arc::new(settings);
         let host = |id: NodeId| {
@@ -336,7 +336,7 @@ fn keys_that_a_peer_makes_up_are_not_asked_for() {
 #[test]
 fn a_node_without_anti_entropy_begins_none_and_answers() {
     let settings = Settings { anti_entropy: false, ..Settings::new([2, 1, 1]) };
-    let members = (1..=2).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+    let members = (1..=2).map(|id| Member::new(NodeId(id), 8)).collect();
     let view = Arc::new(View::genesis(&settings, members).unwrap());
     let meta = Meta::genesis(Identity(1));
     let mut store = MemoryStore::new(meta);

@@ -27,7 +27,7 @@ struct Alone {
 impl Alone {
     fn new(versioning: Versioning) -> Self {
         let settings = Settings { versioning, ..Settings::new([1, 1, 1]) };
-        let view = View::genesis(&settings, vec![Member { id: ME, tokens: 1 }]).unwrap();
+        let view = View::genesis(&settings, vec![Member::new(ME, 1)]).unwrap();
         let meta = Meta::genesis(IDENTITY);
         let node = Node::new(ME, Arc::new(settings), Arc::new(view), Start::proven(meta, 1));
         Self { node, store: MemoryStore::new(meta), asked: 0 }

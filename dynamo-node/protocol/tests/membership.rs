@@ -21,7 +21,7 @@ const HOMES: usize = 2;
 const LATELY: usize = 12;
 
 fn genesis(members: u16) -> History {
-    let members: Vec<_> = (1..=members).map(|id| Member { id: NodeId(id), tokens: 2 }).collect();
+    let members: Vec<_> = (1..=members).map(|id| Member::new(NodeId(id), 2)).collect();
     History::genesis(HOMES, Membership::genesis(HOMES, &members).unwrap()).unwrap()
 }
 

@@ -32,6 +32,7 @@ use bytes::Bytes;
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
     Context, Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
+    Zone,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -105,6 +106,9 @@ pub struct Cluster {
     pub spares: u16,
     /// Virtual nodes of each.
     pub tokens: u16,
+    /// In how many zones they stand in turn.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub zones: u16,
     /// What all of them are told. A replay fires timers when the trace says so.
     pub settings: Settings,
     /// When changes become durable.
@@ -113,6 +117,15 @@ pub struct Cluster {
     /// Disks count what is applied to them, so that others can tell that one was rolled back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts: bool,
+}
+
+fn one() -> u16 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it a reference")]
+fn is_one(zones: &u16) -> bool {
+    *zones == 1
 }
 
 /// When a host's changes become durable.
@@ -381,6 +394,7 @@ impl Cluster {
             nodes,
             spares: 0,
             tokens: 8,
+            zones: 1,
             // What happens by itself happens where it is asked for.
             settings: Settings { anti_entropy: false, ..Settings::new(quorums) },
             sync: Sync::EachStep,
@@ -398,9 +412,15 @@ impl Cluster {
     /// # Errors
     /// If there is no such cluster.
     pub fn view(&self) -> Result<View, ViewError> {
-        let members =
-            (1..=self.nodes).map(NodeId).map(|id| Member { id, tokens: self.tokens }).collect();
-        View::genesis(&self.settings, members)
+        View::genesis(&self.settings, self.members().collect())
+    }
+
+    /// Its members.
+    pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
+        let Self { tokens, zones, .. } = *self;
+        (1..=self.nodes)
+            .map(NodeId)
+            .map(move |id| Member::new(id, tokens).in_zone(Zone::in_turn(id, zones)))
     }
 }
 

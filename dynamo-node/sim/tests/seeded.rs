@@ -21,16 +21,6 @@ const UNTOLD: &[Mutant] = &[
     Mutant::RefusalForgotten,
     // It is in the storage of real nodes.
     Mutant::DirectoryBelieved,
-    // They are in the register of memberships, which no node runs yet: the model finds them.
-    Mutant::PromiseUnsaved,
-    Mutant::VoteUnsaved,
-    Mutant::WipedVotes,
-    Mutant::HighestVoteIgnored,
-    Mutant::MajorityLessOne,
-    Mutant::EpochUnsaved,
-    Mutant::VotesOnce,
-    Mutant::BallotReused,
-    Mutant::GoneJoins,
 ];
 
 #[test]
@@ -48,5 +38,7 @@ fn every_seeded_bug_changes_a_golden() {
     let untold: Vec<_> = Mutant::ALL.iter().filter(|mutant| !is_told(mutant)).collect();
     activate(None);
     let _ = std::panic::take_hook();
-    assert_eq!(untold, UNTOLD.iter().collect::<Vec<_>>());
+    // No golden has a membership that changes: the model finds those.
+    let expected: Vec<_> = UNTOLD.iter().chain(Mutant::OF_MEMBERSHIP).collect();
+    assert_eq!(untold, expected);
 }

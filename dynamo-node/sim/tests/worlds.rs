@@ -266,6 +266,16 @@ fn a_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() {
         }
         world.sweep();
         assert_eq!(world.breaches(), [], "seed {seed}");
+        if world.unrest().is_some() {
+            for id in world.bench().cluster().ids() {
+                let host = world.bench().host(id);
+                println!(
+                    "DBG {id} {:?}",
+                    host.node().map(|n| (n.waits_for(), n.suspected().collect::<Vec<_>>()))
+                );
+            }
+            println!("DBG {:?} gone {:?}", world.membership().seats(), world.membership().gone());
+        }
         assert_eq!(world.unrest(), None, "seed {seed}");
         // Every node has a turn with every other.
         let until = world.now() + 8 * SECOND;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dynamo_protocol::membership::{Membership, Seat, Standing};
-use dynamo_protocol::{Epoch, NodeId, View};
+use dynamo_protocol::{Epoch, NodeId, Span, View};
 use tokio::task::JoinSet;
 
 use super::Failure;
@@ -159,19 +159,9 @@ impl Look {
 
     /// The part of the ring, from 0 to 1, of which `node` is the first home.
     pub(super) fn share(&self, node: NodeId) -> f64 {
-        let tokens = self.view.ring().tokens();
-        let before = tokens.last().map_or(0, |last| last.0.0);
-        let mut share = 0;
-        let mut before = before;
-        for (token, owner) in tokens {
-            if *owner == node {
-                share += token.0.wrapping_sub(before) >> 64;
-            }
-            before = token.0;
-        }
-        // Of one token alone it is the whole ring.
-        let is_all = tokens.len() == 1 && tokens[0].1 == node;
-        if is_all { 1.0 } else { share as f64 / 2_f64.powi(64) }
+        let ranges = self.view.ring().ranges(Span::RING).filter(|(_, list)| list[0] == node);
+        let of = |span: Span| (span.last().0 - span.first().0) as f64 / 2_f64.powi(128);
+        ranges.map(|(span, _)| of(span)).sum()
     }
 }
 

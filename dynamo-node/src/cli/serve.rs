@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dynamo_protocol::{Member, NodeId, Settings, View, ViewError};
+use dynamo_protocol::{Member, NodeId, Settings, View, ViewError, Zone};
 use dyno_command::{Span, document, span_within, within};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -36,9 +36,16 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 )]
 pub struct ServeArgs {
     /// The members of the cluster's genesis, this node too: repeated, or separated by commas. A directory
-    /// that knows the membership needs no such list.
-    #[arg(long = "member", alias = "members", value_delimiter = ',')]
-    members: Vec<u16>,
+    /// that knows the membership needs no such list. ID@ZONE is a member in that zone (a number): the homes of
+    /// a key are in as many zones as there are.
+    #[arg(
+        long = "member",
+        alias = "members",
+        value_delimiter = ',',
+        value_name = "ID[@ZONE]",
+        value_parser = member
+    )]
+    members: Vec<(NodeId, Option<Zone>)>,
     /// First start of a new cluster: an empty directory has forgotten nothing. Without it, a node on an
     /// empty directory is amnesiac: it takes puts, but its answers to gets do not count.
     #[arg(long)]
@@ -160,6 +167,14 @@ pub struct NodeArgs {
 /// More threads only wait for each other.
 const MOST_THREADS: usize = 256;
 
+fn member(text: &str) -> Result<(NodeId, Option<Zone>), String> {
+    let (id, zone) = text.split_once('@').map_or((text, None), |(id, zone)| (id, Some(zone)));
+    let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
+    let zone = zone
+        .map(|zone| zone.parse().map(Zone).map_err(|_| format!("{zone:?} is not a zone's number")));
+    Ok((NodeId(id), zone.transpose()?))
+}
+
 fn peer(text: &str) -> Result<(NodeId, String), String> {
     let (id, address) = text.split_once('=').ok_or("give ID=HOST:PORT")?;
     let id = id.parse().map_err(|_| format!("{id:?} is not a node's number"))?;
@@ -177,7 +192,7 @@ fn patience() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
 /// How a node comes to be one of a cluster's.
 enum Beginning {
     /// With the members of the genesis; there are none where the directory knows them.
-    Members { ids: Vec<u16>, genesis: bool },
+    Members { ids: Vec<(NodeId, Option<Zone>)>, genesis: bool },
     /// Through a member of a cluster that runs.
     Join { seeds: Vec<String>, replace: bool },
 }
@@ -279,7 +294,7 @@ impl Serving {
         self.node.log_filter()?;
         // Whose directory it is, and which number is free, is looked at when it starts.
         let any = match &self.beginning {
-            Beginning::Members { ids, .. } => ids.first().copied(),
+            Beginning::Members { ids, .. } => ids.first().map(|(id, _)| id.0),
             Beginning::Join { .. } => None,
         };
         self.options(NodeId(self.node.id.or(any).unwrap_or_default())).map(drop)
@@ -422,7 +437,7 @@ impl Serving {
                 false => Err(Failure::refused(StartError::NoMembership)),
             };
         }
-        let member = |&id: &u16| Member { id: NodeId(id), tokens: self.node.tokens };
+        let member = |&(id, zone): &_| Member::new(id, self.node.tokens).in_zone(zone);
         let view = View::genesis(settings, ids.iter().map(member).collect());
         let view = view.map_err(by_its_flag)?;
         match self.node.id.map(NodeId).filter(|id| !view.contains(*id)) {

@@ -1,7 +1,9 @@
 //! A cluster's settings as flags. Test drivers hand them in whole: `--settings`.
 
 use clap::Args;
-use dynamo_protocol::{Quorum, ReadMode, Settings, SettingsError, Timing, Versioning};
+use dynamo_protocol::{
+    Partitioning, Quorum, ReadMode, Settings, SettingsError, Timing, Versioning,
+};
 use dyno_command::{Span, word};
 
 /// How many answer, and which: what is given overrides what was set before.
@@ -28,6 +30,10 @@ pub struct SettingFlags {
     /// Whether homes compare what they hold, and bring each other up to date, without being asked.
     #[arg(long, value_name = "BOOL")]
     pub anti_entropy: Option<bool>,
+    /// Into which ranges the ring is cut, and who holds them: tokens, tokens-over-equal:Q or equal:Q, with Q
+    /// partitions (a power of two, by default 1024).
+    #[arg(long, value_name = "STRATEGY")]
+    pub partitioning: Option<Partitioning>,
 }
 
 /// How long to wait.
@@ -53,7 +59,7 @@ pub(super) struct TimingFlags {
 impl SettingFlags {
     /// Puts what was given in the place of what is there.
     pub fn apply(&self, settings: &mut Settings) {
-        let Self { n, r, w, quorum, versioning, read, anti_entropy } = *self;
+        let Self { n, r, w, quorum, versioning, read, anti_entropy, partitioning } = *self;
         settings.n = n.unwrap_or(settings.n);
         settings.r = r.unwrap_or(settings.r);
         settings.w = w.unwrap_or(settings.w);
@@ -61,6 +67,7 @@ impl SettingFlags {
         settings.versioning = versioning.unwrap_or(settings.versioning);
         settings.read = read.unwrap_or(settings.read);
         settings.anti_entropy = anti_entropy.unwrap_or(settings.anti_entropy);
+        settings.partitioning = partitioning.unwrap_or(settings.partitioning);
     }
 }
 
@@ -101,6 +108,12 @@ mod tests {
         settings = Settings::default();
         settings.timing.ping *= 10_000;
         assert_eq!(by_flag(&settings.check().unwrap_err()), "--ping 1000s: from 1ms to 600s");
+        settings = Settings::default();
+        settings.partitioning = Partitioning::Equal { partitions: 48 };
+        assert_eq!(
+            by_flag(&settings.check().unwrap_err()),
+            "--partitioning equal:48: partitions are a power of two, from 1 to 16384"
+        );
         settings = Settings::default();
         settings.limits.siblings = 0;
         let told = by_flag(&settings.check().unwrap_err());

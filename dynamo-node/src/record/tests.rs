@@ -16,7 +16,7 @@ const ME: NodeId = NodeId(1);
 
 fn cluster() -> (Arc<Settings>, Arc<View>) {
     let settings = Settings::new([1, 1, 1]);
-    let view = View::genesis(&settings, vec![Member { id: ME, tokens: 4 }]).unwrap();
+    let view = View::genesis(&settings, vec![Member::new(ME, 4)]).unwrap();
     (Arc::new(settings), Arc::new(view))
 }
 

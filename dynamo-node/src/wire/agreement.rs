@@ -123,13 +123,12 @@ fn difference(path: &str, theirs: &Value, ours: &Value) -> Option<(String, Strin
 #[cfg(test)]
 mod tests {
     use dynamo_protocol::membership::Edit;
-    use dynamo_protocol::{Member, NodeId};
+    use dynamo_protocol::{Member, NodeId, Partitioning};
 
     use super::*;
 
     fn genesis(members: u16) -> Membership {
-        let members: Vec<_> =
-            (1..=members).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=members).map(|id| Member::new(NodeId(id), 8)).collect();
         Membership::genesis(3, &members).unwrap()
     }
 
@@ -166,6 +165,11 @@ mod tests {
         assert_eq!(
             refusal(&of(&ours, 3), &of(&theirs, 3)).unwrap(),
             "the settings differ: r is 3 at node 2, 2 here"
+        );
+        theirs = Settings { partitioning: Partitioning::Equal { partitions: 64 }, ..ours };
+        assert_eq!(
+            refusal(&of(&ours, 3), &of(&theirs, 3)).unwrap(),
+            "the settings differ: partitioning is \"equal:64\" at node 2, \"tokens\" here"
         );
         let mut hello = of(&ours, 3).hello(2, 1);
         hello.settings.clear();

@@ -3,7 +3,7 @@
 use dynamo_protocol::membership::{
     Ballot, Call, Directory, Edit, Membership, Seat, Standing, Vote,
 };
-use dynamo_protocol::{Epoch, Identity};
+use dynamo_protocol::{Epoch, Identity, Zone};
 
 use super::{Malformed, node_id};
 use crate::proto;
@@ -118,7 +118,7 @@ fn tokens_from_proto(tokens: u32) -> Result<u16, Malformed> {
     u16::try_from(tokens).map_err(|_| Malformed::Tokens(tokens))
 }
 
-fn seat_to_proto(Seat { node, directory, tokens, standing }: &Seat) -> proto::Seat {
+fn seat_to_proto(Seat { node, directory, tokens, standing, zone }: &Seat) -> proto::Seat {
     let standing = match standing {
         Standing::In => proto::Standing::In,
         Standing::Leaving => proto::Standing::Leaving,
@@ -128,6 +128,7 @@ fn seat_to_proto(Seat { node, directory, tokens, standing }: &Seat) -> proto::Se
         directory: Some(directory_to_proto(*directory)),
         tokens: (*tokens).into(),
         standing: standing.into(),
+        zone: zone.map(|zone| zone.0.into()),
     }
 }
 
@@ -138,11 +139,16 @@ fn seat_from_proto(seat: proto::Seat) -> Result<Seat, Malformed> {
         Ok(proto::Standing::Leaving) => Standing::Leaving,
         Ok(proto::Standing::Unspecified) | Err(_) => return Err(unknown()),
     };
+    let zone = seat.zone.map(|zone| u16::try_from(zone).map(Zone));
+    let zone = zone
+        .transpose()
+        .map_err(|_| Malformed::UnknownValue("a zone", seat.zone.unwrap_or(0).cast_signed()))?;
     Ok(Seat {
         node: node_id(seat.node)?,
         directory: directory_from_proto(seat.directory)?,
         tokens: tokens_from_proto(seat.tokens)?,
         standing,
+        zone,
     })
 }
 

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn report() -> RingReport {
-        let members = [1, 2, 3].map(|id| Member { id: NodeId(id), tokens: 8 });
+        let members = [1, 2, 3].map(|id| Member::new(NodeId(id), 8));
         let genesis = Membership::genesis(2, &members).unwrap();
         let edit = Edit::Leave { node: NodeId(3) };
         RingReport {

@@ -7,7 +7,7 @@ use dynamo_protocol::membership::{
 use dynamo_protocol::{
     Actor, Answer, Between, COUNTER_LIMIT, ClientOp, ClockSet, Compared, Context, Dot, DottedSet,
     Envelope, Epoch, Fingerprint, Heard, Identity, Key, Leaf, Message, NodeId, OpId, Refusal,
-    Reply, Role, Siblings, Span, StoreError, Token, Version, VersionVector,
+    Reply, Role, Siblings, Span, StoreError, Token, Version, VersionVector, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -178,7 +178,10 @@ fn vote() -> impl Strategy<Value = Vote> {
 fn membership() -> impl Strategy<Value = Membership> {
     let standing = prop_oneof![Just(Standing::In), Just(Standing::Leaving)];
     let seats = btree_map(any_node(), (any_directory(), any::<u16>(), standing), 0..5);
-    let seat = |(node, (directory, tokens, standing))| Seat { node, directory, tokens, standing };
+    let seat = |(node, (directory, tokens, standing))| {
+        let zone = (tokens % 3 > 0).then_some(Zone(tokens));
+        Seat { node, directory, tokens, standing, zone }
+    };
     (any::<u64>(), seats, vec(any_directory(), 0..4)).prop_map(move |(epoch, seats, gone)| {
         let seats = seats.into_iter().map(seat).collect();
         Membership::from_parts(Epoch(epoch), seats, gone).unwrap()
@@ -408,7 +411,7 @@ fn drawn(identity: u64) -> Option<proto::DataDirectory> {
 }
 
 fn seat(node: u32) -> proto::Seat {
-    proto::Seat { node, directory: drawn(1), tokens: 8, standing: 1 }
+    proto::Seat { node, directory: drawn(1), tokens: 8, standing: 1, zone: None }
 }
 
 fn told(seats: Vec<proto::Seat>) -> Result<Envelope, Malformed> {

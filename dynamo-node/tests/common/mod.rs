@@ -26,7 +26,7 @@ pub(crate) struct Cluster {
 
 /// The view that so many nodes begin with, N=3.
 pub(crate) fn view(nodes: u16) -> View {
-    let members = (1..=nodes).map(|id| Member { id: NodeId(id), tokens: 16 }).collect();
+    let members = (1..=nodes).map(|id| Member::new(NodeId(id), 16)).collect();
     View::genesis(&Settings::default(), members).unwrap()
 }
 

@@ -512,7 +512,12 @@ fn one_answer(view: &View<'_>) -> bool {
 /// a fallback minted.
 fn bounded_versions(view: &View<'_>) -> bool {
     let minted = u64::from(view.world.history.minted().count_ones());
-    let births = view.spec.settings.n + view.lost() + usize::from(view.world.history.stand_ins);
+    // A home that dropped its record, and is one again, takes a fresh birth.
+    let homes = match view.spec.shifts.len() {
+        0 => view.spec.settings.n,
+        shifts => view.spec.nodes * (shifts + 1),
+    };
+    let births = homes + view.lost() + usize::from(view.world.history.stand_ins);
     view.records().all(|(_, record, _)| {
         let context = &view.tables.contexts.get(record.context).0;
         let events: u64 = context.iter().map(|(_, counter)| counter).sum();

@@ -52,8 +52,7 @@ pub(crate) struct Stepped {
 
 /// The history that every node of the configuration begins with.
 fn genesis(bounds: &Bounds) -> History {
-    let members: Vec<_> =
-        (1..=bounds.members).map(|id| Member { id: NodeId(id), tokens: 1 }).collect();
+    let members: Vec<_> = (1..=bounds.members).map(|id| Member::new(NodeId(id), 1)).collect();
     let genesis = Membership::genesis(bounds.homes, &members);
     let history = genesis.and_then(|genesis| History::genesis(bounds.homes, genesis));
     history.unwrap_or_else(|error| panic!("a configuration without a cluster: {error}"))

@@ -11,6 +11,7 @@ use crate::register::bounds::{Ask, BACK, Bounds, GONE, LEAVE, WEIGH};
 use crate::scenarios::check::{Judgement, Report, Verdict, check};
 use crate::scenarios::scenario::Scenario;
 use crate::search::engine::Budget;
+use crate::world::spec::Shift::{self, Cancel, Leave};
 use crate::world::spec::{Durability, Spec, SpecError};
 
 /// One seeded bug and where the model looks for it.
@@ -138,6 +139,26 @@ fn pair(mut spec: Spec) -> Spec {
     spec
 }
 
+/// Three nodes, two homes, W=2.
+fn twins(mut spec: Spec) -> Spec {
+    spec.nodes = 3;
+    (spec.settings.n, spec.settings.r, spec.settings.w) = (2, 1, 2);
+    spec
+}
+
+/// The ring changes.
+fn changes(mut spec: Spec, shifts: &[Shift]) -> Spec {
+    spec.shifts = shifts.to_vec();
+    spec
+}
+
+/// A home leaves and stays, and what is offered meanwhile crosses.
+fn crossed(spec: Spec) -> Spec {
+    let mut spec = late_acks(changes(spec, &[Leave(0), Cancel(0)]));
+    spec.faults.hedges = 2;
+    spec
+}
+
 fn loses(mut spec: Spec) -> Spec {
     spec.faults.losses = 1;
     spec
@@ -210,6 +231,18 @@ pub fn trials() -> Vec<Trial> {
         // One that lacks a version holds as many keys.
         ("false-match", exchanges(loses(spec("p,p"))), &["converges-unread"]),
         ("refill-of-one", refills(spec("p,g")), FRESH),
+        ("hint-not-adopted", changes(pair(sloppy("p")), &[Leave(0)]), LOST),
+        ("stray-unconfirmed", changes(pair(sloppy("p")), &[Leave(0)]), LOST),
+        ("stray-to-one", changes(twins(sloppy("p")), &[Leave(0)]), HELD),
+        // It grows by a put that goes on under the epoch before.
+        ("grown-stray-dropped", changes(twins(sloppy("p,p")), &[Leave(0)]), HELD),
+        // Each of two nodes takes the other for a home, and both drop what the other confirmed.
+        ("compared-in-any-epoch", crossed(pair(sloppy("p"))), LOST),
+        (
+            "offer-outlives-epoch",
+            late_acks(changes(pair(sloppy("p")), &[Leave(0), Cancel(0), Leave(0)])),
+            LOST,
+        ),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()

@@ -86,6 +86,7 @@ impl Spec {
             label += &match shift {
                 Shift::Join(at) => format!(" join=n{}", at + 1),
                 Shift::Leave(at) => format!(" leave=n{}", at + 1),
+                Shift::Cancel(at) => format!(" cancel=n{}", at + 1),
             };
         }
         let faults = &self.faults;
@@ -288,22 +289,39 @@ fn changing(script: &str, nodes: usize, n: usize, w: usize, shifts: &[Shift]) ->
 
 /// Nodes join and leave.
 fn ring_changes(scenarios: &mut Vec<Scenario>) {
-    use Shift::{Join, Leave};
+    use Shift::{Cancel, Join, Leave};
     let mut add = adder(scenarios);
     add("join", "a home gives way to a newcomer", changing("p", 2, 1, 1, &[Join(0)]), &[]);
     add("leave", "a home leaves", changing("p", 2, 1, 1, &[Leave(0)]), &[]);
-    add(
-        "join-pair",
-        "one of two homes gives way to a newcomer, under two puts",
-        changing("p,p", 3, 2, 2, &[Join(0)]),
-        &[],
-    );
-    add(
-        "there-and-back",
-        "a newcomer joins and leaves again",
-        changing("p", 2, 1, 1, &[Join(0), Leave(0)]),
-        &[],
-    );
+    let both = changing("p,p", 2, 1, 1, &[Join(0), Leave(0)]);
+    add("there-and-back", "a newcomer joins and leaves again", both, &[]);
+    let pair = changing("p,p", 3, 2, 2, &[Join(0)]);
+    add("join-pair", "one of two homes gives way to a newcomer, under two puts", pair, &[]);
+    let mut cut = changing("p", 3, 2, 2, &[Join(0)]);
+    cut.faults.partitions = 1;
+    add("join-partition", "the same while the network is cut", cut, &[]);
+    let mut crash = changing("p", 3, 2, 2, &[Join(0)]);
+    (crash.faults.crashes, crash.faults.restarts) = (1, 1);
+    add("join-crash", "the same while a process dies and comes back", crash, &[]);
+    let mut wipe = changing("p", 3, 2, 2, &[Join(0)]);
+    (wipe.faults.wipes, wipe.faults.restarts, wipe.settings.r) = (1, 1, 2);
+    add("join-wipe", "the same while a directory is lost", wipe, &[]);
+    let leave = changing("p,p", 3, 2, 2, &[Leave(0)]);
+    add("leave-pair", "one of two homes leaves, under two puts", leave, &[]);
+    let two = changing("p", 4, 2, 2, &[Join(0), Leave(1)]);
+    add("join-and-leave", "a newcomer joins, another home leaves, in a row", two, &[]);
+    let mut late = changing("p", 2, 1, 1, &[Leave(0), Cancel(0), Leave(0)]);
+    late.reductions.prompt = false;
+    add("back-and-forth", "a home leaves, stays and leaves; answers come late", late, &[]);
+    let mut late = changing("p", 3, 2, 2, &[Leave(0), Cancel(0)]);
+    late.reductions.prompt = false;
+    add("back-and-forth-pair", "the same with two homes", late, &[]);
+    let mut early = changing("p", 2, 1, 1, &[Leave(0), Cancel(0)]);
+    (early.reductions.prompt, early.faults.hedges) = (false, 2);
+    add("leave-early", "what is offered across two epochs is not compared", early, &[]);
+    let mut early = changing("p,p", 3, 2, 2, &[Join(0)]);
+    early.faults.hedges = 1;
+    add("join-early", "a stray is offered to homes that go by another epoch", early, &[]);
 }
 
 #[cfg(test)]

@@ -101,6 +101,7 @@ impl<'a> Walk<'a> {
         let nodes = u16::try_from(spec.nodes).expect("there are few nodes");
         let cluster = Cluster {
             tokens: TOKENS,
+            zones: 1,
             settings: spec.settings,
             sync: match spec.durability {
                 Durability::Group => Sync::Explicit,

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use dynamo_protocol::membership::{Directory, Edit};
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Identity, Key, Member, NodeId, OpId, Quorum, Settings, Versioning, View, ViewError,
+    Identity, Key, Member, NodeId, OpId, Partitioning, Quorum, Settings, Versioning, View,
+    ViewError,
 };
 use thiserror::Error;
 
@@ -126,6 +127,8 @@ pub enum Shift {
     Join(u8),
     /// It gives up its share of the ring.
     Leave(u8),
+    /// It stays after all.
+    Cancel(u8),
 }
 
 /// What the search leaves out because it cannot change a verdict. Each is compared with the model
@@ -411,6 +414,7 @@ fn views(
                 tokens: TOKENS,
             },
             Shift::Leave(at) => Edit::Leave { node: node(at).id },
+            Shift::Cancel(at) => Edit::Cancel { node: node(at).id },
         };
         let last = &views[views.len() - 1];
         let next = last.history().latest().edited(&edit, settings.n);
@@ -465,8 +469,8 @@ impl Setup {
 /// read: n1 is always the first home.
 fn ordered(nodes: usize) -> (Vec<Member>, Key) {
     let ids = 1..=u16::try_from(nodes).expect("there are few nodes");
-    let members: Vec<_> = ids.map(|id| Member { id: NodeId(id), tokens: TOKENS }).collect();
-    let ring = dynamo_protocol::Ring::new(&members);
+    let members: Vec<_> = ids.map(|id| Member::new(NodeId(id), TOKENS)).collect();
+    let ring = dynamo_protocol::Ring::new(&members, Partitioning::Tokens, 1);
     let mut keys = (0..100_000).map(|index| Key::from(format!("k{index}").as_str()));
     // A bug that lists a host twice strikes the keys where it does: one of those, then.
     let strikes = |list: &[NodeId]| !mutated(Mutant::HostTwice) || list[0] == list[1];

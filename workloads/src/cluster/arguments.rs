@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use dynamo_protocol::{NodeId, Settings};
+use dynamo_protocol::{NodeId, Settings, Zone};
 
 use crate::plan::ClusterPlan;
 
@@ -25,7 +25,8 @@ pub(super) struct Arguments<'a> {
 impl Arguments<'_> {
     /// Everything after the program's name.
     pub(super) fn of(&self, plan: &ClusterPlan) -> Vec<OsString> {
-        let members: Vec<_> = self.members.iter().map(|member| member.0.to_string()).collect();
+        let zone = |id| Zone::in_turn(id, plan.zones);
+        let members: Vec<_> = self.members.iter().map(|id| member(*id, zone(*id))).collect();
         let mut words: Vec<OsString> =
             ["node", "serve", "--exit-with-stdin"].map(Into::into).into();
         words.extend(["--data".into(), self.data.into()]);
@@ -68,6 +69,11 @@ pub(crate) fn seeded_bug() -> Vec<OsString> {
 #[cfg(not(feature = "mutants"))]
 pub(crate) fn seeded_bug() -> Vec<OsString> {
     Vec::new()
+}
+
+/// As `dyno node serve --members` takes it.
+pub(crate) fn member(id: NodeId, zone: Option<Zone>) -> String {
+    zone.map_or_else(|| id.0.to_string(), |zone| format!("{}@{}", id.0, zone.0))
 }
 
 /// As `dyno node serve --settings` takes them.

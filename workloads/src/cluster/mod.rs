@@ -17,7 +17,7 @@ use std::time::Instant;
 use dynamo_protocol::NodeId;
 use thiserror::Error;
 
-pub(crate) use arguments::{json, seeded_bug};
+pub(crate) use arguments::{json, member, seeded_bug};
 pub use clients::NodeClients;
 pub use local::LocalCluster;
 pub use ssh::{SshCluster, connect, facts};

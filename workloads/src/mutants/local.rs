@@ -27,16 +27,6 @@ const OUT_OF_REACH: &[Mutant] = &[
     Mutant::DamageAccepted,
     Mutant::TornBatch,
     Mutant::FullDiskAcks,
-    // No node runs the register of memberships yet.
-    Mutant::PromiseUnsaved,
-    Mutant::VoteUnsaved,
-    Mutant::WipedVotes,
-    Mutant::HighestVoteIgnored,
-    Mutant::MajorityLessOne,
-    Mutant::EpochUnsaved,
-    Mutant::VotesOnce,
-    Mutant::BallotReused,
-    Mutant::GoneJoins,
 ];
 
 /// How many runs each bug gets.
@@ -51,7 +41,8 @@ impl Hunter for Local {
 
     fn hunt(&self, seeded: &Seeded, checks: &[&'static str]) -> Hunt {
         let mut hunt = Hunt::default();
-        if OUT_OF_REACH.contains(&seeded.mutant) {
+        // Nor do plans change the membership yet.
+        if OUT_OF_REACH.contains(&seeded.mutant) || Mutant::OF_MEMBERSHIP.contains(&seeded.mutant) {
             return hunt;
         }
         let mut failed = BTreeSet::new();

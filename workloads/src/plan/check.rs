@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
 
-use dynamo_protocol::{Member, NodeId, Quorum, Settings, SettingsError, Timing, View, ViewError};
+use dynamo_protocol::{
+    Member, NodeId, Quorum, Settings, SettingsError, Timing, View, ViewError, Zone,
+};
 
-use super::{ClusterKind, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
+use super::{ClusterKind, ClusterPlan, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
 use crate::hosts::remote::Inventory;
 
 /// An agent waits no longer for its driver.
@@ -48,8 +50,9 @@ impl Plan {
     }
 
     fn genesis(&self) -> Result<View, ViewError> {
-        let tokens = self.cluster.tokens;
-        let members = self.nodes().into_iter().map(|id| Member { id, tokens }).collect();
+        let ClusterPlan { tokens, zones, .. } = self.cluster;
+        let member = |id| Member::new(id, tokens).in_zone(Zone::in_turn(id, zones));
+        let members = self.nodes().into_iter().map(member).collect();
         View::genesis(&self.cluster.settings, members)
     }
 
@@ -75,6 +78,7 @@ impl Plan {
         let cluster = &self.cluster;
         within(&["cluster.nodes"], cluster.nodes, 1, MOST_NODES)?;
         within(&["cluster.tokens"], cluster.tokens, 1, Member::MOST_TOKENS)?;
+        within(&["cluster.zones"], cluster.zones, 1, MOST_NODES)?;
         self.check_hosts()?;
         let binary = cluster.binary.as_deref();
         let missing = binary.filter(|binary| !binary.is_file());
@@ -93,6 +97,7 @@ impl Plan {
                 "n" => &["cluster.n", "cluster.nodes"],
                 "r" => &["cluster.r", "cluster.n"],
                 "w" => &["cluster.w", "cluster.n"],
+                "partitioning" => &["cluster.partitioning"],
                 "timing.hedge" => &["cluster.hedge", "cluster.deadline"],
                 "timing.deadline" => &["cluster.deadline"],
                 "timing.ping" => &["cluster.ping"],
@@ -100,9 +105,10 @@ impl Plan {
                 "timing.exchange" => &["cluster.exchange"],
                 _ => &["cluster"],
             },
-            ViewError::Twice(_) | ViewError::Tokens(_) | ViewError::NotAMember(_) => {
-                &["cluster.nodes"]
-            }
+            ViewError::Twice(_)
+            | ViewError::Tokens(_)
+            | ViewError::NotAMember(_)
+            | ViewError::History(_) => &["cluster.nodes"],
         };
         // A plan has all of them beside each other.
         let told = error.to_string();
@@ -338,6 +344,8 @@ mod tests {
             ("[workload]\ntimeout = \"300d\"", "workload.timeout"),
             ("[cluster]\ntokens = 65535", "cluster.tokens"),
             ("[cluster]\ntokens = 0", "cluster.tokens"),
+            ("[cluster]\nzones = 0", "cluster.zones"),
+            ("[cluster]\npartitioning = \"equal:48\"", "cluster.partitioning"),
             ("[cluster]\ndeadline = \"11m\"", "cluster.deadline"),
             ("[cluster]\nlease = \"1ms\"", "cluster.lease"),
             ("time = \"300d\"", "time"),

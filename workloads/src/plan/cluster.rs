@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dynamo_protocol::{Quorum, ReadMode, Settings, Timing, Versioning};
+use dynamo_protocol::{Partitioning, Quorum, ReadMode, Settings, Timing, Versioning};
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterKind, Engine, Span};
@@ -19,6 +19,8 @@ pub struct ClusterPlan {
     pub settings: Settings,
     /// Virtual nodes a node.
     pub tokens: u16,
+    /// In how many zones they stand in turn.
+    pub zones: u16,
     /// The storage engine.
     pub engine: Engine,
     /// Nodes run from this build of `dyno` instead of the driver's own.
@@ -40,6 +42,7 @@ impl Default for ClusterPlan {
             nodes: 5,
             settings: Settings::default(),
             tokens: 64,
+            zones: 1,
             engine: Engine::Fjall,
             binary: None,
             hosts: None,
@@ -63,7 +66,9 @@ struct Table {
     versioning: Versioning,
     read: ReadMode,
     anti_entropy: bool,
+    partitioning: Partitioning,
     tokens: u16,
+    zones: u16,
     engine: Engine,
     #[serde(skip_serializing_if = "Option::is_none")]
     binary: Option<PathBuf>,
@@ -88,10 +93,20 @@ impl Default for Table {
 
 impl From<ClusterPlan> for Table {
     fn from(plan: ClusterPlan) -> Self {
-        let ClusterPlan { kind, nodes, settings, tokens, engine, binary, .. } = plan;
+        let ClusterPlan { kind, nodes, settings, tokens, zones, engine, binary, .. } = plan;
         let ClusterPlan { hosts, accept_new, lease, record, .. } = plan;
-        let Settings { n, r, w, quorum, versioning, read, anti_entropy, limits: _, timing } =
-            settings;
+        let Settings {
+            n,
+            r,
+            w,
+            quorum,
+            versioning,
+            read,
+            anti_entropy,
+            partitioning,
+            limits: _,
+            timing,
+        } = settings;
         Self {
             kind,
             nodes,
@@ -101,7 +116,9 @@ impl From<ClusterPlan> for Table {
             quorum,
             versioning,
             read,
+            partitioning,
             tokens,
+            zones,
             engine,
             binary,
             hedge: Span(timing.hedge),
@@ -120,7 +137,7 @@ impl From<ClusterPlan> for Table {
 
 impl From<Table> for ClusterPlan {
     fn from(table: Table) -> Self {
-        let Table { n, r, w, quorum, versioning, read, anti_entropy, .. } = table;
+        let Table { n, r, w, quorum, versioning, read, anti_entropy, partitioning, .. } = table;
         let timing = Timing {
             hedge: table.hedge.0,
             deadline: table.deadline.0,
@@ -128,13 +145,21 @@ impl From<Table> for ClusterPlan {
             handoff: table.handoff.0,
             exchange: table.exchange.0,
         };
-        let settings =
-            Settings { quorum, versioning, read, anti_entropy, timing, ..Settings::new([n, r, w]) };
+        let settings = Settings {
+            quorum,
+            versioning,
+            read,
+            anti_entropy,
+            partitioning,
+            timing,
+            ..Settings::new([n, r, w])
+        };
         Self {
             kind: table.kind,
             nodes: table.nodes,
             settings,
             tokens: table.tokens,
+            zones: table.zones,
             engine: table.engine,
             binary: table.binary,
             hosts: table.hosts,

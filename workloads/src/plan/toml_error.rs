@@ -46,7 +46,7 @@ mod tests {
         check(
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
-             `quorum`, `versioning`, `read`, `anti_entropy`, `tokens`, `engine`, `binary`, `hedge`, \
+             `quorum`, `versioning`, `read`, `anti_entropy`, `partitioning`, `tokens`, `zones`, `engine`, `binary`, `hedge`, \
              `deadline`, `ping`, `handoff`, `exchange`, `hosts`, `accept_new`, `lease`, `record`; is \
              `quorum` meant?",
         );

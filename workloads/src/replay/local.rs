@@ -91,6 +91,12 @@ fn refuse_what_cannot_be(trace: &Trace) -> Result<(), LocalError> {
             )));
         }
     }
+    if trace.cluster.spares > 0 {
+        return Err(LocalError::Refused(
+            "its membership changes, and stepped processes have the one they begin with; use --on sim"
+                .to_owned(),
+        ));
+    }
     match trace.mutant.as_deref() {
         Some(mutant) if OF_THE_SIMULATOR.contains(&mutant) => Err(LocalError::Refused(format!(
             "mutant {mutant} is seeded in the simulator's host or disk, no process has it; use --on sim"
@@ -185,6 +191,7 @@ impl Replay {
             Step::Timer { timer, .. } => Real::Take(Input::Timer(*timer)),
             Step::Unreachable { peer, .. } => Real::Take(Input::Unreachable(*peer)),
             Step::Prune { key, .. } => Real::Take(Input::Prune(Key(key.clone()))),
+            Step::Propose { edit, .. } => Real::Take(Input::Propose { edit: *edit, expect: None }),
             Step::Synced { changes, .. } => Real::Sync(*changes),
             Step::Crash { keep, .. } => Real::Crash(*keep),
             Step::Wipe { identity, .. } => Real::Wipe(*identity),
@@ -207,9 +214,12 @@ impl Replay {
             Step::Restore { .. } => Real::Restore,
             Step::Pause { .. } => Real::Pause(true),
             Step::Resume { .. } => Real::Pause(false),
-            Step::Clock { .. } | Step::Cut { .. } | Step::Heal { .. } | Step::Lose { .. } => {
-                Real::Nothing
-            }
+            // Refused before: no stepped process writes a membership down.
+            Step::Enrol { .. }
+            | Step::Clock { .. }
+            | Step::Cut { .. }
+            | Step::Heal { .. }
+            | Step::Lose { .. } => Real::Nothing,
         }
     }
 

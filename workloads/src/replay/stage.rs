@@ -13,7 +13,7 @@ use dynamo_node::{Admin, DEFAULT_CLUSTER};
 use dynamo_protocol::{Digest, Envelope, Identity, Input, Meta, NodeId, Output, Time, Timer};
 use dynamo_sim::trace::{Cluster, Sync};
 
-use crate::cluster::{json, seeded_bug};
+use crate::cluster::{json, member, seeded_bug};
 use crate::hosts::disk;
 use crate::hosts::process::Process;
 
@@ -245,7 +245,7 @@ impl Stage {
 
     fn command(&self, id: NodeId, incarnation: u64, spare: Option<Identity>) -> Command {
         let (host, cluster) = (&self.hosts[&id], &self.cluster);
-        let members: Vec<_> = cluster.ids().map(|member| member.0.to_string()).collect();
+        let members: Vec<_> = cluster.members().map(|of| member(of.id, of.zone)).collect();
         let mut command = Command::new(&self.program);
         command.args(["node", "serve", "--exit-with-stdin", "--fault-hooks", "--threads", "1"]);
         command.arg("--data").arg(&host.data);

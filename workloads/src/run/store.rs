@@ -63,13 +63,15 @@ impl Store {
 /// other flags are told apart.
 fn unusual(plan: &Plan) -> String {
     let parts = |of: &ClusterPlan| {
-        let Settings { n, r, w, quorum, versioning, read, .. } = of.settings;
+        let Settings { n, r, w, quorum, versioning, read, partitioning, .. } = of.settings;
         [
             of.kind.to_string(),
             format!("n{n}r{r}w{w}"),
             quorum.to_string(),
             versioning.to_string(),
             read.to_string(),
+            partitioning.to_string().replace(':', ""),
+            format!("zones{}", of.zones),
             of.engine.to_string(),
         ]
     };

@@ -56,6 +56,10 @@ pub struct Counters {
     pub read_repairs: u64,
     /// Keys that anti-entropy brought up to date.
     pub keys_synced: u64,
+    /// How often a node went on to another membership.
+    pub epochs: u64,
+    /// Records that went to new homes, and are gone where they were.
+    pub strays_dropped: u64,
     /// Nodes that learned from their peers that their directory was rolled back.
     pub rolled_back: u64,
 }
@@ -190,6 +194,8 @@ impl Findings {
         self.counters.hints_delivered += fired.hints_delivered;
         self.counters.read_repairs += fired.read_repairs;
         self.counters.keys_synced += fired.keys_synced;
+        self.counters.epochs += fired.epochs;
+        self.counters.strays_dropped += fired.strays_dropped;
         self.counters.rolled_back += fired.rolled_back;
         if differs {
             self.nondeterministic.push(seed);

@@ -151,13 +151,21 @@ fn again(args: &SimArgs, seed: u64) -> String {
 
 fn summary(findings: &Findings) -> String {
     let Counts { ok, fail, info } = findings.ops;
-    let Counters { hints_stored, hints_delivered, read_repairs, keys_synced, rolled_back } =
-        findings.counters;
+    let Counters {
+        hints_stored,
+        hints_delivered,
+        read_repairs,
+        keys_synced,
+        rolled_back,
+        epochs,
+        strays_dropped,
+    } = findings.counters;
     let mut text = format!(
         "{} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s; {:.0} s/s of a processor), {} events\n\
          operations: {ok} ok, {fail} failed, {info} unknown; \
          hints: {hints_stored} stored, {hints_delivered} delivered; read repairs: {read_repairs}; \
-         keys synced: {keys_synced}; rollbacks noticed: {rolled_back}\n",
+         keys synced: {keys_synced}; rollbacks noticed: {rolled_back}; memberships taken up: {epochs}, \
+         records moved by them: {strays_dropped}\n",
         findings.seeds,
         findings.simulated_seconds,
         findings.wall_seconds,

@@ -15,6 +15,7 @@
 //! the schedule says.
 
 pub mod batch;
+mod churn;
 pub mod cli;
 pub mod replay;
 pub mod run;

@@ -9,6 +9,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::churn;
 use super::twin::{Fault, micros};
 use super::weather::Weather;
 use crate::nemesis::schedule::{Episode, schedule};
@@ -68,7 +69,11 @@ impl Scenario {
         let time = rng.random_range(4_000_000..12_000_000);
         let weather = Weather::drawn(&cluster, &mut rng);
         let nodes: Vec<_> = cluster.ids().collect();
-        let faults = weather.faults(&nodes, time, &mut rng);
+        let mut faults = weather.faults(&nodes, time, &mut rng);
+        if cluster.spares > 0 {
+            faults.extend(churn::drawn(time, &mut rng));
+            faults.sort_by_key(|fault| fault.at);
+        }
         Self {
             cluster,
             network: draw_network(&mut rng),
@@ -106,7 +111,9 @@ fn cluster_of(plan: &Plan) -> Cluster {
     Cluster {
         nodes: of.nodes,
         tokens: of.tokens,
+        zones: of.zones,
         settings: of.settings,
+        spares: 0,
         sync: Sync::Explicit,
         counts: false,
     }
@@ -140,7 +147,10 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
         },
         ..Settings::new(quorum)
     };
-    Cluster { settings, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
+    // The ring of a strict cluster does not change yet.
+    let changes = settings.quorum == Quorum::Sloppy && rng.random_ratio(3, 10);
+    let spares = if changes { rng.random_range(1..=2) } else { 0 };
+    Cluster { settings, spares, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
 }
 
 fn draw_network(rng: &mut ChaCha8Rng) -> Network {

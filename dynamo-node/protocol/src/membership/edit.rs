@@ -195,7 +195,7 @@ impl Edit {
     /// What the first difference between the two looks like.
     fn guess(before: &Membership, after: &Membership) -> Option<Self> {
         for seat in before.seats() {
-            let Seat { node, directory, tokens, standing } = *seat;
+            let Seat { node, directory, tokens, standing, .. } = *seat;
             let Some(new) = after.seat(node) else {
                 return Some(Self::Gone { node, directory, forced: standing == Standing::In });
             };
@@ -235,7 +235,8 @@ impl Membership {
                 self.may_come(directory)?;
                 in_bounds(node, tokens)?;
                 let at = seats.partition_point(|seat| seat.node < node);
-                seats.insert(at, Seat { node, directory, tokens, standing: Standing::In });
+                let (standing, zone) = (Standing::In, None);
+                seats.insert(at, Seat { node, directory, tokens, standing, zone });
             }
             Edit::Leave { node } => {
                 seats[self.place_in(node)?].standing = Standing::Leaving;
@@ -359,7 +360,7 @@ mod tests {
 
     /// Three members, N=2.
     fn genesis() -> Membership {
-        let members: Vec<_> = (1..=3).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
         Membership::genesis(2, &members).unwrap()
     }
 

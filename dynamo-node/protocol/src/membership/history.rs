@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::id::{Identity, NodeId};
 use crate::membership::edit::Edit;
 use crate::mutant::{Mutant, mutated};
-use crate::ring::Member;
+use crate::ring::{Member, Zone};
 use crate::view::Epoch;
 
 /// A data directory, as memberships name it.
@@ -47,6 +47,8 @@ pub struct Seat {
     pub tokens: u16,
     /// In or leaving.
     pub standing: Standing,
+    /// Where it stands, if it said so at genesis.
+    pub zone: Option<Zone>,
 }
 
 /// The membership of one epoch. It never changes: an [`Edit`] of it makes the next one.
@@ -123,7 +125,7 @@ impl Seat {
     /// Its share of the ring.
     #[must_use]
     pub fn member(&self) -> Member {
-        Member { id: self.node, tokens: self.tokens }
+        Member::new(self.node, self.tokens).in_zone(self.zone)
     }
 }
 
@@ -138,6 +140,7 @@ impl Membership {
             directory: Directory::Founder(member.id),
             tokens: member.tokens,
             standing: Standing::In,
+            zone: member.zone,
         };
         let mut seats: Vec<_> = members.iter().map(seat).collect();
         seats.sort_unstable();
@@ -166,7 +169,7 @@ impl Membership {
         if let Some(pair) = self.seats.windows(2).find(|pair| pair[0].node >= pair[1].node) {
             return Err(HistoryError::Twice(pair[1].node));
         }
-        for Seat { node, directory, tokens, standing } in &self.seats {
+        for Seat { node, directory, tokens, standing, zone: _ } in &self.seats {
             if *directory != Directory::Founder(*node) || *standing != Standing::In {
                 return Err(HistoryError::Beginning(format!("{directory} as {node}")));
             }
@@ -348,7 +351,7 @@ mod tests {
     use super::*;
 
     fn members(shares: &[(u16, u16)]) -> Vec<Member> {
-        shares.iter().map(|(id, tokens)| Member { id: NodeId(*id), tokens: *tokens }).collect()
+        shares.iter().map(|(id, tokens)| Member::new(NodeId(*id), *tokens)).collect()
     }
 
     fn history() -> History {

@@ -379,7 +379,7 @@ mod tests {
     }
 
     fn members(count: u16) -> Membership {
-        let members: Vec<_> = (1..=count).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=count).map(|id| Member::new(NodeId(id), 8)).collect();
         Membership::genesis(2, &members).unwrap()
     }
 

@@ -543,8 +543,7 @@ mod tests {
     }
 
     fn genesis(members: u16) -> History {
-        let members: Vec<_> =
-            (1..=members).map(|id| Member { id: NodeId(id), tokens: 8 }).collect();
+        let members: Vec<_> = (1..=members).map(|id| Member::new(NodeId(id), 8)).collect();
         History::genesis(2, Membership::genesis(2, &members).unwrap()).unwrap()
     }
 
@@ -826,7 +825,7 @@ mod tests {
 
     #[test]
     fn a_member_decides_alone_where_it_is_alone() {
-        let members = [Member { id: NodeId(1), tokens: 8 }];
+        let members = [Member::new(NodeId(1), 8)];
         let history = History::genesis(1, Membership::genesis(1, &members).unwrap()).unwrap();
         let named = (Identity(1), Directory::Founder(NodeId(1)));
         let mut registrar = Registrar::new(NodeId(1), named, history, None).unwrap();

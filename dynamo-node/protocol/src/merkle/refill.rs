@@ -105,7 +105,9 @@ impl Node {
     pub(crate) fn membership_changed(&mut self) {
         self.end_exchange();
         self.anti_entropy.refill = Refill::default();
-        self.strays_given_up();
+        if !mutated(Mutant::OfferOutlivesEpoch) {
+            self.strays_given_up();
+        }
     }
 
     /// The whole directory does.

@@ -24,6 +24,11 @@ impl Token {
         Self::digest(format!("{node}#{index}").as_bytes())
     }
 
+    /// By which `node` ranks the `partition`-th of ranges of one size: the digest of `n<node>/<partition>`.
+    pub(super) fn of_partition(node: NodeId, partition: u32) -> Self {
+        Self::digest(format!("{node}/{partition}").as_bytes())
+    }
+
     fn digest(bytes: &[u8]) -> Self {
         Self(u128::from_be_bytes(Md5::digest(bytes).into()))
     }

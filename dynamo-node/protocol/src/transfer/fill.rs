@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use crate::id::NodeId;
 use crate::io::Event;
 use crate::mode::Quorum;
-use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::ring::{Span, Spans, Token};
 use crate::step::Step;
@@ -151,10 +150,10 @@ impl Node {
         Spans::of(self.filling.0.iter().filter(is_meant).map(|fill| fill.span))
     }
 
-    fn count_where_filled<S: Store>(&mut self, step: &mut Step<'_, S>) {
+    pub(crate) fn count_where_filled<S: Store>(&mut self, step: &mut Step<'_, S>) {
         let is_filled = |fill: &Fill| {
             let (_, needed) = self.needs(fill.span);
-            fill.sources.len() >= needed || mutated(Mutant::NewcomerCounts)
+            fill.sources.len() >= needed
         };
         let (filled, rest): (Vec<_>, Vec<_>) =
             self.filling.0.iter().cloned().partition(|fill| is_filled(fill));
@@ -171,7 +170,7 @@ impl Node {
                 self.counted = counted;
                 step.event(Event::Filled { left: self.filling.0.len() as u64 });
             }
-            // The next exchange tries again.
+            // The next beat tries again.
             Err(error) => step.event(Event::StoreFailed(Role::Home, error)),
         }
     }

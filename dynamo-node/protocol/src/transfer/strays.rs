@@ -1,13 +1,13 @@
 //! Strays: home records of keys of which this node is no home.
 //!
-//! Each goes, its whole set, to every home of its key, and is dropped once all of them said, under the epoch
-//! by which they are the homes, that they hold exactly what is still held here. Who holds it already, digest
-//! against digest, is not sent it.
+//! Each goes, its whole set, to every home of its key, and is dropped once all of them said that they hold
+//! exactly what is still held here. Who holds it already, digest against digest, is not sent it. An offer is
+//! of one epoch at both ends: nobody compares under another, and with an epoch end the offers made in it.
 //!
-//! Why that is enough, for any number of changes: suppose all holders of a put had dropped it, and let the
-//! last to do so have done it in epoch v. A home of v confirmed it in v and dropped it later, so in a later
-//! epoch, for whose homes the same holds, and so on; nobody in that chain relied on the first, which would
-//! have had to be in a later epoch before it dropped in v. So the chain ends with one that has not dropped it.
+//! Why that is enough, for any number of changes: suppose all holders of a put had dropped it, and let v be
+//! the highest epoch in which one of them did. Each home of v had confirmed it, in v or later, since epochs
+//! never fall, and dropped it afterwards, so in v, since v is the highest. But in v it is a home, and a home
+//! drops nothing. (An answer to an offer may come from a later epoch than the offer: that is no harm.)
 
 use std::collections::BTreeSet;
 
@@ -201,19 +201,17 @@ impl Node {
         }
     }
 
-    /// A home has taken the stray in, at `epoch`, or could not.
+    /// A home has taken the stray in, or could not.
     pub(crate) fn stray_stored<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
-        (epoch, result): (Epoch, Result<(), StoreError>),
+        result: Result<(), StoreError>,
     ) {
-        let same = epoch == self.view.epoch() || mutated(Mutant::ConfirmedInAnyEpoch);
-        if same && result.is_ok() {
-            self.stray_confirmed(step, op, Some(from));
-        } else {
-            self.close_stray(step, op);
+        match result {
+            Ok(()) => self.stray_confirmed(step, op, Some(from)),
+            Err(_) => self.close_stray(step, op),
         }
     }
 

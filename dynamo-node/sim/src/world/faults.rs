@@ -110,7 +110,10 @@ impl World {
     /// `node` knows who joined: hosts that wait for that start.
     pub(super) fn call_in_newcomers(&mut self, node: NodeId) {
         let Some(of) = self.bench.host(node).node() else { return };
-        let is_new = |id: &NodeId| self.bench.host(*id).starts() == 0;
+        let is_new = |id: &NodeId| {
+            let host = self.bench.host(*id);
+            host.starts() == 0 || host.node().is_none() && self.bench.view_at_start(*id).is_none()
+        };
         let newcomers: Vec<_> = of.view().everybody().filter(is_new).collect();
         for newcomer in newcomers {
             self.schedule(0, What::Restart { node: newcomer });

@@ -153,7 +153,7 @@ fn a_record_that_is_lost_altered_or_brought_back_renews_the_directory() {
 
 /// As after a leave, of one that counts everywhere.
 fn enrolment() -> Enrolment {
-    let members = [1, 2, 3].map(|id| Member { id: NodeId(id), tokens: 8 });
+    let members = [1, 2, 3].map(|id| Member::new(NodeId(id), 8));
     let genesis = Membership::genesis(2, &members).unwrap();
     let edit = Edit::Leave { node: NodeId(3) };
     let epochs = vec![genesis.clone(), genesis.edited(&edit, 2).unwrap()];

@@ -35,7 +35,7 @@ fn what_is_kept_in_another_shape_has_another_format() {
     let meta = Meta { doubted: Some(9), ..Meta::renewed(Identity(7)) };
     let heard = Heard { identity: Identity(8), position: 1 << 20 };
     let remembered = Remembered { latest: heard, earlier: vec![Identity(9)] };
-    let members = [1, 2].map(|id| Member { id: NodeId(id), tokens: 300 });
+    let members = [1, 2].map(|id| Member::new(NodeId(id), 300));
     let genesis = Membership::genesis(1, &members).unwrap();
     let edit = Edit::Leave { node: NodeId(2) };
     let epochs = vec![genesis.clone(), genesis.edited(&edit, 1).unwrap()];

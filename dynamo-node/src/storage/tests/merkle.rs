@@ -151,7 +151,7 @@ fn a_record_that_was_damaged_unseen_is_counted_right_once_it_is_written_anew() {
 /// and how many bytes they are on the wire.
 fn exchange(keys: u32, differ: u32) -> (usize, usize) {
     let settings = Arc::new(Settings::new([2, 1, 1]));
-    let members = (1..=2).map(|id| Member { id: NodeId(id), tokens: 64 }).collect();
+    let members = (1..=2).map(|id| Member::new(NodeId(id), 64)).collect();
     let view = Arc::new(View::genesis(&settings, members).unwrap());
     let host = |id: u16| {
         let directory = Directory::in_memory(Origin::GENESIS);

@@ -229,7 +229,7 @@ impl Cluster {
     }
 
     fn start(&mut self, id: NodeId, disk: Disk, is_new: bool) {
-        let members = MEMBERS.map(|id| Member { id, tokens: 4 }).to_vec();
+        let members = MEMBERS.map(|id| Member::new(id, 4)).to_vec();
         // Timers that never end would keep the cluster from ever being at rest.
         let settings =
             Settings { quorum: self.quorum, anti_entropy: false, ..Settings::new([3, 2, 2]) };
