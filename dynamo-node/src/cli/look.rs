@@ -217,8 +217,13 @@ impl Part {
                 "its storage cannot tell what it holds of others: look at its log".to_owned()
             }
             Self::HandsOn { strays: Some(strays), hints } => {
-                let hints = if *hints > 0 { format!(", {hints} hints") } else { String::new() };
-                format!("hands on {strays} keys{hints}{waits}")
+                let what = [(strays, "keys"), (hints, "hints")].into_iter();
+                let what = what.filter(|(count, _)| **count > 0);
+                let what: Vec<_> = what.map(|(count, name)| format!("{count} {name}")).collect();
+                match what.is_empty() {
+                    true => "looks whether it holds what is others'".to_owned(),
+                    false => format!("hands on {}{waits}", what.join(", ")),
+                }
             }
             Self::Drained => "drained: may be removed".to_owned(),
             Self::Done => "counts".to_owned(),
