@@ -143,7 +143,8 @@ fn colours(chart: &str) -> String {
 
 /// A history in which everything that can be named is markup.
 fn hostile() -> String {
-    let evil = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">";
+    let evil = "</script><script>document.title='owned'</script>\
+                <img src=x onerror=\"document.title='owned'\">";
     let op =
         |process: u64, f: &str| json!({ "process": process, "f": f, "key": evil, "node": evil });
     let cart = |id: &str, items: &[&str]| json!({ "id": id, "items": items, "add": items[0] });
@@ -217,28 +218,7 @@ fn ten_thousand_random_events_break_nothing() {
     let page = page_of_a_run(out.path(), "lww");
     let mut browser = Chromium::start();
     browser.open(&page, 1000, 800);
-    // A generator of its own, so that what fails can be done again.
-    let events = "(async () => { \
-        let seed = 7; const random = n => { seed = (seed * 1103515245 + 12345) % 2147483648; return seed % n; }; \
-        const charts = [...document.querySelectorAll('canvas')]; \
-        const keys = ['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', '+', '-', '0', 'n', 'p', 'Escape', 'PageUp', 't']; \
-        const others = [...document.querySelectorAll('button:not(#copy), summary, input[type=radio], svg [data-op]')]; \
-        const selects = [...document.querySelectorAll('select')]; \
-        for (let i = 0; i < 10000; i++) { \
-            const chart = charts[random(charts.length)], box = chart.getBoundingClientRect(); \
-            const at = { clientX: box.x + random(box.width | 0), clientY: box.y + random(box.height | 0), bubbles: true, pointerType: 'touch' }; \
-            switch (random(8)) { \
-                case 0: case 1: chart.dispatchEvent(new PointerEvent('pointermove', at)); break; \
-                case 2: chart.dispatchEvent(new PointerEvent('pointerdown', at)); break; \
-                case 3: chart.dispatchEvent(new PointerEvent('pointerup', at)); break; \
-                case 4: chart.focus(); chart.dispatchEvent(new WheelEvent('wheel', { ...at, deltaY: random(600) - 300, cancelable: true })); break; \
-                case 5: chart.dispatchEvent(new KeyboardEvent('keydown', { key: keys[random(keys.length)], bubbles: true, cancelable: true })); break; \
-                case 6: { const it = others[random(others.length)]; it.dispatchEvent(new MouseEvent('click', { bubbles: true })); break; } \
-                case 7: { const it = selects[random(selects.length)]; it.selectedIndex = random(it.options.length); it.dispatchEvent(new Event('change')); break; } \
-            } \
-            if (i % 100 === 0) await new Promise(done => requestAnimationFrame(done)); \
-        } })()";
-    browser.run(events);
+    browser.run(include_str!("events.js"));
     browser.settle();
     assert_eq!(browser.complaints(), Vec::<String>::new());
     assert_eq!(browser.requests().len(), 1);
