@@ -132,7 +132,7 @@ fn a_removal_whose_item_comes_back_has_resurfaced() {
     let mut script = Script::new();
     let (full, empty) = (cart(1, &["milk"], "add"), cart(2, &[], "remove"));
     script.put(0, "c", full.clone(), None, checker::history::op::Kind::Ok);
-    let get = script.get(0, "c", &[full.clone()]);
+    let get = script.get(0, "c", std::slice::from_ref(&full));
     let removal = script.put(0, "c", empty.clone(), Some(get), checker::history::op::Kind::Ok);
     script.get(0, "c", &[empty]);
     script.final_get(1, "c", "n1", &[full]);

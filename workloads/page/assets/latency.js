@@ -206,7 +206,8 @@ function paintRate(chart, context) {
 function labelRate(chart, context) {
   context.textAlign = 'right';
   context.fillStyle = ink.dim;
-  context.fillText(grouped(Math.round(chart.most)) + '/s', LEFT - 6, 24);
+  const most = chart.most < 1e6 ? grouped(Math.round(chart.most)) : (chart.most / 1e6).toFixed(1) + ' M';
+  context.fillText(most + '/s', LEFT - 6, 24);
   context.fillText('0', LEFT - 6, chart.bottom);
 }
 function sayRate(chart, x) {

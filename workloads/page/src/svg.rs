@@ -10,7 +10,7 @@ use checker::history::Outcome;
 use maud::{Markup, html};
 
 use crate::story::{Arrow, Part, Role, Story, Why};
-use crate::words::{at, cut, span};
+use crate::words::{Clock, at, cut, span};
 
 const LEFT: f64 = 86.0;
 const LANE: f64 = 56.0;
@@ -32,6 +32,7 @@ struct Layout<'a> {
     cuts: Vec<(f64, u64)>,
     width: f64,
     top: f64,
+    clock: Clock,
 }
 
 /// The picture. None of a story without operations.
@@ -45,7 +46,7 @@ pub(crate) fn picture(story: &Story, id: &str) -> Option<Markup> {
     let (view, title) = (format!("0 0 {width:.0} {height:.0}"), format!("{id}-title"));
     let (head, replaced) = (format!("{id}-head"), format!("{id}-replaced"));
     Some(html! {
-        svg.story viewBox=(view) width=(format!("{width:.0}")) height=(format!("{height:.0}"))
+        svg class=(layout.class()) viewBox=(view) width=(format!("{width:.0}")) height=(format!("{height:.0}"))
             role="img" aria-labelledby=(title) {
             title id=(title) { "The operations as a timeline: " (story.title) }
             defs {
@@ -81,7 +82,10 @@ impl<'a> Layout<'a> {
         }
         let top = 8.0 + BAND * story.bands.len() as f64;
         let (places, cuts) = (BTreeMap::new(), Vec::new());
-        let mut layout = Self { story, lanes, places, cuts, width: 0.0, top };
+        let times = story.ops.iter().flat_map(|op| [op.from, op.to.unwrap_or(op.from)]);
+        let (first, last) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
+        let clock = Clock::within(last - first);
+        let mut layout = Self { story, lanes, places, cuts, width: 0.0, top, clock };
         layout.place();
         layout
     }
@@ -113,12 +117,21 @@ impl<'a> Layout<'a> {
                 x = x.max(free[self.lanes[op.process.as_str()]]);
             }
             for op in self.story.ops.iter().filter(|op| op.from == instant) {
-                free[self.lanes[op.process.as_str()]] = x + written(op) + 8.0;
+                free[self.lanes[op.process.as_str()]] = x + written(op, self.clock) + 8.0;
             }
             self.places.insert(instant, x);
             before = Some(instant);
         }
         self.width = free.iter().copied().fold(x + 20.0, f64::max) + 4.0;
+    }
+
+    /// What is wider than most screens leave room for may be shrunk a little.
+    fn class(&self) -> &'static str {
+        match self.width {
+            0.0..760.0 => "story",
+            760.0..1000.0 => "story wide",
+            _ => "story wider",
+        }
     }
 
     fn height(&self) -> f64 {
@@ -217,7 +230,7 @@ impl<'a> Layout<'a> {
             text class=(label) x=(px(from)) y=(px(y - 5.0)) {
                 tspan.number { "#" (op.name) } " " (cut(op.label.clone(), 30))
             }
-            text.when x=(px(from)) y=(px(y + BAR + 11.0)) { (when(op)) }
+            text.when x=(px(from)) y=(px(y + BAR + 11.0)) { (when(op, self.clock)) }
         }
     }
 
@@ -266,23 +279,23 @@ impl<'a> Layout<'a> {
                 text.pointname x=(px(x + 5.0)) y=(px(y + BAR / 2.0 + 3.5)) text-anchor="middle" { (number) }
             }
             @if let Some(op) = stuck {
-                text.nowhere x=(px(self.x(op.from) + 3.0)) y=(px(self.y(op) + BAR - 3.0)) { "?" }
+                text.nowhere x=(px(self.ends(op) + 4.0)) y=(px(self.y(op) + BAR - 2.0)) { "?" }
             }
         }
     }
 }
 
 /// How wide what is written at an operation is.
-fn written(op: &Part) -> f64 {
+fn written(op: &Part, clock: Clock) -> f64 {
     let label = op.label.chars().count().min(30) + 2 + op.name.to_string().len();
-    let when = when(op).chars().count();
+    let when = when(op, clock).chars().count();
     LETTER * label.max(when) as f64
 }
 
-fn when(op: &Part) -> String {
+fn when(op: &Part, clock: Clock) -> String {
     let through = op.node.as_ref().map(|node| format!(" via {}", cut(node.clone(), 12)));
     let took = op.to.map_or_else(|| "no answer".to_owned(), |to| span(to - op.from));
-    format!("{}, {took}{}", at(op.from), through.unwrap_or_default())
+    format!("{}, {took}{}", clock.at(op.from), through.unwrap_or_default())
 }
 
 fn px(place: f64) -> String {

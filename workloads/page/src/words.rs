@@ -50,11 +50,39 @@ pub(crate) fn cut(text: String, most: usize) -> String {
 /// A time since the start, in seconds.
 #[must_use]
 pub(crate) fn at(nanos: u64) -> String {
-    let seconds = nanos as f64 / 1e9;
-    match seconds {
-        0.0..10.0 => format!("{seconds:.4} s"),
-        10.0..1000.0 => format!("{seconds:.3} s"),
-        _ => format!("{seconds:.1} s"),
+    Clock::default().at(nanos)
+}
+
+/// Tells times with as many digits as it takes to tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    digits: usize,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { digits: 4 }
+    }
+}
+
+impl Clock {
+    /// For what happens within so many nanoseconds.
+    #[must_use]
+    pub(crate) fn within(nanos: u64) -> Self {
+        // A hundredth of it is told, and never less than a ten-thousandth of a second.
+        let digits = (1..=9).find(|digits| 10_u64.pow(9 - digits) * 100 <= nanos.max(100));
+        Self { digits: digits.unwrap_or(9).clamp(4, 9) as usize }
+    }
+
+    /// A time since the start, in seconds.
+    #[must_use]
+    pub(crate) fn at(self, nanos: u64) -> String {
+        let (seconds, digits) = (nanos as f64 / 1e9, self.digits);
+        match seconds {
+            0.0..10.0 => format!("{seconds:.digits$} s"),
+            10.0..1000.0 => format!("{seconds:.*} s", digits - 1),
+            _ => format!("{seconds:.*} s", digits - 3),
+        }
     }
 }
 
@@ -63,7 +91,9 @@ pub(crate) fn at(nanos: u64) -> String {
 pub(crate) fn span(nanos: u64) -> String {
     let nanos = nanos as f64;
     match nanos {
-        0.0..1e6 => format!("{:.0} us", nanos / 1e3),
+        0.0..1e3 => format!("{nanos:.0} ns"),
+        1e3..1e4 => format!("{:.1} us", nanos / 1e3),
+        1e4..1e6 => format!("{:.0} us", nanos / 1e3),
         1e6..1e7 => format!("{:.1} ms", nanos / 1e6),
         1e7..1e9 => format!("{:.0} ms", nanos / 1e6),
         1e9..1e11 => format!("{:.1} s", nanos / 1e9),
@@ -96,7 +126,10 @@ mod tests {
         assert_eq!([7, 1234, 1_000_000].map(grouped), ["7", "1,234", "1,000,000"]);
         assert_eq!([47_394_628, 31_204_000_000].map(at), ["0.0474 s", "31.204 s"]);
         let spans = [0, 4_200, 2_140_000, 87_000_000, 1_500_000_000].map(span);
-        assert_eq!(spans, ["0 us", "4 us", "2.1 ms", "87 ms", "1.5 s"]);
+        assert_eq!(spans, ["0 ns", "4.2 us", "2.1 ms", "87 ms", "1.5 s"]);
+        let clocks = [31_000_000_000, 20_000_000, 90_000, 50].map(Clock::within);
+        let told = clocks.map(|clock| clock.at(4_905_840));
+        assert_eq!(told, ["0.0049 s", "0.0049 s", "0.0049058 s", "0.004905840 s"]);
         assert_eq!(short(&json!([{ "id": "put-1" }, 2])), "[put-1, 2]");
         assert_eq!(short(&json!([1, 2, 3, 4, 5])), "[1, 2, 3, and 2 more]");
         let long = thing(&json!("\u{e9}".repeat(200)));

@@ -15,7 +15,7 @@ pub(super) fn sign(verdict: Verdict) -> &'static str {
 }
 
 /// The head of the page.
-pub(super) fn head(subject: &Subject) -> Markup {
+pub(super) fn head(subject: &Subject, has_fates: bool) -> Markup {
     let verdict = subject.verdict.unwrap_or(Verdict::Unknown);
     html! {
         header class=(format!("head {verdict}")) {
@@ -37,7 +37,7 @@ pub(super) fn head(subject: &Subject) -> Markup {
                 }
             }
             @for note in &subject.notes { p.note { (note) } }
-            (links(subject))
+            (links(subject, has_fates))
         }
     }
 }
@@ -69,12 +69,12 @@ fn reasons(subject: &Subject) -> Markup {
     }
 }
 
-fn links(subject: &Subject) -> Markup {
+fn links(subject: &Subject, has_fates: bool) -> Markup {
     let failed = subject.verdict == Some(Verdict::Invalid);
     html! {
         nav aria-label="Parts of this page" {
             @if failed { a href="#why" { "Why" } }
-            a href="#fate" { "Fate of writes" }
+            @if has_fates { a href="#fate" { "Fate of writes" } }
             @if !subject.faults.is_empty() { a href="#coverage" { "Faults" } }
             a href="#latency" { "Latency" }
             a href="#timeline" { "Timeline" }

@@ -42,7 +42,7 @@ pub fn html(subject: &Subject, history: &History) -> String {
         has_faults: !bands.is_empty(),
     };
     let body = html! {
-        (head::head(subject))
+        (head::head(subject, !fates.writes.is_empty()))
         main {
             (why::why(subject, &stories, found.len(), &unlisted))
             (charts::fate(&facts))

@@ -75,19 +75,16 @@ impl<'t, 'a> Loss<'t, 'a> {
     }
 
     fn adding(&self, item: &str) -> Vec<Step> {
-        let process = self.process(&self.add);
         let mut steps = Vec::new();
         if let Some(get) = &self.add_context {
-            let text = format!(
-                "Process {process} reads the cart {}: {}.",
-                self.key,
-                self.holds(get, item)
-            );
+            let (process, holds) = (self.process(get), self.holds(get, item));
+            let text = format!("Process {process} reads the cart {}: {holds}.", self.key);
             steps.push(Step { op: Some(get.name()), text });
         }
         let acknowledged = self.add.completion.map_or(self.add.invoke.time, |op| op.time);
+        let who = self.who(&self.add, &self.add_context);
         let text = format!(
-            "It adds {item} and puts the cart back{}. At {} the store acknowledges that: from now on \
+            "{who} adds {item} and puts the cart back{}. At {} the store acknowledges that: from now on \
              {item} must not vanish unless somebody takes it out.",
             through(&self.add),
             at(acknowledged)
@@ -96,36 +93,47 @@ impl<'t, 'a> Loss<'t, 'a> {
         steps
     }
 
+    /// Who puts, where the get that it builds on was told just before.
+    fn who(&self, put: &Pair<'a>, context: &Option<Pair<'a>>) -> String {
+        let process = self.process(put);
+        match context {
+            Some(get) if self.process(get) == process => "It".to_owned(),
+            Some(_) => format!("Process {process}, going by that,"),
+            None => format!("Process {process}"),
+        }
+    }
+
     /// The put that stands in its place. Its context shows that its client had not seen the item.
     fn replacing(&self, item: &str) -> Vec<Step> {
         let Some(by) = &self.by else {
             let text = format!("No single put can be named that took the place of {item}.");
             return vec![Step { op: None, text }];
         };
-        let process = self.process(by);
         let mut steps = Vec::new();
         if let Some(get) = &self.by_context {
-            let sees = self.holds(get, item);
+            let (process, sees) = (self.process(get), self.holds(get, item));
             let text = format!("Process {process} has read the same cart too: {sees}.");
             steps.push(Step { op: Some(get.name()), text });
         }
         let change = by.invoke.value.as_ref().and_then(changed);
         let change = change.map(|change| format!(" ({change})")).unwrap_or_default();
-        let unseen = match &self.by_context {
-            Some(get) if shows(get, self.item) => {
-                format!("It had seen {item} and writes the cart without it")
-            }
-            _ => format!("It has never seen {item}, so it cannot mean to remove it"),
+        let had_seen = self.by_context.as_ref().is_some_and(|get| shows(get, self.item));
+        let meaning = if had_seen {
+            format!(
+                "It had seen {item} and writes the cart without it: that is its client's doing."
+            )
+        } else {
+            format!(
+                "It has never seen {item}, so it cannot mean to remove it: a store that loses nothing keeps \
+                 the two carts side by side. Here only this one is left."
+            )
         };
         let done = match by.outcome() {
             Outcome::Ok => "acknowledged too",
             Outcome::Fail | Outcome::Info => "without an answer",
         };
-        let text = format!(
-            "Process {process} puts its own cart{change}{}, {done}. {unseen}. A store that promises to keep \
-             both must keep the two carts side by side; here this put took the place of the other.",
-            through(by)
-        );
+        let who = self.who(by, &self.by_context);
+        let text = format!("{who} puts its own cart{change}{}, {done}. {meaning}", through(by));
         steps.push(Step { op: Some(by.name()), text });
         steps
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Arrow, MOST_DRAWN, MOST_TOLD, Part, Role, Step, Story, Teller, Why, label, listed, order,
 };
-use crate::words::{at, cut, quoted, span};
+use crate::words::{Clock, cut, quoted, span};
 
 /// What a report of what is wrong names: each of its findings, or what it says as a whole.
 pub(super) fn stories(teller: &Teller<'_>, report: &CheckReport) -> Vec<Story> {
@@ -54,7 +54,10 @@ fn story(
         steps.push(Step { op: None, text: meaning.to_owned() });
     }
     steps.push(Step { op: None, text: what.to_owned() });
-    steps.extend(drawn.iter().map(|pair| told(teller, pair)));
+    let times = drawn.iter().flat_map(|pair| [Some(pair.invoke), pair.completion]).flatten();
+    let times = times.map(|op| op.time);
+    let clock = Clock::within(times.clone().max().unwrap_or(0) - times.min().unwrap_or(0));
+    steps.extend(drawn.iter().map(|pair| told(teller, pair, clock)));
     if let Some(order) = &order {
         steps.push(Step { op: Some(order.stuck), text: fits_nowhere(order) });
     }
@@ -66,8 +69,14 @@ fn story(
     let to = ops.iter().filter_map(|op| op.to).max();
     let bands = from.zip(to).map(|(from, to)| teller.meanwhile(from, to)).unwrap_or_default();
     let arrows = arrows(teller, &drawn);
-    let rule = rule.map(|rule| format!("{}: ", rule.replace('_', " "))).unwrap_or_default();
-    let title = cut(format!("{rule}{what}"), 220);
+    let title = match rule.and_then(heading) {
+        Some(heading) => {
+            let key = named.first().and_then(|pair| pair.key());
+            let key = key.map(|key| format!(" (key {})", quoted(key))).unwrap_or_default();
+            format!("{heading}{key}")
+        }
+        None => cut(what.to_owned(), 160),
+    };
     Story { title, steps, ops, arrows, bands, order, ..Story::default() }
 }
 
@@ -97,7 +106,7 @@ fn arrows(teller: &Teller<'_>, drawn: &[Pair<'_>]) -> Vec<Arrow> {
     contexts.collect()
 }
 
-fn told(teller: &Teller<'_>, pair: &Pair<'_>) -> Step {
+fn told(teller: &Teller<'_>, pair: &Pair<'_>, clock: Clock) -> Step {
     let process = teller.history.process_shown(pair.invoke.process);
     let begun = pair.invoke.time;
     let ended = match (pair.outcome(), pair.completion) {
@@ -110,8 +119,11 @@ fn told(teller: &Teller<'_>, pair: &Pair<'_>) -> Step {
     };
     let through = pair.node().map(|node| format!(" through {node}")).unwrap_or_default();
     let key = pair.key().map(|key| format!(" of {}", quoted(key))).unwrap_or_default();
-    let text =
-        format!("Process {process}{through}: {}{key} at {}, {ended}.", label(pair), at(begun));
+    let text = format!(
+        "Process {process}{through}: {}{key} at {}, {ended}.",
+        label(pair),
+        clock.at(begun)
+    );
     Step { op: Some(pair.name()), text }
 }
 
@@ -123,6 +135,30 @@ fn fits_nowhere(order: &super::Order) -> String {
         if names.is_empty() { "nothing".to_owned() } else { names.join(", then ") },
         order.stuck
     )
+}
+
+/// What broke a rule, in a few words.
+fn heading(rule: &str) -> Option<&'static str> {
+    Some(match rule {
+        "no_order" | "no_sequential_order" => "No order explains what was answered",
+        "nobody_wrote" | "thin_air" | "from_the_future" => {
+            "A read returned what nobody had written"
+        }
+        "V0" | "integrity" => "A read returned what was not written like this",
+        "V1" => "A replaced value stands beside what replaced it",
+        "V2" | "lost" => "An acknowledged write is gone",
+        "unreadable" => "An acknowledged write cannot be read any more",
+        "V3" | "diverged" => "Nodes do not agree in the end",
+        "V4" => "A client saw less than before",
+        "V5" => "What was deleted came back",
+        "read_your_writes" => "A client did not see its own write",
+        "monotonic_reads" => "A client saw less than before",
+        "monotonic_writes" => "Writes of one client are seen out of order",
+        "writes_follow_reads" => "A write is seen before what led to it",
+        "cyclic_co" | "cyclic_cf" | "cyclic_hb" | "write_co_read" | "write_co_init_read"
+        | "write_hb_init_read" => "An effect is seen without its cause",
+        _ => return None,
+    })
 }
 
 /// What a rule means, for who has never heard of it.
