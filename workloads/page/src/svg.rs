@@ -46,8 +46,8 @@ pub(crate) fn picture(story: &Story, id: &str) -> Option<Markup> {
     let (view, title) = (format!("0 0 {width:.0} {height:.0}"), format!("{id}-title"));
     let (head, replaced) = (format!("{id}-head"), format!("{id}-replaced"));
     Some(html! {
-        svg class=(layout.class()) viewBox=(view) width=(format!("{width:.0}")) height=(format!("{height:.0}"))
-            role="img" aria-labelledby=(title) {
+        svg class=(layout.class()) viewBox=(view) role="img" aria-labelledby=(title)
+            width=(format!("{width:.0}")) height=(format!("{height:.0}")) {
             title id=(title) { "The operations as a timeline: " (story.title) }
             defs {
                 (arrowhead(&head, "head"))

@@ -182,8 +182,7 @@ impl<'a> Teller<'a> {
         }
     }
 
-    /// The faults in force while something happened: from the first of the operations to the end of the
-    /// last, without those that make only the end of the run.
+    /// The faults that were in force, and proven to be, at some time of these.
     fn meanwhile(&self, from: u64, to: u64) -> Vec<Band> {
         let overlaps = |band: &&Band| band.is_proven && band.from <= to && band.to >= from;
         self.bands.iter().filter(overlaps).cloned().collect()
