@@ -25,7 +25,7 @@ fn call(args: &[&str]) -> (u8, Vec<Value>, String) {
     let args = ["check"].iter().chain(args);
     let command = Command::try_parse_from(args).expect("the arguments are sound");
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let status = check(&command.check, &mut out, &mut err);
+    let status = check(&command.check, &mut out, &mut err, &mut |_| {});
     let out = String::from_utf8(out).expect("text");
     let lines = out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     (status, lines, out + &String::from_utf8(err).expect("text"))

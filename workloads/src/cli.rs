@@ -23,6 +23,8 @@ use crate::plan::{
 };
 use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
+use crate::run::analyze::{self, AnalyzeArgs};
+use crate::run::page;
 use crate::run::report;
 use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
@@ -54,6 +56,8 @@ enum Command {
     Model(Box<model::cli::ModelArgs>),
     /// Judge recorded histories, this bench's or others'.
     Check(CheckArgs),
+    /// Judge a stored run again, and make its page anew.
+    Analyze(AnalyzeArgs),
     /// Write a history to test checkers with.
     Generate(GenerateArgs),
     /// Run simulated clusters under virtual time, a seed each.
@@ -118,6 +122,9 @@ struct TestArgs {
     /// Where results go.
     #[arg(long, short, default_value = "results", value_name = "DIR")]
     out: PathBuf,
+    /// Leave out report.html.
+    #[arg(long)]
+    no_report: bool,
     /// Print verdict.json as the last line.
     #[arg(long)]
     json: bool,
@@ -149,6 +156,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         | Command::Lab(_)
         | Command::Agent(_)
         | Command::Check(_)
+        | Command::Analyze(_)
         | Command::Records(_) => Ok(()),
         #[cfg(feature = "mutants")]
         Command::Mutants(_) => Ok(()),
@@ -192,8 +200,10 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Agent(args) => agent::run(&args),
         Command::Node(command) => dynamo_node::cli::run(*command),
         Command::Check(args) => {
-            checker::cli::check(&args, &mut std::io::stdout(), &mut std::io::stderr())
+            let (out, err) = (&mut std::io::stdout(), &mut std::io::stderr());
+            checker::cli::check(&args, out, err, &mut |seen| page::of_history(&args, seen))
         }
+        Command::Analyze(args) => analyze::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),
@@ -239,7 +249,8 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
         let listens = plan.cluster.kind != ClusterKind::Sim;
         let interrupt = if listens { Interrupt::listen() } else { Ok(Interrupt::never()) };
         let interrupt = interrupt.map_err(|error| PlanError(format!("no signals: {error}")))?;
-        run(&Order { plan: &plan, seed, command: &command, out: &args.out, interrupt }).await
+        let page = !args.no_report;
+        run(&Order { plan: &plan, seed, command: &command, out: &args.out, page, interrupt }).await
     });
     match finished {
         Err(error) => refuse(&error),
@@ -289,7 +300,8 @@ fn again(given: &[OsString], seed: Option<u64>, lab: Option<&str>) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+%@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -21,7 +21,7 @@ fn judged(change: impl FnOnce(&mut Plan)) -> Document {
     change(&mut plan);
     let out = tempfile::tempdir().unwrap();
     let (command, interrupt) = ("dyno test", Interrupt::never());
-    let order = Order { plan: &plan, seed: 5, command, out: out.path(), interrupt };
+    let order = Order { plan: &plan, seed: 5, command, out: out.path(), page: true, interrupt };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(run(&order)).unwrap().document
 }

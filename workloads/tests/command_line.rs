@@ -343,6 +343,11 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         "check history.jsonl",
         "check empty",
         "check --budget soon trace.json",
+        "check history.jsonl trace.json --report page.html",
+        "replay trace.json --on core --report page.html",
+        "analyze",
+        "analyze empty",
+        "analyze empty --spec stack",
         "generate --processes 100000000",
         "generate --ops 10 --violations 100",
         "generate --indeterminate 7",
@@ -390,6 +395,7 @@ fn every_json_document_is_an_object_with_schema_command_and_verdict() {
         ("lab down --dir none --json", "lab down", None),
         ("lab sweep --json", "lab sweep", None),
         ("test --cluster sim --time 1s --faults none --json", "test", None),
+        ("analyze results/latest --json", "analyze", None),
         ("replay --record none --json", "", None),
     ];
     for (line, command, verdict) in lines {

@@ -61,7 +61,27 @@ pub struct CheckArgs {
     /// Shrink what is invalid to operations none of which can go, and show them
     #[arg(long)]
     pub minimize: bool,
+    /// Write a page that shows what was found, for a browser; the history is read in full
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
+
+/// What was judged, for who shows it.
+pub struct Seen<'a> {
+    /// The file, or the folder, as it was named.
+    pub file: &'a Path,
+    /// The history.
+    pub history: &'a History,
+    /// What it was judged by; none where nothing fits.
+    pub spec: Option<Spec>,
+    /// What was found.
+    pub report: &'a CheckReport,
+    /// What should be known of how it was read and judged.
+    pub notes: &'a [String],
+}
+
+/// Shows what was judged, somewhere.
+pub type Show<'a> = &'a mut dyn FnMut(&Seen<'_>);
 
 fn parse_quorum(text: &str) -> Result<Quorum, String> {
     let numbers: Option<Vec<u64>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
@@ -74,8 +94,12 @@ fn parse_quorum(text: &str) -> Result<Quorum, String> {
 }
 
 /// Judges the files; gives the exit status of the worst: invalid 1, no history that can be judged 254,
-/// unknown 2, valid 0.
-pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+/// unknown 2, valid 0. With `--report`, what was judged is shown by `show`.
+pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write, show: Show<'_>) -> u8 {
+    if args.report.is_some() && args.files.len() > 1 {
+        let _ = writeln!(err, "--report FILE is the page of one history: name one");
+        return REFUSED;
+    }
     for file in &args.files {
         if file.as_os_str() != "-"
             && let Err(error) = std::fs::metadata(file)
@@ -85,7 +109,7 @@ pub fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
         }
     }
     let statuses = args.files.iter().map(|file| {
-        let checked = check_file(args, file);
+        let checked = check_file(args, file, show);
         let said = if args.json {
             writeln!(out, "{}", checked.json(file))
         } else {
@@ -115,12 +139,19 @@ struct Checked {
     shown: Vec<String>,
 }
 
-fn check_file(args: &CheckArgs, file: &Path) -> Checked {
+fn check_file(args: &CheckArgs, file: &Path, show: Show<'_>) -> Checked {
     let started = Instant::now();
     let budget = Budget { time: Some(args.budget.0), memory: Some(args.memory.0) };
     let mut meter = budget.start();
     let opened = Source::open(file, &args.input.options(), &mut meter);
-    let checked = opened.and_then(|source| check_source(args, &source, &mut meter));
+    let checked = opened.and_then(|source| match &args.report {
+        None => check_source(args, &source, &mut meter),
+        Some(_) => check_in_full(args, &source, &mut meter).map(|(checked, history)| {
+            let Checked { spec, report, notes, .. } = &checked;
+            show(&Seen { file, history: &history, spec: *spec, report, notes });
+            checked
+        }),
+    });
     let mut checked = checked.unwrap_or_else(|error| {
         let over = matches!(error, ReadError::Budget { .. });
         let report = CheckReport::unknown(error.to_string());
@@ -149,13 +180,22 @@ fn check_source(
         checked.notes.extend(source.note_of_cut());
         return Ok(checked);
     }
+    Ok(check_in_full(args, source, meter)?.0)
+}
+
+/// With the history in hand.
+fn check_in_full(
+    args: &CheckArgs,
+    source: &Source,
+    meter: &mut Meter,
+) -> Result<(Checked, History), ReadError> {
     let Loaded { history, by_time, notes } = source.load(&args.input.options(), meter)?;
     let mut checked = judge(args, &history, &meter.left());
     checked.notes.splice(0..0, notes);
     if let Some(by_time) = by_time {
         checked.agree(&judge(args, &by_time, &meter.left()));
     }
-    Ok(checked)
+    Ok((checked, history))
 }
 
 fn judge(args: &CheckArgs, history: &History, budget: &Budget) -> Checked {

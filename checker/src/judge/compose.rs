@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::history::History;
 use crate::judge::budget::Budget;
 use crate::judge::verdict::{CheckReport, Checker, Verdict};
 
 /// Runs every checker, each within the budget, on as many threads as there are cores. A checker
-/// that panics is `unknown`; the name of each leads to its report.
+/// that panics is `unknown`; the name of each leads to its report, which says how long it took (`seconds`).
 ///
 /// # Panics
 ///
@@ -24,7 +25,9 @@ pub fn compose(
     let reports = Mutex::new(BTreeMap::new());
     let work = || {
         while let Some(checker) = checkers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let started = Instant::now();
             let report = check_safe(*checker, history, budget);
+            let report = report.with("seconds", started.elapsed().as_secs_f64());
             let mut reports = reports.lock().expect("no one panics with the lock held");
             let before = reports.insert(checker.name().to_owned(), report);
             drop(reports);

@@ -35,6 +35,7 @@ use crate::siblings::versions::{
 };
 
 pub mod cart;
+pub mod fates;
 mod log;
 mod online;
 pub mod stream;

@@ -144,8 +144,14 @@ fn broken_by(plan: &Plan, seed: u64) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let Ok(runtime) = runtime else { return vec!["no runtime".to_owned()] };
     let interrupt = Interrupt::never();
-    let order =
-        Order { plan, seed, command: "dyno mutants --layer local", out: &folder, interrupt };
+    let order = Order {
+        plan,
+        seed,
+        command: "dyno mutants --layer local",
+        out: &folder,
+        page: false,
+        interrupt,
+    };
     let broken = match runtime.block_on(run(&order)) {
         Ok(Finished { store, document }) => {
             let history = History::read(store.path("history.jsonl")).unwrap_or_default();

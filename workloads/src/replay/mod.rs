@@ -14,9 +14,11 @@ use dynamo_sim::trace::{Property, Trace};
 use dyno_command::{document, exit, output};
 use serde_json::{Value, json};
 
+use crate::cli::quoted;
+use crate::run::page;
 use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 use crate::simulated::cli::{enable, quietly, refuse};
-use crate::simulated::replay::judge;
+use crate::simulated::replay::{Judged, judge};
 use crate::simulated::run::Violation;
 use local::{Compared, LocalError, Processes, Scratch, on_local};
 
@@ -35,6 +37,9 @@ pub struct ReplayArgs {
     /// Replay the records of nodes in this folder, or of the run in it.
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+    /// With --on sim: write a page of what its clients saw, for a browser.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub report: Option<PathBuf>,
     /// Print what was found as one line of JSON, last.
     #[arg(long)]
     pub json: bool,
@@ -56,6 +61,9 @@ pub enum On {
 pub fn replay(args: &ReplayArgs) -> u8 {
     match (&args.trace, &args.record) {
         (_, Some(folder)) => records::run(folder, args.json),
+        (Some(_), None) if args.report.is_some() && args.on != On::Sim => {
+            refuse("--report goes with --on sim: elsewhere there is no history of clients")
+        }
         (Some(path), None) => {
             let trace = match read(path) {
                 Ok(trace) => trace,
@@ -65,6 +73,9 @@ pub fn replay(args: &ReplayArgs) -> u8 {
                 On::Core => say(&trace, "core", quietly(|| on_core(&trace)), &[], args.json),
                 On::Sim => match quietly(|| judge(&trace)) {
                     Ok(judged) => {
+                        if let Some(page) = &args.report {
+                            show(&trace, path, &judged, page);
+                        }
                         say(&trace, "sim", Ok(judged.replayed), &judged.violations, args.json)
                     }
                     Err(error) => say(&trace, "sim", Err(error), &[], args.json),
@@ -98,6 +109,13 @@ fn parse(path: &Path) -> Result<Trace, String> {
     let what = "a trace is a JSON file, as `dyno model check` and `dyno sim` write them";
     let text = dyno_command::read_text(path, what)?;
     Trace::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The page of a replay.
+fn show(trace: &Trace, path: &Path, judged: &Judged, page: &Path) {
+    let again = format!("dyno replay {} --on sim", quoted(&path.display().to_string()));
+    let Judged { violations, reports, history, .. } = judged;
+    page::of_simulated(&trace.name, &again, reports, violations, history, page);
 }
 
 fn say(

@@ -18,9 +18,9 @@ use crate::run::coverage::FaultCoverage;
 use crate::run::noticed;
 
 /// A run of a minute is judged in a second; past this the answer is unknown.
-const TIME: Duration = Duration::from_secs(120);
+pub(super) const TIME: Duration = Duration::from_secs(120);
 /// The memory of the whole process, while checkers run.
-const MEMORY: u64 = 4 << 30;
+pub(super) const MEMORY: u64 = 4 << 30;
 
 /// The name of the check that judges the record and not the store.
 const RECORD: &str = "well_formed";

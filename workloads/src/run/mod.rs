@@ -1,11 +1,13 @@
 //! A run, from the plan to the verdict. Read this first.
 
+pub mod analyze;
 pub mod counters;
 pub mod coverage;
 pub mod finish;
 pub mod journal;
 pub mod judge;
 pub mod noticed;
+pub mod page;
 pub mod progress;
 pub mod report;
 pub mod store;
@@ -54,6 +56,8 @@ pub struct Order<'a> {
     pub command: &'a str,
     /// Where results go.
     pub out: &'a Path,
+    /// Whether a page is made of the run.
+    pub page: bool,
     /// Whether somebody wants it to end before its time.
     pub interrupt: Interrupt,
 }
@@ -77,7 +81,8 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
     let mut document = order.empty_document();
     let mut harness = Vec::new();
     if order.plan.cluster.kind == ClusterKind::Sim {
-        simulate(order, &view, &store, &mut document);
+        let history = simulate(order, &view, &store, &mut document);
+        order.page_of(&store, &document, history);
         return Ok(Finished { store, document });
     }
     let logs = store.path("logs");
@@ -86,16 +91,16 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         return Err(PlanError(format!("{}: {error}", logs.display())));
     }
     let run = Run { order, view: &view, store: &store };
-    match order.plan.cluster.kind {
+    let history = match order.plan.cluster.kind {
         ClusterKind::Ssh | ClusterKind::Lab => {
             let logs = store.path("logs");
-            run.on(SshCluster::start(order.plan, &logs), &mut document, &mut harness).await;
+            run.on(SshCluster::start(order.plan, &logs), &mut document, &mut harness).await
         }
         ClusterKind::Local | ClusterKind::Sim => {
             let starting = LocalCluster::start(order.plan, store.dir());
-            run.on(starting, &mut document, &mut harness).await;
+            run.on(starting, &mut document, &mut harness).await
         }
-    }
+    };
     if !store.path("verdict.json").exists() {
         document.conclude(harness);
         write(&store, &document);
@@ -104,6 +109,7 @@ pub async fn run(order: &Order<'_>) -> Result<Finished, PlanError> {
         // Of use only to find out what went wrong. That it is gone is no part of the verdict.
         let _ = std::fs::remove_dir_all(store.path("data"));
     }
+    order.page_of(&store, &document, history);
     Ok(Finished { store, document })
 }
 
@@ -115,47 +121,59 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Does the run on a cluster that starts, or says why it does not.
+    /// Does the run on a cluster that starts, or says why it does not; its history, if it has one.
     async fn on<C: Deployed>(
         &self,
         starting: impl Future<Output = Result<Arc<C>, ClusterError>>,
         document: &mut Document,
         harness: &mut Vec<String>,
-    ) {
+    ) -> Option<History> {
         let Self { order, view, store } = *self;
         let started = tokio::select! {
             started = starting => started,
             () = order.interrupt.asked() => {
-                return document.doubt("interrupted before the nodes served".to_owned());
+                document.doubt("interrupted before the nodes served".to_owned());
+                return None;
             }
         };
         let cluster = match started {
             Ok(cluster) => cluster,
-            Err(error) => return harness.push(error.to_string()),
+            Err(error) => {
+                harness.push(error.to_string());
+                return None;
+            }
         };
         let began = Instant::now();
         let mut closing = Closing::default();
         let benched = bench(order, view, store, &cluster, document, &mut closing).await;
         // Judged before teardown: whatever that does, the verdict is there.
-        judge(order.plan, view, store, document, closing);
+        let history = judge(order.plan, view, store, document, closing);
         harness.extend(benched.err().map(|error| format!("{error:#}")));
         complaints(&*cluster, began, document, harness).await;
         document.conclude(std::mem::take(harness));
         write(store, document);
         cluster.end().await;
+        history
     }
 }
 
 /// The same under virtual time.
-fn simulate(order: &Order<'_>, view: &View, store: &Store, document: &mut Document) {
+fn simulate(
+    order: &Order<'_>,
+    view: &View,
+    store: &Store,
+    document: &mut Document,
+) -> Option<History> {
+    let mut history = None;
     match single::bench(order.plan, order.seed, store, document) {
         Ok(closing) => {
-            judge(order.plan, view, store, document, closing);
+            history = judge(order.plan, view, store, document, closing);
             document.conclude(Vec::new());
         }
         Err(error) => document.conclude(vec![format!("{error:#}")]),
     }
     write(store, document);
+    history
 }
 
 /// Workload and faults, then the final phase: also when the first part is cut short.
@@ -250,13 +268,20 @@ pub(crate) fn workers(plan: &Plan) -> usize {
     open.min(500).max(plan.workload.concurrency)
 }
 
-fn judge(plan: &Plan, view: &View, store: &Store, document: &mut Document, closing: Closing) {
+/// Judges what a run has left; its history, if it can be read.
+fn judge(
+    plan: &Plan,
+    view: &View,
+    store: &Store,
+    document: &mut Document,
+    closing: Closing,
+) -> Option<History> {
     let history = match History::read(store.path("history.jsonl")) {
         Ok(history) => history,
         Err(error) => {
             document.harness = Verdict::Invalid;
             document.reasons.harness.push(error.to_string());
-            return;
+            return None;
         }
     };
     let coverage = coverage::judge(plan, view, &history, &document.counters);
@@ -275,6 +300,7 @@ fn judge(plan: &Plan, view: &View, store: &Store, document: &mut Document, closi
         document.coverage = Verdict::Unknown;
         document.reasons.coverage.extend(closing.untried);
     }
+    Some(history)
 }
 
 /// Runs what the nodes recorded through the core: a step that comes out otherwise refutes that the
@@ -339,20 +365,34 @@ fn write(store: &Store, document: &Document) {
 }
 
 impl Order<'_> {
+    /// Makes the page of a run that is over, also of one without a history.
+    fn page_of(&self, store: &Store, document: &Document, history: Option<History>) {
+        if self.page {
+            page::write(document, &history.unwrap_or_default(), store.dir(), Vec::new());
+        }
+    }
+
     /// What is known of a run before it begins: nothing.
     fn empty_document(&self) -> Document {
-        Document {
+        Document { again: self.command.to_owned(), ..Document::of(self.plan, self.seed) }
+    }
+}
+
+impl Document {
+    /// Of a plan of which nothing is known yet.
+    fn of(plan: &Plan, seed: u64) -> Self {
+        Self {
             schema: 1,
             verdict: Verdict::Unknown,
             property: Verdict::Unknown,
             coverage: Verdict::Unknown,
             harness: Verdict::Valid,
             reasons: Reasons::default(),
-            plan: self.plan.name.clone(),
-            seed: self.seed,
+            plan: plan.name.clone(),
+            seed,
             command: "test",
-            again: self.command.to_owned(),
-            setup: Setup::of(self.plan),
+            again: String::new(),
+            setup: Setup::of(plan),
             seconds: 0.0,
             ops: Counts::default(),
             latency_ms: Latency::default(),
@@ -361,9 +401,7 @@ impl Order<'_> {
             counters: BTreeMap::new(),
         }
     }
-}
 
-impl Document {
     /// What was found stands; the run as a whole is not what the plan says.
     fn doubt(&mut self, reason: String) {
         if self.harness == Verdict::Valid {

@@ -7,6 +7,7 @@ use checker::verdict::Verdict;
 use serde_json::Value;
 
 use crate::run::RECORDS;
+use crate::run::page;
 use crate::run::verdict::Document;
 
 /// As many reasons and lost items are printed; `verdict.json` has them all.
@@ -21,6 +22,10 @@ pub fn summary(document: &Document, dir: &Path) -> String {
     work(&mut text, document);
     lost(&mut text, document);
     line(&mut text, "results", &dir.display().to_string());
+    let page = dir.join(page::NAME);
+    if page.exists() {
+        line(&mut text, "page", &page.display().to_string());
+    }
     line(&mut text, "again", &document.again);
     text
 }
@@ -30,12 +35,18 @@ fn line(text: &mut String, name: &str, what: &str) {
     let _ = writeln!(text, "  {name:<10} {what}");
 }
 
-fn headline(text: &mut String, document: &Document) {
-    let said = match document.verdict {
+/// A verdict in a few words.
+#[must_use]
+pub fn said(verdict: Verdict) -> &'static str {
+    match verdict {
         Verdict::Valid => "nothing acknowledged was lost",
         Verdict::Invalid => "the store broke its promise",
         Verdict::Unknown => "this run proves nothing",
-    };
+    }
+}
+
+fn headline(text: &mut String, document: &Document) {
+    let said = said(document.verdict);
     let _ = writeln!(text, "{}: {said}", document.verdict.as_str().to_uppercase());
     let three = format!(
         "property {}, coverage {}, harness {}",

@@ -35,6 +35,12 @@ impl Store {
         Ok(store)
     }
 
+    /// The folder of a run that was made before.
+    #[must_use]
+    pub fn of(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
     /// A file of the run.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

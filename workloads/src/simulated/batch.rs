@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use dynamo_sim::trace::Trace;
 use dyno_command::output;
 use serde::Serialize;
 
+use super::replay::{Judged, judge};
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
 use super::shrink::shrink;
 use crate::interpreter::Counts;
 use crate::plan::Plan;
+use crate::run::page;
 
 /// As many failing seeds are shrunk; the others are listed as they are.
 const MOST_SHRUNK: usize = 5;
@@ -269,10 +272,22 @@ fn shrunk_to(
     let written = std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&path, shrunk.trace.to_json()));
     match written {
-        Ok(()) => Some(path),
+        Ok(()) => {
+            page_of(&shrunk.trace, &path);
+            Some(path)
+        }
         Err(error) => {
             output::refuse(format_args!("{}: {error}", path.display()));
             None
         }
     }
+}
+
+/// The page of a trace, beside it.
+fn page_of(trace: &Trace, path: &Path) {
+    let Ok(judged) = judge(trace) else { return };
+    let again = format!("dyno replay {} --on sim", path.display());
+    let Judged { violations, reports, history, .. } = &judged;
+    let page = path.with_extension("html");
+    page::of_simulated(&trace.name, &again, reports, violations, history, &page);
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use checker::history::History;
 use checker::history::op::{Kind, Op};
+use checker::verdict::CheckReport;
 use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
 use dynamo_sim::Bench;
 use dynamo_sim::Effect;
@@ -27,6 +28,8 @@ pub struct Judged {
     pub replayed: Replayed,
     /// What it violates; sorted by check.
     pub violations: Vec<Violation>,
+    /// What checkers said, where the trace has a final phase.
+    pub reports: Vec<(String, CheckReport)>,
     /// The history of its clients.
     pub history: History,
 }
@@ -56,12 +59,13 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
         }
     }
     // Without a final phase nobody has asked what was kept.
+    let mut reports = Vec::new();
     if trace.closing.is_some() {
-        let reports = check(&trace.cluster, losses(trace), &history);
+        reports = check(&trace.cluster, losses(trace), &history);
         said(&reports, &history, &mut violations, &mut Vec::new());
     }
     violations.sort();
-    Ok(Judged { replayed, violations, history })
+    Ok(Judged { replayed, violations, reports, history })
 }
 
 /// How many copies of a key the trace's faults may have cost.

@@ -84,7 +84,7 @@ fn write(outcome: &Outcome, store: &Store) -> Result<()> {
 }
 
 /// Of operations that were ok, from the history itself.
-fn latency(history: &History) -> Latency {
+pub(crate) fn latency(history: &History) -> Latency {
     let tally = Tally::default();
     for pair in history.pairs() {
         if let Some(completion) = pair.completion {

@@ -1,4 +1,5 @@
 //! What a test needs of the machine, said in one place.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::process::{Command, Stdio};
 
@@ -25,4 +26,16 @@ pub(crate) fn is_root() -> bool {
         eprintln!("skipped: needs root");
     }
     root
+}
+
+/// The same for tests that look at pages in a browser.
+pub(crate) fn has_chromium() -> bool {
+    let asked = Command::new("chromium").arg("--version").stdin(Stdio::null()).output();
+    let has = asked.is_ok_and(|out| out.status.success());
+    let required = std::env::var_os("DYNO_REQUIRE").is_some_and(|all| all == "all");
+    assert!(has || !required, "needs chromium");
+    if !has {
+        eprintln!("skipped: needs chromium");
+    }
+    has
 }

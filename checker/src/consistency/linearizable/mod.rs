@@ -46,6 +46,7 @@ mod mask;
 mod plan;
 mod relax;
 mod states;
+mod tried;
 pub(crate) mod turns;
 mod words;
 
@@ -58,6 +59,7 @@ pub mod zones;
 pub use calls::{Call, Object, ReadError, objects};
 use calls::{answers, no_answer, objects_and_rest};
 use frontier::{Answer, held, recent};
+use tried::{Tried, tried};
 use words::Basis;
 use zones::Conflict;
 
@@ -432,7 +434,12 @@ impl<S: Spec> Linearizable<S> {
         let answers = answers(&self.spec, objects);
         let mut report = findings.report(answers, &no_answer(&self.spec));
         match open.first() {
-            _ if !findings.is_empty() => report = report.with("minimal", minimal),
+            _ if !findings.is_empty() => {
+                report = report.with("minimal", minimal);
+                if let Some(tried) = self.tried(objects, judged) {
+                    report = report.with("order", tried);
+                }
+            }
             None => {}
             Some((key, reason)) => {
                 let key = key.map_or_else(String::new, |key| format!("key {key:?}: "));
@@ -449,6 +456,17 @@ impl<S: Spec> Linearizable<S> {
             .with("calls", calls)
             .with("engines", engines)
             .with("widest", widest)
+    }
+}
+
+impl<S: Spec> Linearizable<S> {
+    /// Of the first object that is wrong.
+    fn tried(&self, objects: &[Object<S::Op>], judged: &[(usize, Judgement)]) -> Option<Tried> {
+        judged.iter().find_map(|(at, judgement)| {
+            let Judgement::Wrong(wrong) = judgement else { return None };
+            let calls = wrong.calls.iter().map(|call| objects[*at].calls[*call as usize].clone());
+            Some(tried(&self.spec, &calls.collect::<Vec<_>>()))
+        })?
     }
 }
 

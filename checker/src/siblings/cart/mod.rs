@@ -35,6 +35,11 @@ use crate::siblings::Homes;
 use crate::siblings::versions::{Key, Read, VersionId, keys};
 
 mod elements;
+mod fates;
+mod lost;
+
+pub(super) use fates::CartFates;
+use lost::Lost;
 
 /// As many lost or badly kept items are listed; all are counted.
 const MOST_LISTED: usize = 1000;
@@ -51,46 +56,6 @@ pub struct Cart {
 
 /// Of each add that is gone the reads that lack it and the final reads that do not.
 type Missing = BTreeMap<(u32, VersionId), (Vec<u64>, Vec<u64>)>;
-
-/// An acknowledged add that is gone.
-#[derive(Debug, Serialize)]
-struct Lost {
-    key: String,
-    item: Value,
-    /// The op that added it.
-    add: u64,
-    /// The put that stands where it should, without having seen it: the first of those that the first of
-    /// the reads shows, as far as that can be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    overwritten_by: Option<u64>,
-    /// The reads that should have shown it.
-    reads: Vec<u64>,
-    /// Final reads that did show it: then it is not gone everywhere.
-    seen: Vec<u64>,
-}
-
-impl Lost {
-    /// The add, what overwrote it, and the reads that lack it.
-    fn witness(&self) -> Vec<u64> {
-        [Some(self.add), self.overwritten_by]
-            .into_iter()
-            .flatten()
-            .chain(self.reads.clone())
-            .collect()
-    }
-
-    fn in_words(&self) -> String {
-        let by = self.overwritten_by.map(|by| format!(", is overwritten by op {by}"));
-        format!(
-            "{} was added to {:?} by op {}{} and is not in read {}",
-            self.item,
-            self.key,
-            self.add,
-            by.unwrap_or_default(),
-            self.reads[0]
-        )
-    }
-}
 
 /// An acknowledged add on fewer homes than promised.
 #[derive(Debug, Serialize)]
@@ -143,7 +108,7 @@ impl Cart {
         carts.homes(self, &mut missing, tally, meter)?;
         let room = MOST_LISTED.saturating_sub(tally.lost.len());
         tally.lost_count += missing.len();
-        tally.lost.extend(carts.listed(missing, room));
+        tally.lost.extend(lost::listed(&carts, missing, room));
         elements::measure(&carts, tally, meter)
     }
 }
@@ -181,6 +146,9 @@ impl Tally {
             0 => "no add was acknowledged",
             _ => "no final read was answered, what was kept is not known",
         };
+        // The first loss is the one to look at.
+        self.lost.sort_by_key(|lost| lost.add);
+        self.unreadable.sort_by_key(|lost| lost.add);
         let mut report = self.findings.report(judged, nothing);
         if let Some(first) = self.lost.first() {
             let items = counted(self.lost_count, "acknowledged add");
@@ -442,34 +410,7 @@ impl<'a, 'h> Carts<'a, 'h> {
         let unreadable: Missing = unreadable;
         let room = MOST_LISTED.saturating_sub(tally.unreadable.len());
         tally.unreadable_count += unreadable.len();
-        tally.unreadable.extend(self.listed(unreadable, room));
-    }
-
-    fn listed(&self, missing: Missing, room: usize) -> impl Iterator<Item = Lost> {
-        missing.into_iter().take(room).map(|((item, add), (reads, seen))| Lost {
-            key: self.name.to_owned(),
-            item: self.items[item as usize].clone(),
-            add: self.name_of(add),
-            overwritten_by: self.overwriting(item, add, reads[0]).map(|by| self.name_of(by)),
-            reads,
-            seen,
-        })
-    }
-
-    /// The put that took the place of an add: of those that a read shows or covers, and that neither hold
-    /// the item nor come before the add, the first.
-    fn overwriting(&self, item: u32, add: VersionId, read: u64) -> Option<VersionId> {
-        let versions = &self.key.versions;
-        let read = self.key.reads.iter().find(|other| other.op.name == read)?;
-        let below = self.key.below(&read.returned);
-        let ended = |id: VersionId| versions[id as usize].op.acknowledged_at().unwrap_or(u64::MAX);
-        let took_its_place = |&id: &VersionId| {
-            below[id as usize]
-                && id != add
-                && !self.contents[id as usize].contains(&item)
-                && ended(id) > versions[add as usize].op.begun
-        };
-        (0..versions.len() as VersionId).filter(took_its_place).min_by_key(|&id| ended(id))
+        tally.unreadable.extend(lost::listed(self, unreadable, room));
     }
 
     /// Was this add of the item taken out, as far as a read that returned `returned` can show?

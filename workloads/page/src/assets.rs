@@ -1,0 +1,39 @@
+//! The page's own script and style, and the policy that allows them and nothing else.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+/// The style.
+pub(crate) const STYLE: &str = include_str!("../assets/page.css");
+
+/// The script, in the order of its parts: each uses those before it.
+pub(crate) fn script() -> String {
+    [
+        "'use strict';(()=>{\n",
+        include_str!("../assets/data.js"),
+        include_str!("../assets/view.js"),
+        include_str!("../assets/levels.js"),
+        include_str!("../assets/chart.js"),
+        include_str!("../assets/fates.js"),
+        include_str!("../assets/latency.js"),
+        include_str!("../assets/timeline.js"),
+        include_str!("../assets/detail.js"),
+        include_str!("../assets/main.js"),
+        "})();\n",
+    ]
+    .concat()
+}
+
+/// What the page may do: run this script, be styled by this style. No requests, no frames, no forms.
+pub(crate) fn policy(script: &str) -> String {
+    format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; base-uri 'none'; form-action 'none'",
+        hash(script),
+        hash(STYLE)
+    )
+}
+
+fn hash(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}

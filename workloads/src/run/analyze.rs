@@ -1,0 +1,213 @@
+//! `dyno analyze`: judges a stored run again, also one whose driver was killed, and makes its page anew.
+
+use std::path::{Path, PathBuf};
+
+use checker::budget::Budget;
+use checker::cli::Spec;
+use checker::compose::check_safe;
+use checker::history::{History, Outcome};
+use checker::verdict::CheckReport;
+use clap::Args;
+use dyno_command::output;
+use serde_json::Value;
+
+use super::finish::Closing;
+use super::store::Store;
+use super::verdict::{Document, REFUSED, Setup};
+use super::{judge, page, report, write};
+use crate::interpreter::Counts;
+use crate::plan::{Plan, PlanError, Source};
+use crate::simulated::single::latency;
+
+/// The checks that are made again, of the history and the records.
+const JUDGED_AGAIN: [&str; 4] = ["cart", "siblings", "well_formed", super::noticed::CHECK];
+
+/// Arguments of `dyno analyze`.
+#[derive(Debug, Args)]
+pub struct AnalyzeArgs {
+    /// The folder of a run.
+    pub run: PathBuf,
+    /// Judge by this as well, as `dyno check --spec` does.
+    #[arg(long, value_name = "SPEC", value_parser = spec)]
+    pub spec: Option<Spec>,
+    /// Leave out report.html.
+    #[arg(long)]
+    pub no_report: bool,
+    /// Print the verdict as the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn spec(name: &str) -> Result<Spec, String> {
+    Spec::named(name).ok_or_else(|| {
+        let names: Vec<&str> = Spec::all().iter().map(|spec| spec.name()).collect();
+        format!("the specs are {}", names.join(", "))
+    })
+}
+
+/// Judges a run again; the status to exit with. `verdict.json` is written if there is none, and never
+/// replaced.
+#[must_use]
+pub fn run(args: &AnalyzeArgs) -> u8 {
+    match analyze(args) {
+        Ok(document) => {
+            output::text(report::summary(&document, &args.run));
+            if args.json {
+                output::say(document.to_json());
+            }
+            document.exit()
+        }
+        Err(error) => {
+            output::refuse(error);
+            REFUSED
+        }
+    }
+}
+
+fn analyze(args: &AnalyzeArgs) -> Result<Document, PlanError> {
+    let store = Store::of(&args.run);
+    let (plan, _) = Source::read(&store.path("plan.toml"))?;
+    let view = plan.view()?;
+    let stored = Stored::of(&store)?;
+    let mut document = stored.document(&plan, &args.run);
+    let history = judge(&plan, &view, &store, &mut document, stored.closing());
+    if let Some(history) = &history {
+        stored.counted(&mut document, history);
+        if let Some(spec) = args.spec {
+            judge_by(spec, history, &mut document);
+        }
+    }
+    document.conclude(stored.complaints(&document));
+    let mut notes = vec![format!("Judged again by dyno {}.", env!("CARGO_PKG_VERSION"))];
+    match stored.text("verdict") {
+        None => write(&store, &document),
+        Some(before) if before != document.verdict.as_str() => {
+            notes.push(format!("verdict.json, which stays as it was, says {before}."));
+        }
+        Some(_) => {}
+    }
+    if !args.no_report {
+        page::write(&document, &history.unwrap_or_default(), store.dir(), notes);
+    }
+    Ok(document)
+}
+
+/// One more check, which counts for the property.
+fn judge_by(spec: Spec, history: &History, document: &mut Document) {
+    let budget = Budget { time: Some(judge::TIME), memory: Some(judge::MEMORY) };
+    let report = check_safe(&*spec.checker(), history, &budget);
+    document.checks.insert(spec.name().to_owned(), report);
+    (document.property, document.reasons.property) = judge::property(&document.checks);
+}
+
+/// What the run itself wrote at its end; nothing if it did not get so far.
+struct Stored(Option<Value>);
+
+impl Stored {
+    fn of(store: &Store) -> Result<Self, PlanError> {
+        let path = store.path("verdict.json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self(None)),
+            Err(error) => return Err(PlanError(format!("{}: {error}", path.display()))),
+        };
+        let wrong = |error| PlanError(format!("{}: {error}", path.display()));
+        Ok(Self(Some(serde_json::from_str(&text).map_err(wrong)?)))
+    }
+
+    fn get(&self, pointer: &str) -> Option<&Value> {
+        self.0.as_ref()?.pointer(pointer)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get(&format!("/{name}"))?.as_str()
+    }
+
+    fn texts(&self, pointer: &str) -> Vec<String> {
+        let all = self.get(pointer).and_then(Value::as_array).into_iter().flatten();
+        all.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
+    }
+
+    /// What is known before the history is judged.
+    fn document(&self, plan: &Plan, dir: &Path) -> Document {
+        let mut setup = Setup::of(plan);
+        for (name, place) in
+            [("dyno", &mut setup.dyno), ("host", &mut setup.host), ("began", &mut setup.began)]
+        {
+            let said = self.get(&format!("/setup/{name}")).and_then(Value::as_str);
+            *place = said.unwrap_or("not known").to_owned();
+        }
+        let counters = self.get("/counters").and_then(Value::as_object);
+        let counters = counters.into_iter().flatten();
+        let again = || format!("dyno test {}", dir.join("plan.toml").display());
+        Document {
+            command: "analyze",
+            again: self.text("again").map_or_else(again, str::to_owned),
+            setup,
+            counters: counters
+                .filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)))
+                .collect(),
+            ..Document::of(plan, plan.seed.unwrap_or_default())
+        }
+    }
+
+    /// What the history does not tell: checks that only the run itself could make, and doubts.
+    fn closing(&self) -> Closing {
+        let stored = self.get("/checks").and_then(Value::as_object).into_iter().flatten();
+        let own = stored.filter(|(name, _)| !JUDGED_AGAIN.contains(&name.as_str()));
+        let checks = own.filter_map(|(name, report)| Some((name.clone(), said(report)?))).collect();
+        let untried = self.texts("/reasons/coverage");
+        let untried =
+            untried.into_iter().filter(|reason| reason.contains("is no home of")).collect();
+        let doubts = match self.0 {
+            None => vec!["the driver ended before it had a verdict".to_owned()],
+            Some(_) if self.text("harness") == Some("unknown") => self.texts("/reasons/harness"),
+            Some(_) => Vec::new(),
+        };
+        Closing { checks, doubts, untried }
+    }
+
+    /// What did not work in the run itself, as far as it is not found anew.
+    fn complaints(&self, document: &Document) -> Vec<String> {
+        if self.text("harness") != Some("invalid") {
+            return Vec::new();
+        }
+        let mut complaints = self.texts("/reasons/harness");
+        complaints.retain(|reason| !document.reasons.harness.contains(reason));
+        complaints
+    }
+
+    /// Numbers of the run: its own, or what the history shows.
+    fn counted(&self, document: &mut Document, history: &History) {
+        let number = |pointer: &str| self.get(pointer).and_then(Value::as_f64);
+        let last = history.ops().last().map_or(0, |op| op.time);
+        document.seconds = number("/seconds").unwrap_or(last as f64 / 1e9);
+        document.latency_ms = latency(history);
+        let mut counts = Counts::default();
+        for pair in history.pairs() {
+            match pair.outcome() {
+                Outcome::Ok => counts.ok += 1,
+                Outcome::Fail => counts.fail += 1,
+                Outcome::Info => counts.info += 1,
+            }
+        }
+        document.ops = counts;
+    }
+}
+
+/// A report as it was written.
+fn said(report: &Value) -> Option<CheckReport> {
+    let reason = report.get("reason").and_then(Value::as_str).unwrap_or("it does not say why");
+    let judged = report.get("judged").and_then(Value::as_u64).unwrap_or(0) as usize;
+    let mut read = match report.get("verdict")?.as_str()? {
+        "valid" => CheckReport::valid_if_judged(judged, "its report does not say how much"),
+        "invalid" => CheckReport::invalid(reason).judging(judged),
+        _ => CheckReport::unknown(reason).judging(judged),
+    };
+    for (name, value) in report.as_object()? {
+        if !matches!(name.as_str(), "verdict" | "judged" | "reason") {
+            read = read.with(name, value);
+        }
+    }
+    Some(read)
+}
