@@ -42,13 +42,18 @@ impl Node {
             Err(error) => return step.event(Event::StoreFailed(Role::Hint(target), error)),
         };
         self.handoff.looked_at(target, keys.last().cloned());
-        let all = keys.is_empty();
+        let (all, mut again) = (keys.is_empty(), false);
         for key in keys {
             if !self.view.homes(&key).contains(&target)
                 && let Err(error) = self.adopt(step, Place { role: Role::Hint(target), key })
             {
                 step.event(Event::StoreFailed(Role::Hint(target), error));
+                // One that is corrupt is told of and stays; what the disk refuses now is tried again.
+                again |= error != StoreError::Corrupt;
             }
+        }
+        if again {
+            self.handoff.look_over(target);
         }
         if all {
             self.end_handoff(step, target);
