@@ -36,8 +36,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 )]
 pub struct ServeArgs {
     /// The members of the cluster's genesis, this node too: repeated, or separated by commas. A directory
-    /// that knows the membership needs no such list. ID@ZONE is a member in that zone (a number): the homes of
-    /// a key are in as many zones as there are.
+    /// that knows the membership needs no such list. ID@ZONE is a member in that zone (a number): the homes
+    /// of a key are in as many zones as there are.
     #[arg(
         long = "member",
         alias = "members",
