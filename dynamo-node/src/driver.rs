@@ -396,6 +396,9 @@ impl<T: Transport> Driver<T> {
                 self.telemetry.event(&event);
                 match event {
                     Event::Entered(epoch) => self.entered(epoch),
+                    Event::Removed => {
+                        self.removed.get_or_insert(self.node.view().epoch());
+                    }
                     Event::ChangeDecided { edit, epoch } => {
                         self.proposals.ended(&edit, &Proposed::Decided(epoch));
                     }
@@ -412,11 +415,6 @@ impl<T: Transport> Driver<T> {
     fn entered(&mut self, epoch: Epoch) {
         let Some(membership) = self.node.view().history().at(epoch) else { return };
         self.about.agreement.enter(membership);
-        let directory = self.node.meta().directory(self.node.me());
-        let is_in = membership.seat(self.node.me()).is_some();
-        if !is_in || membership.gone().contains(&directory) {
-            self.removed.get_or_insert(epoch);
-        }
     }
 
     fn has_room(&self) -> bool {

@@ -152,7 +152,7 @@ pub enum Event {
         /// Why, and what to do.
         why: String,
     },
-    /// It is no member any more: the host ends.
+    /// Its directory is no member's any more, for good: the host ends.
     Removed,
     /// A peer tells a membership that cannot be.
     AnotherCluster {

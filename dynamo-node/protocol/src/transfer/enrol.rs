@@ -147,12 +147,18 @@ impl Node {
         step.event(Event::Entered(self.view.epoch()));
         self.membership_changed();
         let view = Arc::clone(&self.view);
-        for peer in before.everybody().filter(|peer| !view.contains(*peer)) {
-            if peer == self.me {
-                step.event(Event::Removed);
-            } else {
-                self.part_with(step, peer);
-            }
+        let departed = before.everybody().filter(|peer| !view.contains(*peer));
+        let me = self.me;
+        for peer in departed.filter(|peer| *peer != me) {
+            self.part_with(step, peer);
+        }
+        // Removed, or replaced by another directory of this node.
+        let is_gone = |view: &View| {
+            let directory = self.meta.directory(self.me);
+            view.history().latest().gone().contains(&directory)
+        };
+        if is_gone(&view) && !is_gone(before) {
+            step.event(Event::Removed);
         }
         for peer in view.everybody().filter(|peer| !before.contains(*peer)) {
             self.meet(step, peer);
