@@ -196,6 +196,10 @@ fn what_was_not_synced_is_gone_after_a_crash_and_what_was_kept_is_there() {
 fn a_shrunk_seed_comes_out_equal() {
     let losing = |seed| {
         let mut scenario = Scenario::drawn(seed);
+        if scenario.cluster.spares > 0 {
+            // Stepped processes have the membership that they begin with.
+            return None;
+        }
         scenario.cluster.settings.versioning = Versioning::Lww;
         scenario.time = Duration::from_secs(1);
         let lost = |violations: &[_]| {

@@ -231,8 +231,8 @@ impl Node {
         }
     }
 
-    /// Who is no member by what it knows itself either, or was one, and is told that it is none any more. What
-    /// it says of the membership is heard, and all else is lost.
+    /// Who is no member by what it knows itself either, or was one, and is told that it is none any more.
+    /// What it says of the membership is heard, and all else is lost.
     fn receive_from_outside<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,

@@ -316,15 +316,7 @@ impl Bench {
                 self.now = at;
                 self.handle(*node, Input::Propose { edit: *edit, expect: None });
             }
-            Step::Enrol { node, by } => {
-                self.check_node(*by)?;
-                if self.host(*node).node.is_some() {
-                    return Err(StepError::Running(*node));
-                }
-                let of = self.host(*by).node.as_ref().ok_or(StepError::Stopped(*by))?;
-                let epochs = of.view().history().epochs().to_vec();
-                self.hosts[index(*node)].disk.enrol(*node, epochs);
-            }
+            Step::Enrol { node, by } => self.enrol(*node, *by)?,
             Step::Synced { node, changes } => {
                 self.now = at;
                 let batch = self.host(*node).disk.synced() + changes;
@@ -355,6 +347,17 @@ impl Bench {
             Step::Resume { node } => self.hosts[index(*node)].paused = false,
         }
         self.now = at;
+        Ok(())
+    }
+
+    fn enrol(&mut self, node: NodeId, by: NodeId) -> Result<(), StepError> {
+        self.check_node(by)?;
+        if self.host(node).node.is_some() {
+            return Err(StepError::Running(node));
+        }
+        let of = self.host(by).node.as_ref().ok_or(StepError::Stopped(by))?;
+        let epochs = of.view().history().epochs().to_vec();
+        self.hosts[index(node)].disk.enrol(node, epochs);
         Ok(())
     }
 

@@ -209,21 +209,28 @@ impl Monitor {
                 record_forgets(changed, &mut breach);
             }
             self.no_dominated_sibling(changed, &mut breach);
-            if let (Role::Home, Some(before), None) =
-                (changed.place.role, changed.before, changed.now)
-            {
-                self.dropped_is_held(hosts, id, &changed.place.key, before, &mut breach);
+            if let (Some(before), None) = (changed.before, changed.now) {
+                self.removed(hosts, id, changed.place, before, &mut breach);
             }
-            if let (Role::Hint(target), Some(before), None) =
-                (changed.place.role, changed.before, changed.now)
-            {
-                let own = disk.present(&Place::home(changed.place.key.clone()));
-                if own.is_some_and(|own| own.set.covers(&before.set)) {
-                    // Adopted, in the same batch or before.
-                    continue;
-                }
-                self.hint_accounting(hosts, id, target, &changed.place.key, before, &mut breach);
-            }
+        }
+    }
+
+    /// A record is gone from where it was.
+    fn removed(
+        &self,
+        hosts: &[Host],
+        id: NodeId,
+        place: &Place,
+        before: &Record,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Role::Hint(target) = place.role else {
+            return self.dropped_is_held(hosts, id, &place.key, before, breach);
+        };
+        let own = hosts[index(id)].disk.present(&Place::home(place.key.clone()));
+        // If it covers the hint that was adopted, in the same batch or before.
+        if !own.is_some_and(|own| own.set.covers(&before.set)) {
+            self.hint_accounting(hosts, id, target, &place.key, before, breach);
         }
     }
 

@@ -110,6 +110,4 @@ fn partition_end(partition: u32, partitions: u32) -> Token {
 }
 
 #[cfg(test)]
-mod figures;
-#[cfg(test)]
 mod tests;

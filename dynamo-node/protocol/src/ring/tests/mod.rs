@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+mod figures;
+
 use proptest::prelude::*;
 
 use super::*;
