@@ -36,8 +36,8 @@ pub struct ServeArgs {
     /// Where to listen, HOST:PORT; port 0 takes a free one, which the ready line names.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// All members' numbers, this node's too: repeated, or separated by commas. ID@ZONE is a member in that zone
-    /// (a number): the homes of a key are in as many zones as there are.
+    /// All members' numbers, this node's too: repeated, or separated by commas. ID@ZONE is a member in that
+    /// zone (a number): the homes of a key are in as many zones as there are.
     #[arg(
         long = "member",
         alias = "members",

@@ -75,8 +75,8 @@ impl<'a> Assignment<'a> {
         Self { costs, holders, loads, links: Vec::new() }
     }
 
-    /// One of `from` has one partition less from then on, and one of `to` one more: along the chain of holders
-    /// that costs least.
+    /// One of `from` has one partition less from then on, and one of `to` one more: along the chain of
+    /// holders that costs least.
     fn shift(&mut self, from: &[bool], to: &[bool]) {
         if self.links.is_empty() {
             self.links = (0..self.costs.len()).map(|holder| self.links_of(holder)).collect();
@@ -197,10 +197,14 @@ mod tests {
         go(0, &mut vec![0; costs.len()], &(costs, wanted, bounds))
     }
 
+    fn cost() -> impl Strategy<Value = u64> {
+        prop_oneof![8 => 0..60_u64, 1 => Just(NEVER)]
+    }
+
     proptest! {
         #[test]
         fn what_is_assigned_is_within_the_bounds_and_costs_the_least(
-            costs in prop::collection::vec(prop::collection::vec(prop_oneof![8 => 0..60_u64, 1 => Just(NEVER)], 5), 4),
+            costs in prop::collection::vec(prop::collection::vec(cost(), 5), 4),
             wanted in prop::collection::vec(1..=2_usize, 5),
             bounds in prop::collection::vec((0..=1_usize, 1..=3_usize), 4),
         ) {

@@ -40,8 +40,8 @@ impl Member {
 }
 
 impl Zone {
-    /// The zone of `node`, of nodes that stand in `zones` of them in turn: n1 in z1, n2 in z2, and so on. Where
-    /// there is but one, nobody has any.
+    /// The zone of `node`, of nodes that stand in `zones` of them in turn: n1 in z1, n2 in z2, and so on.
+    /// Where there is but one, nobody has any.
     #[must_use]
     pub const fn in_turn(node: NodeId, zones: u16) -> Option<Self> {
         if zones > 1 { Some(Self(node.0.saturating_sub(1) % zones + 1)) } else { None }

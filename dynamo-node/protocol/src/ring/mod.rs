@@ -108,6 +108,4 @@ fn partition_end(partition: u32, partitions: u32) -> Token {
 }
 
 #[cfg(test)]
-mod figures;
-#[cfg(test)]
 mod tests;

@@ -29,8 +29,8 @@ impl Share {
         (self.0 + self.slack()).div_ceil(1 << PLACES) as usize
     }
 
-    /// What is left to chance: a twentieth, or, where chance alone is off by more, its standard deviation, the
-    /// square root. To mend less than that costs more than it gains.
+    /// What is left to chance: a twentieth, or, where chance alone is off by more, its standard deviation,
+    /// the square root. To mend less than that costs more than it gains.
     fn slack(self) -> u64 {
         (self.0 / 20).max((self.0 << PLACES).isqrt())
     }

@@ -1,3 +1,5 @@
+mod figures;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
