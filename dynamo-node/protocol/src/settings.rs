@@ -109,7 +109,7 @@ impl Settings {
             }
         }
         if !partitioning.is_possible() {
-            let bound = format!("partitions are a power of two, from 1 to {}", Partitioning::MOST);
+            let bound = format!("from 1 to {} partitions, a power of two", Partitioning::MOST);
             return Err(SettingsError {
                 field: "partitioning",
                 value: partitioning.to_string(),
@@ -265,7 +265,7 @@ mod tests {
             check(
                 |s| s.partitioning = Partitioning::Equal { partitions },
                 &format!(
-                    "partitioning = equal:{partitions}: partitions are a power of two, from 1 to 16384"
+                    "partitioning = equal:{partitions}: from 1 to 16384 partitions, a power of two"
                 ),
             );
         }

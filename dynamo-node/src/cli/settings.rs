@@ -112,7 +112,7 @@ mod tests {
         settings.partitioning = Partitioning::Equal { partitions: 48 };
         assert_eq!(
             by_flag(&settings.check().unwrap_err()),
-            "--partitioning equal:48: partitions are a power of two, from 1 to 16384"
+            "--partitioning equal:48: from 1 to 16384 partitions, a power of two"
         );
         settings = Settings::default();
         settings.limits.siblings = 0;

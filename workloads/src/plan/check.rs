@@ -358,7 +358,7 @@ mod tests {
         ] {
             let plan = Plan::parse(&format!("name = \"t\"\n{toml}"), "plan.toml").unwrap();
             let told = plan.check().unwrap_err().0;
-            assert!(told.starts_with(&format!("{setting} ")) && told.contains(" from "), "{told}");
+            assert!(told.starts_with(&format!("{setting} ")) && told.contains(": from "), "{told}");
         }
         let many = "time = \"1d\"\n[fault]\nhold = \"1ms\"\ngap = \"0s\"";
         let plan = Plan::parse(&format!("name = \"t\"\n{many}"), "plan.toml").unwrap();

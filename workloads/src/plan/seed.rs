@@ -18,6 +18,8 @@ pub enum Purpose {
     Link(u32),
     /// What keys are called.
     Keys,
+    /// How the ring is cut, and in which zones nodes stand.
+    Ring,
 }
 
 /// The random numbers for one purpose.
@@ -30,6 +32,7 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
         Purpose::Nemesis => (2, 0),
         Purpose::Link(index) => (3, index),
         Purpose::Keys => (4, 0),
+        Purpose::Ring => (5, 0),
     };
     rng.set_stream(kind << 32 | u64::from(index));
     rng

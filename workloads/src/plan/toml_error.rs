@@ -46,9 +46,9 @@ mod tests {
         check(
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
-             `quorum`, `versioning`, `read`, `anti_entropy`, `partitioning`, `tokens`, `zones`, `engine`, `binary`, `hedge`, \
-             `deadline`, `ping`, `handoff`, `exchange`, `hosts`, `accept_new`, `lease`, `record`; is \
-             `quorum` meant?",
+             `quorum`, `versioning`, `read`, `anti_entropy`, `partitioning`, `tokens`, `zones`, `engine`, \
+             `binary`, `hedge`, `deadline`, `ping`, `handoff`, `exchange`, `hosts`, `accept_new`, `lease`, \
+             `record`; is `quorum` meant?",
         );
     }
 

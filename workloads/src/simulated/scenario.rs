@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::{NodeId, Quorum, ReadMode, Settings, Timing};
+use dynamo_protocol::{NodeId, Partitioning, Quorum, ReadMode, Settings, Timing};
 use dynamo_sim::network::Network;
 use dynamo_sim::trace::{Cluster, Sync};
 use rand::Rng;
@@ -65,7 +65,7 @@ impl Scenario {
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
         let mut rng = stream(seed, Purpose::Nemesis);
-        let cluster = draw_cluster(&mut rng);
+        let cluster = draw_ring(draw_cluster(&mut rng), seed);
         let time = rng.random_range(4_000_000..12_000_000);
         let weather = Weather::drawn(&cluster, &mut rng);
         let nodes: Vec<_> = cluster.ids().collect();
@@ -151,6 +151,19 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
     let changes = settings.quorum == Quorum::Sloppy && rng.random_ratio(3, 10);
     let spares = if changes { rng.random_range(1..=2) } else { 0 };
     Cluster { settings, spares, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
+}
+
+/// The cluster with one ring of many: half of them are cut at tokens, and most are in one zone.
+fn draw_ring(mut cluster: Cluster, seed: u64) -> Cluster {
+    let mut rng = stream(seed, Purpose::Ring);
+    let partitions = 1 << rng.random_range(4..=6);
+    cluster.settings.partitioning = match rng.random_range(0..4) {
+        0 => Partitioning::TokensOverEqual { partitions },
+        1 => Partitioning::Equal { partitions },
+        _ => Partitioning::Tokens,
+    };
+    cluster.zones = if rng.random_ratio(1, 4) { rng.random_range(2..=3) } else { 1 };
+    cluster
 }
 
 fn draw_network(rng: &mut ChaCha8Rng) -> Network {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::*;
+use crate::id::NodeId;
+use crate::ring::{Member, Partitioning, Ring, Span};
 
 const HOMES: usize = 3;
 

@@ -1,6 +1,6 @@
-use std::collections::BTreeMap;
-
 mod figures;
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
