@@ -345,7 +345,8 @@ impl Node {
         }
     }
 
-    /// `peer` is a member from now on. If this directory was rolled back to before that, it may remember more.
+    /// `peer` is a member from now on. If this directory was rolled back to before that, it may remember
+    /// more.
     pub(crate) fn meet<S: Store>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
         if self.continuity.spare.is_some() && self.continuity.owed.insert(peer) {
             self.ping(step, peer);

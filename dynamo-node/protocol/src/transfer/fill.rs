@@ -31,7 +31,8 @@ struct Fill {
 
 impl Node {
     /// Whether what this directory lacks of `key` nobody acknowledged with its word: as one of the homes, or
-    /// as one that was a home in the epoch before. As long as there was no change only an amnesiac lacks more.
+    /// as one that was a home in the epoch before. As long as there was no change only an amnesiac lacks
+    /// more.
     pub(crate) fn has_counted(&self, key: &Key) -> bool {
         self.view.epoch() == Epoch::GENESIS || {
             let token = Token::of_key(key);

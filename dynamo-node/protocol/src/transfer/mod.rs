@@ -8,11 +8,11 @@
 //! - A hint for a node that is no home any more is *adopted*: it becomes a stray of its holder, or part of
 //!   its home record (`adopt.rs`).
 //!
-//! A change is finished when every home counts and no stray is left. Until it is, a put in flight goes to the
-//! homes it was begun with, and what they take in is a stray or not by the epoch they are at.
+//! A change is finished when every home counts and no stray is left. Until it is, a put in flight goes to
+//! the homes it was begun with, and what they take in is a stray or not by the epoch they are at.
 //!
-//! A node goes on to the next epoch as soon as it learns of it, whatever is open, with one write (`enrol.rs`);
-//! who is behind is told (`gossip.rs`).
+//! A node goes on to the next epoch as soon as it learns of it, whatever is open, with one write
+//! (`enrol.rs`); who is behind is told (`gossip.rs`).
 
 mod adopt;
 mod counted;
