@@ -389,7 +389,7 @@ impl Node {
             return;
         };
         let position = self.position(step);
-        self.directory_lost();
+        self.forget_who_was_asked();
         let meta = Meta { births: self.meta.births, ..Meta::renewed(spare) };
         let mut changes = vec![Change::Meta(meta)];
         changes.extend(self.counts_nowhere());
@@ -454,51 +454,13 @@ mod tests {
     use crate::io::Input;
     use crate::message::{Envelope, Message};
     use crate::step::{Outbox, Time};
-    use crate::{
-        Epoch, Fingerprint, Leaf, Member, MemoryStore, Place, Record, Settings, Span, View,
-    };
+    use crate::testing::Full;
+    use crate::{Epoch, Member, MemoryStore, Settings, View};
 
     const ME: NodeId = NodeId(1);
     const PEER: NodeId = NodeId(2);
     const SPARE: Identity = Identity(100);
     const INCARNATION: u64 = 7;
-
-    /// A store that refuses writes when it is told to.
-    struct Full {
-        store: MemoryStore,
-        refuses: bool,
-    }
-
-    impl Store for Full {
-        fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
-            self.store.record(place)
-        }
-
-        fn hints(
-            &self,
-            of: NodeId,
-            after: Option<&Key>,
-            most: usize,
-        ) -> Result<Vec<Key>, StoreError> {
-            self.store.hints(of, after, most)
-        }
-
-        fn fingerprint(&self, span: Span) -> Result<Fingerprint, StoreError> {
-            self.store.fingerprint(span)
-        }
-
-        fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
-            self.store.leaves(span, most)
-        }
-
-        fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
-            if self.refuses { Err(StoreError::Unwritable) } else { self.store.apply(changes) }
-        }
-
-        fn position(&self) -> u64 {
-            self.store.position()
-        }
-    }
 
     /// A node that has started on a directory that was there before, in doubt.
     struct Doubtful {

@@ -84,16 +84,23 @@ impl Node {
         if mutated(Mutant::HandoffNotResumed) {
             return;
         }
-        if self.view.epoch() > Epoch::GENESIS {
-            // Hints that were not looked at when the process ended may be for nodes that are no homes.
-            return self.begin_adoption(step);
-        }
-        for target in self.view.clone().ids() {
+        self.look_for_hints(step);
+    }
+
+    /// Expects hints for all that the store has any for. After a change of the membership they may be for
+    /// nodes that are no homes of their keys.
+    pub(crate) fn look_for_hints<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        for target in self.view.ever() {
             // A store that cannot tell is asked again when the timer runs out.
-            if target != self.me
-                && step.store.hints(target, None, 1).map_or(true, |keys| !keys.is_empty())
+            if target == self.me
+                || step.store.hints(target, None, 1).is_ok_and(|keys| keys.is_empty())
             {
-                self.expect_hints(step, target);
+                continue;
+            }
+            self.expect_hints(step, target);
+            if self.view.epoch() > Epoch::GENESIS {
+                self.handoff.look_over(target);
+                self.adopt_hints(step, target);
             }
         }
     }
@@ -128,8 +135,14 @@ impl Node {
 
     /// Once the hints for a node that is no member any more are adopted, none is expected.
     pub(crate) fn end_handoff<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
-        if !self.view.contains(target) && self.handoff.0.contains_key(&target) {
-            self.end_if_none_left(step, target);
+        if self.view.contains(target) {
+            return;
+        }
+        if let Some(deliveries) = self.handoff.0.get_mut(&target) {
+            for seq in std::mem::take(&mut deliveries.open) {
+                self.operations.remove(seq);
+            }
+            self.end_pass(step, target);
         }
     }
 
@@ -167,16 +180,9 @@ impl Node {
 
     /// Every hint was tried. Those still there were not acknowledged: the timer tries them again.
     fn end_pass<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
-        self.end_if_none_left(step, target);
-    }
-
-    /// Nothing is expected any more once the last hint is gone.
-    fn end_if_none_left<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         if step.store.hints(target, None, 1).is_ok_and(|keys| keys.is_empty()) {
             let ended = self.handoff.0.remove(&target);
-            for seq in ended.into_iter().flat_map(|ended| ended.open) {
-                self.operations.remove(seq);
-            }
+            assert!(ended.is_some_and(|ended| ended.open.is_empty()), "a hint is under way still");
             step.output(Output::CancelTimer(Timer::Handoff(target)));
         }
     }

@@ -47,6 +47,8 @@ mod ring;
 mod settings;
 mod step;
 mod storage;
+#[cfg(test)]
+mod testing;
 mod transfer;
 mod version;
 mod view;

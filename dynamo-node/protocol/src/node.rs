@@ -181,21 +181,16 @@ impl Node {
     fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
         let Envelope { from, identity, position, epoch, to, heard, message } = envelope;
         let is_later = epoch > self.view.epoch();
-        if to == self.me && from != to && !self.view.contains(from) {
-            if !is_later {
-                return self.receive_from_outside(step, from, epoch, message);
-            }
-            // A member of an epoch that is not known here: it is heard like any other, and asked for that.
-            let epoch = self.view.epoch();
-            self.send(step, from, Message::Register(Call::Behind { epoch }));
+        if to == self.me && from != to && !self.view.contains(from) && !is_later {
+            return self.receive_from_outside(step, from, epoch, message);
         }
         if let Err(why) = self.admit((from, is_later), to, &message) {
             return step.event(Event::Discarded(from, why));
         }
         self.heard_epoch(from, epoch);
-        if epoch < self.view.epoch() && !matches!(message, Message::Register(_)) {
-            // Of calls the registrar knows best what is to be answered.
-            self.tell_epochs(step, from, epoch);
+        // Calls are the registrar's to answer: who cannot learn would ask again for being told, for ever.
+        if !matches!(message, Message::Register(_)) {
+            self.compare_epochs(step, from, epoch);
         }
         if self.detector.is_renewed(from, identity) {
             self.void_deliveries(step, from);

@@ -101,17 +101,8 @@ impl Node {
         });
     }
 
-    /// The homes are others from now on.
-    pub(crate) fn membership_changed(&mut self) {
-        self.end_exchange();
-        self.anti_entropy.refill = Refill::default();
-        if !mutated(Mutant::OfferOutlivesEpoch) {
-            self.strays_given_up();
-        }
-    }
-
-    /// The whole directory does.
-    pub(crate) fn directory_lost(&mut self) {
+    /// The whole directory does, or the homes are others: so it is with all.
+    pub(crate) fn forget_who_was_asked(&mut self) {
         self.end_exchange();
         self.anti_entropy.refill = Refill::default();
     }

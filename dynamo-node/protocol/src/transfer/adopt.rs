@@ -21,19 +21,6 @@ impl Node {
         }
     }
 
-    /// After a change, and after a start: hints may be for nodes that are no homes of their keys.
-    pub(crate) fn begin_adoption<S: Store>(&mut self, step: &mut Step<'_, S>) {
-        for target in self.view.ever() {
-            if target != self.me
-                && step.store.hints(target, None, 1).map_or(true, |keys| !keys.is_empty())
-            {
-                self.expect_hints(step, target);
-                self.handoff.look_over(target);
-                self.adopt_hints(step, target);
-            }
-        }
-    }
-
     /// Looks over the next hints for `target`.
     pub(crate) fn adopt_hints<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
         let Some(after) = self.handoff.looked_over(target) else { return };

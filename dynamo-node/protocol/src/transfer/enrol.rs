@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::id::NodeId;
 use crate::io::{Event, Timer};
-use crate::membership::{Call, Durable, Edit, Membership, Notice, Outcome, Registrar, Told};
+use crate::membership::{
+    Ballots, Call, Durable, Edit, Membership, Notice, Outcome, Registrar, Told,
+};
 use crate::message::Message;
 use crate::mode::Quorum;
+use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::step::Step;
 use crate::storage::{Change, Enrolment, Role, Store, StoreError};
@@ -52,7 +55,7 @@ impl Node {
         self.told(step, told);
         // Or who told would tell again. One that cannot learn says nothing.
         if last.is_some_and(|last| last <= self.view.epoch()) {
-            self.acknowledge_epochs(step, from);
+            self.say_epoch(step, from);
         }
     }
 
@@ -116,12 +119,7 @@ impl Node {
             }
             view = Arc::new(next);
         }
-        let enrolment = Enrolment {
-            epochs: view.history().epochs().to_vec(),
-            ballots: Some(durable.ballots),
-            counted: Some(counted.clone()),
-        };
-        let mut changes = vec![Change::Enrolment(enrolment)];
+        let mut changes = vec![enrolment(&view, durable.ballots, &counted)];
         if meta != self.meta {
             changes.push(Change::Meta(meta));
         }
@@ -133,19 +131,18 @@ impl Node {
     /// The change that writes `counted` in place of what is on disk; none as long as there was no change of
     /// the membership, for then it follows from what kind of directory it is.
     pub(crate) fn counted_change(&self, counted: &Counted) -> Option<Change> {
-        let enrolment = || Enrolment {
-            epochs: self.view.history().epochs().to_vec(),
-            ballots: Some(*self.registrar.ballots()),
-            counted: Some(counted.clone()),
-        };
-        (self.view.epoch() > Epoch::GENESIS).then(|| Change::Enrolment(enrolment()))
+        let change = || enrolment(&self.view, *self.registrar.ballots(), counted);
+        (self.view.epoch() > Epoch::GENESIS).then(change)
     }
 
     /// What is to be done at once under a later epoch. Requests go on with the hosts they were begun with.
     fn entered<S: Store>(&mut self, step: &mut Step<'_, S>, before: &View) {
         assert!(self.view.epoch() > before.epoch(), "epoch_never_falls");
         step.event(Event::Entered(self.view.epoch()));
-        self.membership_changed();
+        self.forget_who_was_asked();
+        if !mutated(Mutant::OfferOutlivesEpoch) {
+            self.strays_given_up();
+        }
         let view = Arc::clone(&self.view);
         let departed = before.everybody().filter(|peer| !view.contains(*peer));
         let me = self.me;
@@ -164,7 +161,7 @@ impl Node {
             self.meet(step, peer);
         }
         self.fill_anew(step);
-        self.begin_adoption(step);
+        self.look_for_hints(step);
         self.expect_strays(step);
         self.begin_anti_entropy(step);
         self.begin_gossip(step);
@@ -193,6 +190,45 @@ impl Node {
                     step.event(Event::AnotherCluster { from, why: why.to_string() });
                 }
             }
+        }
+    }
+}
+
+/// What a directory keeps of the membership from now on.
+fn enrolment(view: &View, ballots: Ballots, counted: &Counted) -> Change {
+    let has_changed = view.epoch() > Epoch::GENESIS;
+    Change::Enrolment(Enrolment {
+        epochs: view.history().epochs().to_vec(),
+        ballots: Some(ballots),
+        counted: has_changed.then(|| counted.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Input, Member, MemoryStore, Meta, Outbox, Settings, Start, Time};
+
+    /// What is on the disk of a member of three that was asked for a change, and has no answer yet.
+    fn asked(meta: Meta) -> Enrolment {
+        let settings = Arc::new(Settings::new([2, 1, 1]));
+        let members = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
+        let view = Arc::new(View::genesis(&settings, members).unwrap());
+        let mut store = MemoryStore::new(meta);
+        let mut node = Node::new(NodeId(1), settings, view, Start::proven(meta, 1));
+        let edit = Edit::Leave { node: NodeId(3) };
+        for input in [Input::Started, Input::Propose { edit, expect: None }] {
+            node.handle(Time(0), input, &mut store, &mut Outbox::default());
+        }
+        store.enrolment
+    }
+
+    #[test]
+    fn as_long_as_nothing_has_changed_where_it_counts_is_not_written_down() {
+        for meta in [Meta::genesis(Identity(1)), Meta::renewed(Identity(1))] {
+            let Enrolment { ballots, counted, .. } = asked(meta);
+            assert!(ballots.is_some_and(|ballots| ballots.promised.is_some()));
+            assert_eq!(counted, None, "an amnesiac may be refilled before the first change");
         }
     }
 }

@@ -78,8 +78,22 @@ impl Node {
         }
     }
 
-    /// Says how far this node is, now that it was told.
-    pub(crate) fn acknowledge_epochs<S: Store>(&self, step: &mut Step<'_, S>, to: NodeId) {
+    /// Tells `from` what it lacks, or asks for what makes it a member: until then it is heard like any other.
+    pub(crate) fn compare_epochs<S: Store>(
+        &self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        epoch: Epoch,
+    ) {
+        if epoch < self.view.epoch() {
+            self.tell_epochs(step, from, epoch);
+        } else if !self.view.contains(from) {
+            self.say_epoch(step, from);
+        }
+    }
+
+    /// Says how far this node is, now that it was told, or to be told.
+    pub(crate) fn say_epoch<S: Store>(&self, step: &mut Step<'_, S>, to: NodeId) {
         let epoch = self.view.epoch();
         self.send(step, to, Message::Register(Call::Behind { epoch }));
     }
@@ -90,5 +104,65 @@ impl Node {
         if !epochs.is_empty() {
             self.send(step, to, Message::Register(Call::Membership { epochs }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::membership::{Directory, Edit};
+    use crate::testing::Full;
+    use crate::{
+        Envelope, Identity, Input, Member, MemoryStore, Meta, Outbox, Output, Settings, Start,
+        Time, View,
+    };
+
+    const ME: NodeId = NodeId(1);
+    const NEWCOMER: NodeId = NodeId(4);
+
+    /// A member of three whose disk refuses writes, and what it says to the calls and questions of a fourth
+    /// that it does not know yet.
+    fn answers(message: impl FnOnce(&View) -> Message) -> Vec<Message> {
+        let settings = Arc::new(Settings::new([2, 1, 1]));
+        let members = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
+        let view = View::genesis(&settings, members).unwrap();
+        let directory = Directory::Drawn(Identity(4));
+        let edit = Edit::Join { node: NEWCOMER, directory, tokens: 8 };
+        let joined = view.history().latest().edited(&edit, 2).unwrap();
+        let later = view.followed_by(&settings, &joined);
+        let meta = Meta::genesis(Identity(1));
+        let mut disk = Full { store: MemoryStore::new(meta), refuses: true };
+        let mut node = Node::new(ME, settings, Arc::new(view), Start::proven(meta, 1));
+        let (identity, epoch, message) = (Identity(4), later.epoch(), message(&later));
+        let envelope =
+            Envelope { from: NEWCOMER, identity, position: 0, epoch, to: ME, heard: None, message };
+        let mut outbox = Outbox::default();
+        for input in [Input::Started, Input::Peer(envelope)] {
+            outbox.outputs.clear();
+            node.handle(Time(0), input, &mut disk, &mut outbox);
+        }
+        let sent = outbox.outputs.into_iter().filter_map(|output| match output {
+            Output::Send(envelope) => Some(envelope.message),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    #[test]
+    fn whoever_speaks_under_a_later_epoch_is_asked_for_it_and_heard_meanwhile() {
+        let asks = Message::Register(Call::Behind { epoch: Epoch::GENESIS });
+        let said = answers(|_| Message::Ping { nonce: None });
+        assert_eq!(said, [asks, Message::Pong { nonce: None }]);
+    }
+
+    #[test]
+    fn a_node_that_cannot_learn_does_not_ask_again_for_being_told() {
+        let tells = |later: &View| {
+            let epochs = later.history().after(Epoch::GENESIS).to_vec();
+            Message::Register(Call::Membership { epochs })
+        };
+        assert_eq!(answers(tells), [], "each question would have another answer, for ever");
     }
 }
