@@ -3,6 +3,7 @@
 //! The seed, the settings and the calls made are all a run depends on. Time stands still between
 //! calls; [`World::next`] moves it.
 
+mod churn;
 mod faults;
 
 use std::sync::Arc;
