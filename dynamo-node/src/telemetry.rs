@@ -16,7 +16,8 @@ macro_rules! with_counters {
             discarded_misaddressed store_corrupt store_unreadable store_unwritable messages_sent
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
-            refilled epochs_entered hints_adopted strays_dropped
+            refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
+            counted_anew
         }
     };
 }
@@ -125,8 +126,13 @@ impl Telemetry {
                     Discard::BadVersions => counters.discarded_bad_versions += 1,
                     Discard::Misaddressed => counters.discarded_misaddressed += 1,
                     Discard::Repeated => counters.discarded_repeated += 1,
+                    Discard::OldEpoch => counters.discarded_old_epoch += 1,
                 }
                 tracing::debug!(%from, ?why, "message discarded");
+            }
+            Event::CountedAnew(op) => {
+                counters.counted_anew += 1;
+                tracing::debug!(%op, "counted anew among other homes");
             }
             Event::Entered(_)
             | Event::ChangeDecided { .. }

@@ -16,7 +16,7 @@ use stateright::Model as _;
 use crate::properties::{PROPERTIES, Property};
 use crate::register;
 use crate::scenarios::check::{Keep, Report, check_kept};
-use crate::scenarios::scenario::{Scenario, defaults};
+use crate::scenarios::scenario::{Scenario, deep, defaults};
 use crate::search::engine::Budget;
 use crate::search::interrupt;
 use crate::world::model::DynamoModel;
@@ -217,6 +217,11 @@ fn all() -> Vec<Chosen> {
     defaults().into_iter().map(Chosen::Nodes).chain(registers).collect()
 }
 
+/// All that has a name.
+fn named() -> Vec<Chosen> {
+    all().into_iter().chain(deep().into_iter().map(Chosen::Nodes)).collect()
+}
+
 /// Carries the command out. The exit status: 0 as expected, 1 not, 2 not complete, 254 refused, 255 if
 /// the search did not work.
 #[must_use]
@@ -348,7 +353,7 @@ fn check_one(args: &CheckArgs, scenario: &Chosen, budget: &Budget) -> anyhow::Re
 }
 
 fn list(as_json: bool) {
-    let scenarios = all();
+    let scenarios = named();
     let named = |property: &Property| (property.name, property.source);
     let registers = register::PROPERTIES.iter().map(|property| (property.name, property.source));
     let properties = PROPERTIES.iter().map(named).chain(registers);
@@ -414,10 +419,10 @@ impl Custom {
             }
             return Ok(vec![Chosen::Nodes(Scenario::of(self.spec(script)))]);
         }
-        let all = all();
         if names.is_empty() {
-            return Ok(all);
+            return Ok(all());
         }
+        let all = named();
         let named = names.iter().map(|name| {
             let found = all.iter().find(|scenario| scenario.name() == name).cloned();
             found.with_context(|| format!("no scenario {name:?}: see `dyno model list`"))
@@ -447,6 +452,7 @@ impl Custom {
                 power_cuts: self.power_cuts,
                 hedges: self.hedges,
                 rollbacks: self.rollbacks,
+                exchanges: 0,
             },
             renew: !self.keep_identity,
             reductions: if self.unreduced { Reductions::NONE } else { Reductions::ALL },

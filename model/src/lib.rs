@@ -27,7 +27,7 @@ mod world;
 pub use properties::{Kind, PROPERTIES, Property, property};
 pub use scenarios::check::{Checked, Judgement, Keep, Report, Verdict, check, check_kept};
 pub use scenarios::mutants;
-pub use scenarios::scenario::{Expected, Scenario, defaults};
+pub use scenarios::scenario::{Expected, Scenario, deep, defaults};
 pub use search::checkpoint::CheckpointError;
 pub use search::engine::{Budget, Compact, Outcome, Progress, Search};
 pub use search::interrupt;

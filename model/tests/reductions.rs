@@ -140,6 +140,23 @@ fn reductions_change_no_verdict_where_the_ring_changes() {
     }
 }
 
+/// The same in a strict cluster, whose newcomer is filled meanwhile.
+#[test]
+fn reductions_change_no_verdict_where_the_ring_of_a_strict_cluster_changes() {
+    for shifts in
+        [vec![Shift::Join(0)], vec![Shift::Leave(0)], vec![Shift::Leave(0), Shift::Cancel(0)]]
+    {
+        let mut changing = spec("p,g");
+        (changing.nodes, changing.shifts) = (2, shifts);
+        (changing.settings.n, changing.settings.r, changing.settings.w) = (1, 1, 1);
+        changing.faults.exchanges = 1;
+        for spec in [changing.clone(), crash(&changing), cut(&changing)] {
+            let complete = compare_with(Reductions::NONE, &spec, FALLBACK_STATES);
+            println!("{}: {}", spec.label(), if complete { "whole" } else { "in part" });
+        }
+    }
+}
+
 /// Seconds of the plainer search.
 const FALLBACK_STATES: usize = 200_000;
 

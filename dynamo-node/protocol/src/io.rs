@@ -99,6 +99,8 @@ pub enum Event {
         /// The dot.
         dot: Option<Dot>,
     },
+    /// Its key has other homes by now: in a strict cluster they are asked, and counted from the beginning.
+    CountedAnew(OpId),
     /// A request went to a home.
     ForwardedTo(NodeId),
     /// Slot by slot, who holds the put when it is acknowledged.
@@ -194,4 +196,6 @@ pub enum Discard {
     BadVersions,
     /// It is not addressed to this node, or not by a member.
     Misaddressed,
+    /// In a strict cluster: its key has had other homes since.
+    OldEpoch,
 }

@@ -81,6 +81,9 @@ pub enum Message {
         op: OpId,
         /// `Err` if they were not taken in.
         result: Result<(), StoreError>,
+        /// False from a home of a strict cluster that is being filled: they are good there, and no put counts
+        /// them.
+        counts: bool,
     },
     /// Say what you hold of this key.
     Fetch {

@@ -137,6 +137,20 @@ mutants! {
     OfferOutlivesEpoch = "offer-outlives-epoch",
     /// A directory that was removed joins again.
     GoneJoins = "gone-joins",
+    /// A home of a strict cluster serves whoever goes by an earlier epoch.
+    OldEpochServed = "old-epoch-served",
+    /// What a strict coordinator has open goes on counting what homes of an earlier epoch said.
+    OldAnswersCount = "old-answers-count",
+    /// The same of answers that come later.
+    LateAnswersCount = "late-answers-count",
+    /// A newcomer votes before it is filled.
+    NewcomerVotes = "newcomer-votes",
+    /// That a newcomer stored something counts before it is filled.
+    NewcomerAcks = "newcomer-acks",
+    /// A newcomer is filled by one home less than it takes.
+    FilledByFewer = "filled-by-fewer",
+    /// A newcomer is filled by homes that did not count.
+    FilledByUncounted = "filled-by-uncounted",
 }
 
 impl Mutant {
@@ -157,6 +171,13 @@ impl Mutant {
         Self::ComparedInAnyEpoch,
         Self::OfferOutlivesEpoch,
         Self::GoneJoins,
+        Self::OldEpochServed,
+        Self::OldAnswersCount,
+        Self::LateAnswersCount,
+        Self::NewcomerVotes,
+        Self::NewcomerAcks,
+        Self::FilledByFewer,
+        Self::FilledByUncounted,
     ];
 }
 

@@ -80,6 +80,11 @@ impl Node {
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
     }
 
+    /// The operations of other nodes that it is to answer once it has learned of their epoch.
+    pub fn kept(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.ahead.operations()
+    }
+
     /// Its open offers of strays.
     pub fn offers(&self) -> impl Iterator<Item = OpId> + '_ {
         self.strays.offered().map(|seq| self.op(seq))
@@ -122,6 +127,7 @@ impl Node {
         node.handoff.rename(place);
         node.anti_entropy.rename(place);
         node.strays.rename(place);
+        node.ahead.rename(&others);
         node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
         let is_for_a_peer =

@@ -21,7 +21,7 @@ use crate::request::Reply;
 use crate::settings::Settings;
 use crate::step::{Outbox, Step, Time};
 use crate::storage::{Meta, Role, Store};
-use crate::transfer::{Counted, Filling, Gossip, Strays};
+use crate::transfer::{Ahead, Counted, Filling, Gossip, Strays};
 use crate::view::{Epoch, View};
 
 /// One Dynamo node.
@@ -49,6 +49,7 @@ pub struct Node {
     pub(crate) counted: Counted,
     pub(crate) filling: Filling,
     pub(crate) strays: Strays,
+    pub(crate) ahead: Ahead,
 }
 
 impl Node {
@@ -78,6 +79,7 @@ impl Node {
             counted,
             filling: Filling::default(),
             strays: Strays::default(),
+            ahead: Ahead::default(),
             memory: start.memory(),
             continuity,
             me,
@@ -115,8 +117,8 @@ impl Node {
                 if self.view.epoch() > Epoch::GENESIS {
                     self.fill_anew(step);
                     self.expect_strays(step);
-                    self.begin_gossip(step);
                 }
+                self.begin_gossip(step);
                 self.begin_anti_entropy(step);
             }
             Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
@@ -187,7 +189,6 @@ impl Node {
         if let Err(why) = self.admit((from, is_later), to, &message) {
             return step.event(Event::Discarded(from, why));
         }
-        self.heard_epoch(from, epoch);
         // Calls are the registrar's to answer: who cannot learn would ask again for being told, for ever.
         if !matches!(message, Message::Register(_)) {
             self.compare_epochs(step, from, epoch);
@@ -196,17 +197,41 @@ impl Node {
             self.void_deliveries(step, from);
             self.exchange_lost(from);
             self.stray_home_renewed(step, from);
+            self.ahead.forget(from);
+            self.may_be_behind(step, from);
         }
+        self.heard_epoch(from, epoch);
         self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);
+        if let Message::Pong { nonce } = message {
+            self.recalled(step, from, nonce, heard);
+        } else {
+            self.handle_message(step, from, epoch, message);
+        }
+    }
+
+    /// What a member says under `epoch`, once it is known what that says of the member itself.
+    pub(crate) fn handle_message<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        epoch: Epoch,
+        message: Message,
+    ) {
+        if self.holds_back(step, from, epoch, &message) {
+            return;
+        }
         match message {
             Message::Forward { op, request } => self.take_over(step, from, op, request),
             Message::Forwarded { op, reply } => self.forward_answered(step, op, reply),
             Message::Store { op, role, key, set } => {
+                let counts = self.acknowledges(&key);
                 let result = self.take_in(step, Some(from), role, key, &set);
-                self.send(step, from, Message::Stored { op, result });
+                self.send(step, from, Message::Stored { op, result, counts });
             }
-            Message::Stored { op, result } => self.store_answered(step, from, op, result),
+            Message::Stored { op, result, counts } => {
+                self.store_answered(step, from, op, (result, counts));
+            }
             Message::Fetch { op, role, key } => {
                 let answer = self.answer(step, role, &key);
                 self.send(step, from, Message::Fetched { op, answer });
@@ -222,7 +247,7 @@ impl Node {
             }
             Message::Register(call) => self.called(step, from, call),
             Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
-            Message::Pong { nonce } => self.recalled(step, from, nonce, heard),
+            Message::Pong { .. } => unreachable!("what a peer remembers was heard with it"),
         }
     }
 
@@ -347,12 +372,16 @@ impl Hash for Node {
             counted,
             filling,
             strays,
+            ahead,
         } = self;
         (me, view, meta, incarnation, next_seq).hash(state);
         (operations, detector, handoff, anti_entropy, forwarded, memory, continuity).hash(state);
         if view.epoch() > Epoch::GENESIS || registrar.proposes().is_some() {
             (registrar.ballots(), registrar.proposes(), gossip, counted, filling, strays)
                 .hash(state);
+        }
+        if !ahead.is_empty() {
+            ahead.hash(state);
         }
     }
 }

@@ -131,13 +131,15 @@ impl Node {
         step: &mut Step<'_, S>,
         from: NodeId,
         op: OpId,
-        result: Result<(), StoreError>,
+        (result, counts): (Result<(), StoreError>, bool),
     ) {
         if !self.is_mine(op) {
             return;
         }
         match self.operations.get(op.seq) {
-            Some(Operation::Request(_)) => self.request_stored(step, from, op, result.is_ok()),
+            Some(Operation::Request(_)) => {
+                self.request_stored(step, from, op, result.is_ok() && counts);
+            }
             Some(Operation::Delivery(_)) => self.delivered(step, op, result),
             Some(Operation::Sync(_)) => self.sync_stored(step, from, op),
             Some(Operation::Stray(_)) => self.stray_stored(step, from, op, result),

@@ -114,7 +114,8 @@ impl Node {
             Role::Home => self.load(step, role, key),
             Role::Hint(_) => self.hints_of(step, key),
         };
-        let votes = self.votes(key) && (role != Role::Home || self.has_counted(key));
+        let counts = role != Role::Home || self.has_counted(key) || mutated(Mutant::NewcomerVotes);
+        let votes = self.votes(key) && counts;
         let held = if mutated(Mutant::ErrorAsAbsent) { held.or(Ok(None)) } else { held };
         match held {
             Ok(Some(Record { set, amnesiac, .. })) => {

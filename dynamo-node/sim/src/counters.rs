@@ -47,6 +47,7 @@ impl Counters {
             Event::StoreFailed(..) => self.store_failures += 1,
             Event::RolledBack { .. } => self.rolled_back += 1,
             Event::Coordinating { .. }
+            | Event::CountedAnew(_)
             | Event::Minted { .. }
             | Event::Acknowledged { .. }
             | Event::Alive(_)

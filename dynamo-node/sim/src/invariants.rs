@@ -145,7 +145,7 @@ impl Monitor {
 
     /// Called when a message is sent, all it rests on being durable.
     pub(crate) fn sent(&mut self, sent: &Envelope) {
-        let Message::Stored { op, result: Ok(()) } = &sent.message else { return };
+        let Message::Stored { op, result: Ok(()), .. } = &sent.message else { return };
         if let Some((identity, position)) = self.taken.remove(&(sent.from, sent.to, *op)) {
             let owed = self.owed.entry((sent.from, sent.to, identity)).or_default();
             *owed = position.max(*owed);

@@ -192,9 +192,24 @@ fn a_wide_cluster_with_atomic_gets_keeps_its_promises_through_every_fault() {
 
 #[test]
 fn a_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() {
+    let counters = check_changing(Quorum::Sloppy, 0..60);
+    let (epochs, dropped, adopted) = counters;
+    assert!(epochs > 60 && dropped > 60 && adopted > 0, "{counters:?}");
+}
+
+#[test]
+fn a_strict_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() {
+    let counters = check_changing(Quorum::Strict, 0..60);
+    let (epochs, dropped, _) = counters;
+    assert!(epochs > 60 && dropped > 60, "{counters:?}");
+}
+
+/// Changes of every kind at any time, beside faults. How many epochs nodes went on to, strays they dropped and
+/// hints they adopted.
+fn check_changing(quorum: Quorum, seeds: std::ops::Range<u64>) -> (u64, u64, u64) {
     let mut moved = (0, 0, 0);
-    for seed in 0..60 {
-        let settings = Settings { anti_entropy: seed % 3 > 0, ..Settings::new([3, 2, 2]) };
+    for seed in seeds {
+        let settings = Settings { quorum, anti_entropy: seed % 3 > 0, ..Settings::new([3, 2, 2]) };
         let cluster = Cluster { spares: 2, settings, ..Cluster::new(4, [3, 2, 2]) };
         let view = Arc::new(cluster.view().unwrap());
         let mut world = World::new(conditions(cluster, seed), view, seed);
@@ -226,30 +241,34 @@ fn a_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() {
         moved.0 += world.counters().epochs;
         moved.1 += world.counters().strays_dropped;
         moved.2 += world.counters().hints_adopted;
-        // Every home holds what any disk does.
-        let view = Arc::clone(world.bench().view());
-        for at in 0..4 {
-            let key = Key::from(format!("k{at}").as_str());
-            let place = Place::home(key.clone());
-            let held = |id: NodeId| world.bench().host(id).disk().durable(&place).cloned();
-            let sets: Vec<_> = view.homes(&key).iter().map(|home| held(*home)).collect();
-            if settings.anti_entropy {
-                let versions = |record: &Option<Record>| record.as_ref().map(|r| r.set.summary());
-                assert!(
-                    sets.windows(2).all(|pair| versions(&pair[0]) == versions(&pair[1])),
-                    "seed {seed}: {key} differs between its homes"
-                );
-            }
-            for id in world.bench().cluster().ids().filter(|id| !view.homes(&key).contains(id)) {
-                assert_eq!(
-                    world.bench().host(id).node().and_then(|_| held(id)),
-                    None,
-                    "seed {seed}: {id} is no home of {key} and keeps it"
-                );
-            }
+        assert_at_home(&world, settings.anti_entropy, seed);
+    }
+    moved
+}
+
+/// Every home holds what any disk does, and nobody else holds anything.
+fn assert_at_home(world: &World, anti_entropy: bool, seed: u64) {
+    let view = Arc::clone(world.bench().view());
+    for at in 0..4 {
+        let key = Key::from(format!("k{at}").as_str());
+        let place = Place::home(key.clone());
+        let held = |id: NodeId| world.bench().host(id).disk().durable(&place).cloned();
+        let sets: Vec<_> = view.homes(&key).iter().map(|home| held(*home)).collect();
+        if anti_entropy {
+            let versions = |record: &Option<Record>| record.as_ref().map(|r| r.set.summary());
+            assert!(
+                sets.windows(2).all(|pair| versions(&pair[0]) == versions(&pair[1])),
+                "seed {seed}: {key} differs between its homes"
+            );
+        }
+        for id in world.bench().cluster().ids().filter(|id| !view.homes(&key).contains(id)) {
+            assert_eq!(
+                world.bench().host(id).node().and_then(|_| held(id)),
+                None,
+                "seed {seed}: {id} is no home of {key} and keeps it"
+            );
         }
     }
-    assert!(moved.0 > 60 && moved.1 > 60 && moved.2 > 0, "{moved:?}");
 }
 
 #[test]

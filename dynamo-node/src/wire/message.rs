@@ -41,9 +41,9 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             let set = Some(siblings_to_proto(set));
             (Some(op), Wire::Store(proto::Store { hint_for, key: key.0, set }))
         }
-        Message::Stored { op, result } => {
+        Message::Stored { op, result, counts } => {
             let fault = result.err().map_or(proto::StoreFault::None, fault_to_proto);
-            (Some(op), Wire::Stored(proto::Stored { fault: fault.into() }))
+            (Some(op), Wire::Stored(proto::Stored { fault: fault.into(), fills: !counts }))
         }
         Message::Fetch { op, role, key } => {
             let fetch = proto::Fetch { key: key.0, hint_for: role_to_proto(role) };
@@ -135,7 +135,7 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
         }
         Wire::Stored(stored) => {
             let result = fault_from_proto(stored.fault)?.map_or(Ok(()), Err);
-            Message::Stored { op: op()?, result }
+            Message::Stored { op: op()?, result, counts: !stored.fills }
         }
         Wire::Fetch(fetch) => {
             let role = role_from_proto(fetch.hint_for)?;

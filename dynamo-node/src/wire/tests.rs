@@ -229,7 +229,11 @@ fn message() -> impl Strategy<Value = Message> {
             key,
             set
         }),
-        (op.clone(), stored).prop_map(|(op, result)| Message::Stored { op, result }),
+        (op.clone(), stored, any::<bool>()).prop_map(|(op, result, counts)| Message::Stored {
+            op,
+            result,
+            counts
+        }),
         (op.clone(), role(), any_key()).prop_map(|(op, role, key)| Message::Fetch {
             op,
             role,
@@ -390,7 +394,7 @@ fn a_key_that_storage_cannot_hold_is_refused() {
 
 #[test]
 fn an_unknown_fault_is_refused_and_not_taken_for_success() {
-    let stored = proto::Stored { fault: 99 };
+    let stored = proto::Stored { fault: 99, fills: false };
     let envelope = proto::Envelope {
         message: Some(proto::envelope::Message::Stored(stored)),
         ..store_of(vec![], vec![])

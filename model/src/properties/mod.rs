@@ -238,6 +238,22 @@ pub static PROPERTIES: &[Property] = &[
         check: |view| view.has(flag::MOVED),
     },
     Property {
+        name: "a-newcomer-counts",
+        flag: flag::FILLED,
+        kind: Kind::Sometimes,
+        source: "not vacuous: what a newcomer says comes to count before all is over",
+        promised: |spec| spec.faults.exchanges > 0,
+        check: |view| view.has(flag::FILLED),
+    },
+    Property {
+        name: "a-request-is-counted-anew",
+        flag: flag::ANEW,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a request goes on with the homes of the next epoch",
+        promised: changes_strictly,
+        check: |view| view.has(flag::ANEW),
+    },
+    Property {
         name: "a-put-is-acknowledged",
         flag: flag::ACKED,
         kind: Kind::Sometimes,
@@ -358,8 +374,8 @@ fn is_strict(spec: &Spec) -> bool {
     // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
     // home does not vote. A forgotten record is a disk that broke its promise.
     spec.settings.r + spec.settings.w > spec.settings.n
-        && spec.shifts.is_empty()
-        && (spec.settings.quorum == Quorum::Strict || spec.nodes == spec.settings.n)
+        && (spec.settings.quorum == Quorum::Strict
+            || spec.nodes == spec.settings.n && spec.shifts.is_empty())
         && is_dotted(spec)
         && (spec.faults.wipes == 0 || spec.renew)
         && spec.faults.forgotten == 0
@@ -382,6 +398,10 @@ fn is_atomic(spec: &Spec) -> bool {
     is_strict(spec)
         && (written_back || spec.settings.r == spec.settings.n)
         && spec.settings.versioning == Versioning::Dotted
+}
+
+fn changes_strictly(spec: &Spec) -> bool {
+    spec.settings.quorum == Quorum::Strict && !spec.shifts.is_empty()
 }
 
 fn is_dotted(spec: &Spec) -> bool {

@@ -25,6 +25,8 @@ impl Step<'_> {
                 Event::ReadRepair(_) => self.world.history.flags |= flag::REPAIRED,
                 Event::Synced(_) => self.world.history.flags |= flag::SYNCED,
                 Event::HintDelivered(_) => self.world.history.flags |= flag::DELIVERED,
+                Event::Filled { .. } => self.world.history.flags |= flag::FILLED,
+                Event::CountedAnew(_) => self.world.history.flags |= flag::ANEW,
                 Event::Acknowledged { holders, .. } => acknowledged(self, holders),
                 _ => {}
             }

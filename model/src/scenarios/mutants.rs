@@ -11,7 +11,7 @@ use crate::register::bounds::{Ask, BACK, Bounds, GONE, LEAVE, WEIGH};
 use crate::scenarios::check::{Judgement, Report, Verdict, check};
 use crate::scenarios::scenario::Scenario;
 use crate::search::engine::Budget;
-use crate::world::spec::Shift::{self, Cancel, Leave};
+use crate::world::spec::Shift::{self, Cancel, Join, Leave};
 use crate::world::spec::{Durability, Spec, SpecError};
 
 /// One seeded bug and where the model looks for it.
@@ -152,6 +152,15 @@ fn changes(mut spec: Spec, shifts: &[Shift]) -> Spec {
     spec
 }
 
+/// A strict cluster, whose newcomers are filled while clients ask.
+fn fills(spec: Spec, [n, r, w]: [usize; 3], shifts: &[Shift]) -> Spec {
+    let mut spec = changes(spec, shifts);
+    (spec.settings.n, spec.settings.r, spec.settings.w) = (n, r, w);
+    spec.nodes = n + 1;
+    spec.faults.exchanges = u8::try_from(n - r.min(w) + 1).unwrap_or(u8::MAX);
+    spec
+}
+
 /// A home leaves and stays, and what is offered meanwhile crosses.
 fn crossed(spec: Spec) -> Spec {
     let mut spec = late_acks(changes(spec, &[Leave(0), Cancel(0)]));
@@ -243,6 +252,13 @@ pub fn trials() -> Vec<Trial> {
             late_acks(changes(pair(sloppy("p")), &[Leave(0), Cancel(0), Leave(0)])),
             LOST,
         ),
+        ("old-epoch-served", fills(spec("p,g"), [3, 2, 2], &[Join(0)]), FRESH),
+        ("newcomer-votes", fills(spec("p,g"), [2, 1, 2], &[Join(0)]), FRESH),
+        ("newcomer-acks", fills(spec("p,g"), [2, 1, 2], &[Join(0)]), FRESH),
+        ("filled-by-fewer", fills(spec("p,g"), [3, 2, 2], &[Join(0)]), FRESH),
+        ("old-answers-count", fills(spec("p,g"), [3, 2, 2], &[Join(0)]), FRESH),
+        ("late-answers-count", fills(spec("p,g"), [3, 2, 2], &[Join(0), Leave(0)]), FRESH),
+        ("filled-by-uncounted", fills(spec("p,g"), [3, 2, 2], &[Join(0), Leave(1)]), FRESH),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()

@@ -1,6 +1,6 @@
 //! Named scenarios: a configuration and what the search of it must find.
 
-use dynamo_protocol::{ReadMode, Settings, Versioning};
+use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
 
 use crate::properties::{Kind, PROPERTIES, Property};
 use crate::world::spec::{Durability, Shift, Spec};
@@ -100,6 +100,7 @@ impl Spec {
             ("power-cuts", faults.power_cuts),
             ("hedges", faults.hedges),
             ("rollbacks", faults.rollbacks),
+            ("exchanges", faults.exchanges),
         ] {
             if count > 0 {
                 label += &format!(" {name}={count}");
@@ -107,6 +108,16 @@ impl Spec {
         }
         label
     }
+}
+
+/// Searched when they are named: each takes minutes, and gigabytes.
+#[must_use]
+pub fn deep() -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    let join = strictly("p,g", 4, [3, 2, 2], &[Shift::Join(0)]);
+    let about = "one of three homes gives way, and the newcomer is filled";
+    adder(&mut scenarios)("strict-join-three", about, join, &[]);
+    scenarios
 }
 
 /// The default set, in the order in which it is checked.
@@ -121,6 +132,7 @@ pub fn defaults() -> Vec<Scenario> {
     versions_and_disks(&mut scenarios);
     exchanges(&mut scenarios);
     ring_changes(&mut scenarios);
+    strict_ring_changes(&mut scenarios);
     scenarios
 }
 
@@ -287,6 +299,15 @@ fn changing(script: &str, nodes: usize, n: usize, w: usize, shifts: &[Shift]) ->
     spec
 }
 
+/// The same in a strict cluster: gets stay regular.
+fn strictly(script: &str, nodes: usize, nrw: [usize; 3], shifts: &[Shift]) -> Spec {
+    let mut spec = changing(script, nodes, nrw[0], nrw[2], shifts);
+    (spec.settings.quorum, spec.settings.r) = (Quorum::Strict, nrw[1]);
+    // As many as a newcomer needs.
+    spec.faults.exchanges = (nrw[0] - nrw[1].min(nrw[2]) + 1) as u8;
+    spec
+}
+
 /// Nodes join and leave.
 fn ring_changes(scenarios: &mut Vec<Scenario>) {
     use Shift::{Cancel, Join, Leave};
@@ -322,6 +343,28 @@ fn ring_changes(scenarios: &mut Vec<Scenario>) {
     let mut early = changing("p,p", 3, 2, 2, &[Join(0)]);
     early.faults.hedges = 1;
     add("join-early", "a stray is offered to homes that go by another epoch", early, &[]);
+}
+
+/// The same in strict clusters.
+fn strict_ring_changes(scenarios: &mut Vec<Scenario>) {
+    use Shift::{Join, Leave};
+    let mut add = adder(scenarios);
+    let join = |n: [usize; 3]| strictly("p,g", n[0] + 1, n, &[Join(0)]);
+    add("strict-join", "a newcomer counts once it is filled: W=2", join([2, 1, 2]), &[]);
+    add("strict-join-read-all", "the same with R=2 W=1", join([2, 2, 1]), &[]);
+    add("strict-join-pair", "the same with R=W=2 of two homes", join([2, 2, 2]), &[]);
+    let leave = strictly("p,g", 3, [2, 1, 2], &[Leave(0)]);
+    add("strict-leave", "a home leaves", leave, &[]);
+    let both = strictly("p,g", 3, [2, 2, 2], &[Join(0), Leave(0)]);
+    add("strict-there-and-back", "a newcomer joins and leaves again", both, &[]);
+    let mut three = join([3, 2, 2]);
+    three.faults.exchanges = 0;
+    add(
+        "strict-join-unfilled",
+        "one of three homes gives way; the newcomer is not filled",
+        three,
+        &[],
+    );
 }
 
 #[cfg(test)]

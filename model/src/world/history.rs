@@ -73,6 +73,10 @@ pub(crate) mod flag {
     pub(crate) const SYNCED: u32 = 1 << 21;
     /// A record went from one that is no home any more, which all homes hold.
     pub(crate) const MOVED: u32 = 1 << 22;
+    /// A home that was none counts from now on.
+    pub(crate) const FILLED: u32 = 1 << 23;
+    /// A request that is open has other homes, and goes on with them.
+    pub(crate) const ANEW: u32 = 1 << 24;
 }
 
 impl History {

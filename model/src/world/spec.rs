@@ -51,11 +51,13 @@ pub struct Faults {
     pub hedges: u8,
     /// Directories put back to what they were at some time before; the environment takes a backup for each.
     pub rollbacks: u8,
+    /// Exchanges begun while a host of a strict cluster is being filled: no fault, but each is another state.
+    pub exchanges: u8,
 }
 
 impl Faults {
     /// All counts, in the order of the fields.
-    pub(crate) fn counts(self) -> [u8; 9] {
+    pub(crate) fn counts(self) -> [u8; 10] {
         let Self {
             crashes,
             restarts,
@@ -66,12 +68,16 @@ impl Faults {
             power_cuts,
             hedges,
             rollbacks,
+            exchanges,
         } = self;
-        [crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges, rollbacks]
+        [
+            crashes, restarts, partitions, wipes, forgotten, losses, power_cuts, hedges, rollbacks,
+            exchanges,
+        ]
     }
 
     /// The other way round.
-    pub(crate) fn of(counts: [u8; 9]) -> Self {
+    pub(crate) fn of(counts: [u8; 10]) -> Self {
         let [
             crashes,
             restarts,
@@ -82,6 +88,7 @@ impl Faults {
             power_cuts,
             hedges,
             rollbacks,
+            exchanges,
         ] = counts;
         Self {
             crashes,
@@ -93,13 +100,15 @@ impl Faults {
             power_cuts,
             hedges,
             rollbacks,
+            exchanges,
         }
     }
 
     /// A hash of what was spent, which goes into the fingerprint of a state.
     pub(crate) fn word(self) -> u64 {
-        let [head @ .., last] = self.counts();
-        u64::from_le_bytes(head) ^ u64::from(last) << 60
+        let [head @ .., rollbacks, exchanges] = self.counts();
+        // Small numbers: the upper halves of two bytes are free.
+        u64::from_le_bytes(head) ^ u64::from(rollbacks) << 60 ^ u64::from(exchanges) << 52
     }
 
     /// All that are less, in no component more. Losses are left alone: only where a message was
@@ -267,8 +276,8 @@ impl Reductions {
     /// come to see: but every message may also tell how far its sender has come, and an exchange sees all.
     pub(crate) fn for_messages_that_do_more(self) -> Self {
         let none = Self::NONE;
-        let Self { prompt, warm, alike, monitor, notice, dominated, told, .. } = self;
-        Self { prompt, warm, alike, monitor, notice, dominated, told, ..none }
+        let Self { prompt, warm, alike, monitor, notice, renaming, dominated, told, .. } = self;
+        Self { prompt, warm, alike, monitor, notice, renaming, dominated, told, ..none }
     }
 
     /// Their names.

@@ -134,9 +134,11 @@ impl World {
     pub(crate) fn pack(&self, words: &mut Vec<u32>) {
         let flight = u32::try_from(self.flight.len()).expect("few messages are in flight");
         assert!(flight < 1 << 8, "few messages are in flight");
-        let [head @ .., rollbacks] = self.spent.counts();
+        let [head @ .., rollbacks, exchanges] = self.spent.counts();
+        assert!(rollbacks.max(exchanges) < 1 << 4, "so few of both share a byte");
         let [cut, touched] = [self.cut, self.touched].map(u32::from);
-        words.push(u32::from(rollbacks) << 24 | flight << 16 | cut << 8 | touched);
+        let [rollbacks, exchanges] = [rollbacks, exchanges].map(u32::from);
+        words.push((exchanges << 4 | rollbacks) << 24 | flight << 16 | cut << 8 | touched);
         words.extend_from_slice(&self.hosts);
         words.extend_from_slice(&self.flight);
         for client in &self.clients {
@@ -159,7 +161,7 @@ impl World {
         let mut next = || words.next().expect("a packed world is whole");
         let head = next();
         let hosts = (0..nodes).map(|_| next()).collect();
-        let [touched, cut, in_flight, rollbacks] = head.to_le_bytes();
+        let [touched, cut, in_flight, both] = head.to_le_bytes();
         let flight = (0..in_flight).map(|_| next()).collect();
         let clients = (0..clients).map(|_| {
             let context = next();
@@ -170,7 +172,7 @@ impl World {
         let clients = clients.collect();
         let [a, b, c, d] = next().to_le_bytes();
         let [e, f, g, h] = next().to_le_bytes();
-        let spent = Faults::of([a, b, c, d, e, f, g, h, rollbacks]);
+        let spent = Faults::of([a, b, c, d, e, f, g, h, both & 0xf, both >> 4]);
         let history = History::unpack(&mut next, puts);
         Self { hosts, flight, clients, cut, spent, touched, history }
     }

@@ -10,6 +10,7 @@
 //!   arrive is under way between the two;
 //! - a hedge, when a message was lost and nothing that carries the operation can arrive any more;
 //! - a deadline, when a client waits and nothing at all can arrive any more;
+//! - an exchange, in a strict cluster, while its host is being filled, out of a budget of its own;
 //! - hedges, deadlines and exchanges at any other time out of the budget of hedges: a host that is only slow.
 //!
 //! A host learns that a peer is out of reach (`Unreachable`) only of a peer it has something under
@@ -166,8 +167,9 @@ impl Step<'_> {
                     let carries = |m: &u32| self.tables.wire(*m).op == Some(op);
                     spent.losses > 0 && !deliverable.iter().any(carries)
                 }
-                // Of haste alone: what an exchange finds later it finds as well.
-                Timer::Exchange => false,
+                // Of haste alone: what an exchange finds later it finds as well. Where a newcomer is to
+                // count once it is filled, when that is makes the difference.
+                Timer::Exchange => facts.fills && spent.exchanges < self.spec.faults.exchanges,
                 // With homes of another epoch it comes to nothing.
                 Timer::Strays => self.may_offer_strays(node, deliverable),
                 Timer::Gossip | Timer::Proposal => false,
@@ -281,6 +283,9 @@ impl Step<'_> {
             }
             Action::Fire { node, input, hedge } => {
                 self.world.spent.hedges += u8::from(hedge);
+                let exchange = HostInput::Handle(Input::Timer(Timer::Exchange));
+                let is_exchange = *self.tables.inputs.get(input) == exchange;
+                self.world.spent.exchanges += u8::from(is_exchange && !hedge);
                 self.run(node, input);
             }
             Action::Unreachable { node, peer } => {

@@ -122,6 +122,8 @@ pub(crate) struct Facts {
     pub(crate) awaited_by: SmallVec<[OpId; 2]>,
     /// The place of the membership it goes by among all of them.
     pub(crate) epoch: usize,
+    /// It is a home that does not count yet.
+    pub(crate) fills: bool,
     /// Offers of strays that are open.
     pub(crate) offers: SmallVec<[OpId; 1]>,
     /// Its own names are those that [`Host::renamed`] gives.
@@ -487,11 +489,16 @@ impl Tables {
             records: records.collect(),
             timers,
             operations: host.operations(),
-            awaited_by: awaited.iter().filter_map(|(_, by)| *by).collect(),
+            awaited_by: awaited
+                .iter()
+                .filter_map(|(_, by)| *by)
+                .chain(host.node.iter().flat_map(|node| node.kept()))
+                .collect(),
             awaited,
             epoch: host.node.as_ref().map_or(0, |node| {
                 usize::try_from(node.view().epoch().0 - 1).expect("there are few epochs")
             }),
+            fills: host.node.as_ref().is_some_and(|node| node.filling() > 0),
             offers: host.node.iter().flat_map(|node| node.offers()).collect(),
             renamed: host.is_renamed(),
             has_home_record: host.store.records.contains_key(&Place::home(setup.key.clone())),
@@ -517,10 +524,16 @@ impl Tables {
 
 /// Whether the monitor looks at such an event.
 fn is_observed(event: &Event) -> bool {
-    use Event::{Acknowledged, HintDelivered, HintStored, ReadRepair, Synced};
+    use Event::{Acknowledged, CountedAnew, Filled, HintDelivered, HintStored, ReadRepair, Synced};
     matches!(
         event,
-        HintStored(_) | ReadRepair(_) | HintDelivered(_) | Synced(_) | Acknowledged { .. }
+        HintStored(_)
+            | HintDelivered(_)
+            | Acknowledged { .. }
+            | ReadRepair(_)
+            | Synced(_)
+            | Filled { .. }
+            | CountedAnew(_)
     )
 }
 

@@ -147,9 +147,7 @@ fn draw_cluster(rng: &mut ChaCha8Rng) -> Cluster {
         },
         ..Settings::new(quorum)
     };
-    // The ring of a strict cluster does not change yet.
-    let changes = settings.quorum == Quorum::Sloppy && rng.random_ratio(3, 10);
-    let spares = if changes { rng.random_range(1..=2) } else { 0 };
+    let spares = if rng.random_ratio(3, 10) { rng.random_range(1..=2) } else { 0 };
     Cluster { settings, spares, sync: Sync::Explicit, ..Cluster::new(nodes, quorum) }
 }
 

@@ -13,6 +13,7 @@ use crate::request::{Refusal, Reply};
 use crate::settings::Settings;
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
+use crate::view::Epoch;
 
 /// A get, from its fetches to its last repair.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +21,8 @@ pub(crate) struct Get {
     /// None once it has its reply.
     origin: Option<Origin>,
     key: Key,
+    /// In which tenure of the key hosts are counted.
+    tenure: Epoch,
     tally: Tally,
     /// What each host said it holds; nothing from those that failed.
     answers: BTreeMap<NodeId, Siblings>,
@@ -39,10 +42,16 @@ struct WriteBack {
 
 impl Get {
     /// The hosts of `tally` are being asked.
-    pub(super) fn new(origin: Origin, key: Key, tally: Tally, versioning: Versioning) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        key: Key,
+        (tenure, tally): (Epoch, Tally),
+        versioning: Versioning,
+    ) -> Self {
         Self {
             origin: Some(origin),
             key,
+            tenure,
             tally,
             answers: BTreeMap::new(),
             merged: Siblings::empty(versioning),
@@ -53,6 +62,10 @@ impl Get {
 
     pub(super) fn key(&self) -> &Key {
         &self.key
+    }
+
+    pub(super) fn tenure(&self) -> Epoch {
+        self.tenure
     }
 
     pub(super) fn origin(&self) -> Option<Origin> {
@@ -114,11 +127,16 @@ impl Get {
     }
 
     /// The node itself has stored what is written back, or could not.
-    pub(super) fn kept(&mut self, terms: Terms<'_>, role: Role, kept: bool) -> Vec<Next> {
+    pub(super) fn kept(
+        &mut self,
+        terms: Terms<'_>,
+        role: Role,
+        (kept, counts): (bool, bool),
+    ) -> Vec<Next> {
         let Some(WriteBack { shown, tally }) = &mut self.write_back else {
             unreachable!("only what is written back is kept");
         };
-        tally.answered(terms.me, kept);
+        tally.answered(terms.me, kept && counts);
         if kept && role == Role::Home {
             self.answers.insert(terms.me, shown.clone());
         }
@@ -151,6 +169,29 @@ impl Get {
             next.extend(stores.map(|(host, role)| Next::Store(host, role, shown.clone())));
         }
         next
+    }
+
+    /// The key has other homes: they are asked, and counted from the beginning.
+    pub(super) fn count_anew(
+        &mut self,
+        terms: Terms<'_>,
+        (tenure, mut tally): (Epoch, Tally),
+    ) -> Vec<Next> {
+        assert!(tenure > self.tenure, "a get is counted anew in a later tenure");
+        assert!(self.repairs.is_none(), "what has its reply is not counted");
+        if mutated(Mutant::OldAnswersCount) {
+            tally.keep(&self.tally);
+        }
+        (self.tenure, self.tally, self.write_back) = (tenure, tally, None);
+        self.answers.clear();
+        self.merged = Siblings::empty(terms.settings.versioning);
+        let others = self.tally.asked().filter(|(host, _)| *host != terms.me);
+        others.map(|(host, role)| Next::Fetch(host, role)).collect()
+    }
+
+    /// Whoever waits is told that its time is up, and nothing more comes of it.
+    pub(super) fn end(&mut self) -> Vec<Next> {
+        self.replies(Reply::TimedOut).chain([Next::Close]).collect()
     }
 
     /// Time is up: for the reply, for answers, or for repairs.
@@ -302,7 +343,7 @@ mod tests {
     use crate::coordinator::testing::{A, B, C, D, client, key, set, tally, terms, terms_of};
 
     fn get() -> Get {
-        Get::new(client(), key(), tally(), Versioning::Dotted)
+        Get::new(client(), key(), (Epoch::GENESIS, tally()), Versioning::Dotted)
     }
 
     fn holds(set: Siblings) -> Answer {
@@ -378,7 +419,7 @@ mod tests {
             Next::Keep(Role::Home, set(1)),
         ];
         assert_eq!(written_back, expected);
-        assert_eq!(get.kept(terms.get(), Role::Home, true), [Next::Hedge]);
+        assert_eq!(get.kept(terms.get(), Role::Home, (true, true)), [Next::Hedge]);
         assert_eq!(shown(&get.stored(terms.get(), C, true)), Some(1));
     }
 

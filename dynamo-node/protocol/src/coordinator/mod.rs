@@ -31,6 +31,7 @@ use crate::request::{ClientOp, Refusal, Reply};
 use crate::step::Step;
 use crate::storage::{Place, Role, Store};
 use crate::version::{Dot, Siblings};
+use crate::view::Epoch;
 
 /// Who waits for the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,15 +151,7 @@ impl Node {
                 assert!(homes.contains(&target), "a fallback stands in for a home: {target}");
             }
         }
-        let mut tally = Tally::new(homes, fallbacks);
-        if self.settings.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
-            tally.homes_only();
-        }
-        match role {
-            Role::Home => tally.claim(self.me, self.me),
-            Role::Hint(target) => tally.claim(target, self.me),
-        }
-        let reachable = tally.assign(|host| self.detector.is_alive(host));
+        let (tally, reachable) = self.tally(homes, fallbacks, role);
         let needed = self.slots_needed(&request);
         assert!((1..=homes.len()).contains(&needed), "{needed} of {} slots", homes.len());
         if reachable < needed {
@@ -174,6 +167,67 @@ impl Node {
                     Err(refusal) => self.reply(step, origin, Reply::Refused(refusal)),
                 }
             }
+        }
+    }
+
+    /// Whom an operation asks that this node coordinates in `role`, and how many of them are believed alive.
+    fn tally(&self, homes: &[NodeId], fallbacks: &[NodeId], role: Role) -> (Tally, usize) {
+        let mut tally = Tally::new(homes, fallbacks);
+        if self.settings.quorum == Quorum::Strict && !mutated(Mutant::SloppyAsStrict) {
+            tally.homes_only();
+        }
+        match role {
+            Role::Home => tally.claim(self.me, self.me),
+            Role::Hint(target) => tally.claim(target, self.me),
+        }
+        let reachable = tally.assign(|host| self.detector.is_alive(host));
+        (tally, reachable)
+    }
+
+    /// The key of a request has had other homes since it was begun.
+    pub(crate) fn request_outdated<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        let Some(request) = self.operations.request(op.seq) else { return };
+        let (Some(key), origin) = (request.key().cloned(), request.origin()) else { return };
+        let view = Arc::clone(&self.view);
+        let (homes, fallbacks) = view.preference_list(&key);
+        let is_put = matches!(request, Request::Put(_));
+        let is_home = homes.contains(&self.me);
+        // What is left to be done for one that has its reply, others see to.
+        let Some(origin) = origin.filter(|_| is_home || !is_put) else {
+            return self.end_request(step, op);
+        };
+        if !is_home {
+            self.close(step, op);
+            return match origin {
+                Origin::Client(_) => self.accept(step, origin, ClientOp::Get { key }),
+                Origin::Peer(..) => {
+                    self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me)));
+                }
+            };
+        }
+        let (mut tally, _) = self.tally(homes, fallbacks, Role::Home);
+        let tenure = self.tenure_of(&key);
+        step.event(Event::CountedAnew(op));
+        if is_put {
+            tally.answered(self.me, self.acknowledges(&key));
+            self.tell_put(step, op, |put, terms| put.count_anew(terms, (tenure, tally)));
+        } else {
+            self.tell_get(step, op, |get, terms| get.count_anew(terms, (tenure, tally)));
+            let own = self.answer(step, Role::Home, &key);
+            self.request_fetched(step, self.me, op, own);
+        }
+    }
+
+    /// Ends a put or a get; whoever still waits for it is told that its time is up.
+    fn end_request<S: Store>(&mut self, step: &mut Step<'_, S>, op: OpId) {
+        match self.operations.request(op.seq) {
+            Some(Request::Put(_)) => {
+                self.tell_put(step, op, |put, _| put.end());
+            }
+            Some(Request::Get(_)) => {
+                self.tell_get(step, op, |get, _| get.end());
+            }
+            Some(Request::Forward(_) | Request::Held(_)) | None => {}
         }
     }
 
@@ -233,7 +287,8 @@ impl Node {
             self.send(step, host, Message::Fetch { op, role, key: key.clone() });
         }
         let own = self.answer(step, role, &key);
-        let get = Get::new(origin, key, tally, self.settings.versioning);
+        let tenure = self.tenure_of(&key);
+        let get = Get::new(origin, key, (tenure, tally), self.settings.versioning);
         self.open_request(op, Request::Get(get));
         self.request_fetched(step, self.me, op, own);
     }
@@ -253,8 +308,9 @@ impl Node {
             let (key, set) = (key.clone(), set.clone());
             self.send(step, host, Message::Store { op, role, key, set });
         }
-        tally.answered(self.me, true);
-        self.open_request(op, Request::Put(Put::new(origin, key, set, tally)));
+        tally.answered(self.me, self.acknowledges(&key));
+        let tenure = self.tenure_of(&key);
+        self.open_request(op, Request::Put(Put::new(origin, key, set, (tenure, tally))));
         self.tell_put(step, op, |put, terms| put.check(terms));
     }
 
@@ -416,11 +472,20 @@ impl Request {
     }
 
     /// The key that a get or a put is about.
-    fn key(&self) -> Option<&Key> {
+    pub(crate) fn key(&self) -> Option<&Key> {
         match self {
             Self::Put(put) => Some(put.key()),
             Self::Get(get) => Some(get.key()),
             Self::Forward(_) | Self::Held(_) => None,
+        }
+    }
+
+    /// In which tenure of its key hosts are counted; none are for what is passed on or waits.
+    pub(crate) fn tenure(&self) -> Epoch {
+        match self {
+            Self::Put(put) => put.tenure(),
+            Self::Get(get) => get.tenure(),
+            Self::Forward(_) | Self::Held(_) => Epoch::GENESIS,
         }
     }
 

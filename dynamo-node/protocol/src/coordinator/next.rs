@@ -72,7 +72,8 @@ impl Node {
                 }
                 Next::Keep(role, set) => {
                     assert!(all.as_slice().is_empty(), "what follows a write-back depends on it");
-                    let kept = self.take_in(step, None, role, key, &set).is_ok();
+                    let counts = self.acknowledges(&key);
+                    let kept = (self.take_in(step, None, role, key, &set).is_ok(), counts);
                     self.tell_get(step, op, |get, terms| get.kept(terms, role, kept));
                     return true;
                 }

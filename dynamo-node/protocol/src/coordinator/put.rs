@@ -7,6 +7,7 @@ use crate::id::{Key, NodeId};
 use crate::mutant::{Mutant, mutated};
 use crate::request::Reply;
 use crate::version::Siblings;
+use crate::view::Epoch;
 
 /// A put that was minted and is being replicated. From here on it is never "refused": it is stored in the
 /// record it was minted from.
@@ -17,15 +18,43 @@ pub(crate) struct Put {
     key: Key,
     /// The coordinator's whole set right after the mint.
     set: Siblings,
+    /// In which tenure of the key hosts are counted.
+    tenure: Epoch,
     tally: Tally,
 }
 
 impl Put {
     /// Minted and stored by the node itself; the other hosts of `tally` are being sent `set`.
-    pub(super) fn new(origin: Origin, key: Key, set: Siblings, tally: Tally) -> Self {
+    pub(super) fn new(
+        origin: Origin,
+        key: Key,
+        set: Siblings,
+        (tenure, tally): (Epoch, Tally),
+    ) -> Self {
         assert!(!set.is_empty(), "a put sends the set that it was minted into");
-        assert!(tally.granted() > 0, "a put is stored where it was minted before anything is sent");
-        Self { origin: Some(origin), key, set, tally }
+        Self { origin: Some(origin), key, set, tenure, tally }
+    }
+
+    pub(super) fn tenure(&self) -> Epoch {
+        self.tenure
+    }
+
+    /// The key has other homes: they are asked to store what was minted, and counted from the beginning.
+    pub(super) fn count_anew(
+        &mut self,
+        terms: Terms<'_>,
+        (tenure, mut tally): (Epoch, Tally),
+    ) -> Vec<Next> {
+        assert!(tenure > self.tenure, "a put is counted anew in a later tenure");
+        if mutated(Mutant::OldAnswersCount) {
+            tally.keep(&self.tally);
+        }
+        (self.tenure, self.tally) = (tenure, tally);
+        let others = self.tally.asked().filter(|(host, _)| *host != terms.me);
+        let stores = others.map(|(host, role)| Next::Store(host, role, self.set.clone()));
+        let mut next: Vec<_> = stores.collect();
+        next.extend(self.check(terms));
+        next
     }
 
     pub(super) fn key(&self) -> &Key {
@@ -102,7 +131,7 @@ mod tests {
     fn put() -> Put {
         let mut tally = tally();
         tally.answered(A, true);
-        Put::new(client(), key(), set(1), tally)
+        Put::new(client(), key(), set(1), (Epoch::GENESIS, tally))
     }
 
     #[test]

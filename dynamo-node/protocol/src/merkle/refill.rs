@@ -50,7 +50,7 @@ impl Node {
             |id: NodeId| id != self.me && !contained.contains(&id) && self.shares_with(id);
         if !self.view.ids().any(is_missing) || mutated(Mutant::RefillOfOne) {
             let meta = Meta { amnesiac: false, ..self.meta };
-            let counted = Counted::everywhere(self.view.epoch());
+            let counted = Counted::as_home(self.me, &self.view);
             let mut changes = vec![Change::Meta(meta)];
             changes.extend(self.counted_change(&counted));
             match self.write(step, changes) {

@@ -19,10 +19,19 @@ pub struct Counted(
 );
 
 impl Counted {
-    /// Everywhere: of a directory that the genesis made, in that epoch.
+    /// Everywhere: of a directory that the genesis made, in that epoch. Where it is no home, it lacks nothing
+    /// that was acknowledged with its word, and the next epoch forgets it.
     #[must_use]
     pub fn everywhere(epoch: Epoch) -> Self {
         Self(vec![(Span::RING, epoch)])
+    }
+
+    /// In all of which `node` is a home now.
+    #[must_use]
+    pub(crate) fn as_home(node: NodeId, view: &View) -> Self {
+        let ranges = view.ring().ranges(Span::RING);
+        let own = ranges.filter(|(_, list)| list[..view.homes_of_a_key()].contains(&node));
+        Self::of(own.map(|(span, _)| (span, view.epoch())))
     }
 
     /// Nowhere: of a directory that was made later.
@@ -72,15 +81,21 @@ impl Counted {
     /// The same in the epoch after `view`, in which `next` is the view: of `node`.
     #[must_use]
     pub(crate) fn after(&self, node: NodeId, view: &View, next: &View) -> Self {
-        let counts = |homes: &[NodeId], epoch| homes.contains(&node) && epoch == view.epoch();
         let homes = view.homes_of_a_key();
         let ranges = view.ring().ranges(Span::RING).flat_map(|(span, before)| {
             let after = next.ring().ranges(span);
             after.flat_map(move |(part, after)| {
                 let parts = self.within(part).into_iter();
                 parts.map(move |(part, epoch)| {
-                    let stays = counts(&before[..homes], epoch) && after[..homes].contains(&node);
-                    (part, if stays { next.epoch() } else { epoch })
+                    let (was, is) =
+                        (before[..homes].contains(&node), after[..homes].contains(&node));
+                    let epoch = match epoch == view.epoch() {
+                        true if was && is => next.epoch(),
+                        // Nothing was acknowledged with the word of one that was no home.
+                        true if !was => Epoch(0),
+                        _ => epoch,
+                    };
+                    (part, epoch)
                 })
             })
         });

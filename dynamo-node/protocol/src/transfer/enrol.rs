@@ -9,7 +9,6 @@ use crate::membership::{
     Ballots, Call, Durable, Edit, Membership, Notice, Outcome, Registrar, Told,
 };
 use crate::message::Message;
-use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::step::Step;
@@ -28,10 +27,6 @@ impl Node {
         edit: Edit,
         expect: Option<Epoch>,
     ) {
-        if self.settings.quorum == Quorum::Strict {
-            let why = "the ring of a strict cluster does not change yet".to_owned();
-            return step.event(Event::ChangeRefused { edit, why });
-        }
         let proposed = self.with_registrar(step, |registrar, mut write| {
             registrar.propose(edit, expect, &mut write)
         });
@@ -42,6 +37,12 @@ impl Node {
             }
             Err(why) => step.event(Event::ChangeRefused { edit, why: why.to_string() }),
         }
+    }
+
+    /// The change that it has proposed and that is not decided yet.
+    #[must_use]
+    pub fn proposes(&self) -> Option<Edit> {
+        self.registrar.proposes().map(|(edit, _)| edit)
     }
 
     /// What a peer says about the membership.
@@ -135,7 +136,8 @@ impl Node {
         (self.view.epoch() > Epoch::GENESIS).then(change)
     }
 
-    /// What is to be done at once under a later epoch. Requests go on with the hosts they were begun with.
+    /// What is to be done at once under a later epoch. In a sloppy cluster requests go on with the hosts they
+    /// were begun with.
     fn entered<S: Store>(&mut self, step: &mut Step<'_, S>, before: &View) {
         assert!(self.view.epoch() > before.epoch(), "epoch_never_falls");
         step.event(Event::Entered(self.view.epoch()));
@@ -161,6 +163,8 @@ impl Node {
             self.meet(step, peer);
         }
         self.fill_anew(step);
+        self.count_anew(step);
+        self.answer_ahead(step);
         self.look_for_hints(step);
         self.expect_strays(step);
         self.begin_anti_entropy(step);

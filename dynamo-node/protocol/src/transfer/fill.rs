@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use crate::id::{Key, NodeId};
 use crate::io::Event;
 use crate::mode::Quorum;
+use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::ring::{Span, Spans, Token};
 use crate::step::Step;
@@ -101,7 +102,7 @@ impl Node {
             let was_home = self.view.tenure(span.first()).before.contains(&with);
             let is_home = self.homes_at(span).contains(&with);
             let is_meant = is_home == (between == Between::Homes);
-            let proves = counts.covers(span) || !is_strict;
+            let proves = counts.covers(span) || !is_strict || mutated(Mutant::FilledByUncounted);
             if was_home && is_meant && proves && contained.covers(span) {
                 self.filling.0[index].sources.insert(with);
             }
@@ -117,7 +118,8 @@ impl Node {
     /// Those it may be filled from, and how many it takes.
     fn needs(&self, span: Span) -> (Vec<NodeId>, usize) {
         let n = self.settings.n;
-        let needed = (n - self.settings.w + 1).max(n - self.settings.r + 1);
+        let all = (n - self.settings.w + 1).max(n - self.settings.r + 1);
+        let needed = all - usize::from(mutated(Mutant::FilledByFewer));
         let before = self.view.tenure(span.first()).before.iter().copied();
         let sources: Vec<_> =
             before.filter(|home| *home != self.me && self.view.contains(*home)).collect();
@@ -137,14 +139,15 @@ impl Node {
     }
 
     /// The stretches that have to be filled from `other`, which is no home of them any more: where those that
-    /// still are would not do.
+    /// still are would not do, or may not, since one of them lost what it had.
     pub(crate) fn fills_from_stray(&self, other: NodeId) -> Spans {
         let is_meant = |fill: &&Fill| {
             let (sources, needed) = self.needs(fill.span);
             let homes = self.homes_at(fill.span);
             let retained = sources.iter().filter(|source| homes.contains(source)).count();
             let missing = !homes.contains(&other) && !fill.sources.contains(&other);
-            missing && sources.contains(&other) && retained < needed
+            let may_lack = self.settings.quorum == Quorum::Strict || retained < needed;
+            missing && sources.contains(&other) && may_lack
         };
         Spans::of(self.filling.0.iter().filter(is_meant).map(|fill| fill.span))
     }

@@ -1,5 +1,8 @@
 //! Who is behind is told: at once when it speaks, and one member a beat until all have spoken under the last
 //! epoch. Nobody is told anything as long as there was no change.
+//!
+//! A directory that was lost knew of changes of which the one in its place does not, and the others take it to
+//! be as far as it was. So an amnesiac speaks: it asks one member a beat, as long as it is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,19 +39,20 @@ impl Node {
     pub(crate) fn begin_gossip<S>(&mut self, step: &mut Step<'_, S>) {
         self.gossip.told.clear();
         self.gossip.known.retain(|node, _| self.view.contains(*node));
-        if self.view.epoch() > Epoch::GENESIS && !self.gossip.runs {
+        let has_changed = self.view.epoch() > Epoch::GENESIS;
+        if (has_changed || self.meta.amnesiac) && !self.gossip.runs {
             self.gossip.runs = true;
             step.set_timer(Timer::Gossip, self.settings.timing.exchange);
         }
     }
 
-    /// Tells one of those that are behind. Whom is as good as drawn: members that learn of an epoch at the
-    /// same time tell different ones.
+    /// Tells one of those that are behind, or asks one. Whom is as good as drawn: members that learn of an
+    /// epoch at the same time tell different ones.
     pub(crate) fn gossip_due<S: Store>(&mut self, step: &mut Step<'_, S>) {
-        let epoch = self.view.epoch();
+        let (epoch, asks) = (self.view.epoch(), self.meta.amnesiac);
         let behind = |told: &BTreeSet<NodeId>| {
             let others = self.view.everybody().filter(|node| *node != self.me);
-            let others = others.filter(|node| self.gossip.is_behind(*node, epoch));
+            let others = others.filter(|node| asks || self.gossip.is_behind(*node, epoch));
             others.filter(|node| !told.contains(node)).collect::<Vec<_>>()
         };
         let mut whom = behind(&self.gossip.told);
@@ -67,7 +71,13 @@ impl Node {
         let drawn = u128::from_le_bytes(hasher.finalize().into()) % whom.len() as u128;
         let to = whom[usize::try_from(drawn).unwrap_or(0)];
         self.gossip.told.insert(to);
-        self.tell_epochs(step, to, self.gossip.known.get(&to).copied().unwrap_or(Epoch::GENESIS));
+        match asks {
+            true => self.say_epoch(step, to),
+            false => {
+                let known = self.gossip.known.get(&to).copied().unwrap_or(Epoch::GENESIS);
+                self.tell_epochs(step, to, known);
+            }
+        }
         step.set_timer(Timer::Gossip, self.settings.timing.exchange);
     }
 
@@ -75,6 +85,13 @@ impl Node {
     pub(crate) fn heard_epoch(&mut self, from: NodeId, epoch: Epoch) {
         if epoch > Epoch::GENESIS && self.gossip.is_behind(from, epoch) {
             self.gossip.known.insert(from, epoch);
+        }
+    }
+
+    /// `peer` goes on with another directory, which may know less than the one before.
+    pub(crate) fn may_be_behind<S>(&mut self, step: &mut Step<'_, S>, peer: NodeId) {
+        if self.gossip.known.remove(&peer).is_some() {
+            self.begin_gossip(step);
         }
     }
 

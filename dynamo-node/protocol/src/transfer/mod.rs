@@ -9,7 +9,8 @@
 //!   its home record (`adopt.rs`).
 //!
 //! A change is finished when every home counts and no stray is left. Until it is, a put in flight goes to
-//! the homes it was begun with, and what they take in is a stray or not by the epoch they are at.
+//! the homes it was begun with, and what they take in is a stray or not by the epoch they are at; in a strict
+//! cluster what is in flight is counted anew among the homes that there are now (`strict.rs`).
 //!
 //! A node goes on to the next epoch as soon as it learns of it, whatever is open, with one write
 //! (`enrol.rs`); who is behind is told (`gossip.rs`).
@@ -20,8 +21,10 @@ mod enrol;
 mod fill;
 mod gossip;
 mod strays;
+mod strict;
 
 pub use counted::Counted;
 pub(crate) use fill::Filling;
 pub(crate) use gossip::Gossip;
 pub(crate) use strays::{Stray, Strays};
+pub(crate) use strict::Ahead;

@@ -1,7 +1,7 @@
 //! Changes of the membership, as an operator might ask for them at any time.
 
-use dynamo_protocol::NodeId;
 use dynamo_protocol::membership::{Edit, Seat, Standing};
+use dynamo_protocol::{NodeId, Quorum};
 
 use super::World;
 
@@ -14,7 +14,12 @@ impl World {
         let of = |draw: u32| seats[draw as usize % seats.len()];
         let (seat, asked) = (of(whose), of(asked).node);
         let tokens = u16::try_from(tokens % 12).unwrap_or_default() + 1;
+        let is_strict = self.bench.cluster().settings.quorum == Quorum::Strict;
         let Some(edit) = self.possible_change(kind, seat, tokens) else { return false };
+        let lost = matches!(edit, Edit::Replace { .. }).then_some(seat.node);
+        if is_strict && !self.all_count_but(lost) {
+            return false;
+        }
         self.propose(asked, edit);
         true
     }
@@ -42,6 +47,19 @@ impl World {
             (2, _) => Some(Edit::Weigh { node, tokens }),
             _ => Some(Edit::Leave { node }),
         }
+    }
+
+    /// Whether all members but the one that is `lost` are up, know the last membership, and count wherever they are homes. In a
+    /// strict cluster an operator waits for that: who is to be filled takes what homes have that counted before.
+    fn all_count_but(&self, lost: Option<NodeId>) -> bool {
+        let membership = self.membership();
+        let others = membership.seats().iter().filter(|seat| Some(seat.node) != lost);
+        others.map(|seat| self.bench.host(seat.node)).all(|host| {
+            host.node().is_some_and(|of| {
+                let is_settled = of.view().epoch() == membership.epoch() && of.proposes().is_none();
+                is_settled && of.filling() == 0 && !of.meta().amnesiac
+            })
+        })
     }
 
     /// Whether a member that leaves has handed on all that it held, under the last membership.

@@ -641,6 +641,7 @@ impl Player {
             }
             Event::Minted { dot: Some(dot), .. } => format!("mints {}", self.dot(dot)),
             Event::Minted { dot: None, .. } => "counts up its clock".to_owned(),
+            Event::CountedAnew(op) => format!("counts {} anew", self.op(*op)),
             Event::ForwardedTo(home) => format!("forwards to {}", self.letter(*home)),
             Event::Acknowledged { holders, .. } => {
                 format!("acknowledges, held by {}", self.letters(holders))
@@ -662,6 +663,7 @@ impl Player {
                     Discard::Repeated => "it came before",
                     Discard::BadVersions => "its versions make no sense",
                     Discard::Misaddressed => "it is for another",
+                    Discard::OldEpoch => "its key has had other homes since",
                 };
                 format!("discards what {} sent: {why}", self.letter(*from))
             }
@@ -745,6 +747,7 @@ impl Player {
             Message::Forwarded { reply, .. } => format!(" {}", self.reply(reply)),
             Message::Fetched { answer: Answer::Failed(error), .. }
             | Message::Stored { result: Err(error), .. } => format!(" failed: {error}"),
+            Message::Stored { result: Ok(()), counts: false, .. } => ", does not count".to_owned(),
             Message::Stored { result: Ok(()), .. }
             | Message::Forward { .. }
             | Message::Register(_)
