@@ -29,6 +29,7 @@ mod replies;
 mod ring;
 mod rpc;
 mod server;
+mod settled;
 mod status;
 pub mod stepped;
 pub mod storage;

@@ -18,7 +18,7 @@ use dynamo_node::{
     StartError, Storage, start,
 };
 use dynamo_protocol::membership::{Directory, Edit, Membership, Standing};
-use dynamo_protocol::{Epoch, Key, Member, NodeId, Settings, View};
+use dynamo_protocol::{Epoch, Key, Member, NodeId, Quorum, Settings, View};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
@@ -50,8 +50,8 @@ struct Writer {
 
 impl Bench {
     /// Three members, from their genesis on.
-    async fn new() -> Self {
-        let mut settings = Settings::default();
+    async fn new(quorum: Quorum) -> Self {
+        let mut settings = Settings { quorum, ..Settings::default() };
         settings.timing.exchange = Duration::from_millis(50);
         settings.timing.handoff = Duration::from_millis(50);
         settings.timing.ping = Duration::from_millis(50);
@@ -248,7 +248,16 @@ fn directory(membership: &Membership, id: NodeId) -> Directory {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_one_leaves_and_one_is_replaced_and_nothing_acknowledged_is_lost() {
-    let mut bench = Bench::new().await;
+    ring_changes(Quorum::Sloppy).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ring_of_a_strict_cluster_changes_and_nothing_acknowledged_is_lost() {
+    ring_changes(Quorum::Strict).await;
+}
+
+async fn ring_changes(quorum: Quorum) {
+    let mut bench = Bench::new(quorum).await;
     let mut keys = bench.write_some().await;
 
     // A fourth joins while a client writes; nobody else is started anew.

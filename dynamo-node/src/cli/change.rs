@@ -14,6 +14,7 @@ use super::client::AskArgs;
 use super::look::{Look, Part};
 use crate::client::{Admin, ClientError};
 use crate::ring::Proposed;
+use crate::settled::keeps_from_changing;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -82,7 +83,7 @@ impl LeaveArgs {
         let end = change.end();
         let look = change.look().await?;
         if look.seat(change.node)?.standing == Standing::In {
-            let epoch = change.decide(&look, Edit::Leave { node: change.node }, end).await?;
+            let epoch = change.decide(Edit::Leave { node: change.node }, end).await?;
             output::note(format_args!("epoch {epoch}: {} leaves", change.node));
         }
         let mut last = String::new();
@@ -115,7 +116,7 @@ impl CancelArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (change, look) = (&self.change, self.change.look().await?);
         look.seat(change.node)?;
-        let epoch = change.decide(&look, Edit::Cancel { node: change.node }, change.end()).await?;
+        let epoch = change.decide(Edit::Cancel { node: change.node }, change.end()).await?;
         change.done("node cancel", epoch)
     }
 }
@@ -126,7 +127,7 @@ impl RemoveArgs {
         let (node, seat) = (change.node, *look.seat(change.node)?);
         let epoch = if self.force {
             let edit = Edit::Gone { node, directory: seat.directory, forced: true };
-            change.decide(&look, edit, change.end()).await?
+            change.decide(edit, change.end()).await?
         } else {
             let part = look.part(node);
             // What the membership says of one that is in, it says best itself.
@@ -158,8 +159,15 @@ impl ChangeArgs {
         self.propose(look, edit, Some(look.latest().epoch()), end).await
     }
 
-    async fn decide(&self, look: &Look, edit: Edit, end: Instant) -> Result<Epoch, Failure> {
-        self.propose(look, edit, self.expect_epoch.map(Epoch), end).await
+    async fn decide(&self, edit: Edit, end: Instant) -> Result<Epoch, Failure> {
+        let mut last = String::new();
+        loop {
+            let look = self.look().await?;
+            match keeps_from_changing(&look.newest, self.node, self.ask.timeout()).await {
+                Some(why) => last = self.progress(why, last, end).await?,
+                None => return self.propose(&look, edit, self.expect_epoch.map(Epoch), end).await,
+            }
+        }
     }
 
     /// Asks one member after the other, as long as nothing is known against the change.

@@ -159,7 +159,7 @@ impl Node {
         if is_gone(&view) && !is_gone(before) {
             step.event(Event::Removed);
         }
-        for peer in view.everybody().filter(|peer| !before.contains(*peer)) {
+        for peer in view.everybody().filter(|peer| *peer != me && !before.contains(*peer)) {
             self.meet(step, peer);
         }
         self.fill_anew(step);
@@ -211,7 +211,10 @@ fn enrolment(view: &View, ballots: Ballots, counted: &Counted) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Identity, Input, Member, MemoryStore, Meta, Outbox, Settings, Start, Time};
+    use crate::membership::Directory;
+    use crate::{
+        Envelope, Identity, Input, Member, MemoryStore, Meta, Outbox, Settings, Start, Time,
+    };
 
     /// What is on the disk of a member of three that was asked for a change, and has no answer yet.
     fn asked(meta: Meta) -> Enrolment {
@@ -225,6 +228,38 @@ mod tests {
             node.handle(Time(0), input, &mut store, &mut Outbox::default());
         }
         store.enrolment
+    }
+
+    #[test]
+    fn a_node_that_was_removed_and_hears_of_its_return_asks_the_others_and_not_itself() {
+        let (me, peer) = (NodeId(1), NodeId(2));
+        let settings = Arc::new(Settings::new([2, 1, 1]));
+        let members = (1..=4).map(|id| Member::new(NodeId(id), 8)).collect();
+        let view = Arc::new(View::genesis(&settings, members).unwrap());
+        let directory = Directory::Founder(me);
+        let mut epochs = vec![view.history().latest().clone()];
+        for edit in [
+            Edit::Leave { node: me },
+            Edit::Gone { node: me, directory, forced: false },
+            Edit::Join { node: me, directory: Directory::Drawn(Identity(9)), tokens: 8 },
+        ] {
+            epochs.push(epochs[epochs.len() - 1].edited(&edit, settings.n).unwrap());
+        }
+        let meta = Meta::genesis(Identity(1));
+        let start = Start { spare: Some(Identity(7)), ..Start::proven(meta, 1) };
+        let mut store = MemoryStore::new(meta);
+        let mut node = Node::new(me, settings, view, start);
+        let mut told = |epochs: &[Membership]| {
+            let epoch = epochs[epochs.len() - 1].epoch();
+            let message = Message::Register(Call::Membership { epochs: epochs.to_vec() });
+            let (from, identity) = (peer, Identity(2));
+            let envelope =
+                Envelope { from, identity, position: 0, epoch, to: me, heard: None, message };
+            node.handle(Time(0), Input::Peer(envelope), &mut store, &mut Outbox::default());
+            node.view().epoch()
+        };
+        assert_eq!(told(&epochs[1..3]), Epoch(3));
+        assert_eq!(told(&epochs[3..]), Epoch(4));
     }
 
     #[test]

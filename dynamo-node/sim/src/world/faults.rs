@@ -59,8 +59,15 @@ impl World {
 
     /// Starts the process again on what its disk holds.
     pub fn start(&mut self, node: NodeId) {
-        if self.runs(node) || self.is_gone(node) {
+        if self.runs(node) {
             return;
+        }
+        if self.is_gone(node) {
+            if self.membership().seat(node).is_none() {
+                return;
+            }
+            // It was put back to what another has taken the place of: an operator empties it.
+            self.wipe(node);
         }
         if self.bench.view_at_start(node).is_none() {
             // Its disk knows of no membership that it is in: others are asked, as long as it takes.
@@ -76,16 +83,14 @@ impl World {
                 None => return,
             }
         }
-        {
-            self.next_incarnation += 1;
-            // The first start makes the directory; so does the first after a wipe.
-            let outside = &mut self.hosts[index(node)];
-            let spare = std::mem::replace(&mut outside.made, true).then(|| {
-                self.next_identity += 1;
-                Identity(self.next_identity)
-            });
-            self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
-        }
+        self.next_incarnation += 1;
+        // The first start makes the directory; so does the first after a wipe.
+        let outside = &mut self.hosts[index(node)];
+        let spare = std::mem::replace(&mut outside.made, true).then(|| {
+            self.next_identity += 1;
+            Identity(self.next_identity)
+        });
+        self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
     }
 
     /// An operator asks `node` for a change of the membership, if it runs.
