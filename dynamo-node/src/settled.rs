@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::{NodeId, Quorum};
+use dynamo_protocol::NodeId;
 use tokio::task::JoinSet;
 
 use crate::client::Admin;
@@ -19,7 +19,7 @@ pub(crate) async fn keeps_from_changing(
     node: NodeId,
     deadline: Duration,
 ) -> Option<String> {
-    if report.settings.quorum == Quorum::Sloppy {
+    if !report.settings.quorums_meet() {
         return None;
     }
     let seats = report.latest().seats().iter().map(|seat| seat.node);

@@ -16,6 +16,12 @@ const STEPS: &[(&str, usize)] = &[
     ("grown-stray-dropped", 11),
     ("compared-in-any-epoch", 14),
     ("offer-outlives-epoch", 9),
+    // The same in strict clusters.
+    ("old-epoch-served", 10),
+    ("newcomer-votes", 3),
+    ("newcomer-acks", 4),
+    ("filled-by-fewer", 7),
+    ("filled-by-uncounted", 5),
     // The register.
     ("promise-unsaved", 11),
     ("vote-unsaved", 11),

@@ -139,10 +139,6 @@ mutants! {
     GoneJoins = "gone-joins",
     /// A home of a strict cluster serves whoever goes by an earlier epoch.
     OldEpochServed = "old-epoch-served",
-    /// What a strict coordinator has open goes on counting what homes of an earlier epoch said.
-    OldAnswersCount = "old-answers-count",
-    /// The same of answers that come later.
-    LateAnswersCount = "late-answers-count",
     /// A newcomer votes before it is filled.
     NewcomerVotes = "newcomer-votes",
     /// That a newcomer stored something counts before it is filled.
@@ -172,8 +168,6 @@ impl Mutant {
         Self::OfferOutlivesEpoch,
         Self::GoneJoins,
         Self::OldEpochServed,
-        Self::OldAnswersCount,
-        Self::LateAnswersCount,
         Self::NewcomerVotes,
         Self::NewcomerAcks,
         Self::FilledByFewer,

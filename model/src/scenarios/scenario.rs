@@ -117,6 +117,10 @@ pub fn deep() -> Vec<Scenario> {
     let join = strictly("p,g", 4, [3, 2, 2], &[Shift::Join(0)]);
     let about = "one of three homes gives way, and the newcomer is filled";
     adder(&mut scenarios)("strict-join-three", about, join, &[]);
+    let mut wipe = strictly("p,g", 3, [2, 2, 2], &[Shift::Join(0)]);
+    (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
+    let about = "one of two homes gives way while a directory is lost";
+    adder(&mut scenarios)("strict-join-wipe", about, wipe, &[]);
     scenarios
 }
 
@@ -353,6 +357,12 @@ fn strict_ring_changes(scenarios: &mut Vec<Scenario>) {
     add("strict-join", "a newcomer counts once it is filled: W=2", join([2, 1, 2]), &[]);
     add("strict-join-read-all", "the same with R=2 W=1", join([2, 2, 1]), &[]);
     add("strict-join-pair", "the same with R=W=2 of two homes", join([2, 2, 2]), &[]);
+    let mut crash = join([2, 2, 2]);
+    (crash.faults.crashes, crash.faults.restarts) = (1, 1);
+    add("strict-join-crash", "the same while a process dies and comes back", crash, &[]);
+    let mut cut = join([2, 2, 2]);
+    cut.faults.partitions = 1;
+    add("strict-join-partition", "the same while the network is cut", cut, &[]);
     let leave = strictly("p,g", 3, [2, 1, 2], &[Leave(0)]);
     add("strict-leave", "a home leaves", leave, &[]);
     let both = strictly("p,g", 3, [2, 2, 2], &[Join(0), Leave(0)]);

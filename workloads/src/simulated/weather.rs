@@ -64,7 +64,13 @@ impl Weather {
         }
         Self {
             kinds: if kinds.is_empty() { vec![partition::DRAWN, kill::DRAWN] } else { kinds },
-            losses: settings.w - 1,
+            // Where a newcomer is filled by homes of which all are needed, one that lost something is missed
+            // for good.
+            losses: if settings.quorum == Quorum::Strict && cluster.spares > 0 {
+                0
+            } else {
+                settings.w - 1
+            },
             gap: rng.random_range(150_000..=900_000),
             hold: rng.random_range(50_000..=1_200_000),
         }

@@ -175,13 +175,10 @@ impl Get {
     pub(super) fn count_anew(
         &mut self,
         terms: Terms<'_>,
-        (tenure, mut tally): (Epoch, Tally),
+        (tenure, tally): (Epoch, Tally),
     ) -> Vec<Next> {
         assert!(tenure > self.tenure, "a get is counted anew in a later tenure");
         assert!(self.repairs.is_none(), "what has its reply is not counted");
-        if mutated(Mutant::OldAnswersCount) {
-            tally.keep(&self.tally);
-        }
         (self.tenure, self.tally, self.write_back) = (tenure, tally, None);
         self.answers.clear();
         self.merged = Siblings::empty(terms.settings.versioning);

@@ -43,12 +43,9 @@ impl Put {
     pub(super) fn count_anew(
         &mut self,
         terms: Terms<'_>,
-        (tenure, mut tally): (Epoch, Tally),
+        (tenure, tally): (Epoch, Tally),
     ) -> Vec<Next> {
         assert!(tenure > self.tenure, "a put is counted anew in a later tenure");
-        if mutated(Mutant::OldAnswersCount) {
-            tally.keep(&self.tally);
-        }
         (self.tenure, self.tally) = (tenure, tally);
         let others = self.tally.asked().filter(|(host, _)| *host != terms.me);
         let stores = others.map(|(host, role)| Next::Store(host, role, self.set.clone()));

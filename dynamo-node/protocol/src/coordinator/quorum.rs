@@ -142,18 +142,6 @@ impl Tally {
         }
     }
 
-    /// The seeded bug: whoever granted something before goes on counting, for some slot.
-    pub(crate) fn keep(&mut self, before: &Self) {
-        let granted = before.slots.iter().filter(|slot| slot.is_granted()).map(|slot| slot.home);
-        for host in granted.collect::<Vec<_>>() {
-            self.answered(host, true);
-            let open = self.slots.iter().position(|slot| !slot.is_granted());
-            if let Some(open) = open.filter(|_| self.asked().all(|(asked, _)| asked != host)) {
-                self.slots[open].asked.push((host, Standing::Granted));
-            }
-        }
-    }
-
     /// Whether there is a fallback nobody has asked yet.
     pub(crate) fn has_spares(&self) -> bool {
         !self.spares.is_empty()

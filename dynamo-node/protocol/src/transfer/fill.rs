@@ -2,14 +2,13 @@
 //!
 //! Enough are N-W+1 homes of the epoch before, so that one of them has what W acknowledged, and N-R+1, so
 //! that what it acknowledges from then on meets every get; each of them counted in that epoch, and was asked
-//! after it had left it. A sloppy cluster promises nothing about what a get meets: there it does not matter
-//! whether they counted, and nobody waits for more than there are members left to ask.
+//! after it had left it. A sloppy cluster promises nothing about what a get meets, nor does one with R+W <= N:
+//! there it does not matter whether they counted, and nobody waits for more than there are members left to ask.
 
 use std::collections::BTreeSet;
 
 use crate::id::{Key, NodeId};
 use crate::io::Event;
-use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::ring::{Span, Spans, Token};
@@ -96,13 +95,13 @@ impl Node {
         between: Between,
         (contained, counts): (&Spans, &Spans),
     ) {
-        let is_strict = self.settings.quorum == Quorum::Strict;
         for index in 0..self.filling.0.len() {
             let span = self.filling.0[index].span;
             let was_home = self.view.tenure(span.first()).before.contains(&with);
             let is_home = self.homes_at(span).contains(&with);
             let is_meant = is_home == (between == Between::Homes);
-            let proves = counts.covers(span) || !is_strict || mutated(Mutant::FilledByUncounted);
+            let proves =
+                counts.covers(span) || !self.counts_epochs() || mutated(Mutant::FilledByUncounted);
             if was_home && is_meant && proves && contained.covers(span) {
                 self.filling.0[index].sources.insert(with);
             }
@@ -123,10 +122,7 @@ impl Node {
         let before = self.view.tenure(span.first()).before.iter().copied();
         let sources: Vec<_> =
             before.filter(|home| *home != self.me && self.view.contains(*home)).collect();
-        let needed = match self.settings.quorum {
-            Quorum::Sloppy => needed.min(sources.len()),
-            Quorum::Strict => needed,
-        };
+        let needed = if self.counts_epochs() { needed } else { needed.min(sources.len()) };
         (sources, needed)
     }
 
@@ -146,7 +142,7 @@ impl Node {
             let homes = self.homes_at(fill.span);
             let retained = sources.iter().filter(|source| homes.contains(source)).count();
             let missing = !homes.contains(&other) && !fill.sources.contains(&other);
-            let may_lack = self.settings.quorum == Quorum::Strict || retained < needed;
+            let may_lack = self.counts_epochs() || retained < needed;
             missing && sources.contains(&other) && may_lack
         };
         Spans::of(self.filling.0.iter().filter(is_meant).map(|fill| fill.span))

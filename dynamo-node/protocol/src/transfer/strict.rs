@@ -12,7 +12,8 @@
 //!   the put first, being one of them (`merkle/refill.rs`).
 //! - A home that is being filled takes part, and what it answers counts nowhere.
 //!
-//! A sloppy cluster promises nothing about what a get meets, and refuses nothing for its epoch.
+//! A sloppy cluster promises nothing about what a get meets, nor does a strict one with R+W <= N: they refuse
+//! nothing for its epoch.
 
 use std::collections::VecDeque;
 
@@ -20,7 +21,6 @@ use crate::coordinator::Request;
 use crate::id::{Key, NodeId, OpId};
 use crate::io::{Discard, Event};
 use crate::message::Message;
-use crate::mode::Quorum;
 use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::operations::Operation;
@@ -78,18 +78,23 @@ impl Ahead {
 }
 
 impl Node {
-    fn is_strict(&self) -> bool {
-        self.settings.quorum == Quorum::Strict
+    /// Whether what counts is told apart by epochs: where a get is to meet what was acknowledged before it.
+    pub(crate) fn counts_epochs(&self) -> bool {
+        self.settings.quorums_meet()
     }
 
     /// The tenure that an operation on `key` is of.
     pub(crate) fn tenure_of(&self, key: &Key) -> Epoch {
-        if self.is_strict() { self.view.tenure(Token::of_key(key)).since } else { Epoch::GENESIS }
+        if self.counts_epochs() {
+            self.view.tenure(Token::of_key(key)).since
+        } else {
+            Epoch::GENESIS
+        }
     }
 
     /// Whether a put may count that this node, a home of `key`, has stored it.
     pub(crate) fn acknowledges(&self, key: &Key) -> bool {
-        !self.is_strict() || self.has_counted(key) || mutated(Mutant::NewcomerAcks)
+        !self.counts_epochs() || self.has_counted(key) || mutated(Mutant::NewcomerAcks)
     }
 
     /// Whether `message`, sent under `epoch`, is of another tenure than this node goes by: then that is all.
@@ -100,7 +105,7 @@ impl Node {
         epoch: Epoch,
         message: &Message,
     ) -> bool {
-        if !self.is_strict() || self.view.epoch().max(epoch) == Epoch::GENESIS {
+        if !self.counts_epochs() || self.view.epoch().max(epoch) == Epoch::GENESIS {
             return false;
         }
         match message {
@@ -117,7 +122,7 @@ impl Node {
             Message::Stored { op, .. } | Message::Fetched { op, .. } => {
                 let request = self.operations.request(op.seq).filter(|_| self.is_mine(*op));
                 let tenure = request.map_or(Epoch::GENESIS, Request::tenure);
-                if epoch >= tenure || mutated(Mutant::LateAnswersCount) {
+                if epoch >= tenure {
                     return false;
                 }
             }

@@ -1,7 +1,7 @@
 //! Changes of the membership, as an operator might ask for them at any time.
 
+use dynamo_protocol::NodeId;
 use dynamo_protocol::membership::{Edit, Seat, Standing};
-use dynamo_protocol::{NodeId, Quorum};
 
 use super::World;
 
@@ -14,10 +14,9 @@ impl World {
         let of = |draw: u32| seats[draw as usize % seats.len()];
         let (seat, asked) = (of(whose), of(asked).node);
         let tokens = u16::try_from(tokens % 12).unwrap_or_default() + 1;
-        let is_strict = self.bench.cluster().settings.quorum == Quorum::Strict;
         let Some(edit) = self.possible_change(kind, seat, tokens) else { return false };
         let lost = matches!(edit, Edit::Replace { .. }).then_some(seat.node);
-        if is_strict && !self.all_count_but(lost) {
+        if self.bench.cluster().settings.quorums_meet() && !self.all_count_but(lost) {
             return false;
         }
         self.propose(asked, edit);
