@@ -28,6 +28,8 @@ impl DynamoModel {
     pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
         if spec.faults.rollbacks > 0 || spec.settings.anti_entropy || !spec.shifts.is_empty() {
             spec.reductions = spec.reductions.for_messages_that_do_more();
+            // A start in doubt asks under its incarnation, which renaming changes.
+            spec.reductions.renaming &= spec.faults.rollbacks == 0;
         }
         let setup = spec.setup()?;
         let tables = Tables::new(symmetry::swaps(&spec, &setup));
