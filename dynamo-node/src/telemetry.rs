@@ -108,13 +108,7 @@ impl Telemetry {
                 tracing::info!(key, "all that other homes hold is held here: votes again");
             }
             Event::Synced(_) => counters.keys_synced += 1,
-            Event::Exchanged { with, keys } => {
-                counters.exchanges += 1;
-                self.exchanged.insert(*with, counters.exchanges);
-                if *keys > 0 {
-                    tracing::info!(%with, keys, "exchanged what one of both lacked");
-                }
-            }
+            Event::Exchanged { with, keys } => self.exchanged(*with, *keys),
             Event::Suspected(peer) => {
                 counters.suspicions += 1;
                 tracing::info!(%peer, "suspected: believed to be down");
@@ -160,6 +154,14 @@ impl Telemetry {
                 }
                 tracing::warn!(?role, %error, "storage");
             }
+        }
+    }
+
+    fn exchanged(&mut self, with: NodeId, keys: u64) {
+        self.counters.exchanges += 1;
+        self.exchanged.insert(with, self.counters.exchanges);
+        if keys > 0 {
+            tracing::info!(%with, keys, "exchanged what one of both lacked");
         }
     }
 

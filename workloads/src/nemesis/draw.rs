@@ -107,7 +107,8 @@ impl<'a> Draw<'a> {
         }
     }
 
-    fn is_refilled(&self, nature: Nature) -> bool {
+    /// Whether the disk that such a fault loses is refilled.
+    pub(super) fn is_refilled(&self, nature: Nature) -> bool {
         nature.is_refilled && self.plan.cluster.settings.anti_entropy
     }
 

@@ -68,6 +68,11 @@ pub fn schedule(plan: &Plan, seed: u64, view: &View) -> Vec<Episode> {
     episodes
 }
 
+/// Others have to wait for it.
+fn is_slow(nature: Nature) -> bool {
+    nature.changes_the_ring || nature.loses_a_disk
+}
+
 struct Turns<'a> {
     plan: &'a Plan,
     draw: Draw<'a>,
@@ -82,21 +87,47 @@ impl Turns<'_> {
         let turn = self.turn(total - at);
         while at + turn <= total {
             let hold = self.vary(turn.mul_f64(self.held_share())).min(turn - RECOVERY.min(turn));
-            let draw = &mut self.draw;
-            let may = |kind: &FaultName, draw: &Draw<'_>| draw.may(kind.nature(), at);
-            let allowed: Vec<_> =
-                self.plan.faults.iter().copied().filter(|kind| may(kind, draw)).collect();
-            let Some(kind) = self.kinds.deal_if(&mut draw.rng, |kind| allowed.contains(kind))
-            else {
-                at += turn;
-                continue;
-            };
-            self.episode(kind, at, hold);
-            if self.draw.rng.random_ratio(1, OVERLAP_ONE_IN) {
-                self.overlap(kind, at, hold, at + turn);
+            if let Some(kind) = self.kind(at) {
+                self.episode(kind, at, hold);
+                if self.draw.rng.random_ratio(1, OVERLAP_ONE_IN) {
+                    self.overlap(kind, at, hold, at + turn);
+                }
             }
             at += turn;
         }
+    }
+
+    /// What comes next: of those that need not wait for another. Where the ring changes those that others
+    /// have to wait for come first, and of them those that came least often; and changes before disks, which
+    /// may be lost meanwhile.
+    fn kind(&mut self, at: Duration) -> Option<FaultName> {
+        let faults = self.plan.faults.iter().copied();
+        let may: Vec<_> = faults.filter(|kind| self.draw.may(kind.nature(), at)).collect();
+        let slow: Vec<_> = match self.plan.changes_the_ring() {
+            true => {
+                self.plan.faults.iter().copied().filter(|kind| is_slow(kind.nature())).collect()
+            }
+            false => Vec::new(),
+        };
+        let came = |kind: FaultName| {
+            self.episodes.iter().filter(|episode| episode.fault.name() == kind).count()
+        };
+        // One that loses a disk for good may never come again.
+        let comes_again = |kind: &&FaultName| {
+            let nature = kind.nature();
+            may.contains(kind) || !nature.loses_a_disk || self.draw.is_refilled(nature)
+        };
+        let least = slow.iter().filter(comes_again).map(|kind| came(*kind)).min();
+        let mut first = slow.clone();
+        first.retain(|kind| may.contains(kind) && Some(came(*kind)) == least);
+        if first.iter().any(|kind| kind.nature().changes_the_ring) {
+            first.retain(|kind| kind.nature().changes_the_ring);
+        }
+        let is_next = |kind: &FaultName| match first.as_slice() {
+            [] => may.contains(kind) && !slow.contains(kind),
+            first => first.contains(kind),
+        };
+        self.kinds.deal_if(&mut self.draw.rng, is_next)
     }
 
     /// How long a turn is: as the plan says, or shorter if each kind should come three times.
@@ -119,9 +150,8 @@ impl Turns<'_> {
     /// It ends within its turn, so that the next one finds every process running.
     fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
         let others = self.plan.faults.iter().copied();
-        let is_apart = |nature: Nature| !nature.loses_a_disk && !nature.changes_the_ring;
         let others: Vec<_> =
-            others.filter(|kind| *kind != first && is_apart(kind.nature())).collect();
+            others.filter(|kind| *kind != first && !is_slow(kind.nature())).collect();
         let Some(kind) = others.choose(&mut self.draw.rng).copied() else { return };
         let at = at + hold.mul_f64(self.draw.rng.random_range(0.2..0.6));
         let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
@@ -300,6 +330,18 @@ mod tests {
                     until = episode.at + episode.hold;
                 }
                 assert!(members.len() >= 4 && members.len() <= 8, "seed {seed}: {before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_minute_has_room_for_every_change_and_every_lost_disk() {
+        for seed in 0..100 {
+            let mut plan = Plan { time: Span::secs(60), ..changing(seed) };
+            plan.faults.extend([FaultName::Pause, FaultName::Wipe, FaultName::Losehints]);
+            let episodes = drawn(&plan);
+            for kind in &plan.faults {
+                assert!(count(&episodes, *kind) >= 1, "{kind} in seed {seed}");
             }
         }
     }
