@@ -454,6 +454,7 @@ impl<T: Transport> Driver<T> {
             open_requests: self.requests.len(),
             suspected: self.node.suspected().collect(),
             settings: self.about.agreement.settings(),
+            exchanged: self.telemetry.exchanged.clone(),
             stopping: self.ends.is_some(),
             counters: self.telemetry.counters,
         }

@@ -1,5 +1,6 @@
 //! How a node is now.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dynamo_protocol::{Epoch, Identity, NodeId};
@@ -34,6 +35,9 @@ pub(crate) struct Status {
     pub(crate) suspected: Vec<NodeId>,
     /// The settings every node of the cluster shares, as JSON.
     pub(crate) settings: String,
+    /// By partner the number of the last exchange with it that this node led to its end, counted from 1
+    /// over all that it led.
+    pub(crate) exchanged: BTreeMap<NodeId, u64>,
     /// It was asked to stop.
     pub(crate) stopping: bool,
     pub(crate) counters: Counters,

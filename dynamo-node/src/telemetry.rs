@@ -1,9 +1,10 @@
 //! What a node has done since it started: counted where the protocol and its host say it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dynamo_protocol::{Discard, Event, Reply, Role, StoreError};
+use dynamo_protocol::{Discard, Event, NodeId, Reply, Role, StoreError};
 
 /// Hands the names of all counters to a macro. They are those of the network's report, which the compiler
 /// checks where one becomes the other.
@@ -59,6 +60,8 @@ pub(crate) fn add(counter: &AtomicU64, count: usize) {
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
     pub(crate) counters: Counters,
+    /// By partner, which of all exchanges was the last with it.
+    pub(crate) exchanged: BTreeMap<NodeId, u64>,
     pub(crate) links: Arc<LinkCounters>,
 }
 
@@ -106,12 +109,7 @@ impl Telemetry {
                 tracing::info!(key, "all that other homes hold is held here: votes again");
             }
             Event::Synced(_) => counters.keys_synced += 1,
-            Event::Exchanged { with, keys } => {
-                counters.exchanges += 1;
-                if *keys > 0 {
-                    tracing::info!(%with, keys, "exchanged what one of both lacked");
-                }
-            }
+            Event::Exchanged { with, keys } => self.exchanged(*with, *keys),
             Event::Suspected(peer) => {
                 counters.suspicions += 1;
                 tracing::info!(%peer, "suspected: believed to be down");
@@ -162,6 +160,14 @@ impl Telemetry {
                 }
                 tracing::warn!(?role, %error, "storage");
             }
+        }
+    }
+
+    fn exchanged(&mut self, with: NodeId, keys: u64) {
+        self.counters.exchanges += 1;
+        self.exchanged.insert(with, self.counters.exchanges);
+        if keys > 0 {
+            tracing::info!(%with, keys, "exchanged what one of both lacked");
         }
     }
 

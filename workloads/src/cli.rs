@@ -267,7 +267,7 @@ fn lab_for(plan: &mut Plan) -> Result<Option<Lab>, LabError> {
         let own = "--cluster lab makes its own hosts: --hosts goes with --cluster ssh";
         return Err(LabError(own.to_owned()));
     }
-    let lab = Lab::for_one_run(plan.cluster.nodes)?;
+    let lab = Lab::for_one_run(plan.cluster.nodes + plan.spares())?;
     lab.enter()?;
     plan.cluster.hosts = Some(lab.hosts_file().display().to_string());
     Ok(Some(lab))

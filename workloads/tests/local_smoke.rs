@@ -199,6 +199,49 @@ fn every_other_fault_can_be_done_and_proven() {
 }
 
 #[test]
+fn nodes_join_leave_and_are_replaced_while_clients_write() {
+    let bench = Bench::new();
+    let plan = bench.out().join("changes.toml");
+    let faults = r#"faults = ["join", "leave", "replace"]"#;
+    fs::write(
+        &plan,
+        format!("{faults}\ntime = \"12s\"\n[cluster]\nnodes = 6\nexchange = \"100ms\""),
+    )
+    .unwrap();
+    let (status, verdict) = bench.judge(&format!("--plan {} --seed 1", plan.display()));
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    for name in ["join", "leave", "replace"] {
+        let fault = &verdict["faults"][name];
+        assert!(count(&fault["healed"]) > 0 && fault["installed"] == fault["healed"], "{name}");
+        assert!(count(&fault["moved_keys"]) > 0, "{name}");
+    }
+    let memberships = verdict["memberships"].as_array().unwrap();
+    assert!(memberships.len() > 4, "join, leave in two epochs, replace: {memberships:?}");
+    // Who came was written to and read in the end, and who went was not asked any more.
+    let last: BTreeSet<_> = memberships.last().unwrap()["seats"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|seat| format!("n{}", seat["node"]))
+        .collect();
+    let history = History::read(bench.latest("history.jsonl")).unwrap();
+    let finals = history.pairs().filter(|pair| pair.f() == "get" && pair.is_final());
+    let asked: BTreeSet<_> = finals.filter_map(|pair| pair.node().map(str::to_owned)).collect();
+    assert_eq!(asked, last);
+}
+
+#[test]
+fn hints_that_are_lost_are_a_lost_disk_and_no_more() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--nodes 6 --faults losehints --time 8s --seed 2");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert!(count(&verdict["faults"]["losehints"]["proven"]) > 0);
+    assert!(
+        fs::read_to_string(bench.latest("history.jsonl")).unwrap().contains("hints are removed")
+    );
+}
+
+#[test]
 fn a_disk_that_was_rolled_back_and_one_with_flipped_bits_are_noticed() {
     let bench = Bench::new();
     let line = "--nodes 6 -n 4 -r 2 -w 4 --faults rollback,bitflip --time 8s --seed 6";

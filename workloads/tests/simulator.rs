@@ -63,6 +63,27 @@ fn a_shrunk_trace_shows_the_same_violation_by_the_printed_command() {
 }
 
 #[test]
+fn a_plan_whose_members_come_and_go_runs_under_virtual_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = "kill,pause,partition,join,leave,replace,wipe,losehints";
+    let line = format!("test --cluster sim --nodes 6 --faults {faults} --time 60s --seed 1 --json");
+    let run = dyno(&line.split(' ').collect::<Vec<_>>(), folder.path());
+    let verdict = document(&run);
+    assert_eq!(run.status.code(), Some(0), "{:#}", verdict["reasons"]);
+    for name in faults.split(',') {
+        let fault = &verdict["faults"][name];
+        assert!(
+            fault["proven"].as_u64() > Some(0) && fault["proven"] == fault["healed"],
+            "{name}: {fault}"
+        );
+    }
+    for name in ["join", "leave", "replace"] {
+        assert!(verdict["faults"][name]["moved_keys"].as_u64() > Some(0), "{name}");
+    }
+    assert!(verdict["memberships"].as_array().unwrap().len() > 5);
+}
+
+#[test]
 fn a_plan_whose_disks_go_back_and_are_damaged_runs_under_virtual_time() {
     let folder = tempfile::tempdir().unwrap();
     let line =

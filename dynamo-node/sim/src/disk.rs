@@ -182,7 +182,12 @@ impl Disk {
 
     /// The hints a reader finds: a damaged one can be delivered to nobody.
     pub fn hints_left(&self) -> usize {
-        self.records.hints().keys().filter(|place| !self.damaged.contains(place)).count()
+        self.hints().count()
+    }
+
+    /// The places of the hints a reader finds.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &Place> {
+        self.records.hints().keys().filter(|place| !self.damaged.contains(place))
     }
 
     /// The hints of `key` that would be here after a power cut now.

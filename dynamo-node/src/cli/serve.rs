@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use dynamo_protocol::{Member, NodeId, Settings, View, ViewError, Zone};
-use dyno_command::{Span, document, span_within, within};
+use dyno_command::{Span, document, output, span_within, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,8 +18,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::settings::{self, SettingFlags, TimingFlags, by_flag};
 use super::{Failure, parent};
 use crate::config::{DEFAULT_CLUSTER, Options, Storage};
+use crate::driver::Fatal;
 use crate::join::{Join, JoinError, free_id};
-use crate::server::{Running, StartError, start};
+use crate::server::{Ended, Running, StartError, start};
 use crate::storage::{Directory, EngineKind};
 use crate::transport::is_address;
 
@@ -331,7 +332,7 @@ impl Serving {
         let mut stop = Stop::listen().map_err(Failure::failed)?;
         say_ready(&running)?;
         tokio::select! {
-            ended = running.ended() => return ended.map_err(Failure::failed),
+            ended = running.ended() => return ended_by_itself(ended),
             () = stop.asked(self.node.exit_with_stdin) => {}
         }
         tracing::info!("stopping");
@@ -444,6 +445,17 @@ impl Serving {
             Some(id) => Err(Failure::refused(ViewError::NotAMember(id))),
             None => Ok(Some(view)),
         }
+    }
+}
+
+/// A node whose directory was removed from the membership has nothing left to do: it ends in order.
+fn ended_by_itself(ended: Result<(), Ended>) -> Result<(), Failure> {
+    match ended {
+        Err(Ended::Fatal(removed @ Fatal::Removed { .. })) => {
+            output::note(removed);
+            Ok(())
+        }
+        ended => ended.map_err(Failure::failed),
     }
 }
 

@@ -177,6 +177,11 @@ impl Directory {
     /// # Errors
     /// If it is in use, or does not say.
     pub(crate) fn node(path: &Path) -> Result<Option<NodeId>, DirectoryError> {
+        Ok(Self::owner(path)?.map(|owner| owner.node))
+    }
+
+    /// The same, and of which cluster.
+    pub(super) fn owner(path: &Path) -> Result<Option<Owner>, DirectoryError> {
         let (file, folder) = (path.join(MARK), path.join(ENGINE));
         if !file.exists() || !folder.exists() {
             return Ok(None);
@@ -195,7 +200,7 @@ impl Directory {
             path: path.to_owned(),
             error: format!("whose the directory is: {error}: give --id"),
         })?;
-        Ok(Some(owner.node))
+        Ok(Some(owner))
     }
 
     /// A new directory in memory.

@@ -7,6 +7,8 @@ mod directory;
 mod enrolment;
 mod fjall;
 mod inspect;
+#[cfg(feature = "faults")]
+mod lose;
 mod mark;
 mod memory;
 pub(crate) mod peers;
@@ -25,6 +27,8 @@ use thiserror::Error;
 
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
 pub use fjall::FjallEngine;
+#[cfg(feature = "faults")]
+pub use lose::{LoseError, lose_hints};
 pub use memory::MemoryEngine;
 pub(crate) use records::{Batch, Records, address_of, place_of};
 pub(crate) use state::State;

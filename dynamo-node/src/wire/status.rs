@@ -27,6 +27,7 @@ pub(crate) fn status(status: Status) -> proto::StatusReport {
         epoch: status.epoch.0,
         filling: status.filling,
         expects_strays: status.expects_strays,
+        exchanged: status.exchanged.into_iter().map(|(id, last)| (number(id), last)).collect(),
     }
 }
 

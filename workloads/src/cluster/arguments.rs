@@ -6,34 +6,74 @@ use std::path::Path;
 
 use dynamo_protocol::{NodeId, Settings, Zone};
 
+use super::members::Origin;
 use crate::plan::ClusterPlan;
 
 /// What differs from node to node.
 pub(super) struct Arguments<'a> {
     pub(super) id: NodeId,
-    pub(super) members: &'a [NodeId],
+    /// The members of the genesis.
+    pub(super) founders: &'a [NodeId],
     pub(super) listen: SocketAddr,
     pub(super) data: &'a Path,
     /// Where each peer is dialled.
     pub(super) peers: Vec<(NodeId, SocketAddr)>,
-    /// The cluster begins now, and empty disks are as they should be.
-    pub(super) genesis: bool,
+    pub(super) beginning: Beginning,
+    /// It is told of peers that are no members yet.
+    pub(super) has_spares: bool,
     /// Where the node records its steps, if it does.
     pub(super) record: Option<&'a Path>,
+}
+
+/// How a node comes to be one of the cluster's.
+pub(super) enum Beginning {
+    /// The cluster begins now, and empty disks are as they should be.
+    Genesis,
+    /// It was in the genesis.
+    Member,
+    /// It joins through one of these, or did.
+    Joins(Vec<SocketAddr>),
+    /// It replaces a directory that was lost, through one of these, or did.
+    Replaces(Vec<SocketAddr>),
+}
+
+impl Beginning {
+    /// Of a node that starts again, or for the first time in this way; `seeds` are asked.
+    pub(super) fn again(way: Origin, seeds: Vec<SocketAddr>) -> Self {
+        match way {
+            Origin::Founder => Self::Member,
+            Origin::Joins => Self::Joins(seeds),
+            Origin::Replaces => Self::Replaces(seeds),
+        }
+    }
+
+    fn command(&self) -> &'static str {
+        match self {
+            Self::Genesis | Self::Member => "serve",
+            Self::Joins(_) => "join",
+            Self::Replaces(_) => "replace",
+        }
+    }
 }
 
 impl Arguments<'_> {
     /// Everything after the program's name.
     pub(super) fn of(&self, plan: &ClusterPlan) -> Vec<OsString> {
         let zone = |id| Zone::in_turn(id, plan.zones);
-        let members: Vec<_> = self.members.iter().map(|id| member(*id, zone(*id))).collect();
+        let members: Vec<_> = self.founders.iter().map(|id| member(*id, zone(*id))).collect();
+        let command = self.beginning.command();
         let mut words: Vec<OsString> =
-            ["node", "serve", "--exit-with-stdin"].map(Into::into).into();
+            ["node", command, "--exit-with-stdin"].map(Into::into).into();
         words.extend(["--data".into(), self.data.into()]);
         let mut set = |flag: &str, value: String| words.extend([flag.into(), value.into()]);
         set("--listen", self.listen.to_string());
         set("--id", self.id.0.to_string());
-        set("--members", members.join(","));
+        match &self.beginning {
+            Beginning::Genesis | Beginning::Member => set("--members", members.join(",")),
+            Beginning::Joins(seeds) | Beginning::Replaces(seeds) => {
+                seeds.iter().for_each(|seed| set("--seed", seed.to_string()));
+            }
+        }
         for (peer, address) in &self.peers {
             set("--peer", format!("{}={address}", peer.0));
         }
@@ -51,8 +91,11 @@ impl Arguments<'_> {
             words.extend(["--record".into(), folder.into()]);
         }
         words.extend(seeded_bug());
-        if self.genesis {
+        if matches!(self.beginning, Beginning::Genesis) {
             words.push("--genesis".into());
+        }
+        if self.has_spares {
+            words.push("--fault-hooks".into());
         }
         words
     }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dynamo_node::{Admin, Client as NodeClient, ClientError, ReplicaState};
-use dynamo_protocol::NodeId;
+use dynamo_node::{Admin, Client as NodeClient, ClientError, Proposed, ReplicaState, RingReport};
+use dynamo_protocol::membership::Edit;
+use dynamo_protocol::{Epoch, NodeId};
 use serde_json::Value;
 
 use super::Status;
@@ -102,10 +103,15 @@ pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
     // By name, so that a counter that is added to the node shows up in verdicts without more ado.
     let counters = serde_json::to_value(report.counters.unwrap_or_default());
     let counters = counters.and_then(serde_json::from_value).map_err(|error| error.to_string())?;
+    let node = |id: u32, last| Some((NodeId(u16::try_from(id).ok()?), last));
     Ok(Status {
         identity: report.identity,
         incarnation: report.incarnation,
         proven: report.proven,
+        amnesiac: report.amnesiac,
+        filling: report.filling,
+        expects_strays: report.expects_strays,
+        exchanged: report.exchanged.iter().filter_map(|(id, last)| node(*id, *last)).collect(),
         hints_held: report.hints_held,
         open_operations: report.open_operations + report.open_requests,
         suspected: report
@@ -116,6 +122,22 @@ pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
             .collect(),
         counters,
     })
+}
+
+/// How a node sees the membership.
+pub(super) async fn ring(address: SocketAddr) -> Result<RingReport, String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    admin.ring().await.map_err(|error| error.to_string())
+}
+
+/// Has a node propose a change of the membership.
+pub(super) async fn propose(
+    address: SocketAddr,
+    edit: Edit,
+    expect: Option<Epoch>,
+) -> Result<Proposed, String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    admin.propose(edit, expect).await.map_err(|error| error.to_string())
 }
 
 /// Asks a node to end.

@@ -6,11 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
+use dynamo_node::{Proposed, RingReport};
+use dynamo_protocol::membership::{Directory, Edit, Membership};
+use dynamo_protocol::{Epoch, Identity, Member, NodeId, Settings};
 
-use super::{Cluster, ClusterError, Life, Status};
+use super::{Cluster, ClusterError, Life, Origin, Status};
 use crate::hosts::disk::Damage;
 use crate::hosts::proxy::{End, FaultId, Observed, Pair, Ping, Shape, Way};
+
+/// How many nodes are none yet.
+const SPARES: u16 = 2;
 
 /// See the module.
 pub(crate) struct FakeCluster {
@@ -18,6 +23,7 @@ pub(crate) struct FakeCluster {
     /// Every order is answered with "done", and nothing is.
     deaf: bool,
     state: Mutex<BTreeMap<NodeId, FakeNode>>,
+    epochs: Mutex<Vec<Membership>>,
     shapes: Mutex<BTreeMap<FaultId, Vec<(Pair, Shape)>>>,
     /// What is done to a disk goes unnoticed.
     blind: bool,
@@ -43,11 +49,13 @@ pub(crate) struct FakeNode {
 impl FakeCluster {
     /// So many nodes that run.
     pub(crate) fn new(nodes: u16, deaf: bool) -> Self {
-        let nodes: Vec<_> = (1..=nodes).map(NodeId).collect();
+        let founders = (1..=nodes).map(|id| Member::new(NodeId(id), 8)).collect::<Vec<_>>();
+        let genesis = Membership::genesis(1, &founders).unwrap();
+        let nodes: Vec<_> = (1..=nodes + SPARES).map(NodeId).collect();
         let fresh = |id: NodeId| {
             let pid = u32::from(id.0);
             let node = FakeNode {
-                life: Life::Runs(pid),
+                life: if genesis.seat(id).is_some() { Life::Runs(pid) } else { Life::Gone },
                 identity: 1,
                 incarnation: 1,
                 suspected: Vec::new(),
@@ -60,7 +68,8 @@ impl FakeCluster {
         };
         let state = nodes.iter().copied().map(fresh).collect();
         let (shapes, asked) = (Mutex::default(), AtomicU64::default());
-        Self { nodes, deaf, state: Mutex::new(state), shapes, blind: false, asked }
+        let (state, epochs) = (Mutex::new(state), Mutex::new(vec![genesis]));
+        Self { nodes, deaf, state, epochs, shapes, blind: false, asked }
     }
 
     /// The same, of nodes that do not notice what is done to their disks.
@@ -75,6 +84,23 @@ impl FakeCluster {
         Ok(())
     }
 
+    /// The directory that a node has now: the one of the genesis, until it is another.
+    fn directory(&self, node: NodeId) -> Directory {
+        let state = self.node(node);
+        let founded = self.epochs.lock().unwrap()[0].seat(node).map(|seat| seat.directory);
+        let drawn = Directory::Drawn(Identity(u64::from(node.0) << 32 | state.identity));
+        founded.filter(|_| state.identity == 1).unwrap_or(drawn)
+    }
+
+    fn change(&self, edit: Edit) -> Epoch {
+        let mut epochs = self.epochs.lock().unwrap();
+        let latest = epochs.last().unwrap().clone();
+        if !self.deaf {
+            epochs.push(latest.edited(&edit, 1).unwrap());
+        }
+        epochs.last().unwrap().epoch()
+    }
+
     /// Changes what a node says of itself.
     pub(crate) fn set(&self, node: NodeId, change: impl FnOnce(&mut FakeNode)) {
         change(self.state.lock().unwrap().get_mut(&node).unwrap());
@@ -86,8 +112,13 @@ impl FakeCluster {
 }
 
 impl Cluster for FakeCluster {
-    fn nodes(&self) -> &[NodeId] {
-        &self.nodes
+    fn nodes(&self) -> Vec<NodeId> {
+        let epochs = self.epochs.lock().unwrap();
+        epochs.last().unwrap().seats().iter().map(|seat| seat.node).collect()
+    }
+
+    fn everybody(&self) -> Vec<NodeId> {
+        self.nodes.clone()
     }
 
     fn life(&self, node: NodeId) -> Life {
@@ -105,15 +136,74 @@ impl Cluster for FakeCluster {
         })
     }
 
+    async fn enter(&self, node: NodeId, origin: Origin) -> Result<(), ClusterError> {
+        self.start(node).await?;
+        let to = self.directory(node);
+        let edit = match origin {
+            Origin::Founder => return Ok(()),
+            Origin::Joins => Edit::Join { node, directory: to, tokens: 8 },
+            Origin::Replaces => {
+                let from =
+                    self.epochs.lock().unwrap().last().unwrap().seat(node).unwrap().directory;
+                Edit::Replace { node, from, to }
+            }
+        };
+        self.change(edit);
+        Ok(())
+    }
+
+    fn let_end(&self, _node: NodeId) {}
+
+    async fn depart(&self, node: NodeId) -> Result<String, ClusterError> {
+        self.kill(node).await.map(|()| "ended".to_owned())
+    }
+
+    async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {
+        let epochs = self.epochs.lock().unwrap().clone();
+        let directory = self.directory(node);
+        let report = RingReport {
+            id: node,
+            cluster: "fake".to_owned(),
+            settings: Settings::new([1, 1, 1]),
+            epochs,
+            directory,
+            amnesiac: false,
+            proven: true,
+            ranges: 1,
+            filling: 0,
+            sources: Vec::new(),
+            strays: Some(0),
+            expects_strays: false,
+            hints: 0,
+            open_operations: 0,
+            suspected: Vec::new(),
+            proposes: None,
+            addresses: BTreeMap::new(),
+        };
+        self.status(node).await.map(|_| report)
+    }
+
+    async fn propose(
+        &self,
+        _node: NodeId,
+        edit: Edit,
+        _expect: Option<Epoch>,
+    ) -> Result<Proposed, ClusterError> {
+        Ok(Proposed::Decided(self.change(edit)))
+    }
+
     async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
         self.order(node, |state| state.life = Life::Gone)
     }
 
+    /// Whoever runs holds a hint for it.
     async fn pause(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.nodes().into_iter().try_for_each(|other| self.order(other, |it| it.hints += 1))?;
         self.order(node, |state| state.life = Life::Stopped(u32::from(node.0)))
     }
 
     async fn resume(&self, node: NodeId) -> Result<(), ClusterError> {
+        self.nodes().into_iter().try_for_each(|other| self.order(other, |it| it.hints = 0))?;
         self.order(node, |state| state.life = Life::Runs(u32::from(node.0)))
     }
 
@@ -122,7 +212,7 @@ impl Cluster for FakeCluster {
     }
 
     async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
-        let is_noticed = !self.blind && damage != Damage::Keep;
+        let is_noticed = !self.blind && !matches!(damage, Damage::Keep | Damage::LoseHints);
         self.order(node, |state| state.identity += u64::from(is_noticed))?;
         Ok(format!("{damage:?}"))
     }
@@ -160,12 +250,18 @@ impl Cluster for FakeCluster {
                 identity: state.identity.to_string(),
                 incarnation: state.incarnation,
                 proven: true,
+                amnesiac: false,
+                filling: 0,
+                expects_strays: false,
+                exchanged: BTreeMap::new(),
                 hints_held: state.hints,
                 open_operations: 0,
                 suspected: state.suspected,
                 counters: BTreeMap::from([
                     ("suspicions".to_owned(), state.suspicions),
                     ("rolled_back".to_owned(), state.rolled_back),
+                    // A key with every change.
+                    ("keys_synced".to_owned(), self.epochs.lock().unwrap().len() as u64),
                     // There is always work for it.
                     ("acknowledged".to_owned(), self.asked.fetch_add(50, Ordering::Relaxed)),
                 ]),

@@ -10,11 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
+use dynamo_node::{Proposed, RingReport};
+use dynamo_protocol::membership::Edit;
+use dynamo_protocol::{Epoch, NodeId};
 use futures::future::join_all;
 
-use super::arguments::Arguments;
-use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
+use super::arguments::{Arguments, Beginning};
+use super::members::Members;
+use super::{Cluster, ClusterError, Deployed, Life, Mishap, Origin, Status, clients};
 use crate::hosts::disk::{self, Damage};
 use crate::hosts::process::Process;
 use crate::hosts::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
@@ -28,7 +31,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Node processes on loopback.
 pub struct LocalCluster {
-    nodes: Vec<NodeId>,
+    members: Members,
+    founders: Vec<NodeId>,
     homes: BTreeMap<NodeId, Node>,
     plan: ClusterPlan,
     program: PathBuf,
@@ -41,6 +45,13 @@ struct Node {
     data: PathBuf,
     log: PathBuf,
     running: Mutex<Option<Running>>,
+}
+
+/// What a node is started for.
+#[derive(Clone, Copy)]
+enum Start {
+    Genesis,
+    As(Origin),
 }
 
 struct Running {
@@ -58,7 +69,7 @@ impl LocalCluster {
     /// If one does not start; those that did are ended.
     pub async fn start(plan: &Plan, folder: &Path) -> Result<Arc<Self>, ClusterError> {
         let cluster = Arc::new(Self::prepare(plan, folder).await?);
-        let starts = cluster.nodes.iter().map(|node| cluster.launch(*node, true));
+        let starts = cluster.founders.iter().map(|node| cluster.launch(*node, Start::Genesis));
         let started: Result<Vec<()>, _> = join_all(starts).await.into_iter().collect();
         if let Err(error) = started {
             cluster.end().await;
@@ -68,7 +79,7 @@ impl LocalCluster {
     }
 
     async fn prepare(plan: &Plan, folder: &Path) -> Result<Self, ClusterError> {
-        let nodes = plan.nodes();
+        let (founders, everybody) = (plan.nodes(), plan.everybody());
         let (data, logs) = (folder.join("data"), folder.join("logs"));
         let program = match &plan.cluster.binary {
             Some(binary) => binary.clone(),
@@ -79,17 +90,18 @@ impl LocalCluster {
         for folder in [&data, &logs] {
             fs::create_dir_all(folder).map_err(|error| io(&folder.display(), &error))?;
         }
-        let net = Net::open(&nodes, plan.seed.unwrap_or_default())
+        let net = Net::open(&everybody, plan.seed.unwrap_or_default())
             .await
             .map_err(|error| io("the links' ports", &error))?;
-        let homes = nodes.iter().map(|node| {
+        let homes = everybody.iter().map(|node| {
             let name = node.to_string();
             let log = logs.join(format!("{name}.log"));
             (*node, Node { data: data.join(name), log, running: Mutex::new(None) })
         });
         Ok(Self {
             homes: homes.collect(),
-            nodes,
+            members: Members::new(founders.len(), everybody),
+            founders,
             plan: plan.cluster.clone(),
             program,
             records: plan.cluster.record.then(|| folder.join(records::FOLDER)),
@@ -110,7 +122,7 @@ impl LocalCluster {
         process.kill().await;
     }
 
-    async fn launch(&self, id: NodeId, genesis: bool) -> Result<(), ClusterError> {
+    async fn launch(&self, id: NodeId, start: Start) -> Result<(), ClusterError> {
         let node = &self.homes[&id];
         // One that somebody else has ended is started again like any other.
         let lives = |running: &Running| running.process.life() != Life::Gone;
@@ -119,7 +131,7 @@ impl LocalCluster {
         }
         let log = File::options().create(true).append(true).open(&node.log);
         let log = log.map_err(|error| io(&node.log.display(), &error))?;
-        let command = self.command(id, node, genesis);
+        let command = self.command(id, node, start);
         let (process, ready) =
             Process::start(command, log, START_PATIENCE).await.map_err(|reason| {
                 ClusterError::Start { node: id, reason: node.why(&reason), log: node.log.clone() }
@@ -146,16 +158,26 @@ impl LocalCluster {
         });
     }
 
-    fn command(&self, id: NodeId, node: &Node, genesis: bool) -> Command {
-        let peers = self.nodes.iter().filter(|peer| **peer != id);
-        let peers = peers.map(|peer| (*peer, self.net.address(End::Node(id), *peer)));
+    fn command(&self, id: NodeId, node: &Node, start: Start) -> Command {
+        let way_to = |peer| self.net.address(End::Node(id), peer);
+        let others =
+            |nodes: &[NodeId]| nodes.iter().copied().filter(|peer| *peer != id).collect::<Vec<_>>();
+        let peers = others(self.members.everybody()).into_iter();
+        let beginning = match start {
+            Start::Genesis => Beginning::Genesis,
+            Start::As(way) => {
+                let seeds = others(&self.members.now()).into_iter().map(way_to);
+                Beginning::again(way, seeds.collect())
+            }
+        };
         let arguments = Arguments {
             id,
-            members: &self.nodes,
+            founders: &self.founders,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data: &node.data,
-            peers: peers.collect(),
-            genesis,
+            peers: peers.map(|peer| (peer, way_to(peer))).collect(),
+            beginning,
+            has_spares: self.members.everybody().len() > self.founders.len(),
             record: self.records.as_deref(),
         };
         let mut command = Command::new(&self.program);
@@ -192,8 +214,12 @@ impl Node {
 }
 
 impl Cluster for LocalCluster {
-    fn nodes(&self) -> &[NodeId] {
-        &self.nodes
+    fn nodes(&self) -> Vec<NodeId> {
+        self.members.now()
+    }
+
+    fn everybody(&self) -> Vec<NodeId> {
+        self.members.everybody().to_vec()
     }
 
     fn life(&self, node: NodeId) -> Life {
@@ -201,7 +227,55 @@ impl Cluster for LocalCluster {
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.launch(node, false).await
+        self.launch(node, Start::As(self.members.way(node))).await
+    }
+
+    async fn enter(&self, node: NodeId, way: Origin) -> Result<(), ClusterError> {
+        self.launch(node, Start::As(way)).await?;
+        self.members.enter(node, way);
+        Ok(())
+    }
+
+    fn let_end(&self, node: NodeId) {
+        if let Some(running) = self.homes[&node].running().as_ref() {
+            running.may_end.store(true, Ordering::SeqCst);
+        }
+    }
+
+    async fn depart(&self, node: NodeId) -> Result<String, ClusterError> {
+        let failed = |reason: String| ClusterError::Node { node, reason };
+        let ended = self.with(node, |running| Ok(running.process.watch()))?;
+        let status =
+            { ended.clone().wait_for(Option::is_some).await.ok().and_then(|status| *status) };
+        self.net.set_upstream(node, None);
+        drop(self.homes[&node].running().take());
+        self.members.leave(node);
+        match status {
+            Some(status) if status.success() => {
+                if self.homes[&node].data.exists() {
+                    self.wipe(node).await?;
+                }
+                Ok(format!("its process ended by itself with {status}"))
+            }
+            Some(status) => Err(failed(format!("it left, and its process ended with {status}"))),
+            None => Err(failed("nobody knows how its process ended".to_owned())),
+        }
+    }
+
+    async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {
+        let address = self.with(node, |running| Ok(running.address))?;
+        clients::ring(address).await.map_err(|reason| ClusterError::Node { node, reason })
+    }
+
+    async fn propose(
+        &self,
+        node: NodeId,
+        edit: Edit,
+        expect: Option<Epoch>,
+    ) -> Result<Proposed, ClusterError> {
+        let address = self.with(node, |running| Ok(running.address))?;
+        let proposed = clients::propose(address, edit, expect).await;
+        proposed.map_err(|reason| ClusterError::Node { node, reason })
     }
 
     async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
@@ -228,7 +302,9 @@ impl Cluster for LocalCluster {
         if home.running().is_some() {
             return Err(ClusterError::Node { node, reason: "its disk is in use".to_owned() });
         }
-        fs::remove_dir_all(&home.data).map_err(|error| io(&home.data.display(), &error))
+        fs::remove_dir_all(&home.data).map_err(|error| io(&home.data.display(), &error))?;
+        self.members.emptied(node);
+        Ok(())
     }
 
     async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
@@ -273,12 +349,13 @@ impl Deployed for LocalCluster {
     }
 
     async fn logs(&self) -> Vec<(NodeId, PathBuf)> {
-        self.homes.iter().map(|(id, node)| (*id, node.log.clone())).collect()
+        let logs = self.homes.iter().map(|(id, node)| (*id, node.log.clone()));
+        logs.filter(|(_, log)| log.exists()).collect()
     }
 
     /// Asks all nodes to end, and ends those that do not.
     async fn end(&self) {
-        join_all(self.nodes.iter().map(|node| self.end_node(*node))).await;
+        join_all(self.homes.keys().map(|node| self.end_node(*node))).await;
     }
 }
 

@@ -5,6 +5,7 @@ mod clients;
 #[cfg(test)]
 pub(crate) mod fake;
 mod local;
+mod members;
 mod ssh;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,15 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dynamo_protocol::NodeId;
+use dynamo_node::{Proposed, RingReport};
+use dynamo_protocol::membership::Edit;
+use dynamo_protocol::{Epoch, NodeId};
 use thiserror::Error;
 
 pub(crate) use arguments::{json, member, seeded_bug};
 pub use clients::NodeClients;
 pub use local::LocalCluster;
+pub use members::Origin;
 pub use ssh::{SshCluster, connect, facts};
 
 use crate::hosts::disk::Damage;
@@ -36,6 +40,14 @@ pub struct Status {
     pub incarnation: u64,
     /// All other members have told that they remember no more of the directory than it holds.
     pub proven: bool,
+    /// It lost its directory, and is being refilled.
+    pub amnesiac: bool,
+    /// In how many stretches of its ranges it does not count yet.
+    pub filling: u64,
+    /// It may hold keys of which it is no home.
+    pub expects_strays: bool,
+    /// By partner the number of the last exchange with it that the node led to its end.
+    pub exchanged: BTreeMap<NodeId, u64>,
     /// Hints on its disk.
     pub hints_held: u64,
     /// Requests and deliveries under way.
@@ -124,8 +136,13 @@ pub trait Deployed: Cluster {
 
 /// What the driver can do to the store.
 pub trait Cluster: Send + Sync + 'static {
-    /// The nodes, in the order of their ids.
-    fn nodes(&self) -> &[NodeId];
+    /// The nodes that are in, as far as the driver brought it about, in the order of their ids.
+    fn nodes(&self) -> Vec<NodeId>;
+
+    /// All that are or may come to be, in the order of their ids.
+    fn everybody(&self) -> Vec<NodeId> {
+        self.nodes()
+    }
 
     /// Can this fault be done here at all? What cannot is skipped, and the run says so.
     ///
@@ -145,6 +162,33 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Starts a node on its disk; returns when it serves.
     fn start(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// Starts a node on an empty disk that becomes one of the cluster's in this way; returns when that is
+    /// decided and it serves.
+    fn enter(
+        &self,
+        node: NodeId,
+        way: Origin,
+    ) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
+    /// From now on the end of a node's process is no mishap: it is about to leave.
+    fn let_end(&self, node: NodeId);
+
+    /// Waits until the process of a node that left has ended by itself, and empties its disk; what it ended
+    /// with. An error if it did not end in order.
+    fn depart(&self, node: NodeId) -> impl Future<Output = Result<String, ClusterError>> + Send;
+
+    /// How a node sees the membership, and how far it is with its part in a change of it; past all faults of
+    /// the network.
+    fn ring(&self, node: NodeId) -> impl Future<Output = Result<RingReport, ClusterError>> + Send;
+
+    /// Has a node propose a change of the membership, for the epoch `expect` alone if that is given.
+    fn propose(
+        &self,
+        node: NodeId,
+        edit: Edit,
+        expect: Option<Epoch>,
+    ) -> impl Future<Output = Result<Proposed, ClusterError>> + Send;
 
     /// Ends a node's process at once; returns when it is gone.
     fn kill(&self, node: NodeId) -> impl Future<Output = Result<(), ClusterError>> + Send;

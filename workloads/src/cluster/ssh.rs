@@ -12,13 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dynamo_protocol::NodeId;
+use dynamo_node::{Proposed, RingReport};
+use dynamo_protocol::membership::Edit;
+use dynamo_protocol::{Epoch, NodeId};
 use futures::future::{join_all, select_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::arguments::Arguments;
-use super::{Cluster, ClusterError, Deployed, Life, Mishap, Status, clients};
+use super::arguments::{Arguments, Beginning};
+use super::members::Members;
+use super::{Cluster, ClusterError, Deployed, Life, Mishap, Origin, Status, clients};
 use crate::hosts::agent::{
     Answer, Fact, Gate, Handle, Hello, Means, NodeLife, NodeSpec, PIECE, Peer, Probe, Probed,
     Request, Terms, Welcome, Whose,
@@ -35,10 +38,13 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const REACH: Duration = Duration::from_secs(10);
 /// How often nodes are looked after and their logs fetched.
 const EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at a node that is about to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Nodes on hosts reached by SSH.
 pub struct SshCluster {
-    nodes: Vec<NodeId>,
+    members: Members,
+    founders: Vec<NodeId>,
     homes: BTreeMap<NodeId, Home>,
     plan: ClusterPlan,
     net: Arc<Net>,
@@ -46,6 +52,13 @@ pub struct SshCluster {
     unable: BTreeMap<FaultName, String>,
     mishaps: Mutex<Vec<Mishap>>,
     watcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a node is started for.
+#[derive(Clone, Copy)]
+enum Start {
+    Genesis,
+    As(Origin),
 }
 
 struct Home {
@@ -123,7 +136,8 @@ impl SshCluster {
         let cluster = Arc::new(Self::prepare(plan, logs).await?);
         let started = match cluster.introduce(plan).await {
             Ok(()) => {
-                try_join_all(cluster.nodes.iter().map(|node| cluster.launch(*node, true))).await
+                let each = cluster.founders.iter();
+                try_join_all(each.map(|node| cluster.launch(*node, Start::Genesis))).await
             }
             Err(error) => Err(error),
         };
@@ -139,40 +153,43 @@ impl SshCluster {
 
     async fn prepare(plan: &Plan, logs: &Path) -> Result<Self, ClusterError> {
         let hosts = plan.cluster.hosts.as_deref().unwrap_or_default();
-        let nodes = plan.nodes();
-        let inventory = Inventory::read(hosts).and_then(|inventory| inventory.take(nodes.len()));
+        let (founders, everybody) = (plan.nodes(), plan.everybody());
+        let inventory = Inventory::read(hosts);
+        let inventory = inventory.and_then(|inventory| inventory.take(everybody.len()));
         let inventory = inventory.map_err(|error| ClusterError::Io(error.to_string()))?;
         fs::create_dir_all(logs).map_err(|error| io(logs, &error))?;
-        let net = Net::for_clients(&nodes, plan.seed.unwrap_or_default());
+        let net = Net::for_clients(&everybody, plan.seed.unwrap_or_default());
         let net = net.await.map_err(|error| io(Path::new("the clients' ports"), &error))?;
         let greeted = connect(&inventory, &plan.cluster).await?;
         let unable = unable(plan, &greeted).await?;
-        let homes = nodes.iter().zip(inventory.hosts).zip(greeted).map(|((id, host), greeted)| {
-            let (agent, welcome) = greeted;
-            let log = |whose| match whose {
-                Whose::Node => logs.join(format!("{id}.log")),
-                Whose::Agent => logs.join(format!("agent-{id}.log")),
-            };
-            for leftover in &welcome.leftovers {
-                tracing::warn!(host = %host.name, leftover, "an earlier run ended badly");
-            }
-            let peer =
-                Peer { node: *id, data: host.data, port: host.node_port, probe: welcome.probe };
-            let home = Home {
-                agent,
-                data: welcome.data_dir,
-                peer,
-                logs: [(Whose::Node, 0), (Whose::Agent, welcome.log_from)]
-                    .map(|(whose, from)| Copied { whose, path: log(whose), from }.into()),
-                log: log(Whose::Node),
-                may_end: AtomicBool::new(true),
-                host,
-            };
-            (*id, home)
-        });
+        let homes =
+            everybody.iter().zip(inventory.hosts).zip(greeted).map(|((id, host), greeted)| {
+                let (agent, welcome) = greeted;
+                let log = |whose| match whose {
+                    Whose::Node => logs.join(format!("{id}.log")),
+                    Whose::Agent => logs.join(format!("agent-{id}.log")),
+                };
+                for leftover in &welcome.leftovers {
+                    tracing::warn!(host = %host.name, leftover, "an earlier run ended badly");
+                }
+                let peer =
+                    Peer { node: *id, data: host.data, port: host.node_port, probe: welcome.probe };
+                let home = Home {
+                    agent,
+                    data: welcome.data_dir,
+                    peer,
+                    logs: [(Whose::Node, 0), (Whose::Agent, welcome.log_from)]
+                        .map(|(whose, from)| Copied { whose, path: log(whose), from }.into()),
+                    log: log(Whose::Node),
+                    may_end: AtomicBool::new(true),
+                    host,
+                };
+                (*id, home)
+            });
         Ok(Self {
             homes: homes.collect(),
-            nodes,
+            members: Members::new(founders.len(), everybody),
+            founders,
             plan: plan.cluster.clone(),
             net: Arc::new(net),
             unable,
@@ -186,7 +203,7 @@ impl SshCluster {
         let peers: Vec<_> = self.homes.values().map(|home| home.peer.clone()).collect();
         let faults = plan.faults.iter().filter(|fault| !self.unable.contains_key(fault));
         let means: BTreeSet<_> = faults.filter_map(|fault| fault.nature().needs.means()).collect();
-        let each = self.nodes.iter().map(async |id| {
+        let each = self.homes.keys().map(async |id| {
             self.order(*id, Request::Peers(peers.clone())).await?;
             if means.iter().any(|means| *means != Means::Rules) {
                 self.order(*id, Request::PrepareLinks(means.clone())).await?;
@@ -196,17 +213,25 @@ impl SshCluster {
         try_join_all(each).await.map(drop)
     }
 
-    async fn launch(&self, id: NodeId, genesis: bool) -> Result<(), ClusterError> {
+    async fn launch(&self, id: NodeId, start: Start) -> Result<(), ClusterError> {
         let home = &self.homes[&id];
         let address = home.address();
         let peers = self.homes.iter().filter(|(peer, _)| **peer != id);
+        let beginning = match start {
+            Start::Genesis => Beginning::Genesis,
+            Start::As(way) => {
+                let others = self.members.now().into_iter().filter(|peer| *peer != id);
+                Beginning::again(way, others.map(|peer| self.home(peer).address()).collect())
+            }
+        };
         let arguments = Arguments {
             id,
-            members: &self.nodes,
+            founders: &self.founders,
             listen: address,
             data: &home.data,
             peers: peers.map(|(peer, home)| (*peer, home.address())).collect(),
-            genesis,
+            beginning,
+            has_spares: self.members.everybody().len() > self.founders.len(),
             record: None,
         };
         let words = arguments.of(&self.plan).into_iter();
@@ -286,7 +311,7 @@ impl SshCluster {
                 .iter()
                 .any(|(pair, _)| [pair.from, pair.to].contains(&End::Node(node)) && is_peer(pair))
         };
-        self.nodes.iter().copied().filter(|node| at(*node)).collect()
+        self.homes.keys().copied().filter(|node| at(*node)).collect()
     }
 
     async fn probe(&self, from: NodeId, probe: Probe) -> Result<Probed, RemoteError> {
@@ -409,8 +434,12 @@ fn io(what: &Path, error: &std::io::Error) -> ClusterError {
 }
 
 impl Cluster for SshCluster {
-    fn nodes(&self) -> &[NodeId] {
-        &self.nodes
+    fn nodes(&self) -> Vec<NodeId> {
+        self.members.now()
+    }
+
+    fn everybody(&self) -> Vec<NodeId> {
+        self.members.everybody().to_vec()
     }
 
     fn able(&self, fault: FaultName) -> Result<(), String> {
@@ -430,7 +459,52 @@ impl Cluster for SshCluster {
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.launch(node, false).await
+        self.launch(node, Start::As(self.members.way(node))).await
+    }
+
+    async fn enter(&self, node: NodeId, way: Origin) -> Result<(), ClusterError> {
+        self.launch(node, Start::As(way)).await?;
+        self.members.enter(node, way);
+        Ok(())
+    }
+
+    fn let_end(&self, node: NodeId) {
+        self.home(node).may_end.store(true, Ordering::SeqCst);
+    }
+
+    async fn depart(&self, node: NodeId) -> Result<String, ClusterError> {
+        let home = self.home(node);
+        while home.agent.life() != NodeLife::Gone {
+            // What is asked of the agent tells how the node is.
+            home.agent.ask(Request::Beat).await.map_err(|error| failed(node, &error))?;
+            tokio::time::sleep(LOOK).await;
+        }
+        self.net.set_upstream(node, None);
+        self.members.leave(node);
+        let why = match home.agent.ask(Request::Why).await {
+            Ok(Answer::Why(why)) => why,
+            Ok(other) => return Err(failed(node, &home.agent.strange(&other))),
+            Err(error) => return Err(failed(node, &error)),
+        };
+        if !why.starts_with("ended with exit status: 0") {
+            return Err(failed(node, &format!("it left, and its process {}", one_line(&why))));
+        }
+        self.order(node, Request::Wipe).await?;
+        Ok("its process ended by itself with exit status: 0".to_owned())
+    }
+
+    async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {
+        clients::ring(self.home(node).address()).await.map_err(|error| failed(node, &error))
+    }
+
+    async fn propose(
+        &self,
+        node: NodeId,
+        edit: Edit,
+        expect: Option<Epoch>,
+    ) -> Result<Proposed, ClusterError> {
+        let proposed = clients::propose(self.home(node).address(), edit, expect).await;
+        proposed.map_err(|error| failed(node, &error))
     }
 
     async fn kill(&self, node: NodeId) -> Result<(), ClusterError> {
@@ -452,7 +526,9 @@ impl Cluster for SshCluster {
     }
 
     async fn wipe(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.order(node, Request::Wipe).await
+        self.order(node, Request::Wipe).await?;
+        self.members.emptied(node);
+        Ok(())
     }
 
     async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
@@ -475,7 +551,7 @@ impl Cluster for SshCluster {
     }
 
     async fn unshape(&self, fault: FaultId) -> Result<(), ClusterError> {
-        let all = self.nodes.iter().map(|node| self.order(*node, Request::Unshape(fault)));
+        let all = self.homes.keys().map(|node| self.order(*node, Request::Unshape(fault)));
         let done = join_all(all).await.into_iter().collect();
         self.net.heal(fault);
         done
@@ -523,7 +599,8 @@ impl Deployed for SshCluster {
 
     async fn logs(&self) -> Vec<(NodeId, PathBuf)> {
         self.fetch_logs().await;
-        self.homes.iter().map(|(id, home)| (*id, home.log.clone())).collect()
+        let logs = self.homes.iter().map(|(id, home)| (*id, home.log.clone()));
+        logs.filter(|(_, log)| log.exists()).collect()
     }
 
     async fn end(&self) {

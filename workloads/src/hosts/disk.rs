@@ -24,6 +24,8 @@ pub enum Damage {
     PutBack,
     /// The newest journal is shorter by so many hundredths of what was written to it.
     Cut(u8),
+    /// The hints are gone, and nothing else: a directory that does not miss them.
+    LoseHints,
     /// So many bits are others, drawn by a seed.
     Flip {
         /// How many.
@@ -41,6 +43,7 @@ pub fn damage(data: &Path, damage: Damage) -> Result<String, String> {
     let done = match damage {
         Damage::Keep => keep(data),
         Damage::PutBack => put_back(data),
+        Damage::LoseHints => lose_hints(data),
         Damage::Cut(hundredths) => cut(data, hundredths),
         Damage::Flip { bits, seed } => flip(data, bits, seed),
     };
@@ -80,6 +83,13 @@ fn put_back(data: &Path) -> io::Result<String> {
     remove(data)?;
     fs::rename(&kept, data)?;
     Ok("its directory is what it was".to_owned())
+}
+
+fn lose_hints(data: &Path) -> io::Result<String> {
+    match dynamo_node::storage::lose_hints(data).map_err(io::Error::other)? {
+        0 => Err(io::Error::other("it holds no hint: it would change nothing")),
+        lost => Ok(format!("{lost} hints are removed")),
+    }
 }
 
 fn cut(data: &Path, hundredths: u8) -> io::Result<String> {

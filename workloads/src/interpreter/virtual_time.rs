@@ -13,8 +13,11 @@ use dynamo_sim::World;
 use dynamo_sim::trace;
 use dynamo_sim::world::Answer;
 use rustc_hash::FxHashMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::interpreter::lasting::{
+    LOOK_AGAIN, Lasting, Looked, Open as Unproven, Terms, is_possible,
+};
 use crate::interpreter::{Book, Counts, book};
 use crate::run::finish::counted::SUSPECTED;
 use crate::simulated::twin::Fault;
@@ -27,6 +30,11 @@ pub struct Interpreter<'a> {
     /// Faults in the order in which they begin and end: its number, and whether it ends.
     timeline: VecDeque<(u64, bool, &'a Fault)>,
     in_force: Vec<&'a Fault>,
+    lasting: Lasting<'a>,
+    /// When those are looked at again.
+    next_look: u64,
+    /// By when a fault was due, how many keys had been moved before it.
+    moved: FxHashMap<u64, u64>,
     timeout: u64,
     lines: Vec<Op>,
     /// A context is the request of the get that gave it.
@@ -63,14 +71,24 @@ struct Open {
 impl<'a> Interpreter<'a> {
     /// An interpreter with so many workers, whose clients wait so long.
     #[must_use]
-    pub fn new(world: World, faults: &'a [Fault], workers: usize, timeout: Duration) -> Self {
+    pub fn new(
+        world: World,
+        (faults, terms): (&'a [Fault], Terms),
+        workers: usize,
+        timeout: Duration,
+    ) -> Self {
         let begins = faults.iter().map(|fault| (fault.at, false, fault));
-        let ends = faults.iter().map(|fault| (fault.until, true, fault));
+        let lasting = Lasting::new(terms);
+        let at_once = faults.iter().filter(|fault| lasting.nature(fault).is_none());
+        let ends = at_once.map(|fault| (fault.until, true, fault));
         let mut timeline: Vec<_> = begins.chain(ends).collect();
         timeline.sort_by_key(|(at, ends, _)| (*at, *ends));
         Self {
             timeline: timeline.into(),
             in_force: Vec::new(),
+            lasting,
+            next_look: 0,
+            moved: FxHashMap::default(),
             timeout: micros(timeout),
             lines: Vec::new(),
             book: Book::new(workers),
@@ -122,6 +140,14 @@ impl<'a> Interpreter<'a> {
                 Next::Done if self.open.is_empty() => return,
                 Next::Done => self.wait(u64::MAX, generator),
             }
+        }
+    }
+
+    /// Lets faults that take their time come to their end; none begins any more.
+    pub fn end_faults(&mut self) {
+        self.lasting.close();
+        while self.lasting.goes_on() {
+            self.idle(Duration::from_micros(LOOK_AGAIN));
         }
     }
 
@@ -203,32 +229,100 @@ impl<'a> Interpreter<'a> {
     }
 
     fn next_fault(&self) -> u64 {
-        self.timeline.front().map_or(u64::MAX, |(at, _, _)| *at)
+        let due = self.timeline.front().map_or(u64::MAX, |(at, _, _)| *at);
+        if self.lasting.is_idle() { due } else { due.min(self.next_look) }
     }
 
     /// Begins and ends what is due.
     fn happen(&mut self) {
-        while self.next_fault() <= self.world.now() {
+        while self.timeline.front().is_some_and(|(at, ..)| *at <= self.world.now()) {
             let Some((_, ends, fault)) = self.timeline.pop_front() else { return };
-            let step = if ends { "heal" } else { "inject" };
-            self.note(fault, Kind::Invoke, step);
-            let is_done = if ends {
-                self.in_force.retain(|other| !std::ptr::eq(*other, fault));
-                fault.what.end(&mut self.world);
-                true
-            } else {
-                self.in_force.push(fault);
-                fault.what.begin(&mut self.world)
-            };
-            fault.share(&self.in_force, &mut self.world);
-            let proven = is_done && fault.is_proven(&self.world, ends);
-            self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step);
+            match (self.lasting.nature(fault).is_some(), ends) {
+                (true, false) if is_possible(fault, &self.world) => self.lasting.due(fault),
+                (true, false) => {}
+                (true, true) => self.begin_step(fault, true),
+                (false, _) => self.at_once(fault, ends),
+            }
+        }
+        if !self.lasting.is_idle() {
+            self.look();
         }
     }
 
-    fn note(&mut self, fault: &Fault, kind: Kind, step: &str) {
+    fn at_once(&mut self, fault: &'a Fault, ends: bool) {
+        let has_begun = self.in_force.iter().any(|other| std::ptr::eq(*other, fault));
+        if fault.told.is_some() && (ends && !has_begun || !ends && !is_possible(fault, &self.world))
+        {
+            // Whom it hits has not joined yet, other than was to be expected.
+            return;
+        }
+        let step = if ends { "heal" } else { "inject" };
+        self.note(fault, Kind::Invoke, step, None);
+        let is_done = self.bring_about(fault, ends);
+        let proven = is_done && fault.is_proven(&self.world, ends);
+        self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step, None);
+    }
+
+    fn bring_about(&mut self, fault: &'a Fault, ends: bool) -> bool {
+        let is_done = if ends {
+            self.in_force.retain(|other| !std::ptr::eq(*other, fault));
+            fault.what.end(&mut self.world);
+            true
+        } else {
+            self.in_force.push(fault);
+            fault.what.begin(&mut self.world)
+        };
+        fault.share(&self.in_force, &mut self.world);
+        is_done
+    }
+
+    /// A step of a fault that takes its time.
+    fn begin_step(&mut self, fault: &'a Fault, ends: bool) {
+        self.note(fault, Kind::Invoke, if ends { "heal" } else { "inject" }, None);
+        self.bring_about(fault, ends);
+        let moved =
+            if ends { self.moved.remove(&fault.at).unwrap_or_default() } else { self.keys_moved() };
+        self.lasting.begin(fault, ends, self.world.now(), moved);
+        fault.what.pursue(&mut self.world, ends);
+    }
+
+    /// Looks at the faults that take their time.
+    fn look(&mut self) {
+        let now = self.world.now();
+        while let Some(fault) = self.lasting.next() {
+            self.begin_step(fault, false);
+        }
+        for Looked { step, proven } in self.lasting.look(&mut self.world) {
+            let Unproven { fault, ends, moved, .. } = step;
+            let epoch = self.world.membership().epoch().0;
+            let mut proof = json!({ "epoch": epoch });
+            if ends {
+                proof["moved"] = (self.keys_moved() - moved).into();
+            } else {
+                self.moved.insert(fault.at, moved);
+                let until = now + if proven { fault.until - fault.at } else { 0 };
+                let at = self.timeline.partition_point(|(at, ..)| *at <= until);
+                self.timeline.insert(at, (until, true, fault));
+            }
+            let kind = if proven { Kind::Ok } else { Kind::Info };
+            self.note(fault, kind, if ends { "heal" } else { "inject" }, Some(proof));
+        }
+        self.next_look = now + LOOK_AGAIN;
+    }
+
+    /// How many keys went from node to node so that the right ones have them.
+    fn keys_moved(&self) -> u64 {
+        let counters = self.world.counters();
+        counters.keys_synced + counters.strays_dropped + counters.hints_adopted
+    }
+
+    fn note(&mut self, fault: &Fault, kind: Kind, step: &str, proof: Option<Value>) {
         if let Some(told) = &fault.told {
-            self.push(told.line(kind, step));
+            let mut line = told.line(kind, step);
+            if let (Some(value), Some(proof)) = (&mut line.value, proof) {
+                value["proof"] = proof;
+            }
+            self.push(line);
         }
     }
 

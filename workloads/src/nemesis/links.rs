@@ -96,7 +96,7 @@ pub(super) fn of_nodes(cluster: &impl Cluster, nodes: &[NodeId]) -> Vec<(NodeId,
 /// The links between nodes.
 pub(super) fn all(cluster: &impl Cluster) -> Vec<(NodeId, NodeId)> {
     let nodes = cluster.nodes();
-    let pairs = nodes.iter().flat_map(|from| nodes.iter().map(move |to| (*from, *to)));
+    let pairs = nodes.iter().flat_map(|from| nodes.iter().map(|to| (*from, *to)));
     pairs.filter(|(from, to)| from != to).collect()
 }
 
@@ -138,8 +138,12 @@ pub(super) async fn look(
     links: &[(NodeId, NodeId)],
     weight: usize,
 ) -> Vec<Seen> {
+    // Nor does one of which the node is no member any more.
+    let members = cluster.nodes();
+    let links: Vec<_> =
+        links.iter().filter(|(from, to)| members.contains(from) && members.contains(to)).collect();
     let runs = |node: NodeId| matches!(cluster.life(node), Life::Runs(_));
-    let pings = links.iter().filter(|(_, to)| runs(*to)).map(async |&(from, to)| {
+    let pings = links.iter().filter(|(_, to)| runs(*to)).map(async |&&(from, to)| {
         let flow = Pair::nodes(from, to);
         let (there, back) = (cluster.shaped(flow), cluster.shaped(flow.back()));
         let held = there.cut || back.cut;
@@ -153,7 +157,8 @@ pub(super) async fn look(
     seen.retain(|link| {
         let flow = Pair::nodes(link.from, link.to);
         let same = cluster.shaped(flow) == link.there && cluster.shaped(flow.back()) == link.back;
-        same && runs(link.to)
+        let now = cluster.nodes();
+        same && runs(link.to) && now.contains(&link.from) && now.contains(&link.to)
     });
     seen
 }

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::cluster::{ClusterError, Status};
 use crate::hosts::proxy::FaultId;
+use crate::run::counters::NodeCounters;
 
 /// Between two looks for a proof.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -19,8 +20,12 @@ pub(crate) struct Site<'a, C> {
     pub(crate) cluster: &'a C,
     /// The fault's name in the history, and among the faults on a link.
     pub(crate) id: FaultId,
-    /// What the nodes that it stops said of themselves before.
+    /// What the nodes that it holds said of themselves before.
     pub(crate) before: BTreeMap<NodeId, Status>,
+    /// What all processes have counted.
+    pub(crate) counters: &'a NodeCounters,
+    /// How many keys were moved before.
+    pub(crate) moved: u64,
 }
 
 /// Why a fault is not proven.

@@ -12,6 +12,7 @@ use rand::seq::IndexedRandom;
 
 use super::draw::{Deck, Draw};
 use super::faults::Fault;
+use super::faults::kind::Nature;
 use super::proof::Told;
 use crate::hosts::proxy::FaultId;
 use crate::plan::{FaultName, Plan};
@@ -67,6 +68,11 @@ pub fn schedule(plan: &Plan, seed: u64, view: &View) -> Vec<Episode> {
     episodes
 }
 
+/// Others have to wait for it.
+fn is_slow(nature: Nature) -> bool {
+    nature.changes_the_ring || nature.loses_a_disk
+}
+
 struct Turns<'a> {
     plan: &'a Plan,
     draw: Draw<'a>,
@@ -81,13 +87,47 @@ impl Turns<'_> {
         let turn = self.turn(total - at);
         while at + turn <= total {
             let hold = self.vary(turn.mul_f64(self.held_share())).min(turn - RECOVERY.min(turn));
-            let Some(kind) = self.kinds.deal(&mut self.draw.rng) else { return };
-            self.episode(kind, at, hold);
-            if self.draw.rng.random_ratio(1, OVERLAP_ONE_IN) {
-                self.overlap(kind, at, hold, at + turn);
+            if let Some(kind) = self.kind(at) {
+                self.episode(kind, at, hold);
+                if self.draw.rng.random_ratio(1, OVERLAP_ONE_IN) {
+                    self.overlap(kind, at, hold, at + turn);
+                }
             }
             at += turn;
         }
+    }
+
+    /// What comes next: of those that need not wait for another. Where the ring changes those that others
+    /// have to wait for come first, and of them those that came least often; and changes before disks, which
+    /// may be lost meanwhile.
+    fn kind(&mut self, at: Duration) -> Option<FaultName> {
+        let faults = self.plan.faults.iter().copied();
+        let may: Vec<_> = faults.filter(|kind| self.draw.may(kind.nature(), at)).collect();
+        let slow: Vec<_> = match self.plan.changes_the_ring() {
+            true => {
+                self.plan.faults.iter().copied().filter(|kind| is_slow(kind.nature())).collect()
+            }
+            false => Vec::new(),
+        };
+        let came = |kind: FaultName| {
+            self.episodes.iter().filter(|episode| episode.fault.name() == kind).count()
+        };
+        // One that loses a disk for good may never come again.
+        let comes_again = |kind: &&FaultName| {
+            let nature = kind.nature();
+            may.contains(kind) || !nature.loses_a_disk || self.draw.is_refilled(nature)
+        };
+        let least = slow.iter().filter(comes_again).map(|kind| came(*kind)).min();
+        let mut first = slow.clone();
+        first.retain(|kind| may.contains(kind) && Some(came(*kind)) == least);
+        if first.iter().any(|kind| kind.nature().changes_the_ring) {
+            first.retain(|kind| kind.nature().changes_the_ring);
+        }
+        let is_next = |kind: &FaultName| match first.as_slice() {
+            [] => may.contains(kind) && !slow.contains(kind),
+            first => first.contains(kind),
+        };
+        self.kinds.deal_if(&mut self.draw.rng, is_next)
     }
 
     /// How long a turn is: as the plan says, or shorter if each kind should come three times.
@@ -111,7 +151,7 @@ impl Turns<'_> {
     fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
         let others = self.plan.faults.iter().copied();
         let others: Vec<_> =
-            others.filter(|kind| *kind != first && !kind.nature().loses_a_disk).collect();
+            others.filter(|kind| *kind != first && !is_slow(kind.nature())).collect();
         let Some(kind) = others.choose(&mut self.draw.rng).copied() else { return };
         let at = at + hold.mul_f64(self.draw.rng.random_range(0.2..0.6));
         let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
@@ -120,11 +160,9 @@ impl Turns<'_> {
 
     fn episode(&mut self, kind: FaultName, at: Duration, hold: Duration) {
         let fault = kind.draw(&mut self.draw, at);
-        if !self.draw.has_disks() {
-            self.kinds.retain(|kind| !kind.nature().loses_a_disk);
-        }
         let Some(fault) = fault else { return };
-        self.draw.stop(fault.stops(), at + hold + RECOVERY);
+        self.draw.stop(fault.holds(), at + hold + RECOVERY);
+        self.draw.took(kind.nature(), fault.holds(), at + hold);
         let id = self.episodes.len() as FaultId + 1;
         self.episodes.push(Episode { id, at, hold, fault });
     }
@@ -132,9 +170,10 @@ impl Turns<'_> {
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::Key;
+    use dynamo_protocol::{Key, NodeId};
 
     use super::*;
+    use crate::nemesis::faults::Leave;
     use crate::plan::{Span, Target};
 
     fn drawn(plan: &Plan) -> Vec<Episode> {
@@ -166,10 +205,13 @@ mod tests {
         for seed in 0..50 {
             let mut plan = seeded(seed);
             plan.faults = FaultName::ALL.to_vec();
+            plan.cluster.nodes = 6;
             (plan.cluster.settings.n, plan.cluster.settings.w) = (4, 4);
+            plan.cluster.settings.timing.exchange = Duration::from_millis(50);
             let episodes = drawn(&plan);
             for kind in FaultName::ALL {
-                let least = if kind.nature().loses_a_disk { 1 } else { 2 };
+                let nature = kind.nature();
+                let least = if nature.loses_a_disk || nature.changes_the_ring { 1 } else { 2 };
                 assert!(count(&episodes, *kind) >= least, "{kind} in seed {seed}");
             }
         }
@@ -227,6 +269,7 @@ mod tests {
             let mut plan = seeded(seed);
             plan.faults = vec![FaultName::Wipe, FaultName::Kill];
             plan.cluster.settings.w = w;
+            plan.cluster.settings.anti_entropy = false;
             assert_eq!(count(&drawn(&plan), FaultName::Wipe), w - 1);
             plan.faults = vec![FaultName::Rollback, FaultName::Kill];
             let episodes = drawn(&plan);
@@ -234,6 +277,82 @@ mod tests {
             let nodes: Vec<_> = lost.flat_map(|episode| episode.fault.stops()).collect();
             let distinct = nodes.iter().collect::<std::collections::BTreeSet<_>>().len();
             assert_eq!((nodes.len(), distinct), (w - 1, w - 1), "no disk is lost twice");
+        }
+    }
+
+    #[test]
+    fn where_disks_are_refilled_they_are_lost_one_after_the_other() {
+        for seed in 0..30 {
+            let mut plan = Plan { time: Span::secs(120), ..seeded(seed) };
+            plan.faults = vec![FaultName::Wipe, FaultName::Losehints, FaultName::Kill];
+            let episodes = drawn(&plan);
+            let lost = episodes.iter().filter(|it| it.fault.name().nature().loses_a_disk);
+            let lost: Vec<_> = lost.collect();
+            assert!(lost.len() >= 4, "seed {seed}: {} disks", lost.len());
+            // As long as it takes every node to have an exchange with every other.
+            let apart = plan.cluster.settings.timing.exchange * u32::from(plan.cluster.nodes);
+            for pair in lost.windows(2) {
+                assert!(pair[1].at > pair[0].at + pair[0].hold + apart, "seed {seed}");
+            }
+        }
+    }
+
+    /// A plan of changes, as long as it takes.
+    fn changing(seed: u64) -> Plan {
+        let mut plan = Plan { time: Span::secs(120), ..seeded(seed) };
+        plan.cluster.nodes = 6;
+        plan.faults = ["kill", "partition", "join", "leave", "replace"]
+            .map(|name| name.parse().unwrap())
+            .to_vec();
+        plan
+    }
+
+    #[test]
+    fn the_ring_changes_once_at_a_time_and_keeps_enough_members() {
+        for seed in 0..50 {
+            let plan = changing(seed);
+            let (mut members, mut until) = (plan.nodes(), Duration::ZERO);
+            for episode in drawn(&plan) {
+                let before = members.clone();
+                match &episode.fault {
+                    Fault::Join(join) => {
+                        assert!(!members.contains(&join.node), "seed {seed}: a member joins");
+                        members.push(join.node);
+                    }
+                    Fault::Leave(leave) => members.retain(|node| *node != leave.0),
+                    fault => assert!(
+                        fault.holds().iter().all(|node| members.contains(node)),
+                        "seed {seed}: {fault} of one that is none"
+                    ),
+                }
+                if episode.fault.name().nature().changes_the_ring {
+                    assert!(episode.at >= until, "seed {seed}: two changes at a time");
+                    until = episode.at + episode.hold;
+                }
+                assert!(members.len() >= 4 && members.len() <= 8, "seed {seed}: {before:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_minute_has_room_for_every_change_and_every_lost_disk() {
+        for seed in 0..100 {
+            let mut plan = Plan { time: Span::secs(60), ..changing(seed) };
+            plan.faults.extend([FaultName::Pause, FaultName::Wipe, FaultName::Losehints]);
+            let episodes = drawn(&plan);
+            for kind in &plan.faults {
+                assert!(count(&episodes, *kind) >= 1, "{kind} in seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_leaves_whom_the_plan_names() {
+        for seed in 0..20 {
+            let mut plan = changing(seed);
+            plan.fault.targets = vec![Target::Node(NodeId(3))];
+            let left = |episode: &Episode| episode.fault == Fault::Leave(Leave(NodeId(3)));
+            assert!(!drawn(&plan).iter().any(left), "seed {seed}");
         }
     }
 

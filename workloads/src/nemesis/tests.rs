@@ -9,6 +9,7 @@ use crate::cluster::fake::FakeCluster;
 use crate::plan::{FaultName, Plan};
 use crate::run::coverage;
 use crate::run::noticed;
+use crate::run::rings::Rings;
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -21,13 +22,17 @@ fn once(id: FaultId, fault: Fault) -> Episode {
     Episode { id, at: Duration::ZERO, hold: Duration::from_millis(1), fault }
 }
 
-/// One of each kind, as a plan for three nodes draws them.
+/// One of each kind, as a plan for six nodes draws them.
 fn one_of_each() -> Vec<Episode> {
-    let mut plan = Plan::default();
-    plan.cluster.nodes = 3;
+    let mut plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
+    plan.cluster.nodes = 6;
+    (plan.cluster.settings.n, plan.cluster.settings.w) = (4, 4);
     let view = plan.view().unwrap();
     let drawn = |kind: &FaultName| kind.draw(&mut Draw::new(&plan, 1, &view), Duration::ZERO);
-    (1..).zip(FaultName::ALL.iter().filter_map(drawn)).map(|(id, fault)| once(id, fault)).collect()
+    let mut faults: Vec<_> = FaultName::ALL.iter().filter_map(drawn).collect();
+    // Who left is hit by none.
+    faults.sort_by_key(|fault| fault.name() == FaultName::Leave);
+    (1..).zip(faults).map(|(id, fault)| once(id, fault)).collect()
 }
 
 /// The history of these faults of `cluster`, one after the other.
@@ -35,7 +40,10 @@ async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
-    let mut nemesis = Nemesis::new(Arc::new(cluster), journal);
+    let time = Duration::from_secs(60);
+    let terms =
+        Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO, time };
+    let mut nemesis = Nemesis::new(Arc::new(cluster), journal, terms);
     nemesis.patience = Duration::from_millis(100);
     for episode in &episodes {
         nemesis.run(std::slice::from_ref(episode)).await.unwrap();
@@ -52,19 +60,19 @@ async fn covered(
     let history = history(cluster, episodes).await;
     let plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
     let view = plan.view().unwrap();
-    coverage::judge(&plan, &view, &history, &BTreeMap::new()).faults
+    coverage::judge(&plan, &Rings::only(view), &history, &BTreeMap::new()).faults
 }
 
 #[tokio::test]
 async fn faults_that_are_done_are_proven_and_healed() {
-    for (name, fault) in covered(FakeCluster::new(3, false), one_of_each()).await {
+    for (name, fault) in covered(FakeCluster::new(6, false), one_of_each()).await {
         assert_eq!((fault.installed, fault.proven, fault.healed), (1, 1, 1), "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_cluster_that_only_says_it_does_faults_proves_none() {
-    for (name, fault) in covered(FakeCluster::new(3, true), one_of_each()).await {
+    for (name, fault) in covered(FakeCluster::new(6, true), one_of_each()).await {
         assert_eq!((fault.installed, fault.proven), (1, 0), "{name}");
     }
 }
@@ -124,7 +132,7 @@ async fn what_a_broken_run_left_is_healed() {
     cluster.shape(episodes[2].id, vec![(flow, crate::hosts::proxy::Shape::CUT)]).await.unwrap();
     assert_eq!(heal_all(&cluster, &episodes).await, [] as [String; 0]);
     for node in cluster.nodes() {
-        assert!(matches!(cluster.life(*node), Life::Runs(_)));
+        assert!(matches!(cluster.life(node), Life::Runs(_)));
     }
     assert_eq!(cluster.shaped(flow), crate::hosts::proxy::Shape::PASS);
 }

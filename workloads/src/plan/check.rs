@@ -128,7 +128,7 @@ impl Plan {
                 "cluster ssh needs --hosts: a file, or n1,n2,...".to_owned()
             }),
             (ClusterKind::Ssh, Some(hosts)) => Inventory::read(hosts)
-                .and_then(|inventory| inventory.take(cluster.nodes.into()))
+                .and_then(|inventory| inventory.take(self.everybody().len()))
                 .map(drop)
                 .map_err(|error| Wrong { settings, why: error.to_string() }),
             // Filled in by the lab itself, once it is up.
@@ -212,7 +212,10 @@ impl Plan {
             format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
         })?;
         let lost: Vec<_> = self.faults.iter().filter(|fault| fault.nature().loses_a_disk).collect();
-        refuse_if(&["cluster.w", "faults"], lost.len() >= cluster.settings.w, || {
+        // One after the other, those that are refilled need no more than one of them does.
+        let refilled = |fault: &&&FaultName| self.refills() && fault.nature().is_refilled;
+        let refilled = lost.iter().filter(refilled).count().saturating_sub(1);
+        refuse_if(&["cluster.w", "faults"], lost.len() - refilled >= cluster.settings.w, || {
             let names: Vec<_> = lost.iter().map(ToString::to_string).collect();
             let (names, w) = (names.join(", "), cluster.settings.w);
             format!(
@@ -227,6 +230,36 @@ impl Plan {
                 "fault {fault} with quorum strict, R = {r} and W = {w} of N = {n}: W-1 disks may be lost, and \
                  a get needs R homes that kept theirs: R + W is n + 1 at most, use a smaller -r or -w"
             )
+        })
+    }
+
+    /// A newcomer of a strict cluster has to find enough homes that count, be one of them out of reach.
+    pub(crate) fn check_ring(&self, fault: FaultName) -> Result<(), Wrong> {
+        let Settings { n, r, w, .. } = self.cluster.settings;
+        let takes_all = self.cluster.settings.quorums_meet() && r.min(w) == 1 && n > 1;
+        refuse_if(&["cluster.quorum", "faults"], takes_all, || {
+            format!(
+                "fault {fault} with quorum strict, R = {r} and W = {w}: a newcomer takes all {n} homes there \
+                 were to be filled; use sloppy, or -r and -w of 2 or more"
+            )
+        })
+    }
+
+    /// Somebody has to be able to leave.
+    pub(crate) fn check_leave(&self) -> Result<(), Wrong> {
+        let (nodes, least) = (usize::from(self.cluster.nodes), self.least_members());
+        let nobody = nodes <= least && !self.faults.contains(&FaultName::Join);
+        refuse_if(&["cluster.nodes", "faults"], nobody, || {
+            format!("fault leave keeps {least} members: use more --nodes, or fault join")
+        })
+    }
+
+    /// Somebody has to hold hints.
+    pub(crate) fn check_hints(&self, fault: FaultName) -> Result<(), Wrong> {
+        let (cluster, settings) = (&self.cluster, &self.cluster.settings);
+        let none = settings.quorum == Quorum::Strict || usize::from(cluster.nodes) <= settings.n;
+        refuse_if(&["cluster.quorum", "cluster.nodes", "faults"], none, || {
+            format!("fault {fault}: nobody holds hints; use quorum sloppy and more nodes than -n")
         })
     }
 
@@ -328,6 +361,24 @@ mod tests {
         check(
             "faults = [\"bitflip\"]\n[cluster]\nengine = \"memory\"",
             "fault bitflip with engine memory finds no files: use engine fjall",
+        );
+        check(
+            "faults = [\"join\"]\n[cluster]\nquorum = \"strict\"\nr = 1\nw = 3",
+            "fault join with quorum strict, R = 1 and W = 3: a newcomer takes all 3 homes there were to be filled; \
+             use sloppy, or -r and -w of 2 or more",
+        );
+        check(
+            "faults = [\"leave\"]\n[cluster]\nnodes = 4",
+            "fault leave keeps 4 members: use more --nodes, or fault join",
+        );
+        check(
+            "faults = [\"losehints\"]\n[cluster]\nnodes = 3",
+            "fault losehints: nobody holds hints; use quorum sloppy and more nodes than -n",
+        );
+        check(
+            "faults = [\"wipe\", \"replace\"]\n[cluster]\nanti_entropy = false",
+            "faults wipe, replace lose a disk each, and W = 2 stands for at most W-1 lost: use a larger -w, \
+             or fewer of them",
         );
         check("[fault]\ntargets = [\"n9\"]", "n9 is no node of this cluster: it has n1 to n5");
         check("[fault]\nshapes = [\"cuts\"]", "shape cuts needs the links: cuts = [\"n1->n2\"]");

@@ -280,6 +280,43 @@ impl Plan {
     pub fn nodes(&self) -> Vec<NodeId> {
         (1..=self.cluster.nodes).map(NodeId).collect()
     }
+
+    /// The same, and the ids of those that may join while it runs.
+    #[must_use]
+    pub fn everybody(&self) -> Vec<NodeId> {
+        (1..=self.cluster.nodes + self.spares()).map(NodeId).collect()
+    }
+
+    /// How many disks may be lost at a time.
+    #[must_use]
+    pub fn most_lost(&self) -> usize {
+        self.cluster.settings.w.saturating_sub(1)
+    }
+
+    /// Whether it has faults that lose a disk which is refilled.
+    pub(crate) fn refills(&self) -> bool {
+        let is_refilled = |fault: &FaultName| fault.nature().is_refilled;
+        self.cluster.settings.anti_entropy && self.faults.iter().any(is_refilled)
+    }
+
+    /// Whether members come, go, or go on with another directory.
+    #[must_use]
+    pub fn changes_the_ring(&self) -> bool {
+        self.faults.iter().any(|fault| fault.nature().changes_the_ring)
+    }
+
+    /// As many members stay in as a key has homes, and one to stand in for them if there was one.
+    #[must_use]
+    pub fn least_members(&self) -> usize {
+        let (n, nodes) = (self.cluster.settings.n, usize::from(self.cluster.nodes));
+        n + usize::from(nodes > n)
+    }
+
+    /// How many nodes more than at the genesis there may be at a time.
+    #[must_use]
+    pub fn spares(&self) -> u16 {
+        if self.faults.contains(&FaultName::Join) { SPARES } else { 0 }
+    }
 }
 
 impl Default for Plan {
@@ -330,6 +367,9 @@ impl Default for FaultPlan {
         }
     }
 }
+
+/// How many nodes may be in beside as many as founded the cluster. One that left makes room for another.
+const SPARES: u16 = 2;
 
 /// The `name` nobody knows, the one probably meant, and those there are.
 fn unknown_name(name: &str, known: &[&str]) -> String {

@@ -57,7 +57,8 @@ mod tests {
         check(
             "faults = [\"kill\", \"puase\"]\n",
             "plan.toml:1:19: unknown variant `puase`, expected one of `kill`, `pause`, `partition`, \
-             `delay`, `rate`, `reset`, `wipe`, `rollback`, `bitflip`; is `pause` meant?",
+             `delay`, `rate`, `reset`, `wipe`, `rollback`, `bitflip`, `join`, `leave`, \
+             `replace`, `losehints`; is `pause` meant?",
         );
     }
 

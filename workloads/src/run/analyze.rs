@@ -164,7 +164,9 @@ impl Stored {
             Some(_) if self.text("harness") == Some("unknown") => self.texts("/reasons/harness"),
             Some(_) => Vec::new(),
         };
-        Closing { checks, doubts, untried }
+        let epochs = self.get("/memberships").cloned().map(serde_json::from_value);
+        let epochs = epochs.and_then(Result::ok).unwrap_or_default();
+        Closing { checks, doubts, untried, epochs }
     }
 
     /// What did not work in the run itself, as far as it is not found anew.

@@ -26,7 +26,9 @@ pub struct NodeCounters {
 /// How the cluster is, for the panel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Nodes whose process runs.
+    /// Nodes that are in.
+    pub members: usize,
+    /// Those whose process runs.
     pub up: usize,
     /// Hints held by those that answer.
     pub hints_held: u64,
@@ -45,13 +47,14 @@ impl NodeCounters {
 
     /// Asks all nodes once.
     pub async fn ask(&self, cluster: &impl Cluster) {
-        let ask = cluster.nodes().iter().map(async |node| {
-            let runs = matches!(cluster.life(*node), Life::Runs(_));
-            let status = timeout(PATIENCE, cluster.status(*node)).await.ok().and_then(Result::ok);
-            (*node, runs, status)
+        let ask = cluster.nodes().into_iter().map(async |node| {
+            let runs = matches!(cluster.life(node), Life::Runs(_));
+            let status = timeout(PATIENCE, cluster.status(node)).await.ok().and_then(Result::ok);
+            (node, runs, status)
         });
         let mut now = Now::default();
         for (node, runs, status) in join_all(ask).await {
+            now.members += 1;
             now.up += usize::from(runs);
             if let Some(status) = status {
                 now.hints_held += status.hints_held;
@@ -93,6 +96,10 @@ mod tests {
         let counters = NodeCounters::default();
         let status = |incarnation, hints| Status {
             proven: true,
+            amnesiac: false,
+            filling: 0,
+            expects_strays: false,
+            exchanged: BTreeMap::new(),
             identity: String::new(),
             incarnation,
             hints_held: 0,

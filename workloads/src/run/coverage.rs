@@ -6,11 +6,12 @@ use checker::availability;
 use checker::history::op::{Kind, Op, Process};
 use checker::history::{History, Pair};
 use checker::verdict::Verdict;
-use dynamo_protocol::{Key, NodeId, Quorum, Settings, View};
+use dynamo_protocol::{NodeId, Quorum, Settings};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::plan::{Cut, FaultName, Plan, parse_node};
+use crate::run::rings::Rings;
 
 /// What is known of one kind of fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,6 +28,8 @@ pub struct FaultCoverage {
     pub ok_gets_during: u64,
     /// Puts, likewise.
     pub ok_puts_during: u64,
+    /// How many keys went from node to node so that the right ones have them, of one that changes the ring.
+    pub moved_keys: u64,
     /// How long it took at most until it was in force and that was proven, in milliseconds.
     pub slowest_proof_ms: u64,
     /// How long it took at most until it was over and that was proven.
@@ -53,24 +56,26 @@ struct Window {
     cuts: Vec<Cut>,
     /// The nodes' processes do nothing.
     stops: bool,
+    /// The homes of keys are others since it began.
+    changes: bool,
 }
 
 /// Tells which keys a fault touches.
 struct Homes<'a> {
     settings: &'a Settings,
-    view: &'a View,
+    rings: &'a Rings,
 }
 
 /// Judges what a run has tried.
 #[must_use]
 pub fn judge(
     plan: &Plan,
-    view: &View,
+    rings: &Rings,
     history: &History,
     counters: &BTreeMap<String, u64>,
 ) -> Coverage {
     let settings = &plan.cluster.settings;
-    let homes = Homes { settings, view };
+    let homes = Homes { settings, rings };
     let all = availability::windows(history);
     let windows = |name: FaultName| windows(history, &all, name);
     let mut reasons = Vec::new();
@@ -122,6 +127,9 @@ impl FaultCoverage {
                 lacks.push(format!("{name}: {without} of {all} were not {done}"));
             }
         }
+        if name.nature().changes_the_ring && self.moved_keys == 0 {
+            lacks.push(format!("{name} moved no key"));
+        }
         if !may_serve {
             // Whatever it touched had to be refused in this mode: nothing could be ok.
             return lacks;
@@ -164,6 +172,8 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
             (Some("heal"), Kind::Invoke) => drop(begun.insert(fault, op.time)),
             (Some("heal"), Kind::Ok) => {
                 coverage.healed += 1;
+                let moved = value.get("proof").and_then(|proof| proof.get("moved"));
+                coverage.moved_keys += moved.and_then(Value::as_u64).unwrap_or_default();
                 coverage.slowest_heal_ms = coverage.slowest_heal_ms.max(took(&begun));
             }
             _ => {}
@@ -179,8 +189,9 @@ fn windows(history: &History, all: &[availability::Window], name: FaultName) -> 
         let value = history.get(window.begun_by)?.value.as_ref()?;
         let nodes = listed(value, "nodes", |text| parse_node(text).ok());
         let cuts = listed(value, "cuts", |text| text.parse().ok());
-        let (from, to, stops) = (window.from, window.to, name.nature().stops);
-        Some(Window { from, to, nodes, cuts, stops })
+        let (from, to, nature) = (window.from, window.to, name.nature());
+        let (stops, changes) = (nature.stops && !nature.changes_the_ring, nature.changes_the_ring);
+        Some(Window { from, to, nodes, cuts, stops, changes })
     };
     of_this.filter_map(window).collect()
 }
@@ -225,7 +236,8 @@ impl Homes<'_> {
             let reads = read.get(key).map_or(&[][..], Vec::as_slice);
             let kept = reads.iter().any(|read| shows(read, value));
             for window in kills.iter().filter(|window| kept && window.spans(&put)) {
-                let away = self.of(key).iter().filter(|home| window.nodes.contains(home));
+                let away =
+                    self.rings.last_homes(key).iter().filter(|home| window.nodes.contains(home));
                 for home in away {
                     if reads.iter().any(|read| is_of(read, *home) && shows(read, value)) {
                         return None;
@@ -242,7 +254,7 @@ impl Homes<'_> {
     /// Whether anybody stands in for a home. Where nobody does, a home that was away may be brought what it
     /// missed by a get of the workload, if one of that key came afterwards.
     fn has_hints(&self) -> bool {
-        self.settings.quorum == Quorum::Sloppy && self.view.members().len() > self.settings.n
+        self.settings.quorum == Quorum::Sloppy && self.rings.founders() > self.settings.n
     }
 
     /// The mechanisms that had to fire, and did not.
@@ -256,29 +268,31 @@ impl Homes<'_> {
         lacking.map(|(name, _)| format!("{name} is 0 though homes were out of reach")).collect()
     }
 
-    fn of(&self, key: &str) -> &[NodeId] {
-        self.view.homes(&Key::from(key))
-    }
-
     /// Is a home of the key hit, or a link between two of them cut?
     fn touched(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let Some(key) = pair.key() else { return false };
-        let homes = self.of(key);
+        let homes = self.rings.homes(key, pair.invoke.time);
         let cut = |cut: &Cut| homes.contains(&cut.from) && homes.contains(&cut.to);
-        window.nodes.iter().any(|node| homes.contains(node)) || window.cuts.iter().any(cut)
+        // Who left was a home before.
+        let before = self.rings.homes(key, window.from.saturating_sub(1));
+        let is_hit =
+            |node: &NodeId| homes.contains(node) || window.changes && before.contains(node);
+        window.nodes.iter().any(is_hit) || window.cuts.iter().any(cut)
     }
 
     /// Strict mode has to refuse while too few homes are left.
     fn must_refuse(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let settings = self.settings;
         let Some(key) = pair.key() else { return false };
-        let left = self.of(key).iter().filter(|home| !window.nodes.contains(home)).count();
+        let homes = self.rings.homes(key, pair.invoke.time);
+        let left = homes.iter().filter(|home| !window.nodes.contains(home)).count();
         window.stops && settings.quorum == Quorum::Strict && left < settings.r.max(settings.w)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dynamo_protocol::Key;
     use serde_json::json;
 
     use super::*;
@@ -322,7 +336,7 @@ mod tests {
         plan.cluster.nodes = nodes;
         let view = plan.view().unwrap();
         let counts = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        judge(&plan, &view, &history(ops), &counts)
+        judge(&plan, &Rings::only(view), &history(ops), &counts)
     }
 
     #[test]
@@ -405,7 +419,8 @@ mod tests {
     fn a_cut_touches_keys_with_homes_on_both_of_its_ends() {
         let plan = Plan::default();
         let view = plan.view().unwrap();
-        let homes = Homes { settings: &plan.cluster.settings, view: &view };
+        let rings = Rings::only(view.clone());
+        let homes = Homes { settings: &plan.cluster.settings, rings: &rings };
         let list = view.preference_list(&Key::from("k"));
         let [invoke, ok] = client_op(0, 1, 2, "get", "k");
         let pair = Pair { invoke: &invoke, completion: Some(&ok) };

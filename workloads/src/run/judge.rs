@@ -35,6 +35,8 @@ pub fn check(
     let lost = faults.iter().filter(|(name, _)| name.nature().loses_a_disk);
     let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
     let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+    // However many were lost one after the other, no more were at a time.
+    let lost = if plan.refills() { lost.min(plan.most_lost()) } else { lost };
     let (cart, siblings) = entitled(&plan.cluster.settings, lost);
     let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
     let budget = Budget { time: Some(TIME), memory: Some(MEMORY) };

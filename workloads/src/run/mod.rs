@@ -10,6 +10,7 @@ pub mod noticed;
 pub mod page;
 pub mod progress;
 pub mod report;
+pub mod rings;
 pub mod store;
 pub mod verdict;
 
@@ -23,12 +24,14 @@ use checker::history::History;
 use checker::verdict::{CheckReport, Verdict};
 use dynamo_protocol::View;
 
-use crate::cluster::{ClusterError, Deployed, LocalCluster, Mishap, NodeClients, SshCluster};
+use crate::cluster::{
+    Cluster, ClusterError, Deployed, LocalCluster, Mishap, NodeClients, SshCluster,
+};
 use crate::interpreter::{Counts, Interpreter, Tally};
 use crate::interrupt::Interrupt;
 use crate::log;
 use crate::nemesis::schedule::{Episode, schedule};
-use crate::nemesis::{Nemesis, heal_all};
+use crate::nemesis::{Nemesis, Terms, heal_all, ring};
 use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
 use crate::replay::records;
 use crate::run::counters::NodeCounters;
@@ -36,6 +39,7 @@ use crate::run::finish::counted::Counted;
 use crate::run::finish::{Closing, Phase, finish};
 use crate::run::journal::Journal;
 use crate::run::progress::Progress;
+use crate::run::rings::Rings;
 use crate::run::store::Store;
 use crate::run::verdict::{Document, Latency, Reasons, Setup, summary};
 use crate::simulated::single;
@@ -188,17 +192,15 @@ async fn bench(
     let plan = order.plan;
     let journal = Arc::new(Journal::create(&store.path("history.jsonl"))?);
     let (tally, counters) = (Arc::new(Tally::default()), Arc::new(NodeCounters::default()));
-    let nodes = cluster.nodes().len();
-    let progress =
-        Progress::new(journal.clone(), tally.clone(), counters.clone(), nodes, plan.time.0);
+    let progress = Progress::new(journal.clone(), tally.clone(), counters.clone(), plan.time.0);
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);
     let clients = Arc::new(Counted::new(clients, cluster.clone()));
     let mut interpreter = Interpreter::new(clients, journal.clone(), tally.clone(), workers(plan));
     let workload = match plan.workload.name {
-        WorkloadName::Cart => Carts::new(&plan.workload, cluster.nodes().to_vec(), order.seed),
+        WorkloadName::Cart => Carts::new(&plan.workload, cluster.everybody(), order.seed),
     };
     let episodes = schedule(plan, order.seed, view);
-    let nemesis = Nemesis::new(cluster.clone(), journal.clone());
+    let nemesis = Nemesis::new(cluster.clone(), journal.clone(), Terms::of(plan));
     let follower = tokio::spawn(counters.clone().follow(cluster.clone()));
 
     let mut limited = TimeLimit::new(workload, plan.time.0);
@@ -221,9 +223,10 @@ async fn bench(
         (settings.timing.hedge.min(settings.timing.deadline), settings.exchange());
     let phase = Phase { cluster: &**cluster, view, keys: &keys, patience, exchange };
     let finished = match worked {
-        Ok(()) => settle(&phase, &mut interpreter, &episodes, closing).await,
+        Ok(()) => settle(&phase, &mut interpreter, plan, &episodes, closing).await,
         Err(error) => Err(error),
     };
+    drop(nemesis);
     follower.abort();
     counters.ask(&**cluster).await;
     progress.clear();
@@ -238,12 +241,18 @@ async fn bench(
 async fn settle<C: Deployed>(
     phase: &Phase<'_, C>,
     interpreter: &mut Interpreter<Counted<NodeClients, C>>,
+    plan: &Plan,
     episodes: &[Episode],
     closing: &mut Closing,
 ) -> Result<()> {
     let lost = phase.lost();
     let failures = heal_all(phase.cluster, episodes).await;
     closing.doubts.extend(failures.into_iter().map(|failure| format!("healing: {failure}")));
+    let now = match plan.changes_the_ring() {
+        true => last_view(phase.cluster, closing).await,
+        false => None,
+    };
+    let phase = &Phase { view: now.as_ref().unwrap_or(phase.view), ..*phase };
     let finished = tokio::select! {
         finished = finish(phase, interpreter) => Some(finished),
         () = phase.lost_another(&lost) => None,
@@ -252,11 +261,27 @@ async fn settle<C: Deployed>(
         Some(finished) => finished,
         None => finish(phase, interpreter).await,
     };
-    let Closing { checks, doubts, untried } = finished?;
+    let Closing { checks, doubts, untried, .. } = finished?;
     closing.checks.extend(checks);
     closing.doubts.extend(doubts);
     closing.untried.extend(untried);
     Ok(())
+}
+
+/// The ring at the end of a run in which it changed; the memberships that led to it are kept in `closing`.
+async fn last_view(cluster: &impl Cluster, closing: &mut Closing) -> Option<View> {
+    let look = ring::look(cluster).await;
+    let view = look.newest().map(|newest| {
+        closing.epochs.clone_from(&newest.epochs);
+        View::of(&newest.settings, newest.epochs.clone()).map_err(|error| error.to_string())
+    });
+    match view.unwrap_or_else(|| Err("no member says which one it is".to_owned())) {
+        Ok(view) => Some(view),
+        Err(why) => {
+            closing.doubts.push(format!("the ring at the end is not known: {why}"));
+            None
+        }
+    }
 }
 
 /// In an open loop there must be a worker for every operation that may be open at a time: as many
@@ -284,7 +309,16 @@ fn judge(
             return None;
         }
     };
-    let coverage = coverage::judge(plan, view, &history, &document.counters);
+    document.memberships = closing.epochs;
+    let rings = match document.memberships.as_slice() {
+        [] => Ok(Rings::only(view.clone())),
+        epochs => Rings::of(&plan.cluster.settings, epochs, &history),
+    };
+    let rings = rings.unwrap_or_else(|error| {
+        document.doubt(format!("the memberships of the run: {error}"));
+        Rings::only(view.clone())
+    });
+    let coverage = coverage::judge(plan, &rings, &history, &document.counters);
     document.coverage = coverage.verdict;
     document.reasons.coverage = coverage.reasons;
     document.checks = judge::check(plan, &coverage.faults, &history);
@@ -399,6 +433,7 @@ impl Document {
             checks: BTreeMap::new(),
             faults: BTreeMap::new(),
             counters: BTreeMap::new(),
+            memberships: Vec::new(),
         }
     }
 

@@ -39,7 +39,7 @@ pub fn judge(history: &History) -> Option<CheckReport> {
 /// The end of a fault that costs a disk.
 fn healed(op: &Op) -> Option<(&Op, &Value)> {
     let value = op.value.as_ref()?;
-    let costs = |name: FaultName| name.nature().loses_a_disk;
+    let costs = |name: FaultName| name.nature().is_noticed;
     let is_heal = value.get("step").and_then(Value::as_str) == Some("heal");
     let is_one = op.process == Process::Nemesis && is_heal && op.f.parse().is_ok_and(costs);
     is_one.then_some((op, value))

@@ -23,7 +23,6 @@ pub struct Progress {
     journal: Arc<Journal>,
     tally: Arc<Tally>,
     counters: Arc<NodeCounters>,
-    nodes: usize,
     total: Duration,
 }
 
@@ -34,7 +33,6 @@ impl Progress {
         journal: Arc<Journal>,
         tally: Arc<Tally>,
         counters: Arc<NodeCounters>,
-        nodes: usize,
         total: Duration,
     ) -> Self {
         let bar = ProgressBar::with_draw_target(
@@ -45,7 +43,7 @@ impl Progress {
         let style = ProgressStyle::with_template("{bar:20} {prefix}\n{wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let live = !bar.is_hidden();
-        Self { bar, live, journal, tally, counters, nodes, total }
+        Self { bar, live, journal, tally, counters, total }
     }
 
     /// Shows how it goes, until dropped.
@@ -80,7 +78,7 @@ impl Progress {
             "p99 {:.1} ms  up {}/{}  hints {}  in force: {}",
             self.tally.quantile(0.99).as_secs_f64() * 1e3,
             state.up,
-            self.nodes,
+            state.members,
             state.hints_held,
             in_force.join("; ")
         );

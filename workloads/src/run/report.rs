@@ -196,6 +196,7 @@ mod tests {
             checks: BTreeMap::from([("cart".to_owned(), cart)]),
             faults: BTreeMap::from([(FaultName::Kill, kill)]),
             counters: BTreeMap::from([("hints_stored".to_owned(), 3)]),
+            memberships: Vec::new(),
         }
     }
 

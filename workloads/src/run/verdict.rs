@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use checker::verdict::{CheckReport, Verdict};
+use dynamo_protocol::membership::Membership;
 use serde::Serialize;
 
 use crate::interpreter::{Counts, Tally};
@@ -49,6 +50,9 @@ pub struct Document {
     pub faults: BTreeMap<FaultName, FaultCoverage>,
     /// What the nodes counted, over all their processes; at least that much.
     pub counters: BTreeMap<String, u64>,
+    /// The memberships there were, if the run was to change them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub memberships: Vec<Membership>,
 }
 
 /// What was run, so that a verdict tells by itself what it is about.

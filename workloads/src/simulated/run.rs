@@ -11,6 +11,7 @@ use checker::compose::check_safe;
 use checker::history::History;
 use checker::history::wellformed::WellFormed;
 use checker::verdict::{CheckReport, Checker, Verdict};
+use dynamo_protocol::membership::Membership;
 use dynamo_protocol::{Digest, Key, NodeId, Place, Settings, View};
 use dynamo_sim::World;
 use dynamo_sim::trace::{Cluster, Trace};
@@ -19,8 +20,8 @@ use futures::FutureExt;
 use serde_json::Value;
 
 use super::scenario::Scenario;
-use crate::interpreter::Counts;
 use crate::interpreter::virtual_time::Interpreter;
+use crate::interpreter::{Counts, Terms};
 use crate::run::finish::script::{Script, Stage};
 use crate::run::finish::{AT_REST, CONVERGENCE, Closing};
 use crate::run::judge::entitled;
@@ -73,6 +74,8 @@ pub struct Outcome {
     pub unknown: Vec<Violation>,
     /// What the harness itself could not find out.
     pub doubts: Vec<String>,
+    /// The memberships there were.
+    pub epochs: Vec<Membership>,
     /// Virtual time.
     pub simulated: Duration,
     /// Steps of nodes and links.
@@ -125,11 +128,20 @@ fn play(scenario: &Scenario, seed: u64, options: Options<'_>) -> Outcome {
         world.record();
     }
     let (workers, timeout) = (scenario.workload.concurrency, scenario.workload.timeout.0);
-    let mut interpreter = Interpreter::new(world, &scenario.faults, workers, timeout);
+    let settings = &scenario.cluster.settings;
+    let terms = Terms {
+        most_lost: settings.w - 1,
+        refills: settings.anti_entropy,
+        changes: scenario.changes_the_ring(),
+        deadline: settings.timing.deadline,
+    };
+    let faults = (&*scenario.faults, terms);
+    let mut interpreter = Interpreter::new(world, faults, workers, timeout);
     interpreter.tell(options.now);
     let carts = Carts::new(&scenario.workload, scenario.nodes(), seed);
     let mut limited = TimeLimit::new(carts, scenario.time);
     interpreter.run(&mut limited);
+    interpreter.end_faults();
     let finish = Finish { interpreter: &mut interpreter, settings: scenario.cluster.settings };
     let phase = finish.phase(limited.into_inner().keys()).now_or_never();
     let closing = phase.expect("under virtual time nothing is waited for");
@@ -276,6 +288,7 @@ fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing
         hash: Some(world.event_hash()),
         counters: *world.counters(),
         doubts: closing.doubts,
+        epochs: world.bench().view().history().epochs().to_vec(),
         counts,
         trace,
         ..Outcome::default()

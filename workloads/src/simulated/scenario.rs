@@ -14,7 +14,7 @@ use super::twin::{Fault, micros};
 use super::weather::Weather;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::plan::seed::{Purpose, stream};
-use crate::plan::{Plan, Span, WorkloadPlan};
+use crate::plan::{FaultName, Plan, Span, WorkloadPlan};
 use crate::run::workers;
 
 /// How old a copy of a disk is that a plan puts back, in microseconds.
@@ -84,10 +84,22 @@ impl Scenario {
         }
     }
 
+    /// Whether faults of its plan change the ring.
+    #[must_use]
+    pub fn changes_the_ring(&self) -> bool {
+        let names = self.faults.iter().filter_map(|fault| fault.told.as_ref());
+        let names = names.filter_map(|told| told.name.parse::<FaultName>().ok());
+        names.into_iter().any(|name| name.nature().changes_the_ring)
+    }
+
     /// How many copies of a key its faults may cost.
     #[must_use]
     pub fn losses(&self) -> usize {
-        self.faults.iter().map(|fault| fault.what.losses()).sum()
+        let all = self.faults.iter().map(|fault| fault.what.losses()).sum::<usize>();
+        // Those of a plan with refilling wait for each other.
+        let of_plan = self.faults.iter().any(|fault| fault.told.is_some());
+        let most = self.cluster.settings.w.saturating_sub(1);
+        if of_plan && self.cluster.settings.anti_entropy { all.min(most) } else { all }
     }
 
     /// The nodes.
@@ -99,7 +111,7 @@ impl Scenario {
 
 /// What an episode of a plan is in the simulator: its fault, and what has to go before it.
 fn twins(plan: &Plan, episode: &Episode) -> Vec<Fault> {
-    let (at, what) = (micros(episode.at), episode.fault.twin(&plan.nodes()));
+    let (at, what) = (micros(episode.at), episode.fault.twin(&plan.everybody()));
     let before = at.saturating_sub(AGE);
     let preparation = what.preparation().map(|what| Fault::new(before, before, what));
     let fault = Fault::new(at, at + micros(episode.hold), what);
@@ -113,7 +125,7 @@ fn cluster_of(plan: &Plan) -> Cluster {
         tokens: of.tokens,
         zones: of.zones,
         settings: of.settings,
-        spares: 0,
+        spares: plan.spares(),
         sync: Sync::Explicit,
         counts: false,
     }

@@ -41,6 +41,9 @@ pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> 
         ("hints_delivered".to_owned(), fired.hints_delivered),
         ("read_repairs".to_owned(), fired.read_repairs),
         ("keys_synced".to_owned(), fired.keys_synced),
+        ("epochs_entered".to_owned(), fired.epochs),
+        ("hints_adopted".to_owned(), fired.hints_adopted),
+        ("strays_dropped".to_owned(), fired.strays_dropped),
         ("forwarded".to_owned(), fired.forwarded),
         ("rolled_back".to_owned(), fired.rolled_back),
     ]);
@@ -50,7 +53,8 @@ pub fn bench(plan: &Plan, seed: u64, store: &Store, document: &mut Document) -> 
         std::fs::write(&path, trace.to_json()).with_context(|| path.display().to_string())?;
         checks.insert(RECORDS.to_owned(), on_the_core(trace));
     }
-    Ok(Closing { checks, doubts: outcome.doubts, ..Closing::default() })
+    let epochs = if plan.changes_the_ring() { outcome.epochs } else { Vec::new() };
+    Ok(Closing { checks, doubts: outcome.doubts, epochs, ..Closing::default() })
 }
 
 /// The steps of all nodes, run through the bare core again.

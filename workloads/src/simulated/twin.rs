@@ -28,6 +28,14 @@ pub trait Twin: Debug + Send + Sync {
     /// Ends it.
     fn end(&self, world: &mut World);
 
+    /// Of one that takes its time: what is due next until it is seen to be in force, or over if it `ends`.
+    fn pursue(&self, _world: &mut World, _ends: bool) {}
+
+    /// Whether it is seen to be over.
+    fn is_over(&self, world: &World) -> Option<bool> {
+        self.is_in_force(world).map(|is_in_force| !is_in_force)
+    }
+
     /// Whether it is seen to be in force. Of some there is nothing to see.
     fn is_in_force(&self, _world: &World) -> Option<bool> {
         None
@@ -161,7 +169,8 @@ impl Fault {
     /// Whether it is in force now, or, if it `has_ended`, is over: seen, not assumed.
     #[must_use]
     pub fn is_proven(&self, world: &World, has_ended: bool) -> bool {
-        self.what.is_in_force(world).is_none_or(|is_in_force| is_in_force != has_ended)
+        let seen = if has_ended { self.what.is_over(world) } else { self.what.is_in_force(world) };
+        seen.unwrap_or(true)
     }
 }
 

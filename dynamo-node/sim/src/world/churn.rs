@@ -1,9 +1,12 @@
-//! Changes of the membership, as an operator might ask for them at any time.
+//! Changes of the membership, as an operator might ask for them at any time, and how far they are.
 
 use dynamo_protocol::NodeId;
-use dynamo_protocol::membership::{Edit, Seat, Standing};
+use dynamo_protocol::membership::{Directory, Edit, Membership, Seat, Standing};
 
 use super::World;
+
+/// How long the same member is asked for a change before another is, in microseconds.
+const ASKED: u64 = 1_000_000;
 
 impl World {
     /// Asks a member for some change that the last membership allows: what kind, of whom, whom it is asked of
@@ -23,8 +26,57 @@ impl World {
         true
     }
 
+    /// Asks some member for this change, another one after a while; not the node itself that it is about.
+    pub fn ask_for(&mut self, edit: Edit) {
+        let able = |node: &NodeId| {
+            let host = self.bench.host(*node);
+            *node != edit.node()
+                && !host.is_paused()
+                && host
+                    .node()
+                    .is_some_and(|of| of.is_proven() && of.view().ids().any(|id| id == *node))
+        };
+        let members: Vec<_> = self.membership().seats().iter().map(|seat| seat.node).collect();
+        let able: Vec<_> = members.into_iter().filter(able).collect();
+        let turn = usize::try_from(self.now / ASKED).unwrap_or_default();
+        if let Some(asked) = able.get(turn % able.len().max(1)) {
+            self.propose(*asked, edit);
+        }
+    }
+
+    /// The directory of a host, as memberships name it.
+    #[must_use]
+    pub fn directory(&self, node: NodeId) -> Directory {
+        self.bench.host(node).disk().meta().directory(node)
+    }
+
+    /// Whether all members whose process runs go by a membership of which this is true.
+    pub fn is_known(&self, holds: impl Fn(&Membership) -> bool) -> bool {
+        let members = self.membership().seats().iter().map(|seat| seat.node);
+        let mut running = members.filter_map(|node| self.bench.host(node).node());
+        running.all(|of| holds(of.view().history().latest()))
+    }
+
+    /// Whether the last change is finished: every member runs under it, counts wherever it is a home, and
+    /// holds nothing that is another's.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let membership = self.membership();
+        membership.seats().iter().all(|seat| {
+            let runs = self.bench.host(seat.node).node();
+            runs.is_some_and(|of| {
+                of.view().epoch() == membership.epoch()
+                    && self.directory(seat.node) == seat.directory
+                    && of.is_proven()
+                    && !of.meta().amnesiac
+                    && of.filling() == 0
+                    && !of.has_strays()
+            })
+        })
+    }
+
     fn possible_change(&self, kind: u32, seat: Seat, tokens: u16) -> Option<Edit> {
-        let directory = |node: NodeId| self.bench.host(node).disk().meta().directory(node);
+        let directory = |node: NodeId| self.directory(node);
         let Seat { node, directory: named, standing, .. } = seat;
         if standing == Standing::Leaving {
             return match kind % 2 {
@@ -62,7 +114,8 @@ impl World {
     }
 
     /// Whether a member that leaves has handed on all that it held, under the last membership.
-    fn is_drained(&self, node: NodeId) -> bool {
+    #[must_use]
+    pub fn is_drained(&self, node: NodeId) -> bool {
         let host = self.bench.host(node);
         let is_at_rest = host.node().is_some_and(|of| {
             of.view().epoch() == self.membership().epoch()

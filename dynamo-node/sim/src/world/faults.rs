@@ -40,6 +40,7 @@ impl World {
         self.take(Step::Crash { node, keep });
         self.lose_copies(node);
         self.links.renew(node);
+        self.exchanged.remove(&node);
         let outside = &mut self.hosts[index(node)];
         outside.syncing = None;
         let backlog = std::mem::take(&mut outside.backlog);
@@ -93,6 +94,22 @@ impl World {
         self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
     }
 
+    /// Starts a host whose directory the members name, and that knows of no membership: one of them tells it.
+    pub fn admit(&mut self, node: NodeId) {
+        let directory = self.bench.host(node).disk().meta().directory(node);
+        let names = |peer: &NodeId| {
+            let of = self.bench.host(*peer).node();
+            let seat = of.and_then(|of| of.view().history().latest().seat(node));
+            seat.is_some_and(|seat| seat.directory == directory)
+        };
+        let is_new = self.bench.host(node).disk().enrolment().epochs.is_empty();
+        let by = self.bench.cluster().ids().find(names);
+        if let Some(by) = by.filter(|_| is_new && !self.runs(node)) {
+            self.take(Step::Enrol { node, by });
+        }
+        self.start(node);
+    }
+
     /// An operator asks `node` for a change of the membership, if it runs.
     pub fn propose(&mut self, node: NodeId, edit: Edit) {
         if self.runs(node) && !self.bench.host(node).is_paused() {
@@ -107,7 +124,8 @@ impl World {
     }
 
     /// Whether the directory of `node` was removed from the membership.
-    fn is_gone(&self, node: NodeId) -> bool {
+    #[must_use]
+    pub fn is_gone(&self, node: NodeId) -> bool {
         let directory = self.bench.host(node).disk().meta().directory(node);
         self.membership().gone().contains(&directory)
     }
@@ -218,6 +236,16 @@ impl World {
         let fault = DiskFault::Damage(place.role, place.key.clone());
         self.take(Step::Disk { node, fault });
         Some(place)
+    }
+
+    /// All hints that the node's disk holds are gone, and nothing tells; how many there were.
+    pub fn lose_hints(&mut self, node: NodeId) -> usize {
+        let hints: Vec<_> = self.bench.host(node).disk().hints().cloned().collect();
+        for place in &hints {
+            let fault = DiskFault::Forget(place.role, place.key.clone());
+            self.take(Step::Disk { node, fault });
+        }
+        hints.len()
     }
 
     /// Whether another home of the place's key lacks something of what `node` holds there.

@@ -6,6 +6,7 @@
 mod churn;
 mod faults;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dynamo_protocol::mutant::{Mutant, mutated};
@@ -81,6 +82,8 @@ pub struct World {
     effects: Vec<Effect>,
     breaches: Vec<(u64, Breach)>,
     counters: Counters,
+    /// By node, how many exchanges its process led to their end, and by partner which of them was the last.
+    exchanged: FxHashMap<NodeId, (u64, BTreeMap<NodeId, u64>)>,
     events: u64,
     hash: u64,
     entries: Option<Vec<Entry>>,
@@ -145,6 +148,7 @@ impl World {
             effects: Vec::new(),
             breaches: Vec::new(),
             counters: Counters::default(),
+            exchanged: FxHashMap::default(),
             events: 0,
             hash: 0,
             entries: None,
@@ -212,6 +216,13 @@ impl World {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// By partner the number of the last exchange with it that the process of `node` led to its end, counted
+    /// from 1 over all that it led.
+    #[must_use]
+    pub fn exchanged(&self, node: NodeId) -> BTreeMap<NodeId, u64> {
+        self.exchanged.get(&node).map(|(_, last)| last.clone()).unwrap_or_default()
     }
 
     /// The invariants broken so far, and when.
@@ -397,6 +408,11 @@ impl World {
             Effect::Told(node, event) => {
                 self.counters.count(&event);
                 match event {
+                    Event::Exchanged { with, .. } => {
+                        let (led, last) = self.exchanged.entry(node).or_default();
+                        *led += 1;
+                        last.insert(with, *led);
+                    }
                     Event::Entered(_) => self.call_in_newcomers(node),
                     Event::Removed => self.schedule(0, What::Removed { node }),
                     _ => {}

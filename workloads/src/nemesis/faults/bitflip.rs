@@ -38,7 +38,7 @@ impl Kind for Bitflip {
     }
 
     fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
-        let node = draw.disk(at)?;
+        let node = draw.disk(at, Self::NATURE)?;
         let (bits, seed) = (draw.rng.random_range(1..4), draw.rng.random());
         Some(Self { node, bits, seed })
     }

@@ -44,8 +44,8 @@ impl Kind for Delay {
         plan.check_targets()
     }
 
-    fn draw(draw: &mut Draw<'_>, _at: Duration) -> Option<Self> {
-        let nodes = draw.target()?;
+    fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
+        let nodes = draw.target(at)?;
         let settings = &draw.plan.fault;
         Some(Self { nodes, delay: settings.delay.0, jitter: settings.jitter.0 })
     }

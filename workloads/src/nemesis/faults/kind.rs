@@ -36,8 +36,26 @@ pub(crate) trait Kind: Clone {
     /// Whom it hits.
     fn whom(&self) -> Whom<'_>;
 
+    /// The nodes whose processes are this fault's alone meanwhile: by default those that it stops.
+    fn holds(&self) -> &[NodeId] {
+        match self.whom() {
+            Whom::Nodes(nodes) if Self::NATURE.stops => nodes,
+            _ => &[],
+        }
+    }
+
     /// Brings it about; what proves that it is in force.
     async fn inject<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven>;
+
+    /// Whether it holds them until it is healed, and not only until it is in force.
+    fn holds_to_the_end(&self) -> bool {
+        true
+    }
+
+    /// The nodes that have to run before it.
+    fn needs(&self) -> &[NodeId] {
+        self.holds()
+    }
 
     /// Ends it; what proves that it is over. Also of one that was never proven to be in force.
     async fn heal<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven>;
@@ -55,6 +73,14 @@ pub(crate) struct Nature {
     pub(crate) stops: bool,
     /// The disk counts as lost: the node that notices has no vote any more.
     pub(crate) loses_a_disk: bool,
+    /// What it held is known to be on as many disks as before after a while, where homes compare what they
+    /// hold.
+    pub(crate) is_refilled: bool,
+    /// The node has to notice that it lost something.
+    pub(crate) is_noticed: bool,
+    /// Members come, go or go on with another directory, one change at a time. It is healed when that is
+    /// finished, however long it takes, and moves keys.
+    pub(crate) changes_the_ring: bool,
     /// The nodes it hits are out of reach meanwhile: coverage asks for hints and repairs.
     pub(crate) silences: bool,
     /// The nodes it hits cannot have what is put meanwhile, and have the rest: coverage asks that it is
@@ -91,6 +117,9 @@ impl Nature {
         Self {
             stops: true,
             loses_a_disk: false,
+            is_refilled: false,
+            is_noticed: false,
+            changes_the_ring: false,
             silences: true,
             misses: false,
             needs: Needs::Node(how),
@@ -100,7 +129,12 @@ impl Nature {
 
     /// Of one after which a node has lost something of its disk, by this means.
     pub(crate) const fn of_disks(how: &'static str) -> Self {
-        Self { loses_a_disk: true, ..Self::of_processes(how) }
+        Self { loses_a_disk: true, is_noticed: true, ..Self::of_processes(how) }
+    }
+
+    /// Of one that changes the ring, by this means, and keeps everybody within reach.
+    pub(crate) const fn of_the_ring(how: &'static str) -> Self {
+        Self { stops: false, changes_the_ring: true, silences: false, ..Self::of_processes(how) }
     }
 
     /// Of one of the links, for which hosts need these means.

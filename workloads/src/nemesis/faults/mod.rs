@@ -9,13 +9,17 @@ pub mod clock;
 pub(crate) mod delay;
 pub(crate) mod diskfull;
 pub(crate) mod eio;
+pub(crate) mod join;
 pub(crate) mod kill;
 pub(crate) mod kind;
+pub(crate) mod leave;
+pub(crate) mod losehints;
 pub(crate) mod loss;
 pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod powercut;
 mod rate;
+pub(crate) mod replace;
 mod reset;
 pub(crate) mod rollback;
 pub(crate) mod slowdisk;
@@ -82,6 +86,20 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(fault) => fault.whom(),)* }
             }
 
+            /// The nodes whose processes are this fault's alone meanwhile.
+            #[must_use]
+            pub fn holds(&self) -> &[NodeId] {
+                match self { $(Self::$Kind(fault) => fault.holds(),)* }
+            }
+
+            pub(crate) fn holds_to_the_end(&self) -> bool {
+                match self { $(Self::$Kind(fault) => fault.holds_to_the_end(),)* }
+            }
+
+            pub(crate) fn needs(&self) -> &[NodeId] {
+                match self { $(Self::$Kind(fault) => fault.needs(),)* }
+            }
+
             pub(crate) async fn inject<C: Cluster>(
                 &self,
                 site: &Site<'_, C>,
@@ -110,6 +128,16 @@ impl Fault {
     #[must_use]
     pub fn told(&self) -> Value {
         self.whom().told()
+    }
+
+    /// The nodes that have to be members before it.
+    #[must_use]
+    pub fn of_members(&self) -> Vec<NodeId> {
+        match self.whom() {
+            Whom::Nodes(_) if matches!(self, Self::Join(_)) => Vec::new(),
+            Whom::Nodes(nodes) => nodes.to_vec(),
+            Whom::Links(_, cuts) => cuts.iter().flat_map(|cut| [cut.from, cut.to]).collect(),
+        }
     }
 
     /// The nodes whose processes it stops.

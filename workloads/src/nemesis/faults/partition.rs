@@ -58,9 +58,9 @@ impl Kind for Partition {
         })
     }
 
-    fn draw(draw: &mut Draw<'_>, _at: Duration) -> Option<Self> {
+    fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
         let shape = draw.shape()?;
-        let nodes: Vec<_> = draw.view.ids().collect();
+        let nodes = draw.nodes(at);
         let cuts = match shape {
             Shape::Cuts => draw.plan.fault.cuts.clone(),
             _ => shapes::cuts(shape, &nodes, &mut draw.rng),

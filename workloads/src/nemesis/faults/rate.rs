@@ -44,8 +44,8 @@ impl Kind for Rate {
         plan.check_targets()
     }
 
-    fn draw(draw: &mut Draw<'_>, _at: Duration) -> Option<Self> {
-        Some(Self { nodes: draw.target()?, rate: draw.plan.fault.rate })
+    fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
+        Some(Self { nodes: draw.target(at)?, rate: draw.plan.fault.rate })
     }
 
     fn whom(&self) -> Whom<'_> {

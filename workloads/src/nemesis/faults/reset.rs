@@ -28,8 +28,8 @@ impl Kind for Reset {
         plan.check_targets()
     }
 
-    fn draw(draw: &mut Draw<'_>, _at: Duration) -> Option<Self> {
-        draw.target().map(Self)
+    fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
+        draw.target(at).map(Self)
     }
 
     fn whom(&self) -> Whom<'_> {

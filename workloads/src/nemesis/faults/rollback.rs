@@ -58,7 +58,7 @@ impl Kind for Rollback {
     }
 
     fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
-        let node = draw.disk(at)?;
+        let node = draw.disk(at, Self::NATURE)?;
         // What was acknowledged and what was read has to be in another member's hands.
         let settings = &draw.plan.cluster.settings;
         let is_remembered = settings.w >= 2 && settings.r >= 2;

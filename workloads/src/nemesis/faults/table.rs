@@ -23,6 +23,14 @@ macro_rules! catalogue {
             rollback: Rollback,
             /// Bits of the disk are others.
             bitflip: Bitflip,
+            /// A node joins.
+            join: Join,
+            /// A member hands on what it holds, and leaves.
+            leave: Leave,
+            /// A member is lost with its disk, and an empty directory takes its place.
+            replace: Replace,
+            /// A disk loses the hints on it.
+            losehints: Losehints,
         }
     };
 }

@@ -26,14 +26,14 @@ const SLOW: u64 = 100_000;
 pub struct Wipe(pub NodeId);
 
 impl Kind for Wipe {
-    const NATURE: Nature = Nature::of_disks("its disk is emptied");
+    const NATURE: Nature = Nature { is_refilled: true, ..Nature::of_disks("its disk is emptied") };
 
     fn check(plan: &Plan) -> Result<(), Wrong> {
         plan.check_disks(FaultName::Wipe)
     }
 
     fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
-        draw.disk(at).map(Self)
+        draw.disk(at, Self::NATURE).map(Self)
     }
 
     fn whom(&self) -> Whom<'_> {

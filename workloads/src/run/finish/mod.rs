@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use checker::verdict::CheckReport;
+use dynamo_protocol::membership::Membership;
 use dynamo_protocol::{NodeId, View};
 use tokio::time::sleep;
 
@@ -57,6 +58,8 @@ pub struct Closing {
     pub doubts: Vec<String>,
     /// Why faults of one node may have been none.
     pub untried: Vec<String>,
+    /// The memberships there were, if they changed.
+    pub epochs: Vec<Membership>,
 }
 
 /// What the final phase works on.
@@ -94,7 +97,7 @@ impl<C: Cluster> Phase<'_, C> {
     /// The nodes whose hosts are lost now.
     #[must_use]
     pub fn lost(&self) -> BTreeSet<NodeId> {
-        let nodes = self.cluster.nodes().iter().copied();
+        let nodes = self.cluster.nodes().into_iter();
         nodes.filter(|node| self.cluster.is_lost(*node)).collect()
     }
 
@@ -109,11 +112,11 @@ impl<C: Cluster> Phase<'_, C> {
     fn gone(&self) -> BTreeSet<NodeId> {
         let gone =
             |node: &NodeId| self.cluster.is_lost(*node) || self.cluster.life(*node) == Life::Gone;
-        self.cluster.nodes().iter().copied().filter(gone).collect()
+        self.cluster.nodes().into_iter().filter(gone).collect()
     }
 
     fn terms(&self, gone: &BTreeSet<NodeId>) -> Terms {
-        let here = self.cluster.nodes().iter().copied().filter(|node| !gone.contains(node));
+        let here = self.cluster.nodes().into_iter().filter(|node| !gone.contains(node));
         Terms { here: here.collect(), still: STILL, most: MOST, patience: self.patience }
     }
 

@@ -168,16 +168,16 @@ pub(super) type Calm = Vec<(NodeId, u64, u64)>;
 /// # Errors
 /// Who does, or does not say.
 pub(super) async fn calm(cluster: &impl Cluster, gone: &BTreeSet<NodeId>) -> Result<Calm, String> {
-    let here = cluster.nodes().iter().filter(|node| !gone.contains(node));
+    let here = cluster.nodes().into_iter().filter(|node| !gone.contains(node));
     let ask = here.map(async |node| {
-        let status = timeout(STATUS_PATIENCE, cluster.status(*node)).await;
+        let status = timeout(STATUS_PATIENCE, cluster.status(node)).await;
         let silent = || format!("{node} does not say how it is");
         let status = status.ok().and_then(Result::ok).ok_or_else(silent)?;
         if let Some(peer) = status.suspected.iter().find(|peer| !gone.contains(peer)) {
             return Err(format!("{node} suspected {peer}"));
         }
         let suspicions = status.counters.get("suspicions").copied().unwrap_or_default();
-        Ok((*node, status.incarnation, suspicions))
+        Ok((node, status.incarnation, suspicions))
     });
     join_all(ask).await.into_iter().collect()
 }
