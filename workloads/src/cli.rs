@@ -26,6 +26,7 @@ use crate::replay::{ReplayArgs, replay};
 use crate::run::analyze::{self, AnalyzeArgs};
 use crate::run::page;
 use crate::run::report;
+use crate::run::show::{self, ShowArgs};
 use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
 use crate::simulated::cli::{SimArgs, sim};
@@ -58,6 +59,8 @@ enum Command {
     Check(CheckArgs),
     /// Judge a stored run again, and make its page anew.
     Analyze(AnalyzeArgs),
+    /// Tell what was found in a stored run, as its page does.
+    Show(ShowArgs),
     /// Write a history to test checkers with.
     Generate(GenerateArgs),
     /// Run simulated clusters under virtual time, a seed each.
@@ -157,6 +160,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         | Command::Agent(_)
         | Command::Check(_)
         | Command::Analyze(_)
+        | Command::Show(_)
         | Command::Records(_) => Ok(()),
         #[cfg(feature = "mutants")]
         Command::Mutants(_) => Ok(()),
@@ -204,6 +208,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
             checker::cli::check(&args, out, err, &mut |seen| page::of_history(&args, seen))
         }
         Command::Analyze(args) => analyze::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),

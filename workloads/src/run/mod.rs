@@ -10,7 +10,9 @@ pub mod noticed;
 pub mod page;
 pub mod progress;
 pub mod report;
+pub mod show;
 pub mod store;
+mod stored;
 pub mod verdict;
 
 use std::collections::BTreeMap;
