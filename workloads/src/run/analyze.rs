@@ -110,6 +110,7 @@ impl Stored {
             let said = self.get(&format!("/setup/{name}")).and_then(Value::as_str);
             *place = said.unwrap_or("not known").to_owned();
         }
+        setup.zero_us = self.get("/setup/zero_us").and_then(Value::as_u64);
         let counters = self.get("/counters").and_then(Value::as_object);
         let counters = counters.into_iter().flatten();
         let again = || format!("dyno test {}", dir.join("plan.toml").display());

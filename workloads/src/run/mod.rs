@@ -6,6 +6,7 @@ pub mod coverage;
 pub mod finish;
 pub mod journal;
 pub mod judge;
+mod nodes;
 pub mod noticed;
 pub mod page;
 pub mod progress;
@@ -189,6 +190,7 @@ async fn bench(
 ) -> Result<()> {
     let plan = order.plan;
     let journal = Arc::new(Journal::create(&store.path("history.jsonl"))?);
+    document.setup.zero_us = Some(journal.zero_us());
     let (tally, counters) = (Arc::new(Tally::default()), Arc::new(NodeCounters::default()));
     let nodes = cluster.nodes().len();
     let progress =

@@ -13,6 +13,7 @@ use dyno_command::output;
 use dyno_page::{FaultRow, Part, Subject};
 
 use crate::cli::quoted;
+use crate::run::nodes;
 use crate::run::report::said;
 use crate::run::verdict::Document;
 use crate::simulated::run::Violation;
@@ -29,7 +30,9 @@ pub(super) const THREE: [(&str, &str); 3] = [
 
 /// Writes the page of a run into its folder, or says why there is none.
 pub fn write(document: &Document, history: &History, dir: &Path, notes: Vec<String>) {
-    let subject = Subject { notes, ..subject(document, dir) };
+    let witness = dyno_page::witness(&document.checks, history);
+    let messages = nodes::messages(dir, document.setup.zero_us, history, &witness);
+    let subject = Subject { notes, messages, ..subject(document, dir) };
     put(&subject, history, &dir.join(NAME));
 }
 
