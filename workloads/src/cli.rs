@@ -8,6 +8,7 @@ use checker::cli::generate::GenerateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use dynamo_node::cli::{NodeCommand, SettingFlags};
 use dyno_command::{help_or_refusal, in_one_line, output};
+use dyno_serve::ServeArgs;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -61,6 +62,8 @@ enum Command {
     Analyze(AnalyzeArgs),
     /// Tell what was found in a stored run, as its page does.
     Show(ShowArgs),
+    /// Show all stored runs in a browser on this machine.
+    Serve(ServeArgs),
     /// Write a history to test checkers with.
     Generate(GenerateArgs),
     /// Run simulated clusters under virtual time, a seed each.
@@ -161,6 +164,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         | Command::Check(_)
         | Command::Analyze(_)
         | Command::Show(_)
+        | Command::Serve(_)
         | Command::Records(_) => Ok(()),
         #[cfg(feature = "mutants")]
         Command::Mutants(_) => Ok(()),
@@ -209,6 +213,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         }
         Command::Analyze(args) => analyze::run(&args),
         Command::Show(args) => show::run(&args),
+        Command::Serve(args) => dyno_serve::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),

@@ -5,6 +5,7 @@
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
