@@ -25,6 +25,7 @@ use crate::plan::{
 use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
 use crate::run::analyze::{self, AnalyzeArgs};
+use crate::run::export::{self, ExportArgs};
 use crate::run::page;
 use crate::run::report;
 use crate::run::show::{self, ShowArgs};
@@ -62,6 +63,8 @@ enum Command {
     Analyze(AnalyzeArgs),
     /// Tell what was found in a stored run, as its page does.
     Show(ShowArgs),
+    /// Write the history of a stored run for another tool.
+    Export(ExportArgs),
     /// Show all stored runs in a browser on this machine.
     Serve(ServeArgs),
     /// Write a history to test checkers with.
@@ -165,6 +168,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         | Command::Analyze(_)
         | Command::Show(_)
         | Command::Serve(_)
+        | Command::Export(_)
         | Command::Records(_) => Ok(()),
         #[cfg(feature = "mutants")]
         Command::Mutants(_) => Ok(()),
@@ -214,6 +218,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Analyze(args) => analyze::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Serve(args) => dyno_serve::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),

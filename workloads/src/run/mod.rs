@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod counters;
 pub mod coverage;
+pub mod export;
 pub mod finish;
 pub mod journal;
 pub mod judge;
