@@ -8,6 +8,7 @@ use checker::cli::generate::GenerateArgs;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use dynamo_node::cli::{NodeCommand, SettingFlags};
 use dyno_command::{help_or_refusal, in_one_line, output};
+use dyno_serve::ServeArgs;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -24,8 +25,10 @@ use crate::plan::{
 use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
 use crate::run::analyze::{self, AnalyzeArgs};
+use crate::run::export::{self, ExportArgs};
 use crate::run::page;
 use crate::run::report;
+use crate::run::show::{self, ShowArgs};
 use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
 use crate::simulated::cli::{SimArgs, sim};
@@ -58,6 +61,12 @@ enum Command {
     Check(CheckArgs),
     /// Judge a stored run again, and make its page anew.
     Analyze(AnalyzeArgs),
+    /// Tell what was found in a stored run, as its page does.
+    Show(ShowArgs),
+    /// Write the history of a stored run for another tool.
+    Export(ExportArgs),
+    /// Show all stored runs in a browser on this machine.
+    Serve(ServeArgs),
     /// Write a history to test checkers with.
     Generate(GenerateArgs),
     /// Run simulated clusters under virtual time, a seed each.
@@ -157,6 +166,9 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         | Command::Agent(_)
         | Command::Check(_)
         | Command::Analyze(_)
+        | Command::Show(_)
+        | Command::Serve(_)
+        | Command::Export(_)
         | Command::Records(_) => Ok(()),
         #[cfg(feature = "mutants")]
         Command::Mutants(_) => Ok(()),
@@ -204,6 +216,9 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
             checker::cli::check(&args, out, err, &mut |seen| page::of_history(&args, seen))
         }
         Command::Analyze(args) => analyze::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Serve(args) => dyno_serve::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),

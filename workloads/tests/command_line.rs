@@ -348,6 +348,13 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         "analyze",
         "analyze empty",
         "analyze empty --spec stack",
+        "show",
+        "show empty",
+        "show empty --op 1 --lost 2",
+        "serve no-such-folder",
+        "export empty --to edn",
+        "export empty --to parquet",
+        "serve empty --port 65536",
         "generate --processes 100000000",
         "generate --ops 10 --violations 100",
         "generate --indeterminate 7",
@@ -396,6 +403,8 @@ fn every_json_document_is_an_object_with_schema_command_and_verdict() {
         ("lab sweep --json", "lab sweep", None),
         ("test --cluster sim --time 1s --faults none --json", "test", None),
         ("analyze results/latest --json", "analyze", None),
+        ("show results/latest --json", "show", None),
+        ("export results/latest --to edn --json", "export", None),
         ("replay --record none --json", "", None),
     ];
     for (line, command, verdict) in lines {

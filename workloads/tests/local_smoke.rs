@@ -67,7 +67,7 @@ impl Bench {
         pids.filter(|pid| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let line = String::from_utf8_lossy(&line);
-            line.contains(folder) && line.contains("serve")
+            line.contains(folder) && line.split('\0').any(|word| word == "serve")
         })
         .collect()
     }
@@ -438,6 +438,20 @@ fn what_nodes_record_replays_through_the_core_however_they_ended() {
     let mut refused = Command::new(DYNO);
     let refused = refused.args(["replay", "--record"]).arg(nothing.path()).output().unwrap();
     assert_eq!(refused.status.code(), Some(254));
+}
+
+#[test]
+fn the_page_of_a_recorded_run_shows_what_nodes_sent_each_other_and_what_they_held() {
+    let bench = Bench::new();
+    let (status, _) = bench.judge("--record --versioning lww --faults none --time 2s --seed 7");
+    assert_eq!(status, Some(1));
+    let page = fs::read_to_string(bench.latest("report.html")).unwrap();
+    assert!(page.contains("What the nodes sent each other for it"));
+    assert!(page.contains("What each replica held when it answered"));
+    for part in [": put from client to n", ": store from n", ": fetched from n", ": stored from n"]
+    {
+        assert!(page.contains(part), "no message is told as {part:?}");
+    }
 }
 
 /// Takes steps out of the largest record: the core cannot get to what comes after them.

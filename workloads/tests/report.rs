@@ -137,3 +137,41 @@ fn a_trace_that_is_kept_has_its_page_beside_it_and_so_has_its_replay() {
     assert!(beside.contains("was acknowledged, and is gone"));
     assert_eq!(fs::read_to_string(page).unwrap(), beside);
 }
+
+#[test]
+fn a_terminal_is_told_what_the_page_says() {
+    let out = tempfile::tempdir().unwrap();
+    let (dir, _) = run(out.path(), &["--versioning", "lww"]);
+    let page = fs::read_to_string(dir.join("report.html")).unwrap();
+    let dir = dir.display().to_string();
+    let show = |flags: &[&str]| {
+        let ran = dyno(&[&["show", &dir][..], flags].concat());
+        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let told: Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    assert_eq!(told["command"], "show");
+    assert_eq!(told["said"], "invalid");
+    let plain = show(&[]);
+    assert!(plain.contains("what took its place"), "{plain}");
+    for step in told["story"]["steps"].as_array().unwrap() {
+        let said = step["text"].as_str().unwrap();
+        assert!(page.contains(&said.replace('"', "&quot;")), "{said}");
+    }
+    let add = told["story"]["ops"][0]["name"].to_string();
+    assert!(show(&["--op", &add]).contains("Finding 1 names it"));
+    assert!(show(&["--lost", "2"]).contains("Finding 2 of"));
+    assert!(show(&["--key", "cart-1"]).contains("operations on \"cart-1\""));
+    let refused = dyno(&["show", &dir, "--lost", "999999"]);
+    assert_eq!(refused.status.code(), Some(254), "{refused:?}");
+}
+
+#[test]
+fn a_run_without_a_verdict_is_to_be_judged_before_it_is_shown() {
+    let out = tempfile::tempdir().unwrap();
+    let (dir, _) = run(out.path(), &["--no-report"]);
+    fs::remove_file(dir.join("verdict.json")).unwrap();
+    let ran = dyno(&["show", &dir.display().to_string()]);
+    assert_eq!(ran.status.code(), Some(254), "{ran:?}");
+    assert!(String::from_utf8(ran.stderr).unwrap().contains("dyno analyze"), "it names the mend");
+}

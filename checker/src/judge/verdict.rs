@@ -131,6 +131,24 @@ impl CheckReport {
         self
     }
 
+    /// A report as it was written; none of what is no report. What does not say why says that.
+    pub fn of_json(report: &Value) -> Option<Self> {
+        let reason = report.get("reason").and_then(Value::as_str);
+        let reason = reason.unwrap_or("it does not say why");
+        let judged = report.get("judged").and_then(Value::as_u64).unwrap_or(0) as usize;
+        let mut read = match report.get("verdict")?.as_str()? {
+            "valid" => Self::valid_if_judged(judged, "its report does not say how much"),
+            "invalid" => Self::invalid(reason).judging(judged),
+            _ => Self::unknown(reason).judging(judged),
+        };
+        for (name, value) in report.as_object()? {
+            if !matches!(name.as_str(), "verdict" | "judged" | "reason") {
+                read = read.with(name, value);
+            }
+        }
+        Some(read)
+    }
+
     /// The same report, but invalid, for this reason.
     pub fn refuted(self, reason: impl Into<String>) -> Self {
         let answer = Answer::Invalid(self.judged());

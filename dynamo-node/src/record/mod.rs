@@ -23,7 +23,7 @@ use dynamo_protocol::{
 use serde::{Deserialize, Serialize};
 
 pub use replay::{Difference, ReplayError, Replayed, files, replay, replay_file};
-pub use steps::{ToldStep, steps};
+pub use steps::{Carried, ToldStep, steps};
 use watch::Watched;
 
 /// How the name of a record ends.

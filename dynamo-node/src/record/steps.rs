@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use dynamo_protocol::{Key, OpId, RequestId};
+use bytes::Bytes;
+use dynamo_protocol::{Envelope, Input, Key, NodeId, OpId, Output, RequestId};
 use serde::Serialize;
 
 use super::Step;
@@ -28,6 +29,39 @@ pub struct ToldStep {
     pub keys: BTreeSet<String>,
     /// The operations it is about, also where only the client's request is named.
     pub ops: BTreeSet<String>,
+    /// The message it was given, if it was given one.
+    #[serde(skip)]
+    pub got: Option<Carried>,
+    /// The messages it sent, in order.
+    #[serde(skip)]
+    pub sent: Vec<Carried>,
+}
+
+/// A message between two nodes, as far as it is told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Who sent it.
+    pub from: NodeId,
+    /// Whom it is for.
+    pub to: NodeId,
+    /// What it is: `store`, `fetched`.
+    pub name: &'static str,
+    /// The operation it is of.
+    pub op: Option<String>,
+    /// The values of the versions it carries, if it carries any: of `fetched`, what the replica holds.
+    pub values: Option<Vec<Bytes>>,
+}
+
+impl Carried {
+    fn of(Envelope { from, to, message, .. }: &Envelope) -> Self {
+        Self {
+            from: *from,
+            to: *to,
+            name: message.name(),
+            op: message.op().map(|op| op.to_string()),
+            values: message.set().map(|set| set.values()),
+        }
+    }
 }
 
 /// What is known of operations and requests so far: most messages name one and no key.
@@ -47,6 +81,13 @@ pub fn steps(path: &Path, mut visit: impl FnMut(ToldStep) -> bool) -> Result<(),
     read_steps(path, |number, step| visit(known.told(number, &step)))
 }
 
+fn sent(output: &Output) -> Option<Carried> {
+    match output {
+        Output::Send(envelope) => Some(Carried::of(envelope)),
+        _ => None,
+    }
+}
+
 impl Known {
     fn told(&mut self, step: u64, Step { now, input, errors, outputs, .. }: &Step) -> ToldStep {
         let names = std::iter::once(Names::of_input(input));
@@ -61,6 +102,11 @@ impl Known {
             outputs: outputs.iter().map(|output| Told(output).to_string()).collect(),
             keys: BTreeSet::new(),
             ops: BTreeSet::new(),
+            got: match input {
+                Input::Peer(envelope) => Some(Carried::of(envelope)),
+                _ => None,
+            },
+            sent: outputs.iter().filter_map(sent).collect(),
         };
         for Names { key, op, request } in &names {
             let op_of_request = request.and_then(|request| self.op_of_request.get(&request));

@@ -1,4 +1,4 @@
-// What the page was given: names and bands as JSON, operations as packed columns.
+// What the page was given: names and bands as JSON, long lists packed, operations as packed columns.
 const $ = id => document.getElementById(id);
 const DATA = JSON.parse($('data').textContent);
 const T = DATA.table;
@@ -18,6 +18,9 @@ async function inflate(id) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate-raw'));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+
+// What was packed as JSON.
+const inflated = async id => JSON.parse(new TextDecoder().decode(await inflate(id)));
 
 // The columns by name. Backwards what planes.rs does.
 function unpack(bytes, layouts, rows) {

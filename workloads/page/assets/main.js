@@ -51,7 +51,7 @@ function filters() {
 async function findings() {
   const box = $('all-findings');
   if (!box) return;
-  const rows = JSON.parse(new TextDecoder().decode(await inflate('findings')));
+  const rows = await inflated('findings');
   const table = element('table'), body = element('tbody'), more = element('button', 'Show more', { type: 'button' });
   const head = element('tr');
   for (const name of ['at', 'what', 'key', 'operations']) head.append(element('th', name, { scope: 'col' }));
@@ -83,6 +83,7 @@ async function start() {
     if (event.key === 'Escape') select(-1);
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readInk(); redraw(); });
+  T.keys = await inflated('key-names');
   C = unpack(await inflate('columns'), T.layouts, T.rows);
   let most = 1;
   for (let row = 0; row < T.rows; row++) most = Math.max(most, C.took[row], C.late[row]);

@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-/// The style.
-pub(crate) const STYLE: &str = include_str!("../assets/page.css");
+/// The style of the page of a run.
+pub const STYLE: &str = include_str!("../assets/page.css");
 
 /// The script, in the order of its parts: each uses those before it.
 pub(crate) fn script() -> String {
-    [
+    let parts = [
         "'use strict';(()=>{\n",
         include_str!("../assets/data.js"),
         include_str!("../assets/view.js"),
@@ -21,8 +21,15 @@ pub(crate) fn script() -> String {
         include_str!("../assets/detail.js"),
         include_str!("../assets/main.js"),
         "})();\n",
-    ]
-    .concat()
+    ];
+    plain(&parts.concat())
+}
+
+/// Without what only its writers need: indentation, and lines of comments. No text of it goes over a line.
+fn plain(script: &str) -> String {
+    let lines = script.lines().map(str::trim);
+    let told = lines.filter(|line| !line.is_empty() && !line.starts_with("//"));
+    told.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// What the page may do: run this script, be styled by this style. No requests, no frames, no forms.

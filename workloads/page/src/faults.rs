@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// A time in which a fault was in force, or was meant to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Band {
+pub struct Band {
     /// The fault's name.
     pub fault: String,
     /// From here, in nanoseconds.
@@ -29,7 +29,7 @@ pub(crate) struct Band {
 
 /// All faults in order of their beginning.
 #[must_use]
-pub(crate) fn bands(history: &History) -> Vec<Band> {
+pub fn bands(history: &History) -> Vec<Band> {
     let mut bands: Vec<Band> = windows(history)
         .into_iter()
         .map(|window| {
@@ -76,7 +76,7 @@ fn band(fault: &str, from: u64, to: u64, value: Option<&Value>) -> Band {
 impl Band {
     /// `kill of n3`, `partition (halves)`.
     #[must_use]
-    pub(crate) fn in_words(&self) -> String {
+    pub fn in_words(&self) -> String {
         match (&self.shape, self.nodes.as_slice()) {
             (Some(shape), _) => format!("{} ({shape})", self.fault),
             (None, []) if self.links.is_empty() => self.fault.clone(),

@@ -12,6 +12,8 @@ use crate::planes::{Layout, Planes};
 /// Up to so many operations are all in the page; of more a sample is, with all that is wrong in it.
 const MOST: usize = 1_200_000;
 /// Up to so many are told to five microseconds.
+const FINE: usize = 10_000;
+/// Up to so many have their own names.
 const FEW: usize = 100_000;
 /// As many keys are told by name; operations on others stand under one.
 const MOST_KEYS: usize = 60_000;
@@ -45,7 +47,8 @@ pub(crate) struct Table {
     pub fs: Vec<String>,
     /// Nodes.
     pub nodes: Vec<String>,
-    /// Keys.
+    /// Keys: in a block of their own, for they may be long.
+    #[serde(skip)]
     pub keys: Vec<String>,
     /// How many keys have no name of their own here.
     pub keys_left_out: usize,
@@ -74,9 +77,9 @@ impl Scale {
 }
 
 /// Nanoseconds of a unit of `start`: no finer than is seen, and so that the end of the run has 32 bits.
-fn unit(end: u64, total: usize, is_small: bool) -> u64 {
+fn unit(end: u64, total: usize) -> u64 {
     let between = end / (total as u64).max(1);
-    let fine = if is_small { 5_000.min(between / 8) } else { 20_000.min(between / 2) };
+    let fine = if total <= FINE { 5_000.min(between / 8) } else { 20_000.min(between / 2) };
     fine.max(1).max(end / u64::from(u32::MAX) + 1)
 }
 
@@ -141,11 +144,11 @@ pub(crate) fn table(history: &History, fates: &Fates, marked: &HashSet<u64>) -> 
     let one_in = total.div_ceil(MOST).max(1);
     let is_small = total <= FEW;
     let end = history.ops().last().map_or(0, |op| op.time);
-    let unit = unit(end, total, is_small);
+    let unit = unit(end, total);
     let took = history.pairs().filter_map(|pair| Some(pair.completion?.time - pair.invoke.time));
     // Some clocks tick faster than anything over a network.
     let shortest = if took.max().unwrap_or(0) < 1_000_000 { 1 } else { 1_000 };
-    let steps = if is_small { 24 } else { 12 };
+    let steps = if total <= FINE { 24 } else { 12 };
     let fates: HashMap<u64, (Fate, u64)> =
         fates.writes.iter().map(|write| (write.write, (write.fate, write.late))).collect();
     let mut rows = Rows::new(unit, Scale { shortest, steps }, is_small);

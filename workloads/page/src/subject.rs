@@ -25,6 +25,8 @@ pub struct Subject {
     pub checks: BTreeMap<String, CheckReport>,
     /// The faults that were to happen, if any were.
     pub faults: Vec<FaultRow>,
+    /// What nodes sent each other for the operations of the first finding, in order, where they recorded it.
+    pub messages: Vec<Carried>,
     /// What was counted, by name.
     pub counters: Vec<(String, u64)>,
     /// Files beside the page: what they are, and where, relative to it.
@@ -44,6 +46,26 @@ pub struct Part {
     pub verdict: Verdict,
     /// Why it is not valid.
     pub reasons: Vec<String>,
+}
+
+/// A message between two nodes, or between a client and the node that it asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// For which operation of the history it was sent, by its name.
+    pub op: u64,
+    /// Who sent it; a client is `client`.
+    pub from: String,
+    /// Whom it was for.
+    pub to: String,
+    /// When it was sent, in nanoseconds of the history, by the clocks of the nodes.
+    pub sent: u64,
+    /// When it was taken in; none where that is not recorded.
+    pub taken: Option<u64>,
+    /// What it is: `store`, `fetched`.
+    pub what: String,
+    /// The versions it carries, each in a word, if it carries any: of an answer to a read, what its sender
+    /// holds.
+    pub holds: Option<Vec<String>>,
 }
 
 /// How one kind of fault was tried.

@@ -28,6 +28,8 @@ struct Layout<'a> {
     lanes: BTreeMap<&'a str, usize>,
     /// Of each instant where it stands.
     places: BTreeMap<u64, f64>,
+    /// Of each operation, by its name, where it begins.
+    starts: BTreeMap<u64, f64>,
     /// Silences that were cut: where, and how long.
     cuts: Vec<(f64, u64)>,
     width: f64,
@@ -81,11 +83,11 @@ impl<'a> Layout<'a> {
             lanes.entry(op.process.as_str()).or_insert(next);
         }
         let top = 8.0 + BAND * story.bands.len() as f64;
-        let (places, cuts) = (BTreeMap::new(), Vec::new());
+        let (places, starts, cuts) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         let times = story.ops.iter().flat_map(|op| [op.from, op.to.unwrap_or(op.from)]);
         let (first, last) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
         let clock = Clock::within(last - first);
-        let mut layout = Self { story, lanes, places, cuts, width: 0.0, top, clock };
+        let mut layout = Self { story, lanes, places, starts, cuts, width: 0.0, top, clock };
         layout.place();
         layout
     }
@@ -109,17 +111,22 @@ impl<'a> Layout<'a> {
                     .iter()
                     .any(|op| op.from <= before && op.to.is_some_and(|to| to >= instant));
                 if gap > SILENCE && !is_open {
-                    x += 26.0;
-                    self.cuts.push((x - 22.0, gap));
+                    // Room for what is written there: no two of them meet.
+                    let wide = LETTER * later(gap).chars().count() as f64 + 8.0;
+                    self.cuts.push((x + wide / 2.0, gap));
+                    x += wide;
                 }
             }
-            for op in self.story.ops.iter().filter(|op| op.from == instant) {
-                x = x.max(free[self.lanes[op.process.as_str()]]);
-            }
-            for op in self.story.ops.iter().filter(|op| op.from == instant) {
-                free[self.lanes[op.process.as_str()]] = x + written(op, self.clock) + 8.0;
-            }
+            let begun: Vec<&Part> = self.story.ops.iter().filter(|op| op.from == instant).collect();
+            let lane = |op: &Part| self.lanes[op.process.as_str()];
+            x = begun.iter().map(|op| free[lane(op)]).fold(x, f64::max);
             self.places.insert(instant, x);
+            for op in begun {
+                // A clock that stands still lets one process do several things at one instant.
+                x = x.max(free[lane(op)]);
+                self.starts.insert(op.name, x);
+                free[lane(op)] = x + written(op, self.clock) + 8.0;
+            }
             before = Some(instant);
         }
         self.width = free.iter().copied().fold(x + 20.0, f64::max) + 4.0;
@@ -134,8 +141,13 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// Where the lanes end; below is a row for silences that were cut.
+    fn bottom(&self) -> f64 {
+        self.top + LANE * self.lanes.len() as f64
+    }
+
     fn height(&self) -> f64 {
-        self.top + LANE * self.lanes.len() as f64 + 6.0
+        self.bottom() + if self.cuts.is_empty() { 6.0 } else { 20.0 }
     }
 
     /// Where an instant stands that is none of those that have a place: between its neighbours.
@@ -155,8 +167,13 @@ impl<'a> Layout<'a> {
         self.top + LANE * self.lanes[op.process.as_str()] as f64 + 20.0
     }
 
+    /// Where an operation begins.
+    fn start(&self, op: &Part) -> f64 {
+        self.starts.get(&op.name).copied().unwrap_or_else(|| self.x(op.from))
+    }
+
     fn ends(&self, op: &Part) -> f64 {
-        let from = self.x(op.from);
+        let from = self.start(op);
         op.to.map_or(self.width - 6.0, |to| self.x(to)).max(from + 8.0)
     }
 
@@ -187,18 +204,18 @@ impl<'a> Layout<'a> {
     }
 
     fn cut(&self, place: f64, silence: u64) -> Markup {
-        let (top, bottom) = (self.top, self.height() - 4.0);
+        let (top, bottom) = (self.top, self.bottom() + 3.0);
         html! {
             g {
                 title { "Here " (span(silence)) " are left out" }
                 line.cut x1=(px(place)) x2=(px(place)) y1=(px(top)) y2=(px(bottom)) {}
-                text.cutname x=(px(place)) y=(px(bottom)) text-anchor="middle" { (span(silence)) " later" }
+                text.cutname x=(px(place)) y=(px(bottom + 11.0)) text-anchor="middle" { (later(silence)) }
             }
         }
     }
 
     fn bar(&self, op: &Part) -> Markup {
-        let (from, to, y) = (self.x(op.from), self.ends(op), self.y(op));
+        let (from, to, y) = (self.start(op), self.ends(op), self.y(op));
         let role = match op.role {
             Role::Victim => "victim",
             Role::Culprit => "culprit",
@@ -224,7 +241,7 @@ impl<'a> Layout<'a> {
 
     /// What is written at an operation: above everything that is drawn.
     fn words(&self, op: &Part) -> Markup {
-        let (from, y) = (self.x(op.from), self.y(op));
+        let (from, y) = (self.start(op), self.y(op));
         let label = if op.role == Role::Beside { "label" } else { "label strong" };
         html! {
             text class=(label) x=(px(from)) y=(px(y - 5.0)) {
@@ -240,14 +257,14 @@ impl<'a> Layout<'a> {
         let (y1, y2) = (self.y(from), self.y(to));
         let (class, marker, words, path) = match arrow.why {
             Why::Context => {
-                let (x1, x2) = (self.ends(from), self.x(to.from));
+                let (x1, x2) = (self.ends(from), self.start(to));
                 let (y1, y2) = (y1 + BAR / 2.0, y2 + BAR / 2.0);
                 // From the end of a get to the beginning of the put that used it.
                 let path = format!("M{x1:.1} {y1:.1} L{:.1} {y2:.1}", x2.max(x1 + 6.0));
                 ("arrow", head, "builds on", path)
             }
             Why::Replaced => {
-                let (x1, x2) = (self.x(from.from) + 5.0, self.x(to.from) + 5.0);
+                let (x1, x2) = (self.start(from) + 5.0, self.start(to) + 5.0);
                 let (y1, y2) =
                     if y2 > y1 { (y1 + BAR, y2 - 16.0) } else { (y1 - 16.0, y2 + BAR - 1.0) };
                 let path =
@@ -270,7 +287,7 @@ impl<'a> Layout<'a> {
         for (number, name) in (1..).zip(&order.explained) {
             let Some(op) = self.story.ops.iter().find(|op| op.name == *name) else { continue };
             instant = op.from.max(instant);
-            dots.push((number, self.x(instant), self.y(op)));
+            dots.push((number, self.x(instant).max(self.start(op)), self.y(op)));
         }
         let stuck = self.story.ops.iter().find(|op| op.name == order.stuck);
         html! {
@@ -296,6 +313,11 @@ fn when(op: &Part, clock: Clock) -> String {
     let through = op.node.as_ref().map(|node| format!(" via {}", cut(node.clone(), 12)));
     let took = op.to.map_or_else(|| "no answer".to_owned(), |to| span(to - op.from));
     format!("{}, {took}{}", clock.at(op.from), through.unwrap_or_default())
+}
+
+/// What is written where a silence was cut.
+fn later(silence: u64) -> String {
+    format!("{} later", span(silence))
 }
 
 fn px(place: f64) -> String {

@@ -7,14 +7,14 @@ const LONGEST: usize = 48;
 
 /// A value as people write it: a text without quotes, what else there is as JSON; cut short, and said to be.
 #[must_use]
-pub(crate) fn thing(value: &Value) -> String {
+pub fn thing(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     cut(text, LONGEST)
 }
 
 /// The same, of what stands alone: texts in quotes, carts and lists by what they hold.
 #[must_use]
-pub(crate) fn short(value: &Value) -> String {
+pub fn short(value: &Value) -> String {
     match value {
         Value::Array(all) if all.len() > 4 => {
             let first: Vec<String> = all.iter().take(3).map(short).collect();
@@ -34,13 +34,13 @@ pub(crate) fn short(value: &Value) -> String {
 
 /// A name in quotes, cut short.
 #[must_use]
-pub(crate) fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     format!("{:?}", cut(name.to_owned(), LONGEST))
 }
 
 /// A text of at most so many characters, with a mark where it was cut.
 #[must_use]
-pub(crate) fn cut(text: String, most: usize) -> String {
+pub fn cut(text: String, most: usize) -> String {
     if text.chars().count() <= most {
         return text;
     }
@@ -49,13 +49,13 @@ pub(crate) fn cut(text: String, most: usize) -> String {
 
 /// A time since the start, in seconds.
 #[must_use]
-pub(crate) fn at(nanos: u64) -> String {
+pub fn at(nanos: u64) -> String {
     Clock::default().at(nanos)
 }
 
 /// Tells times with as many digits as it takes to tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Clock {
+pub struct Clock {
     digits: usize,
 }
 
@@ -68,7 +68,7 @@ impl Default for Clock {
 impl Clock {
     /// For what happens within so many nanoseconds.
     #[must_use]
-    pub(crate) fn within(nanos: u64) -> Self {
+    pub fn within(nanos: u64) -> Self {
         // A hundredth of it is told, and never less than a ten-thousandth of a second.
         let digits = (1..=9).find(|digits| 10_u64.pow(9 - digits) * 100 <= nanos.max(100));
         Self { digits: digits.unwrap_or(9).clamp(4, 9) as usize }
@@ -76,7 +76,7 @@ impl Clock {
 
     /// A time since the start, in seconds.
     #[must_use]
-    pub(crate) fn at(self, nanos: u64) -> String {
+    pub fn at(self, nanos: u64) -> String {
         let (seconds, digits) = (nanos as f64 / 1e9, self.digits);
         match seconds {
             0.0..10.0 => format!("{seconds:.digits$} s"),
@@ -88,7 +88,7 @@ impl Clock {
 
 /// How long something took, in the unit in which it is short.
 #[must_use]
-pub(crate) fn span(nanos: u64) -> String {
+pub fn span(nanos: u64) -> String {
     let nanos = nanos as f64;
     match nanos {
         0.0..1e3 => format!("{nanos:.0} ns"),
@@ -103,7 +103,7 @@ pub(crate) fn span(nanos: u64) -> String {
 
 /// A number with its thousands apart, so that it is read at a glance.
 #[must_use]
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -6,13 +6,13 @@ use checker::budget::Budget;
 use checker::cli::Spec;
 use checker::compose::check_safe;
 use checker::history::{History, Outcome};
-use checker::verdict::CheckReport;
 use clap::Args;
 use dyno_command::output;
 use serde_json::Value;
 
 use super::finish::Closing;
 use super::store::Store;
+use super::stored::Stored;
 use super::verdict::{Document, REFUSED, Setup};
 use super::{judge, page, report, write};
 use crate::interpreter::Counts;
@@ -100,34 +100,7 @@ fn judge_by(spec: Spec, history: &History, document: &mut Document) {
     (document.property, document.reasons.property) = judge::property(&document.checks);
 }
 
-/// What the run itself wrote at its end; nothing if it did not get so far.
-struct Stored(Option<Value>);
-
 impl Stored {
-    fn of(store: &Store) -> Result<Self, PlanError> {
-        let path = store.path("verdict.json");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self(None)),
-            Err(error) => return Err(PlanError(format!("{}: {error}", path.display()))),
-        };
-        let wrong = |error| PlanError(format!("{}: {error}", path.display()));
-        Ok(Self(Some(serde_json::from_str(&text).map_err(wrong)?)))
-    }
-
-    fn get(&self, pointer: &str) -> Option<&Value> {
-        self.0.as_ref()?.pointer(pointer)
-    }
-
-    fn text(&self, name: &str) -> Option<&str> {
-        self.get(&format!("/{name}"))?.as_str()
-    }
-
-    fn texts(&self, pointer: &str) -> Vec<String> {
-        let all = self.get(pointer).and_then(Value::as_array).into_iter().flatten();
-        all.filter_map(|text| Some(text.as_str()?.to_owned())).collect()
-    }
-
     /// What is known before the history is judged.
     fn document(&self, plan: &Plan, dir: &Path) -> Document {
         let mut setup = Setup::of(plan);
@@ -137,6 +110,7 @@ impl Stored {
             let said = self.get(&format!("/setup/{name}")).and_then(Value::as_str);
             *place = said.unwrap_or("not known").to_owned();
         }
+        setup.zero_us = self.get("/setup/zero_us").and_then(Value::as_u64);
         let counters = self.get("/counters").and_then(Value::as_object);
         let counters = counters.into_iter().flatten();
         let again = || format!("dyno test {}", dir.join("plan.toml").display());
@@ -153,16 +127,15 @@ impl Stored {
 
     /// What the history does not tell: checks that only the run itself could make, and doubts.
     fn closing(&self) -> Closing {
-        let stored = self.get("/checks").and_then(Value::as_object).into_iter().flatten();
-        let own = stored.filter(|(name, _)| !JUDGED_AGAIN.contains(&name.as_str()));
-        let checks = own.filter_map(|(name, report)| Some((name.clone(), said(report)?))).collect();
+        let mut checks = self.checks();
+        checks.retain(|name, _| !JUDGED_AGAIN.contains(&name.as_str()));
         let untried = self.texts("/reasons/coverage");
         let untried =
             untried.into_iter().filter(|reason| reason.contains("is no home of")).collect();
-        let doubts = match self.0 {
-            None => vec!["the driver ended before it had a verdict".to_owned()],
-            Some(_) if self.text("harness") == Some("unknown") => self.texts("/reasons/harness"),
-            Some(_) => Vec::new(),
+        let doubts = match self.text("harness") {
+            _ if !self.is_there() => vec!["the driver ended before it had a verdict".to_owned()],
+            Some("unknown") => self.texts("/reasons/harness"),
+            _ => Vec::new(),
         };
         let epochs = self.get("/memberships").cloned().map(serde_json::from_value);
         let epochs = epochs.and_then(Result::ok).unwrap_or_default();
@@ -195,21 +168,4 @@ impl Stored {
         }
         document.ops = counts;
     }
-}
-
-/// A report as it was written.
-fn said(report: &Value) -> Option<CheckReport> {
-    let reason = report.get("reason").and_then(Value::as_str).unwrap_or("it does not say why");
-    let judged = report.get("judged").and_then(Value::as_u64).unwrap_or(0) as usize;
-    let mut read = match report.get("verdict")?.as_str()? {
-        "valid" => CheckReport::valid_if_judged(judged, "its report does not say how much"),
-        "invalid" => CheckReport::invalid(reason).judging(judged),
-        _ => CheckReport::unknown(reason).judging(judged),
-    };
-    for (name, value) in report.as_object()? {
-        if !matches!(name.as_str(), "verdict" | "judged" | "reason") {
-            read = read.with(name, value);
-        }
-    }
-    Some(read)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use checker::history::op::Op;
 use checker::history::{HistoryError, Writer};
@@ -11,6 +11,7 @@ use checker::history::{HistoryError, Writer};
 /// that time never goes back in a history, whoever writes to it.
 pub struct Journal {
     start: Instant,
+    zero: SystemTime,
     writer: Mutex<Writer>,
 }
 
@@ -20,13 +21,21 @@ impl Journal {
     /// # Errors
     /// If the file cannot be made, or exists.
     pub fn create(path: &Path) -> Result<Self, HistoryError> {
-        Ok(Self { start: Instant::now(), writer: Mutex::new(Writer::create(path)?) })
+        let (start, zero) = (Instant::now(), SystemTime::now());
+        Ok(Self { start, zero, writer: Mutex::new(Writer::create(path)?) })
     }
 
     /// Time since the start of the run.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// When the run started by the machine's clock, in microseconds since 1970.
+    #[must_use]
+    pub fn zero_us(&self) -> u64 {
+        let since = self.zero.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or_default()
     }
 
     /// The instant that is `at` after the start of the run.

@@ -3,15 +3,19 @@
 pub mod analyze;
 pub mod counters;
 pub mod coverage;
+pub mod export;
 pub mod finish;
 pub mod journal;
 pub mod judge;
+mod nodes;
 pub mod noticed;
 pub mod page;
 pub mod progress;
 pub mod report;
 pub mod rings;
+pub mod show;
 pub mod store;
+mod stored;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -191,6 +195,7 @@ async fn bench(
 ) -> Result<()> {
     let plan = order.plan;
     let journal = Arc::new(Journal::create(&store.path("history.jsonl"))?);
+    document.setup.zero_us = Some(journal.zero_us());
     let (tally, counters) = (Arc::new(Tally::default()), Arc::new(NodeCounters::default()));
     let progress = Progress::new(journal.clone(), tally.clone(), counters.clone(), plan.time.0);
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);

@@ -13,6 +13,7 @@ use dyno_command::output;
 use dyno_page::{FaultRow, Part, Subject};
 
 use crate::cli::quoted;
+use crate::run::nodes;
 use crate::run::report::said;
 use crate::run::verdict::Document;
 use crate::simulated::run::Violation;
@@ -20,9 +21,18 @@ use crate::simulated::run::Violation;
 /// Its name in the folder of a run.
 pub const NAME: &str = "report.html";
 
+/// The three verdicts of a run, and what each answers.
+pub(super) const THREE: [(&str, &str); 3] = [
+    ("property", "did the store keep its promises?"),
+    ("coverage", "was it tried hard enough?"),
+    ("harness", "did the run itself work?"),
+];
+
 /// Writes the page of a run into its folder, or says why there is none.
 pub fn write(document: &Document, history: &History, dir: &Path, notes: Vec<String>) {
-    let subject = Subject { notes, ..subject(document, dir) };
+    let witness = dyno_page::witness(&document.checks, history);
+    let messages = nodes::messages(dir, document.setup.zero_us, history, &witness);
+    let subject = Subject { notes, messages, ..subject(document, dir) };
     put(&subject, history, &dir.join(NAME));
 }
 
@@ -126,6 +136,7 @@ fn subject(document: &Document, dir: &Path) -> Subject {
         again: Some(document.again.clone()),
         checks: document.checks.clone(),
         faults: document.faults.iter().map(|(name, fault)| row(name.as_str(), fault)).collect(),
+        messages: Vec::new(),
         counters: document.counters.iter().map(|(name, n)| (name.clone(), *n)).collect(),
         links: links(dir),
         notes: Vec::new(),
@@ -134,17 +145,19 @@ fn subject(document: &Document, dir: &Path) -> Subject {
 
 fn verdicts(document: &Document) -> Vec<Part> {
     let reasons = &document.reasons;
-    let part = |name: &str, question: &str, verdict: Verdict, reasons: &[String]| Part {
-        name: name.to_owned(),
-        question: question.to_owned(),
-        verdict,
-        reasons: reasons.to_vec(),
-    };
-    vec![
-        part("property", "did the store keep its promises?", document.property, &reasons.property),
-        part("coverage", "was it tried hard enough?", document.coverage, &reasons.coverage),
-        part("harness", "did the run itself work?", document.harness, &reasons.harness),
-    ]
+    let said = [
+        (document.property, &reasons.property),
+        (document.coverage, &reasons.coverage),
+        (document.harness, &reasons.harness),
+    ];
+    let parts = THREE.iter().zip(said);
+    parts.map(|((name, _), (verdict, reasons))| part(name, verdict, reasons.clone())).collect()
+}
+
+/// One of the [`THREE`] verdicts.
+pub(super) fn part(name: &str, verdict: Verdict, reasons: Vec<String>) -> Part {
+    let question = THREE.iter().find(|(of, _)| *of == name).map_or("", |(_, question)| question);
+    Part { name: name.to_owned(), question: question.to_owned(), verdict, reasons }
 }
 
 fn facts(document: &Document) -> Vec<(String, String)> {
@@ -168,7 +181,7 @@ fn facts(document: &Document) -> Vec<(String, String)> {
 }
 
 /// What explains losses to who does not know the modes.
-fn hint(settings: &Settings) -> Option<String> {
+pub(super) fn hint(settings: &Settings) -> Option<String> {
     let hint = match settings.versioning {
         Versioning::Dotted => return None,
         Versioning::Lww => {

@@ -64,6 +64,9 @@ pub struct Setup {
     pub host: String,
     /// When the run began, in UTC, as RFC 3339 has it.
     pub began: String,
+    /// Time 0 of the history by the machine's clock, in microseconds since 1970; none under virtual time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_us: Option<u64>,
     /// How long clients were to work.
     pub time: Span,
     /// The faults that were to happen.
@@ -81,6 +84,7 @@ impl Setup {
             dyno: env!("CARGO_PKG_VERSION").to_owned(),
             host: name.nodename().to_string_lossy().into_owned(),
             began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            zero_us: None,
             time: plan.time,
             faults: plan.faults.clone(),
             cluster: plan.cluster.clone(),

@@ -89,17 +89,23 @@ impl Chromium {
 
     /// Opens a file and waits until its script says that it is ready.
     pub(crate) fn open(&mut self, page: &Path, width: u32, height: u32) {
-        self.resize(width, height);
-        self.events.clear();
-        self.ask("Page.navigate", json!({ "url": format!("file://{}", page.display()) }));
-        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
-            let message = self.message();
-            self.events.push(message);
-        }
+        self.visit(&format!("file://{}", page.display()), width, height);
         self.run(
             "new Promise(done => { const look = () => document.documentElement.dataset.ready ? done() \
              : requestAnimationFrame(look); look(); })",
         );
+        self.settle();
+    }
+
+    /// Opens an address and waits until all of it is there.
+    pub(crate) fn visit(&mut self, url: &str, width: u32, height: u32) {
+        self.resize(width, height);
+        self.events.clear();
+        self.ask("Page.navigate", json!({ "url": url }));
+        while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
+            let message = self.message();
+            self.events.push(message);
+        }
         self.settle();
     }
 

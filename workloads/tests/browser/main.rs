@@ -5,6 +5,7 @@
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
+mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -130,6 +131,32 @@ fn it_fits_narrow_and_wide_screens_and_draws_on_them() {
         }
     }
 }
+
+#[test]
+fn no_label_of_a_small_timeline_lies_on_another() {
+    if !has_chromium() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let mut browser = Chromium::start();
+    for versioning in ["lww", "paper"] {
+        let page = page_of_a_run(&out.path().join(versioning), versioning);
+        browser.open(&page, 1280, 800);
+        browser.run("document.querySelectorAll('details').forEach(it => { it.open = true; })");
+        let labels = browser.run("document.querySelectorAll('svg.story text').length");
+        assert!(labels.as_u64().unwrap() > 20, "{labels}");
+        assert_eq!(browser.run(OVERLAPS), json!([]), "{versioning}");
+    }
+}
+
+/// Pairs of texts of one picture that meet.
+const OVERLAPS: &str = "(() => { const found = []; \
+    for (const picture of document.querySelectorAll('svg.story')) { \
+      const texts = [...picture.querySelectorAll('text')].map(it => [it.textContent, it.getBBox()]); \
+      texts.forEach(([a, p], i) => texts.slice(i + 1).forEach(([b, q]) => { \
+        if (Math.min(p.x + p.width, q.x + q.width) - Math.max(p.x, q.x) > 1 \
+          && Math.min(p.y + p.height, q.y + q.height) - Math.max(p.y, q.y) > 3) found.push([a, b]); })); \
+    } return found; })()";
 
 /// How many colours a chart shows.
 fn colours(chart: &str) -> String {

@@ -23,11 +23,14 @@ use crate::subject::Subject;
 /// What may be spent on the fates of writes.
 const FOR_FATES: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// As many findings of one check are told as stories; all are listed.
+const MOST_TOLD: usize = 4;
+
 /// The page of a subject and its history.
 #[must_use]
 pub fn html(subject: &Subject, history: &History) -> String {
     let bands = bands(history);
-    let stories = stories(&subject.checks, history, &bands);
+    let stories = stories(&subject.checks, history, &bands, MOST_TOLD);
     let fates = fates(history, &Budget { time: Some(FOR_FATES), memory: None });
     let (found, unlisted) = rows(&subject.checks, history);
     let (table, columns) = table(history, &fates, &marked(&subject.checks));
@@ -60,6 +63,7 @@ pub fn html(subject: &Subject, history: &History) -> String {
         &body,
         &[
             data_block("data", &data),
+            packed_block("key-names", &packed(json!(table.keys).to_string().as_bytes())),
             packed_block("columns", &columns),
             packed_block("findings", &packed(json!(found).to_string().as_bytes())),
         ],
@@ -102,5 +106,7 @@ fn packed_block(id: &str, packed: &str) -> Markup {
     html! { script type="text/plain" id=(id) { (PreEscaped(packed)) } }
 }
 
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -1,57 +1,18 @@
 //! The page as a whole.
 
+use super::samples::replaced;
+use super::*;
+use crate::story::{Role, Why};
+use crate::subject::{Carried, FaultRow, Part};
 use checker::history::History;
-use checker::history::op::{Kind, Op, Process};
+use checker::history::op::{Kind, Op};
 use checker::siblings::cart::Cart;
 use checker::spec::Register;
 use checker::verdict::Checker;
 use checker::{budget::Budget, linearizable::Linearizable};
-use serde_json::{Value, json};
-
-use super::*;
-use crate::story::{Role, Why};
-use crate::subject::{FaultRow, Part};
 
 /// What must never be taken for anything but text.
 const HOSTILE: &str = "</script><script>alert(1)</script><!--\"'&<img src=x onerror=alert(2)>";
-
-fn cart(id: &str, items: &[&str], add: &str) -> Value {
-    json!({ "id": id, "items": items, "add": add })
-}
-
-/// Two clients read an empty cart and put one each; one of the puts replaces the other.
-fn replaced(key: &str, item: &str, node: &str, error: &str) -> History {
-    let op = |process, f: &'static str| Op::invoke(process, f).key(key).node(node);
-    let (mine, theirs) = (cart("a", &[item], item), cart("b", &["eggs"], "eggs"));
-    let shows = |op: &Op, carts: &[&Value]| op.completed(Kind::Ok).value(json!(carts));
-    let put =
-        |process, value: &Value, context| op(process, "put").value(value.clone()).context(context);
-    let (first, second) = (put(0, &mine, 2), put(1, &theirs, 3));
-    let (last, failed) = (op(2, "get").finally(), op(3, "get"));
-    let fault = |kind, step: &str| {
-        let value = json!({ "fault": 1, "step": step, "nodes": [node], "proof": [error] });
-        Op::new(Process::Nemesis, kind, "kill").value(value)
-    };
-    let lines = vec![
-        op(0, "get"),
-        op(1, "get"),
-        shows(&op(0, "get"), &[]),
-        shows(&op(1, "get"), &[]),
-        fault(Kind::Invoke, "inject"),
-        fault(Kind::Ok, "inject"),
-        first.clone(),
-        first.completed(Kind::Ok),
-        second.clone(),
-        second.completed(Kind::Ok),
-        fault(Kind::Invoke, "heal"),
-        failed.clone(),
-        failed.completed(Kind::Fail).error(error),
-        last.clone(),
-        shows(&last, &[&theirs]),
-    ];
-    let lines = lines.into_iter().zip(1..).map(|(op, at)| op.at(at * 1_000_000)).collect();
-    History::numbered(lines).unwrap()
-}
 
 fn subject(history: &History, checker: &dyn Checker, text: &str) -> Subject {
     let report = checker.check(history, &Budget::UNLIMITED);
@@ -72,6 +33,13 @@ fn subject(history: &History, checker: &dyn Checker, text: &str) -> Subject {
             proven: 1,
             ..FaultRow::default()
         }],
+        messages: vec![Carried {
+            from: text.to_owned(),
+            to: text.to_owned(),
+            what: text.to_owned(),
+            holds: Some(vec![text.to_owned()]),
+            ..Carried::default()
+        }],
         counters: vec![(text.to_owned(), 1)],
         links: vec![(text.to_owned(), "logs/n1.log".to_owned())],
         notes: vec![text.to_owned()],
@@ -80,7 +48,7 @@ fn subject(history: &History, checker: &dyn Checker, text: &str) -> Subject {
 
 fn told(history: &History, checker: &dyn Checker) -> Vec<crate::story::Story> {
     let subject = subject(history, checker, "x");
-    stories(&subject.checks, history, &bands(history))
+    stories(&subject.checks, history, &bands(history), MOST_TOLD)
 }
 
 #[test]
@@ -90,8 +58,8 @@ fn nothing_that_users_or_stores_say_is_taken_for_markup() {
     let own = page.matches("<script>").count();
     assert_eq!(
         (own, page.matches("</script>").count()),
-        (1, 4),
-        "one script and three blocks of data"
+        (1, 5),
+        "one script and four blocks of data"
     );
     for wrong in ["<img", "<!--", "alert(1)</script>"] {
         assert!(!page.contains(wrong), "{wrong}");

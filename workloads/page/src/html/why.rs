@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use checker::verdict::Verdict;
 use maud::{Markup, html};
 
+use crate::space_time::section;
 use crate::story::{Role, Story};
 use crate::subject::Subject;
 use crate::svg::picture;
@@ -37,6 +38,7 @@ fn first(story: &Story, subject: &Subject) -> Markup {
             h2 { (story.title) }
             @if let Some(hint) = &subject.hint { p.hint { (hint) } }
             (told(0, story))
+            (section(story, &subject.messages))
         }
     }
 }

@@ -6,16 +6,16 @@ use checker::history::{Outcome, Pair};
 use checker::verdict::CheckReport;
 use serde_json::Value;
 
-use super::{Arrow, MOST_TOLD, Role, Step, Story, Teller, Why, changed, listed};
+use super::{Arrow, Role, Step, Story, Teller, Why, changed, in_force, listed};
 use crate::words::{at, quoted, span, thing};
 
 /// A story for each of the first items that are lost or cannot be read; none of any other report.
 pub(super) fn stories(teller: &Teller<'_>, report: &CheckReport) -> Vec<Story> {
     let of = |list: &'static str| {
-        let told = listed(report, list).iter().take(MOST_TOLD);
+        let told = listed(report, list).iter().take(teller.most);
         told.filter_map(move |lost| Loss::of(teller, lost, list == "lost"))
     };
-    of("lost").chain(of("unreadable")).take(MOST_TOLD).map(Loss::told).collect()
+    of("lost").chain(of("unreadable")).take(teller.most).map(Loss::told).collect()
 }
 
 /// An item that is gone, with the operations that matter.
@@ -68,10 +68,23 @@ impl<'t, 'a> Loss<'t, 'a> {
         steps.extend(self.vanishing(&item));
         let (from, to) = self.span();
         let bands = self.teller.meanwhile(from, to);
-        steps.push(Step { op: None, text: meanwhile(&bands) });
-        let mut story = Story { title, steps, bands, ..Story::default() };
+        let none = || "No fault was in force meanwhile: it takes none.".to_owned();
+        steps.push(Step { op: None, text: in_force(&bands).unwrap_or_else(none) });
+        let shape = self.shape();
+        let mut story = Story { title, shape, steps, bands, ..Story::default() };
         self.draw(&item, &mut story);
         story
+    }
+
+    /// What its like have in common.
+    fn shape(&self) -> String {
+        let what = if self.is_lost { "lost" } else { "unreadable" };
+        let by = match (&self.by, &self.by_context) {
+            (None, _) => "by no put that can be named",
+            (Some(_), Some(get)) if shows(get, self.item) => "by a put that had seen it",
+            (Some(_), _) => "by a put that had not seen it",
+        };
+        format!("{what} {by}")
     }
 
     fn adding(&self, item: &str) -> Vec<Step> {
@@ -264,20 +277,6 @@ impl<'t, 'a> Loss<'t, 'a> {
 
 fn through(pair: &Pair<'_>) -> String {
     pair.node().map(|node| format!(" through {node}")).unwrap_or_default()
-}
-
-fn meanwhile(bands: &[crate::faults::Band]) -> String {
-    match bands {
-        [] => "No fault was in force meanwhile: it takes none.".to_owned(),
-        some => {
-            let told: Vec<String> = some
-                .iter()
-                .take(4)
-                .map(|band| format!("{} ({} to {})", band.in_words(), at(band.from), at(band.to)))
-                .collect();
-            format!("In force meanwhile, and proven: {}.", told.join("; "))
-        }
-    }
 }
 
 /// Does a read show an item?

@@ -6,15 +6,13 @@ use checker::history::{Outcome, Pair};
 use checker::verdict::CheckReport;
 use serde_json::Value;
 
-use super::{
-    Arrow, MOST_DRAWN, MOST_TOLD, Part, Role, Step, Story, Teller, Why, label, listed, order,
-};
+use super::{Arrow, MOST_DRAWN, Part, Role, Step, Story, Teller, Why, label, listed, order};
 use crate::words::{Clock, cut, quoted, span};
 
 /// What a report of what is wrong names: each of its findings, or what it says as a whole.
 pub(super) fn stories(teller: &Teller<'_>, report: &CheckReport) -> Vec<Story> {
     let order = order::of(report);
-    let found: Vec<_> = listed(report, "violations").iter().take(MOST_TOLD).collect();
+    let found: Vec<_> = listed(report, "violations").iter().take(teller.most).collect();
     if found.is_empty() {
         let said = report.reason.as_deref().unwrap_or("it does not say why");
         return vec![story(teller, None, &report.witness(), said, order)];
@@ -77,7 +75,11 @@ fn story(
         }
         None => cut(what.to_owned(), 160),
     };
-    Story { title, steps, ops, arrows, bands, order, ..Story::default() }
+    let shape = rule.map_or_else(
+        || "as a whole".to_owned(),
+        |rule| heading(rule).map_or_else(|| rule.replace('_', " "), str::to_owned),
+    );
+    Story { title, shape, steps, ops, arrows, bands, order, ..Story::default() }
 }
 
 /// The operations to draw: those that are named, the last of them always, and the gets whose contexts they
@@ -96,7 +98,7 @@ fn drawn<'a>(teller: &Teller<'a>, named: &[Pair<'a>]) -> Vec<Pair<'a>> {
     drawn
 }
 
-fn arrows(teller: &Teller<'_>, drawn: &[Pair<'_>]) -> Vec<Arrow> {
+pub(super) fn arrows(teller: &Teller<'_>, drawn: &[Pair<'_>]) -> Vec<Arrow> {
     let is_drawn = |name: u64| drawn.iter().any(|pair| pair.name() == name);
     let contexts = drawn.iter().filter_map(|pair| {
         let get = pair.invoke.context.or_else(|| pair.completion?.context)?;
@@ -106,7 +108,7 @@ fn arrows(teller: &Teller<'_>, drawn: &[Pair<'_>]) -> Vec<Arrow> {
     contexts.collect()
 }
 
-fn told(teller: &Teller<'_>, pair: &Pair<'_>, clock: Clock) -> Step {
+pub(super) fn told(teller: &Teller<'_>, pair: &Pair<'_>, clock: Clock) -> Step {
     let process = teller.history.process_shown(pair.invoke.process);
     let begun = pair.invoke.time;
     let ended = match (pair.outcome(), pair.completion) {

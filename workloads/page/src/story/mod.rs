@@ -3,29 +3,33 @@
 
 mod cart;
 mod finding;
+mod operation;
 mod order;
 
 use std::collections::{BTreeMap, HashSet};
 
 use checker::history::{History, Outcome, Pair};
 use checker::verdict::{CheckReport, Verdict};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::faults::Band;
-use crate::words::{short, thing};
+use crate::words::{at, short, thing};
 
-/// As many findings of one check are told as stories; all are listed.
-const MOST_TOLD: usize = 4;
+pub(crate) use operation::story as of_operation;
+
 /// As many operations are drawn in a story.
 const MOST_DRAWN: usize = 10;
 
 /// One finding, told.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Story {
     /// The check that found it.
     pub check: String,
     /// It in a few words.
     pub title: String,
+    /// What kind of thing it is: the same for findings that look alike, whatever they befell.
+    pub shape: String,
     /// What happened, sentence by sentence, in order.
     pub steps: Vec<Step>,
     /// The operations that matter, in order of their beginning.
@@ -39,7 +43,7 @@ pub(crate) struct Story {
 }
 
 /// A sentence, and the operation it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Step {
     /// The operation, by its name.
     pub op: Option<u64>,
@@ -48,7 +52,8 @@ pub(crate) struct Step {
 }
 
 /// What an operation is in a story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     /// What was promised and is gone.
     Victim,
@@ -61,7 +66,7 @@ pub(crate) enum Role {
 }
 
 /// An operation in a story.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Part {
     /// Its name.
     pub name: u64,
@@ -72,6 +77,7 @@ pub(crate) struct Part {
     /// When it ended, if it did.
     pub to: Option<u64>,
     /// What is known of it.
+    #[serde(serialize_with = "in_a_word")]
     pub outcome: Outcome,
     /// What it did, in a few words.
     pub label: String,
@@ -82,7 +88,8 @@ pub(crate) struct Part {
 }
 
 /// Why something leads from one operation to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Why {
     /// The put builds on what the get returned.
     Context,
@@ -91,7 +98,7 @@ pub(crate) enum Why {
 }
 
 /// From one operation to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Arrow {
     /// From this one.
     pub from: u64,
@@ -102,7 +109,7 @@ pub(crate) struct Arrow {
 }
 
 /// An order that was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Order {
     /// The operations that it explains, first to last.
     pub explained: Vec<u64>,
@@ -110,14 +117,23 @@ pub(crate) struct Order {
     pub stuck: u64,
 }
 
-/// All that checkers found, as far as it is told: the worst of each check first.
+fn in_a_word<S: Serializer>(outcome: &Outcome, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Fail => "fail",
+        Outcome::Info => "info",
+    })
+}
+
+/// What checkers found, `most` findings of each check: the worst first.
 #[must_use]
 pub(crate) fn stories(
     checks: &BTreeMap<String, CheckReport>,
     history: &History,
     bands: &[Band],
+    most: usize,
 ) -> Vec<Story> {
-    let teller = Teller { history, bands };
+    let teller = Teller { history, bands, most };
     let wrong = checks.iter().filter(|(_, report)| report.verdict() == Verdict::Invalid);
     let told = wrong.flat_map(|(check, report)| {
         let mut stories = cart::stories(&teller, report);
@@ -130,6 +146,14 @@ pub(crate) fn stories(
     // What shows operations before what only says so.
     told.sort_by_key(|story| story.ops.is_empty());
     told
+}
+
+/// The operations of the finding that is told first, by their names: those of which it is worth knowing what
+/// nodes did.
+#[must_use]
+pub fn witness(checks: &BTreeMap<String, CheckReport>, history: &History) -> Vec<u64> {
+    let first = stories(checks, history, &[], 1).into_iter().next();
+    first.map(|story| story.ops.iter().map(|op| op.name).collect()).unwrap_or_default()
 }
 
 /// Every operation that a report of what is wrong names: none of them is ever left out of the page.
@@ -157,14 +181,18 @@ fn listed<'a>(report: &'a CheckReport, list: &str) -> &'a [Value] {
 }
 
 /// Who tells stories of a history.
-struct Teller<'a> {
-    history: &'a History,
-    bands: &'a [Band],
+pub(crate) struct Teller<'a> {
+    /// The history.
+    pub history: &'a History,
+    /// The faults in it.
+    pub bands: &'a [Band],
+    /// As many findings of one check are told.
+    pub most: usize,
 }
 
 impl<'a> Teller<'a> {
     /// The get whose context a put used.
-    fn context(&self, pair: &Pair<'a>) -> Option<Pair<'a>> {
+    pub(crate) fn context(&self, pair: &Pair<'a>) -> Option<Pair<'a>> {
         let get = pair.invoke.context.or_else(|| pair.completion?.context)?;
         self.history.pair(get)
     }
@@ -189,8 +217,17 @@ impl<'a> Teller<'a> {
     }
 }
 
+/// The faults in force, in a sentence; none of none.
+fn in_force(bands: &[Band]) -> Option<String> {
+    let told = bands.iter().take(4);
+    let told =
+        told.map(|band| format!("{} ({} to {})", band.in_words(), at(band.from), at(band.to)));
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("In force meanwhile, and proven: {}.", told.join("; ")))
+}
+
 /// What an operation did, in a few words.
-fn label(pair: &Pair<'_>) -> String {
+pub(crate) fn label(pair: &Pair<'_>) -> String {
     let f = pair.f();
     let argument = pair.invoke.value.as_ref().filter(|value| !value.is_null());
     let reads = matches!(f, "get" | "home" | "read");
