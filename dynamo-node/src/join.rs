@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Admin, ClientError};
 use crate::config::Options;
 use crate::ring::{Proposed, RingReport};
-use crate::settled::keeps_from_changing;
 use crate::wire;
 
 /// How long one member may take to answer.
@@ -138,9 +137,6 @@ pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<
         let Some(edit) = edit(options.me, join, directory, seat).map_err(Failed::ForGood)? else {
             return Ok(joined(report));
         };
-        if let Some(why) = keeps_from_changing(&report, options.me, ANSWER).await {
-            return Err(Failed::ForNow(why));
-        }
         match admin.propose(edit, None).await? {
             Proposed::Decided(epoch) => {
                 tracing::info!(%epoch, %edit, "decided");

@@ -57,6 +57,23 @@ pub enum Proposed {
 }
 
 impl RingReport {
+    /// Why it does not count, in `epoch`, wherever it is a home.
+    #[must_use]
+    pub fn keeps_from_counting(&self, epoch: Epoch) -> Option<String> {
+        if self.latest().epoch() < epoch {
+            Some(format!("has not learned of epoch {epoch}"))
+        } else if self.amnesiac {
+            Some("lost its directory: it has to be refilled, or replaced".to_owned())
+        } else if self.filling > 0 {
+            Some(format!(
+                "is being filled: {} of its {} ranges are left",
+                self.filling, self.ranges
+            ))
+        } else {
+            None
+        }
+    }
+
     /// The last membership that it knows.
     #[must_use]
     pub fn latest(&self) -> &Membership {

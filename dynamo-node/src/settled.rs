@@ -33,16 +33,7 @@ pub(crate) async fn keeps_from_changing(
     let others = asking.join_all().await;
     let own = (report.id != node).then_some(report);
     others.iter().flatten().chain(own).find_map(|told| {
-        let (id, epoch) = (told.id, report.latest().epoch());
-        let why = if told.latest().epoch() < epoch {
-            format!("has not learned of epoch {epoch}")
-        } else if told.amnesiac {
-            "lost its directory: it has to be refilled, or replaced".to_owned()
-        } else if told.filling > 0 {
-            format!("is being filled: {} of its {} ranges are left", told.filling, told.ranges)
-        } else {
-            return None;
-        };
-        Some(format!("{id} {why}; a strict cluster changes again when all members count"))
+        let why = told.keeps_from_counting(report.latest().epoch())?;
+        Some(format!("{} {why}; a strict cluster changes again when all members count", told.id))
     })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, Key};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
@@ -13,10 +14,14 @@ use crate::driver::Command;
 use crate::proto;
 use crate::proto::admin_server;
 use crate::ring::Proposed;
+use crate::settled::keeps_from_changing;
 use crate::wire;
 
 /// How long an operator may wait for a change of the membership.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+/// How long the others have to say whether they count.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// See the [module](self).
 pub(crate) struct AdminService(pub(crate) Shared);
@@ -67,6 +72,13 @@ impl admin_server::Admin for AdminService {
         let edit = wire::edit_from_proto(edit);
         let edit = edit.map_err(|why| Status::invalid_argument(why.to_string()))?;
         let expect = expect.map(Epoch);
+        // Who is gone is no home of anything.
+        if !matches!(edit, Edit::Gone { .. }) {
+            let report = self.command(Command::Ring).await?;
+            if let Some(why) = keeps_from_changing(&report, edit.node(), LOOK).await {
+                return Ok(Response::new(wire::proposed_to_proto(Proposed::Refused(why))));
+            }
+        }
         let proposing = self.command(|asker| Command::Propose { edit, expect, asker });
         let wait = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
         let proposed = match tokio::time::timeout(wait, proposing).await {

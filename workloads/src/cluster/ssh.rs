@@ -38,6 +38,8 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 const REACH: Duration = Duration::from_secs(10);
 /// How often nodes are looked after and their logs fetched.
 const EVERY: Duration = Duration::from_millis(500);
+/// How long a node may take at a time until it is decided that it is one.
+const TRY: Duration = Duration::from_secs(2);
 /// Between two looks at a node that is about to end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -137,7 +139,8 @@ impl SshCluster {
         let started = match cluster.introduce(plan).await {
             Ok(()) => {
                 let each = cluster.founders.iter();
-                try_join_all(each.map(|node| cluster.launch(*node, Start::Genesis))).await
+                let start = |node: &NodeId| cluster.launch(*node, Start::Genesis, START_PATIENCE);
+                try_join_all(each.map(start)).await
             }
             Err(error) => Err(error),
         };
@@ -213,7 +216,12 @@ impl SshCluster {
         try_join_all(each).await.map(drop)
     }
 
-    async fn launch(&self, id: NodeId, start: Start) -> Result<(), ClusterError> {
+    async fn launch(
+        &self,
+        id: NodeId,
+        start: Start,
+        patience: Duration,
+    ) -> Result<(), ClusterError> {
         let home = &self.homes[&id];
         let address = home.address();
         let peers = self.homes.iter().filter(|(peer, _)| **peer != id);
@@ -238,7 +246,7 @@ impl SshCluster {
         let words: Result<Vec<_>, _> = words.map(std::ffi::OsString::into_string).collect();
         let args = words.map_err(|_| failed(id, &"its folder is not UTF-8"))?;
         let env: Vec<(String, Secret)> = home.host.env.clone().into_iter().collect();
-        let spec = NodeSpec { args, env, patience: START_PATIENCE };
+        let spec = NodeSpec { args, env, patience };
         home.agent.tell(Request::Start(spec)).await.map_err(|error| ClusterError::Start {
             node: id,
             reason: error.to_string(),
@@ -459,11 +467,19 @@ impl Cluster for SshCluster {
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
-        self.launch(node, Start::As(self.members.way(node))).await
+        self.launch(node, Start::As(self.members.way(node)), START_PATIENCE).await
     }
 
     async fn enter(&self, node: NodeId, way: Origin) -> Result<(), ClusterError> {
-        self.launch(node, Start::As(way)).await?;
+        let end = Instant::now() + START_PATIENCE;
+        // It goes on where it was interrupted. Until it serves the agent does nothing else, and it may wait
+        // for a majority that is cut off: for links that this very agent is to heal.
+        while let Err(error) = self.launch(node, Start::As(way), TRY).await {
+            if Instant::now() >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         self.members.enter(node, way);
         Ok(())
     }

@@ -74,7 +74,7 @@ pub struct Terms {
     pub changes: bool,
     /// After this a put that was open has ended.
     pub deadline: Duration,
-    /// No fault that had to wait begins later than this after the start of the run.
+    /// Clients work for so long: no fault that had to wait begins when it could not be held any more.
     pub time: Duration,
 }
 
@@ -129,7 +129,7 @@ impl<C: Cluster> Nemesis<C> {
     async fn episode(&self, episode: &Episode) -> Result<()> {
         sleep_until(self.journal.instant(episode.at)).await;
         let nature = episode.fault.name().nature();
-        if !self.claim(nature).await {
+        if !self.claim(nature, episode.hold).await {
             // Its turn did not come before the end of the run: whether it ever did is a matter of coverage.
             return Ok(());
         }
@@ -189,9 +189,9 @@ impl<C: Cluster> Nemesis<C> {
         if is_slow { self.patience.mul_f64(slow) } else { self.patience }
     }
 
-    /// Waits for what a fault of this nature needs; whether it came before the end of the run.
-    async fn claim(&self, nature: Nature) -> bool {
-        let end = self.journal.instant(self.plan.time);
+    /// Waits for what a fault of this nature needs; whether it came while there is time to hold it.
+    async fn claim(&self, nature: Nature, hold: Duration) -> bool {
+        let end = self.journal.instant(self.plan.time.saturating_sub(hold));
         loop {
             let freed = self.claims.1.notified();
             if self.claims().take(nature) {

@@ -45,6 +45,19 @@ impl Look {
         self.said.values().max_by_key(|report| report.latest().epoch())
     }
 
+    /// What keeps a strict cluster from `edit`: a member that does not say that it counts, but for the one that
+    /// the change is about. Who is to be filled takes what homes have that counted before.
+    fn keeps_from_changing(&self, edit: &Edit) -> Option<String> {
+        let newest = self.newest().filter(|newest| newest.settings.quorums_meet())?;
+        let (epoch, is_removal) = (newest.latest().epoch(), matches!(edit, Edit::Gone { .. }));
+        let seats = newest.latest().seats().iter().map(|seat| seat.node);
+        let mut others = seats.filter(|node| *node != edit.node() && !is_removal);
+        others.find_map(|node| match self.said.get(&node) {
+            Some(report) => Some(format!("{node} {}", report.keeps_from_counting(epoch)?)),
+            None => Some(format!("{node} does not answer")),
+        })
+    }
+
     fn epoch(&self) -> Option<Epoch> {
         self.newest().map(|report| report.latest().epoch())
     }
@@ -124,6 +137,9 @@ pub(super) async fn decide<C: Cluster>(
 ) -> Result<(), Unproven> {
     let mut last = "nobody was there to ask".to_owned();
     let seen = look(cluster).await;
+    if let Some(why) = seen.keeps_from_changing(&edit) {
+        return Err(Unproven::from(why));
+    }
     let is_able = |node: &NodeId| {
         let report = seen.said.get(node).filter(|report| report.proven);
         let seat = report.and_then(|report| report.latest().seat(*node));
