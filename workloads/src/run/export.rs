@@ -117,7 +117,7 @@ fn perfetto(history: &History, out: &mut impl Write) -> io::Result<()> {
     for (group, name) in [(CLIENTS, "clients"), (NODES, "nodes"), (FAULTS, "faults")] {
         let name = json!({ "name": name });
         let event = json!({ "ph": "M", "name": "process_name", "pid": group, "args": name });
-        write!(out, "{event},\n")?;
+        writeln!(out, "{event},")?;
     }
     for pair in history.pairs() {
         let (outcome, colour) = match pair.outcome() {
@@ -137,7 +137,7 @@ fn perfetto(history: &History, out: &mut impl Write) -> io::Result<()> {
                 "value": pair.invoke.value, "result": pair.result(), "context": pair.invoke.context,
             },
         });
-        write!(out, "{event},\n")?;
+        writeln!(out, "{event},")?;
         if let Some(node) = pair.node() {
             let next = nodes.len() as u64 + 1;
             let track = *nodes.entry(node).or_insert(next);
@@ -160,12 +160,12 @@ fn perfetto(history: &History, out: &mut impl Write) -> io::Result<()> {
         let event = json!({
             "ph": "M", "name": "thread_name", "pid": NODES, "tid": track, "args": { "name": node },
         });
-        write!(out, "{event},\n")?;
+        writeln!(out, "{event},")?;
     }
     // The last one has no comma behind it.
     let name = json!({ "name": "in force" });
     let end = json!({ "ph": "M", "name": "thread_name", "pid": FAULTS, "tid": 1, "args": name });
-    write!(out, "{end}\n]}}\n")
+    writeln!(out, "{end}\n]}}")
 }
 
 /// An event that others may overlap: its begin, and its end.
@@ -176,7 +176,7 @@ fn both_ends(out: &mut impl Write, event: &mut Value, from: u64, to: u64) -> io:
         if let Value::Object(fields) = event {
             fields.remove("dur");
         }
-        write!(out, "{event},\n")?;
+        writeln!(out, "{event},")?;
     }
     Ok(())
 }
