@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use bytes::Bytes;
-use dynamo_protocol::{Envelope, Input, Key, NodeId, OpId, Output, RequestId};
+use dynamo_protocol::{Envelope, Input, Key, NodeId, OpId, Output, RequestId, Siblings};
 use serde::Serialize;
 
 use super::Step;
@@ -48,8 +47,8 @@ pub struct Carried {
     pub name: &'static str,
     /// The operation it is of.
     pub op: Option<String>,
-    /// The values of the versions it carries, if it carries any: of `fetched`, what the replica holds.
-    pub values: Option<Vec<Bytes>>,
+    /// The versions it carries, if it carries any: of `fetched`, what the replica holds.
+    pub set: Option<Siblings>,
 }
 
 impl Carried {
@@ -59,7 +58,7 @@ impl Carried {
             to: *to,
             name: message.name(),
             op: message.op().map(|op| op.to_string()),
-            values: message.set().map(|set| set.values()),
+            set: message.set().cloned(),
         }
     }
 }

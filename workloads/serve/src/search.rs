@@ -268,11 +268,12 @@ mod tests {
         {
             let search = Search::parse(address).unwrap();
             let holds = |line: &serde_json::Value| {
+                let process = line["process"].to_string();
                 let is = |field: &str, wanted: &str| wanted.is_empty() || line[field] == wanted;
                 is("key", &search.key)
                     && is("f", &search.f)
                     && is("type", &search.kind)
-                    && (search.process.is_empty() || line["process"].to_string() == search.process)
+                    && (search.process.is_empty() || process == search.process)
                     && line.to_string().contains(&search.q)
             };
             let wanted: Vec<u64> = lines

@@ -165,7 +165,7 @@ fn perfetto(history: &History, out: &mut impl Write) -> io::Result<()> {
     // The last one has no comma behind it.
     let name = json!({ "name": "in force" });
     let end = json!({ "ph": "M", "name": "thread_name", "pid": FAULTS, "tid": 1, "args": name });
-    write!(out, "{end}\n]}}\n")
+    writeln!(out, "{end}\n]}}")
 }
 
 /// An event that others may overlap: its begin, and its end.

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use checker::history::{History, Pair};
 use dynamo_node::record::{self, ToldStep};
+use dynamo_protocol::Versioning;
 use dyno_page::Carried;
 use serde_json::Value;
 
+use super::verdict::Setup;
 use crate::replay::records::FOLDER;
 
 /// Steps that are looked at beyond the first and the last of the operations, in nanoseconds.
@@ -28,14 +30,10 @@ struct Step {
 
 /// The messages that were sent for these operations; nothing where nodes did not record, or when the history
 /// began is not known. What cannot be read is left out: it explains, and judges nothing.
-pub(super) fn messages(
-    dir: &Path,
-    zero_us: Option<u64>,
-    history: &History,
-    ops: &[u64],
-) -> Vec<Carried> {
+pub(super) fn messages(dir: &Path, setup: &Setup, history: &History, ops: &[u64]) -> Vec<Carried> {
     let (folder, pairs) = (dir.join(FOLDER), pairs(history, ops));
-    let Some(zero_us) = zero_us.filter(|_| folder.is_dir() && !pairs.is_empty()) else {
+    let versioning = setup.cluster.settings.versioning;
+    let Some(zero_us) = setup.zero_us.filter(|_| folder.is_dir() && !pairs.is_empty()) else {
         return Vec::new();
     };
     let steps = steps(&folder, zero_us, &pairs);
@@ -45,7 +43,7 @@ pub(super) fn messages(
     for pair in &pairs {
         asked(pair, &steps, &mut used, &mut names, &mut carried);
     }
-    between(&steps, &mut names, &mut carried);
+    between(&steps, versioning, &mut names, &mut carried);
     carried.sort_by_key(|message| (message.sent, message.taken));
     carried
 }
@@ -141,7 +139,13 @@ fn asked(
 }
 
 /// The messages between nodes: what was sent and what was taken in, in the order in which both happened.
-fn between(steps: &[Step], names: &mut HashMap<String, u64>, carried: &mut Vec<Carried>) {
+/// Of versions those are told that a get would show: where the last writer wins, a replica keeps others, too.
+fn between(
+    steps: &[Step],
+    versioning: Versioning,
+    names: &mut HashMap<String, u64>,
+    carried: &mut Vec<Carried>,
+) {
     // What is forwarded has another name where it is done.
     for step in steps {
         let forwarded = step.told.got.as_ref().filter(|got| got.name == "forward");
@@ -175,7 +179,10 @@ fn between(steps: &[Step], names: &mut HashMap<String, u64>, carried: &mut Vec<C
                 sent: step.at,
                 taken: None,
                 what: sent.name.to_owned(),
-                holds: sent.values.as_ref().map(|values| values.iter().map(|v| word(v)).collect()),
+                holds: sent
+                    .set
+                    .as_ref()
+                    .map(|set| set.visible(versioning).iter().map(|value| word(value)).collect()),
             });
         }
     }
@@ -187,9 +194,12 @@ fn word(value: &[u8]) -> String {
     let (Some(id), Some(items)) = (cart["id"].as_str(), cart["items"].as_array()) else {
         return String::from_utf8_lossy(value).chars().take(24).collect();
     };
-    let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
     match items.len() {
-        0..=3 => format!("{id} {{{}}}", items.join(", ")),
+        0..=3 => {
+            let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            let items: Vec<String> = items.iter().map(text).collect();
+            format!("{id} {{{}}}", items.join(", "))
+        }
         more => format!("{id} {{{more} items}}"),
     }
 }
@@ -198,23 +208,15 @@ fn word(value: &[u8]) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
-    use bytes::Bytes;
     use checker::history::op::{Kind, Op};
     use dynamo_node::record;
-    use dynamo_protocol::NodeId;
+    use dynamo_protocol::{NodeId, Siblings};
 
     use super::*;
 
     fn carried(from: u16, to: u16, name: &'static str, op: &str) -> record::Carried {
-        let cart = Bytes::from_static(br#"{"id":"put-1","items":["milk"]}"#);
-        let values = (name == "store").then(|| vec![cart]);
-        record::Carried {
-            from: NodeId(from),
-            to: NodeId(to),
-            name,
-            op: Some(op.to_owned()),
-            values,
-        }
+        let set = (name == "store").then(|| Siblings::empty(Versioning::Dotted));
+        record::Carried { from: NodeId(from), to: NodeId(to), name, op: Some(op.to_owned()), set }
     }
 
     fn step(
@@ -292,7 +294,7 @@ mod tests {
         for pair in pairs(&history, &[1]) {
             asked(&pair, &steps, &mut HashSet::new(), &mut names, &mut told);
         }
-        between(&steps, &mut names, &mut told);
+        between(&steps, Versioning::Dotted, &mut names, &mut told);
         told.sort_by_key(|message| message.sent);
         let ways: Vec<_> =
             told.iter().map(|m| (&*m.from, &*m.to, &*m.what, m.sent, m.taken)).collect();
@@ -307,13 +309,25 @@ mod tests {
                 ("n1", "client", "answer", 600, Some(900)),
             ]
         );
-        assert_eq!(told[2].holds.as_deref(), Some(&["put-1 {milk}".to_owned()][..]));
+        assert_eq!(
+            (&told[1].holds, &told[2].holds),
+            (&None, &Some(Vec::new())),
+            "nothing, and none"
+        );
         assert!(told.iter().all(|message| message.op == 1));
     }
 
     #[test]
     fn a_run_without_records_has_no_messages() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(messages(dir.path(), Some(5), &History::default(), &[1]).is_empty());
+        let setup = Setup { zero_us: Some(5), ..Setup::of(&crate::plan::Plan::default()) };
+        assert!(messages(dir.path(), &setup, &History::default(), &[1]).is_empty());
+    }
+
+    #[test]
+    fn a_version_is_told_in_a_word() {
+        assert_eq!(word(br#"{"id":"put-1","items":["milk"]}"#), "put-1 {milk}");
+        assert_eq!(word(br#"{"id":"put-2","items":[1,2,3,4,"a","b","c","d"]}"#), "put-2 {8 items}");
+        assert_eq!(word(b"no cart"), "no cart");
     }
 }

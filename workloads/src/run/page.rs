@@ -31,7 +31,7 @@ pub(super) const THREE: [(&str, &str); 3] = [
 /// Writes the page of a run into its folder, or says why there is none.
 pub fn write(document: &Document, history: &History, dir: &Path, notes: Vec<String>) {
     let witness = dyno_page::witness(&document.checks, history);
-    let messages = nodes::messages(dir, document.setup.zero_us, history, &witness);
+    let messages = nodes::messages(dir, &document.setup, history, &witness);
     let subject = Subject { notes, messages, ..subject(document, dir) };
     put(&subject, history, &dir.join(NAME));
 }
