@@ -85,7 +85,8 @@ impl Node {
 
     /// The tenure that an operation on `key` is of.
     pub(crate) fn tenure_of(&self, key: &Key) -> Epoch {
-        if self.counts_epochs() {
+        let has_changed = self.view.epoch() > Epoch::GENESIS;
+        if self.counts_epochs() && has_changed {
             self.view.tenure(Token::of_key(key)).since
         } else {
             Epoch::GENESIS
