@@ -1,8 +1,8 @@
 //! Whether the members of a strict cluster are ready for another change of their ring.
 //!
-//! A newcomer is filled from homes that counted in the epoch before. If the ring changes again before it counts,
-//! and then a disk is lost, too few of those may be left, and the ranges answer nobody. So whoever asks for a
-//! change waits until all members count that answer.
+//! A newcomer is filled from homes that counted in the epoch before. If the ring changes again before it
+//! counts, and then a disk is lost, too few of those may be left, and the ranges answer nobody. So whoever
+//! asks for a change waits until all members count that answer.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use crate::client::Admin;
 use crate::ring::RingReport;
 
-/// What keeps the cluster of `report` from another change, which is about `node`: nothing in a sloppy one, and
-/// nothing that a member would have to say that does not answer within `deadline`.
+/// What keeps the cluster of `report` from another change, which is about `node`: nothing in a sloppy one,
+/// and nothing that a member would have to say that does not answer within `deadline`.
 pub(crate) async fn keeps_from_changing(
     report: &RingReport,
     node: NodeId,

@@ -252,14 +252,10 @@ pub fn trials() -> Vec<Trial> {
             late_acks(changes(pair(sloppy("p")), &[Leave(0), Cancel(0), Leave(0)])),
             LOST,
         ),
-        ("old-epoch-served", fills(spec("p,g"), [3, 2, 2], &[Join(0)]), FRESH),
-        ("newcomer-votes", fills(spec("p,g"), [2, 1, 2], &[Join(0)]), FRESH),
-        ("newcomer-acks", fills(spec("p,g"), [2, 1, 2], &[Join(0)]), FRESH),
-        ("filled-by-fewer", fills(spec("p,g"), [3, 2, 2], &[Join(0)]), FRESH),
-        ("filled-by-uncounted", fills(spec("p,g"), [1, 1, 1], &[Join(1), Join(0)]), FRESH),
         ("atomic-control", atomic(spec("p,gg")), &["no-inversion"]),
     ]
     .into_iter()
+    .chain(strict_ring_trials(&spec("p,g")))
     .map(|(mutant, mut spec, killers)| {
         // It rests on merges that commute, which is what some bugs break.
         spec.reductions.ample = false;
@@ -267,6 +263,18 @@ pub fn trials() -> Vec<Trial> {
     })
     .chain(register_trials())
     .collect()
+}
+
+/// The ring of a strict cluster changes under a put and a get.
+fn strict_ring_trials(spec: &Spec) -> [(&'static str, Spec, &'static [&'static str]); 5] {
+    let fills = |nrw, shifts: &[Shift]| fills(spec.clone(), nrw, shifts);
+    [
+        ("old-epoch-served", fills([3, 2, 2], &[Join(0)]), FRESH),
+        ("newcomer-votes", fills([2, 1, 2], &[Join(0)]), FRESH),
+        ("newcomer-acks", fills([2, 1, 2], &[Join(0)]), FRESH),
+        ("filled-by-fewer", fills([3, 2, 2], &[Join(0)]), FRESH),
+        ("filled-by-uncounted", fills([1, 1, 1], &[Join(1), Join(0)]), FRESH),
+    ]
 }
 
 /// The same of the register of memberships.

@@ -282,10 +282,7 @@ impl Step<'_> {
                 self.world.take(message);
             }
             Action::Fire { node, input, hedge } => {
-                self.world.spent.hedges += u8::from(hedge);
-                let exchange = HostInput::Handle(Input::Timer(Timer::Exchange));
-                let is_exchange = *self.tables.inputs.get(input) == exchange;
-                self.world.spent.exchanges += u8::from(is_exchange && !hedge);
+                self.spend_on_timer(input, hedge);
                 self.run(node, input);
             }
             Action::Unreachable { node, peer } => {
@@ -334,6 +331,14 @@ impl Step<'_> {
             Action::Heal => self.world.cut = 0,
             Action::After { .. } => unreachable!("it is taken step by step"),
         }
+    }
+
+    /// A timer that runs out is paid for: as haste, or as an exchange.
+    fn spend_on_timer(&mut self, input: u32, hedge: bool) {
+        let exchange = HostInput::Handle(Input::Timer(Timer::Exchange));
+        let is_exchange = *self.tables.inputs.get(input) == exchange;
+        self.world.spent.hedges += u8::from(hedge);
+        self.world.spent.exchanges += u8::from(is_exchange && !hedge);
     }
 
     pub(crate) fn invoke(&mut self, client: u8, node: u8) {

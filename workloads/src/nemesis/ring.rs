@@ -45,8 +45,8 @@ impl Look {
         self.said.values().max_by_key(|report| report.latest().epoch())
     }
 
-    /// What keeps a strict cluster from `edit`: a member that does not say that it counts, but for the one that
-    /// the change is about. Who is to be filled takes what homes have that counted before.
+    /// What keeps a strict cluster from `edit`: a member that does not say that it counts, but for the one
+    /// that the change is about. Who is to be filled takes what homes have that counted before.
     fn keeps_from_changing(&self, edit: &Edit) -> Option<String> {
         let newest = self.newest().filter(|newest| newest.settings.quorums_meet())?;
         let (epoch, is_removal) = (newest.latest().epoch(), matches!(edit, Edit::Gone { .. }));

@@ -227,8 +227,8 @@ impl Plan {
         let Settings { n, r, w, .. } = *settings;
         refuse_if(&["cluster.r", "faults"], strict && r + w > n + 1, || {
             format!(
-                "fault {fault} with quorum strict, R = {r} and W = {w} of N = {n}: W-1 disks may be lost, and \
-                 a get needs R homes that kept theirs: R + W is n + 1 at most, use a smaller -r or -w"
+                "fault {fault} with quorum strict, R = {r} and W = {w} of N = {n}: W-1 disks may be lost, \
+                 and a get needs R homes that kept theirs: R + W is n + 1 at most, use a smaller -r or -w"
             )
         })
     }
@@ -364,8 +364,8 @@ mod tests {
         );
         check(
             "faults = [\"join\"]\n[cluster]\nquorum = \"strict\"\nr = 1\nw = 3",
-            "fault join with quorum strict, R = 1 and W = 3: a newcomer takes all 3 homes there were to be filled; \
-             use sloppy, or -r and -w of 2 or more",
+            "fault join with quorum strict, R = 1 and W = 3: a newcomer takes all 3 homes there were to be \
+             filled; use sloppy, or -r and -w of 2 or more",
         );
         check(
             "faults = [\"leave\"]\n[cluster]\nnodes = 4",

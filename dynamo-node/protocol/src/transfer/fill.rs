@@ -2,8 +2,9 @@
 //!
 //! Enough are N-W+1 homes of the epoch before, so that one of them has what W acknowledged, and N-R+1, so
 //! that what it acknowledges from then on meets every get; each of them counted in that epoch, and was asked
-//! after it had left it. A sloppy cluster promises nothing about what a get meets, nor does one with R+W <= N:
-//! there it does not matter whether they counted, and nobody waits for more than there are members left to ask.
+//! after it had left it. A sloppy cluster promises nothing about what a get meets, nor does one with R+W <=
+//! N: there it does not matter whether they counted, and nobody waits for more than there are members left to
+//! ask.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,9 @@
 //! Who is behind is told: at once when it speaks, and one member a beat until all have spoken under the last
 //! epoch. Nobody is told anything as long as there was no change.
 //!
-//! A directory that was lost knew of changes of which the one in its place does not, and the others take it to
-//! be as far as it was. So an amnesiac speaks: it asks one member a beat, as long as it is one.
+//! A directory that was lost knew of changes of which the one in its place does not, and the others take it
+//! to be as far as it was. So an amnesiac speaks: it asks each member once, one a beat. Those that it
+//! suspects it pings, which asks them as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,11 +53,14 @@ impl Node {
         let (epoch, asks) = (self.view.epoch(), self.meta.amnesiac);
         let behind = |told: &BTreeSet<NodeId>| {
             let others = self.view.everybody().filter(|node| *node != self.me);
-            let others = others.filter(|node| asks || self.gossip.is_behind(*node, epoch));
+            let others = others.filter(|node| match asks {
+                true => self.detector.is_alive(*node),
+                false => self.gossip.is_behind(*node, epoch),
+            });
             others.filter(|node| !told.contains(node)).collect::<Vec<_>>()
         };
         let mut whom = behind(&self.gossip.told);
-        if whom.is_empty() {
+        if whom.is_empty() && !asks {
             whom = behind(&BTreeSet::new());
             self.gossip.told.clear();
         }

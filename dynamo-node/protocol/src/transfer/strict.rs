@@ -3,13 +3,14 @@
 //! An operation is of one *tenure*, the epoch that gave its key the homes that it has. It counts homes that
 //! answered in that tenure, and no others:
 //!
-//! - Who goes by a later tenure takes nothing in and says nothing: it tells the epochs instead. So enough homes
-//!   that have gone on are the end of all that was begun before, and who was filled from them may count.
+//! - Who goes by a later tenure takes nothing in and says nothing: it tells the epochs instead. So enough
+//!   homes that have gone on are the end of all that was begun before, and who was filled from them may
+//!   count.
 //! - Who goes by an earlier epoch keeps what it was asked until it has learned of the later one.
 //! - A coordinator that goes on counts anew what it has open, among the homes of the key now: a put under the
 //!   dot that it has, since nothing is minted twice. If it is no home itself any more, it ends the put, which
-//!   may have been applied: that a lost disk is refilled from *all* homes rests on the coordinator, who stored
-//!   the put first, being one of them (`merkle/refill.rs`).
+//!   may have been applied: that a lost disk is refilled from *all* homes rests on the coordinator, who
+//!   stored the put first, being one of them (`merkle/refill.rs`).
 //! - A home that is being filled takes part, and what it answers counts nowhere.
 //!
 //! A sloppy cluster promises nothing about what a get meets, nor does a strict one with R+W <= N: they refuse
