@@ -204,8 +204,8 @@ fn a_strict_cluster_whose_ring_changes_keeps_its_promises_through_every_fault() 
     assert!(epochs > 60 && dropped > 60, "{counters:?}");
 }
 
-/// Changes of every kind at any time, beside faults. How many epochs nodes went on to, strays they dropped and
-/// hints they adopted.
+/// Changes of every kind at any time, beside faults. How many epochs nodes went on to, strays they dropped
+/// and hints they adopted.
 fn check_changing(quorum: Quorum, seeds: std::ops::Range<u64>) -> (u64, u64, u64) {
     let mut moved = (0, 0, 0);
     for seed in seeds {

@@ -100,8 +100,9 @@ impl World {
         }
     }
 
-    /// Whether all members but the one that is `lost` are up, know the last membership, and count wherever they are homes. In a
-    /// strict cluster an operator waits for that: who is to be filled takes what homes have that counted before.
+    /// Whether all members but the one that is `lost` are up, know the last membership, and count wherever
+    /// they are homes. In a strict cluster an operator waits for that: who is to be filled takes what homes
+    /// have that counted before.
     fn all_count_but(&self, lost: Option<NodeId>) -> bool {
         let membership = self.membership();
         let others = membership.seats().iter().filter(|seat| Some(seat.node) != lost);
