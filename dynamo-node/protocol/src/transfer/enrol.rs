@@ -27,6 +27,9 @@ impl Node {
         edit: Edit,
         expect: Option<Epoch>,
     ) {
+        // Who was told that all members count was told of this epoch. A change that comes first, perhaps one
+        // that was asked for long ago, has newcomers of its own, which are to be filled before this one's.
+        let expect = expect.or_else(|| self.counts_epochs().then(|| self.view.epoch()));
         let proposed = self.with_registrar(step, |registrar, mut write| {
             registrar.propose(edit, expect, &mut write)
         });

@@ -107,10 +107,14 @@ impl World {
         let membership = self.membership();
         let others = membership.seats().iter().filter(|seat| Some(seat.node) != lost);
         others.map(|seat| self.bench.host(seat.node)).all(|host| {
-            host.node().is_some_and(|of| {
-                let is_settled = of.view().epoch() == membership.epoch() && of.proposes().is_none();
-                is_settled && of.filling() == 0 && !of.meta().amnesiac
-            })
+            // What is not on its disk yet a member has not told anybody.
+            let is_durable = host.disk().applied() == host.disk().synced();
+            is_durable
+                && host.node().is_some_and(|of| {
+                    let is_settled =
+                        of.view().epoch() == membership.epoch() && of.proposes().is_none();
+                    is_settled && of.filling() == 0 && !of.meta().amnesiac
+                })
         })
     }
 
