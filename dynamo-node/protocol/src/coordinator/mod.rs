@@ -308,7 +308,13 @@ impl Node {
             let (key, set) = (key.clone(), set.clone());
             self.send(step, host, Message::Store { op, role, key, set });
         }
-        tally.answered(self.me, self.acknowledges(&key));
+        let counts = self.acknowledges(&key);
+        tally.answered(self.me, counts);
+        assert_eq!(
+            tally.granted() > 0,
+            counts,
+            "a put is stored where it was minted before anything is sent"
+        );
         let tenure = self.tenure_of(&key);
         self.open_request(op, Request::Put(Put::new(origin, key, set, (tenure, tally))));
         self.tell_put(step, op, |put, terms| put.check(terms));

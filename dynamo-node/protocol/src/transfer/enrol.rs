@@ -216,7 +216,8 @@ mod tests {
     use super::*;
     use crate::membership::Directory;
     use crate::{
-        Envelope, Identity, Input, Member, MemoryStore, Meta, Outbox, Settings, Start, Time,
+        Envelope, Identity, Input, Member, MemoryStore, Meta, Outbox, Output, Quorum, Settings,
+        Start, Time,
     };
 
     /// What is on the disk of a member of three that was asked for a change, and has no answer yet.
@@ -263,6 +264,34 @@ mod tests {
         };
         assert_eq!(told(&epochs[1..3]), Epoch(3));
         assert_eq!(told(&epochs[3..]), Epoch(4));
+    }
+
+    #[test]
+    fn a_strict_clusters_change_does_not_follow_upon_one_that_came_first() {
+        for (quorum, is_given_up) in [(Quorum::Strict, true), (Quorum::Sloppy, false)] {
+            let (me, peer) = (NodeId(1), NodeId(2));
+            let settings = Arc::new(Settings { quorum, ..Settings::new([3, 2, 2]) });
+            let members = (1..=4).map(|id| Member::new(NodeId(id), 8)).collect();
+            let view = Arc::new(View::genesis(&settings, members).unwrap());
+            let first = Edit::Weigh { node: peer, tokens: 4 };
+            let first = view.history().latest().edited(&first, settings.n).unwrap();
+            let meta = Meta::genesis(Identity(1));
+            let mut store = MemoryStore::new(meta);
+            let mut node = Node::new(me, settings, view, Start::proven(meta, 1));
+            let (identity, epoch) = (Identity(2), first.epoch());
+            let message = Message::Register(Call::Membership { epochs: vec![first] });
+            let told =
+                Envelope { from: peer, identity, position: 0, epoch, to: me, heard: None, message };
+            let edit = Edit::Weigh { node: me, tokens: 4 };
+            let mut outbox = Outbox::default();
+            for input in [Input::Propose { edit, expect: None }, Input::Peer(told)] {
+                node.handle(Time(0), input, &mut store, &mut outbox);
+            }
+            let is_refused =
+                |output: &Output| matches!(output, Output::Event(Event::ChangeRefused { .. }));
+            assert_eq!(outbox.outputs.iter().any(is_refused), is_given_up, "{quorum}");
+            assert_eq!(node.proposes().is_none(), is_given_up, "{quorum}");
+        }
     }
 
     #[test]
