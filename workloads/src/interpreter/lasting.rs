@@ -1,34 +1,19 @@
 //! Faults of a plan that take their time, under virtual time: they wait for their turn, are looked at until
 //! they are seen to be in force, and until they are over. The others are at once what they are.
 
-use std::time::Duration;
-
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{NodeId, Span};
 use dynamo_sim::World;
 
-use crate::nemesis::CHANGE_PATIENCE;
 use crate::nemesis::claims::Claims;
 use crate::nemesis::faults::kind::Nature;
 use crate::nemesis::restoring::{Restoring, Said};
+use crate::nemesis::{CHANGE_PATIENCE, Terms};
 use crate::plan::{Cut, FaultName, parse_node};
 use crate::simulated::twin::{Fault, micros};
 
 /// Between two looks, in microseconds.
 pub(super) const LOOK_AGAIN: u64 = 20_000;
-
-/// What the plan has of them.
-#[derive(Clone, Copy, Debug)]
-pub struct Terms {
-    /// How many disks may be lost at a time.
-    pub most_lost: usize,
-    /// Whether lost disks are refilled.
-    pub refills: bool,
-    /// Whether the ring is to change: then it names the directories that members come to have.
-    pub changes: bool,
-    /// After this a put that was open has ended.
-    pub deadline: Duration,
-}
 
 /// See the [module](self).
 pub(super) struct Lasting<'a> {

@@ -7,6 +7,5 @@ pub mod virtual_time;
 mod wall_clock;
 
 pub use book::Book;
-pub use lasting::Terms;
 pub use tally::{Counts, Tally};
 pub use wall_clock::Interpreter;

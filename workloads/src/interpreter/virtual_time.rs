@@ -15,10 +15,9 @@ use dynamo_sim::world::Answer;
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
-use crate::interpreter::lasting::{
-    LOOK_AGAIN, Lasting, Looked, Open as Unproven, Terms, is_possible,
-};
+use crate::interpreter::lasting::{LOOK_AGAIN, Lasting, Looked, Open as Unproven, is_possible};
 use crate::interpreter::{Book, Counts, book};
+use crate::nemesis::Terms;
 use crate::run::finish::counted::SUSPECTED;
 use crate::simulated::twin::Fault;
 use crate::workload::client::Completion;

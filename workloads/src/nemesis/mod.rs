@@ -54,6 +54,8 @@ pub struct Nemesis<C> {
     journal: Arc<Journal>,
     patience: Duration,
     plan: Terms,
+    /// Clients work for so long: no fault that had to wait begins when it could not be held any more.
+    time: Duration,
     claims: Arc<(Mutex<Claims>, sync::Notify)>,
     counters: NodeCounters,
     /// Disks whose loss is not over.
@@ -63,7 +65,7 @@ pub struct Nemesis<C> {
     in_force: Mutex<BTreeMap<FaultId, String>>,
 }
 
-/// What a nemesis has to know of the plan.
+/// What a nemesis, and its twin under virtual time, has to know of the plan.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// How many disks may be lost at a time.
@@ -74,8 +76,6 @@ pub struct Terms {
     pub changes: bool,
     /// After this a put that was open has ended.
     pub deadline: Duration,
-    /// Clients work for so long: no fault that had to wait begins when it could not be held any more.
-    pub time: Duration,
 }
 
 impl Terms {
@@ -88,14 +88,13 @@ impl Terms {
             refills: settings.anti_entropy,
             changes: plan.changes_the_ring(),
             deadline: settings.timing.deadline,
-            time: plan.time.0,
         }
     }
 }
 
 impl<C: Cluster> Nemesis<C> {
     /// A nemesis of this cluster.
-    pub fn new(cluster: Arc<C>, journal: Arc<Journal>, plan: Terms) -> Self {
+    pub fn new(cluster: Arc<C>, journal: Arc<Journal>, plan: Terms, time: Duration) -> Self {
         let turns = cluster.everybody().iter().map(|node| (*node, Arc::default())).collect();
         let claims = Claims::new(plan.most_lost, plan.refills);
         Self {
@@ -103,6 +102,7 @@ impl<C: Cluster> Nemesis<C> {
             journal,
             patience: PROOF_PATIENCE,
             plan,
+            time,
             claims: Arc::new((Mutex::new(claims), sync::Notify::new())),
             counters: NodeCounters::default(),
             refilling: Mutex::default(),
@@ -191,7 +191,7 @@ impl<C: Cluster> Nemesis<C> {
 
     /// Waits for what a fault of this nature needs; whether it came while there is time to hold it.
     async fn claim(&self, nature: Nature, hold: Duration) -> bool {
-        let end = self.journal.instant(self.plan.time.saturating_sub(hold));
+        let end = self.journal.instant(self.time.saturating_sub(hold));
         loop {
             let freed = self.claims.1.notified();
             if self.claims().take(nature) {

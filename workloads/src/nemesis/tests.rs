@@ -41,9 +41,8 @@ async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
     let time = Duration::from_secs(60);
-    let terms =
-        Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO, time };
-    let mut nemesis = Nemesis::new(Arc::new(cluster), journal, terms);
+    let terms = Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO };
+    let mut nemesis = Nemesis::new(Arc::new(cluster), journal, terms, time);
     nemesis.patience = Duration::from_millis(100);
     for episode in &episodes {
         nemesis.run(std::slice::from_ref(episode)).await.unwrap();

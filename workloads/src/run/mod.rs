@@ -205,7 +205,7 @@ async fn bench(
         WorkloadName::Cart => Carts::new(&plan.workload, cluster.everybody(), order.seed),
     };
     let episodes = schedule(plan, order.seed, view);
-    let nemesis = Nemesis::new(cluster.clone(), journal.clone(), Terms::of(plan));
+    let nemesis = Nemesis::new(cluster.clone(), journal.clone(), Terms::of(plan), plan.time.0);
     let follower = tokio::spawn(counters.clone().follow(cluster.clone()));
 
     let mut limited = TimeLimit::new(workload, plan.time.0);

@@ -20,8 +20,9 @@ use futures::FutureExt;
 use serde_json::Value;
 
 use super::scenario::Scenario;
+use crate::interpreter::Counts;
 use crate::interpreter::virtual_time::Interpreter;
-use crate::interpreter::{Counts, Terms};
+use crate::nemesis::Terms;
 use crate::run::finish::script::{Script, Stage};
 use crate::run::finish::{AT_REST, CONVERGENCE, Closing};
 use crate::run::judge::entitled;

@@ -32,8 +32,8 @@ use crate::version::VersionVector;
 use crate::view::Epoch;
 
 /// How many messages a node keeps until it has learned of their epoch. Learning takes a round trip: that is
-/// more than what may be under way to it meanwhile but for a flood, and what is not answered is given up at its
-/// deadline.
+/// more than what may be under way to it meanwhile but for a flood, and what is not answered is given up at
+/// its deadline.
 const KEPT: usize = 256;
 /// How many bytes of values they may have together.
 const KEPT_BYTES: usize = 4 << 20;
