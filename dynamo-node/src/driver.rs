@@ -449,6 +449,8 @@ impl<T: Transport> Driver<T> {
             filling: self.node.filling() as u64,
             expects_strays: self.node.has_strays(),
             uptime: self.started.elapsed(),
+            tombstones: self.node.tombstones(),
+            tombstones_kept_by: self.node.keep_tombstones().collect(),
             hints_held: self.store.hints_held(),
             open_operations: self.node.open_operations(),
             open_requests: self.requests.len(),

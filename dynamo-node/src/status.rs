@@ -1,6 +1,6 @@
 //! How a node is now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dynamo_protocol::{Epoch, Identity, NodeId};
@@ -38,6 +38,10 @@ pub(crate) struct Status {
     /// By partner the number of the last exchange with it that this node led to its end, counted from 1
     /// over all that it led.
     pub(crate) exchanged: BTreeMap<NodeId, u64>,
+    /// How many tombstones it would collect.
+    pub(crate) tombstones: usize,
+    /// Members that keep it from that.
+    pub(crate) tombstones_kept_by: BTreeSet<NodeId>,
     /// It was asked to stop.
     pub(crate) stopping: bool,
     pub(crate) counters: Counters,

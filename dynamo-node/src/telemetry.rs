@@ -18,7 +18,7 @@ macro_rules! with_counters {
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
             refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
-            counted_anew
+            counted_anew tombstones_dropped discarded_old_era
         }
     };
 }
@@ -125,6 +125,7 @@ impl Telemetry {
                     Discard::Misaddressed => counters.discarded_misaddressed += 1,
                     Discard::Repeated => counters.discarded_repeated += 1,
                     Discard::OldEpoch => counters.discarded_old_epoch += 1,
+                    Discard::OldEra => counters.discarded_old_era += 1,
                 }
                 tracing::debug!(%from, ?why, "message discarded");
             }
@@ -140,6 +141,7 @@ impl Telemetry {
             | Event::Filled { .. }
             | Event::HintAdopted
             | Event::StrayDropped => self.membership(event),
+            Event::TombstoneDropped => counters.tombstones_dropped += 1,
             Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")

@@ -1,4 +1,4 @@
-//! The agreement on memberships, and rings that change, with a rule left out: each is found, and in how many
+//! The agreement on memberships, rings that change and tombstones that go, with a rule left out: each is found, and in how many
 //! steps. Only a build with seeded bugs has this test (docs/mutants.md).
 
 #![cfg(feature = "mutants")]
@@ -22,6 +22,11 @@ const STEPS: &[(&str, usize)] = &[
     ("newcomer-acks", 4),
     ("filled-by-fewer", 7),
     ("filled-by-uncounted", 5),
+    // Tombstones.
+    ("tombstone-unasked", 8),
+    ("settled-at-homes", 14),
+    ("settled-while-open", 11),
+    ("old-era-stored", 12),
     // The register.
     ("promise-unsaved", 11),
     ("vote-unsaved", 11),
@@ -36,7 +41,7 @@ const STEPS: &[(&str, usize)] = &[
 
 fn is_of_membership(searched: &Searched) -> bool {
     match searched {
-        Searched::Nodes(spec) => !spec.shifts.is_empty(),
+        Searched::Nodes(spec) => !spec.shifts.is_empty() || spec.faults.exchanges > 0,
         Searched::Registers(_) => true,
     }
 }

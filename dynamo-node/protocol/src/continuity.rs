@@ -390,7 +390,8 @@ impl Node {
         };
         let position = self.position(step);
         self.forget_who_was_asked();
-        let meta = Meta { births: self.meta.births, ..Meta::renewed(spare) };
+        let Meta { births, era, .. } = self.meta;
+        let meta = Meta { births, era, ..Meta::renewed(spare) };
         let mut changes = vec![Change::Meta(meta)];
         changes.extend(self.counts_nowhere());
         if let Err(error) = self.apply(step, None, changes) {
@@ -492,7 +493,8 @@ mod tests {
         fn hears(&mut self, message: Message, heard: Option<Heard>) {
             let (from, identity, position) = (PEER, Identity(2), 1);
             let epoch = Epoch::GENESIS;
-            let envelope = Envelope { from, identity, position, epoch, to: ME, heard, message };
+            let envelope =
+                Envelope { from, identity, position, epoch, to: ME, era: 0, heard, message };
             self.handle(Input::Peer(envelope));
         }
 

@@ -49,6 +49,12 @@ pub(crate) struct Delivery {
     sent: Summary,
 }
 
+impl Delivery {
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
 impl Handoff {
     /// Gives the open deliveries the sequence numbers that `place` says; closed ones are gone.
     pub(crate) fn rename(&mut self, place: impl Fn(u64) -> Option<u64>) {

@@ -172,6 +172,8 @@ pub enum Event {
     HintAdopted,
     /// A record of which this node is no home any more is with all that are; it is gone here.
     StrayDropped,
+    /// Nothing is left of what was deleted, anywhere; its tombstone is gone here.
+    TombstoneDropped,
     /// All other members have told what they remember: the directory is all that it ever was.
     Proven,
     /// The directory is not all that it was: it goes on under another identity, amnesiac.
@@ -198,4 +200,7 @@ pub enum Discard {
     Misaddressed,
     /// In a strict cluster: its key has had other homes since.
     OldEpoch,
+    /// It was sent two eras ago, or earlier: what it brings may be of a put that was deleted, and of whose
+    /// tombstone nothing is left.
+    OldEra,
 }

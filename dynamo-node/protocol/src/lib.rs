@@ -45,6 +45,7 @@ mod replica;
 mod request;
 mod ring;
 mod settings;
+mod settle;
 mod step;
 mod storage;
 #[cfg(test)]
@@ -64,6 +65,7 @@ pub use node::Node;
 pub use request::{ClientOp, Refusal, Reply};
 pub use ring::{Member, Partitioning, Ring, Span, Token, UnknownPartitioning, Zone};
 pub use settings::{Limits, Settings, SettingsError, Timing};
+pub use settle::Stage;
 pub use step::{Outbox, Time};
 pub use storage::{
     Change, Enrolment, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError,

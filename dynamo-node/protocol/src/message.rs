@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::continuity::Heard;
 use crate::id::{Identity, Key, NodeId, OpId};
 use crate::membership::Call;
-use crate::merkle::{Compared, Fingerprint};
+use crate::merkle::{Compared, Fingerprint, Leaf};
 use crate::request::{ClientOp, Reply};
 use crate::ring::Span;
+use crate::settle::Stage;
 use crate::storage::{Role, StoreError};
 use crate::version::Siblings;
 use crate::view::{Between, Epoch};
@@ -26,6 +27,9 @@ pub struct Envelope {
     pub position: u64,
     /// The membership by which it speaks.
     pub epoch: Epoch,
+    /// The era by which it speaks ([`Meta::era`](crate::Meta)).
+    #[serde(default)]
+    pub era: u64,
     /// To whom.
     pub to: NodeId,
     /// What the sender remembers of the receiver's directory; none if nothing.
@@ -43,6 +47,9 @@ impl Hash for Envelope {
         }
         if self.epoch > Epoch::GENESIS {
             self.epoch.hash(state);
+        }
+        if self.era > 0 {
+            self.era.hash(state);
         }
     }
 }
@@ -122,6 +129,26 @@ pub enum Message {
         /// more: what it lacks there it never acknowledged. None of an amnesiac, and of one in doubt.
         counts: Vec<Span>,
     },
+    /// Say of which of these keys nothing is left with you but the tombstones that are named.
+    Settle {
+        /// The asker's operation.
+        op: OpId,
+        /// How far it is.
+        stage: Stage,
+        /// Nobody answers who goes by an earlier era than this.
+        era: u64,
+        /// Each key, and what its homes hold of it: a tombstone, and nothing else.
+        keys: Vec<(Key, Leaf)>,
+    },
+    /// Of these, and nothing about them was heard since it was asked first.
+    Settled {
+        /// The asker's operation.
+        op: OpId,
+        /// As it was asked.
+        stage: Stage,
+        /// Which.
+        keys: Vec<Key>,
+    },
     /// About the membership.
     Register(Call),
     /// Are you there? Asked of a peer that is suspected, and of one that has yet to tell what it
@@ -166,6 +193,26 @@ impl Message {
             | Self::Fetched { answer: Answer::Failed(_), .. }
             | Self::Compare { .. }
             | Self::Compared { .. }
+            | Self::Settle { .. }
+            | Self::Settled { .. }
+            | Self::Register(_)
+            | Self::Ping { .. }
+            | Self::Pong { .. } => None,
+        }
+    }
+
+    /// The key of which it brings or asks something.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Forward { request, .. } => Some(request.key()),
+            Self::Store { key, .. } | Self::Fetch { key, .. } => Some(key),
+            Self::Forwarded { .. }
+            | Self::Stored { .. }
+            | Self::Fetched { .. }
+            | Self::Compare { .. }
+            | Self::Compared { .. }
+            | Self::Settle { .. }
+            | Self::Settled { .. }
             | Self::Register(_)
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
@@ -183,6 +230,8 @@ impl Message {
             | Self::Fetched { .. }
             | Self::Compare { .. }
             | Self::Compared { .. }
+            | Self::Settle { .. }
+            | Self::Settled { .. }
             | Self::Register(_)
             | Self::Ping { .. }
             | Self::Pong { .. } => None,
@@ -201,6 +250,8 @@ impl Message {
             Self::Fetched { .. } => "fetched",
             Self::Compare { .. } => "compare",
             Self::Compared { .. } => "compared",
+            Self::Settle { .. } => "settle",
+            Self::Settled { .. } => "settled",
             Self::Register(call) => call.name(),
             Self::Ping { .. } => "ping",
             Self::Pong { .. } => "pong",

@@ -147,6 +147,14 @@ mutants! {
     FilledByFewer = "filled-by-fewer",
     /// A newcomer is filled by homes that did not count.
     FilledByUncounted = "filled-by-uncounted",
+    /// A tombstone goes when one home holds it and nothing else.
+    TombstoneUnasked = "tombstone-unasked",
+    /// A tombstone goes when all homes hold it, whatever hints others hold.
+    SettledAtHomes = "settled-at-homes",
+    /// A tombstone goes while somebody coordinates an operation on its key.
+    SettledWhileOpen = "settled-while-open",
+    /// What was sent before a tombstone went is taken in after it.
+    OldEraStored = "old-era-stored",
 }
 
 impl Mutant {
@@ -173,6 +181,10 @@ impl Mutant {
         Self::FilledByFewer,
         Self::FilledByUncounted,
     ];
+
+    /// Those of the collection of tombstones. No workload of the other layers deletes.
+    pub const OF_TOMBSTONES: &[Self] =
+        &[Self::TombstoneUnasked, Self::SettledAtHomes, Self::SettledWhileOpen, Self::OldEraStored];
 }
 
 /// Whether this seeded bug is on.

@@ -23,7 +23,9 @@ impl Message {
             | Self::Fetch { op, .. }
             | Self::Fetched { op, .. }
             | Self::Compare { op, .. }
-            | Self::Compared { op, .. } => Some(*op),
+            | Self::Compared { op, .. }
+            | Self::Settle { op, .. }
+            | Self::Settled { op, .. } => Some(*op),
             Self::Register(_) | Self::Ping { .. } | Self::Pong { .. } => None,
         }
     }
@@ -40,7 +42,9 @@ impl Message {
             | Self::Fetch { op, .. }
             | Self::Fetched { op, .. }
             | Self::Compare { op, .. }
-            | Self::Compared { op, .. } => *op = name,
+            | Self::Compared { op, .. }
+            | Self::Settle { op, .. }
+            | Self::Settled { op, .. } => *op = name,
             Self::Register(_) | Self::Ping { .. } | Self::Pong { .. } => {}
         }
         message
@@ -74,15 +78,17 @@ impl Node {
             Operation::Delivery(_)
             | Operation::Comparison(_)
             | Operation::Sync(_)
-            | Operation::Stray(_) => false,
+            | Operation::Stray(_)
+            | Operation::Settling => false,
         };
         let operations = self.operations.iter();
         operations.filter(move |(_, operation)| finished(operation)).map(|(seq, _)| self.op(seq))
     }
 
-    /// The operations of other nodes that it is to answer once it has learned of their epoch.
+    /// The operations of other nodes that it is to answer once it has learned of their epoch, and those for
+    /// which it watches keys.
     pub fn kept(&self) -> impl Iterator<Item = OpId> + '_ {
-        self.ahead.operations()
+        self.ahead.operations().chain(self.settling.watched())
     }
 
     /// Its open offers of strays.
@@ -128,6 +134,7 @@ impl Node {
         node.anti_entropy.rename(place);
         node.strays.rename(place);
         node.ahead.rename(&others);
+        node.settling.rename(place, &others);
         node.forwarded = Forwarded::default();
         node.set_names(incarnation, seqs.len() as u64);
         let is_for_a_peer =

@@ -19,6 +19,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::operations::{Operation, Operations};
 use crate::request::Reply;
 use crate::settings::Settings;
+use crate::settle::Settling;
 use crate::step::{Outbox, Step, Time};
 use crate::storage::{Meta, Role, Store};
 use crate::transfer::{Ahead, Counted, Filling, Gossip, Strays};
@@ -50,6 +51,7 @@ pub struct Node {
     pub(crate) filling: Filling,
     pub(crate) strays: Strays,
     pub(crate) ahead: Ahead,
+    pub(crate) settling: Settling,
 }
 
 impl Node {
@@ -80,6 +82,7 @@ impl Node {
             filling: Filling::default(),
             strays: Strays::default(),
             ahead: Ahead::default(),
+            settling: Settling::default(),
             memory: start.memory(),
             continuity,
             me,
@@ -119,9 +122,13 @@ impl Node {
                     self.expect_strays(step);
                 }
                 self.begin_gossip(step);
+                self.settling.walk();
                 self.begin_anti_entropy(step);
             }
-            Input::Client { request, op } => self.accept(step, Origin::Client(request), op),
+            Input::Client { request, op } => {
+                self.settling.touch(op.key());
+                self.accept(step, Origin::Client(request), op);
+            }
             Input::Peer(envelope) => self.receive(step, envelope),
             Input::Timer(Timer::Hedge(op)) => self.hedge_due(step, op),
             Input::Timer(Timer::Deadline(op)) => self.deadline_passed(step, op),
@@ -141,7 +148,9 @@ impl Node {
     /// what they hold is no work as long as nothing differs.
     #[must_use]
     pub fn open_operations(&self) -> usize {
-        let is_work = |operation: &Operation| !matches!(operation, Operation::Comparison(_));
+        let is_work = |operation: &Operation| {
+            !matches!(operation, Operation::Comparison(_) | Operation::Settling)
+        };
         self.operations.iter().filter(|(_, operation)| is_work(operation)).count()
     }
 
@@ -181,7 +190,7 @@ impl Node {
     }
 
     fn receive<S: Store>(&mut self, step: &mut Step<'_, S>, envelope: Envelope) {
-        let Envelope { from, identity, position, epoch, to, heard, message } = envelope;
+        let Envelope { from, identity, position, epoch, era, to, heard, message } = envelope;
         let is_later = epoch > self.view.epoch();
         if to == self.me && from != to && !self.view.contains(from) && !is_later {
             return self.receive_from_outside(step, from, epoch, message);
@@ -201,10 +210,13 @@ impl Node {
             self.may_be_behind(step, from);
         }
         self.heard_epoch(from, epoch);
+        self.heard_era(step, era);
         self.note_positions(step, from, Heard { identity, position }, heard);
         self.answers(step, from);
         if let Message::Pong { nonce } = message {
             self.recalled(step, from, nonce, heard);
+        } else if self.is_void(era, &message) {
+            step.event(Event::Discarded(from, Discard::OldEra));
         } else {
             self.handle_message(step, from, epoch, message);
         }
@@ -218,6 +230,7 @@ impl Node {
         epoch: Epoch,
         message: Message,
     ) {
+        message.key().into_iter().for_each(|key| self.settling.touch(key));
         if self.holds_back(step, from, epoch, &message) {
             return;
         }
@@ -245,6 +258,10 @@ impl Node {
             Message::Compared { op, found, counts } => {
                 self.compared(step, from, op, found, &counts);
             }
+            Message::Settle { op, stage, era, keys } => {
+                self.settle_asked(step, (from, epoch, op), (stage, era), keys);
+            }
+            Message::Settled { op, stage, keys } => self.settled(step, from, op, stage, &keys),
             Message::Register(call) => self.called(step, from, call),
             Message::Ping { nonce } => self.send(step, from, Message::Pong { nonce }),
             Message::Pong { .. } => unreachable!("what a peer remembers was heard with it"),
@@ -337,8 +354,17 @@ impl Node {
         assert_ne!(to, self.me, "what a node asks of itself it does at once");
         let (from, identity) = (self.me, self.meta.identity);
         let (position, heard) = (self.position(step), self.memory.of(to));
-        let epoch = self.view.epoch();
-        step.output(Output::Send(Envelope { from, identity, position, epoch, to, heard, message }));
+        let (epoch, era) = (self.view.epoch(), self.meta.era);
+        step.output(Output::Send(Envelope {
+            from,
+            identity,
+            position,
+            epoch,
+            era,
+            to,
+            heard,
+            message,
+        }));
     }
 
     pub(crate) fn reply<S: Store>(&self, step: &mut Step<'_, S>, origin: Origin, reply: Reply) {
@@ -373,6 +399,7 @@ impl Hash for Node {
             filling,
             strays,
             ahead,
+            settling,
         } = self;
         (me, view, meta, incarnation, next_seq).hash(state);
         (operations, detector, handoff, anti_entropy, forwarded, memory, continuity).hash(state);
@@ -382,6 +409,9 @@ impl Hash for Node {
         }
         if !ahead.is_empty() {
             ahead.hash(state);
+        }
+        if !settling.is_idle() {
+            settling.hash(state);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::coordinator::{Origin, Request};
 use crate::handoff::Delivery;
-use crate::id::{NodeId, OpId};
+use crate::id::{Key, NodeId, OpId};
 use crate::merkle::{Comparison, Sync};
 use crate::message::Answer;
 use crate::node::Node;
@@ -29,6 +29,8 @@ pub(crate) enum Operation {
     Sync(Sync),
     /// A record on its way to the homes of its key, of which this node is none.
     Stray(Stray),
+    /// All members are asked whether anything is left of what was deleted.
+    Settling,
 }
 
 /// Open operations by [`OpId::seq`](crate::OpId::seq): oldest first.
@@ -43,14 +45,33 @@ impl Operation {
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {
             Self::Request(request) => request.origin(),
-            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) | Self::Stray(_) => None,
+            Self::Delivery(_)
+            | Self::Comparison(_)
+            | Self::Sync(_)
+            | Self::Stray(_)
+            | Self::Settling => None,
         }
     }
 
     pub(crate) fn origin_mut(&mut self) -> Option<&mut Origin> {
         match self {
             Self::Request(request) => request.origin_mut(),
-            Self::Delivery(_) | Self::Comparison(_) | Self::Sync(_) | Self::Stray(_) => None,
+            Self::Delivery(_)
+            | Self::Comparison(_)
+            | Self::Sync(_)
+            | Self::Stray(_)
+            | Self::Settling => None,
+        }
+    }
+
+    /// The key that it is about, if it is about one.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Request(request) => request.key(),
+            Self::Delivery(delivery) => Some(delivery.key()),
+            Self::Sync(sync) => Some(sync.key()),
+            Self::Stray(stray) => Some(stray.key()),
+            Self::Comparison(_) | Self::Settling => None,
         }
     }
 }
@@ -144,7 +165,7 @@ impl Node {
             Some(Operation::Sync(_)) => self.sync_stored(step, from, op),
             Some(Operation::Stray(_)) => self.stray_stored(step, from, op, result),
             // It sent nothing to be stored: whoever says so is wrong.
-            Some(Operation::Comparison(_)) | None => {}
+            Some(Operation::Comparison(_) | Operation::Settling) | None => {}
         }
     }
 
@@ -162,7 +183,12 @@ impl Node {
         match self.operations.get(op.seq) {
             Some(Operation::Request(_)) => self.request_fetched(step, from, op, answer),
             Some(Operation::Sync(_)) => self.sync_fetched(step, from, op, answer),
-            Some(Operation::Delivery(_) | Operation::Comparison(_) | Operation::Stray(_))
+            Some(
+                Operation::Delivery(_)
+                | Operation::Comparison(_)
+                | Operation::Stray(_)
+                | Operation::Settling,
+            )
             | None => {}
         }
     }

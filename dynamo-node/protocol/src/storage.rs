@@ -2,6 +2,7 @@
 //! host's effect, which it awaits before it releases a step's outputs.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -55,7 +56,7 @@ pub struct Record {
 }
 
 /// Who this data directory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Meta {
     /// Drawn with the directory, gone with it.
     pub identity: Identity,
@@ -69,6 +70,21 @@ pub struct Meta {
     /// While it is not known whether the directory was rolled back: its [`Store::position`] when that was
     /// asked first. Goes with the first change that is applied meanwhile, and lasts over restarts.
     pub doubted: Option<u64>,
+    /// The highest era that it heard of: eras are counted while tombstones are collected, and what was sent
+    /// two of them ago is void ([`Discard::OldEra`](crate::Discard)).
+    #[serde(default)]
+    pub era: u64,
+}
+
+impl Hash for Meta {
+    /// Where nothing is counted, what is not there costs nothing.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { identity, births, founder, amnesiac, doubted, era } = self;
+        (identity, births, founder, amnesiac, doubted).hash(state);
+        if *era > 0 {
+            era.hash(state);
+        }
+    }
 }
 
 /// What a directory keeps of the membership. Nothing of it, as long as there was no change of it.
@@ -180,13 +196,13 @@ impl Meta {
     /// A directory made by the cluster's genesis: nothing was written before it.
     #[must_use]
     pub fn genesis(identity: Identity) -> Self {
-        Self { identity, births: 0, founder: true, amnesiac: false, doubted: None }
+        Self { identity, births: 0, founder: true, amnesiac: false, doubted: None, era: 0 }
     }
 
     /// A directory made afterwards: an empty one cannot tell newborn from wiped.
     #[must_use]
     pub fn renewed(identity: Identity) -> Self {
-        Self { identity, births: 0, founder: false, amnesiac: true, doubted: None }
+        Self { identity, births: 0, founder: false, amnesiac: true, doubted: None, era: 0 }
     }
 
     /// The name by which memberships know it, as the directory of `node`.

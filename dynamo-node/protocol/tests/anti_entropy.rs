@@ -248,8 +248,16 @@ fn homes_of_another_view_compare_nothing() {
     let asked = vec![(Span::RING, Fingerprint::default())];
     let message = Message::Compare { op, epoch: Epoch(2), between: Between::Homes, asked };
     let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
-    let envelope =
-        Envelope { from, identity, position: 0, epoch: Epoch::GENESIS, to, heard: None, message };
+    let envelope = Envelope {
+        from,
+        identity,
+        position: 0,
+        epoch: Epoch::GENESIS,
+        to,
+        era: 0,
+        heard: None,
+        message,
+    };
     cluster.run(to, Input::Peer(envelope));
     let Message::Compared { found, .. } = &cluster.sent[0].message else { panic!() };
     assert!(found.is_empty());
@@ -280,6 +288,7 @@ fn told(found: impl Fn(Span) -> Compared) -> Cluster {
             epoch: Epoch::GENESIS,
             to,
             heard: None,
+            era: 0,
             message,
         };
         cluster.sent.clear();
@@ -308,8 +317,16 @@ fn who_asks_for_more_than_an_exchange_does_is_told_nothing() {
     let asked = vec![(Span::RING, Fingerprint::default()); 17];
     let message = Message::Compare { op, epoch: Epoch::GENESIS, between: Between::Homes, asked };
     let (from, to, identity) = (NodeId(2), NodeId(1), Identity(2));
-    let envelope =
-        Envelope { from, identity, position: 0, epoch: Epoch::GENESIS, to, heard: None, message };
+    let envelope = Envelope {
+        from,
+        identity,
+        position: 0,
+        epoch: Epoch::GENESIS,
+        to,
+        era: 0,
+        heard: None,
+        message,
+    };
     cluster.run(to, Input::Peer(envelope));
     let Message::Compared { found, .. } = &cluster.sent[0].message else { panic!() };
     assert!(found.is_empty());
@@ -327,8 +344,16 @@ fn keys_that_a_peer_makes_up_are_not_asked_for() {
     let (from, to, identity) = (asked.to, asked.from, Identity(asked.to.0.into()));
     let message = Message::Compared { op, found, counts: vec![Span::RING] };
     cluster.sent.clear();
-    let envelope =
-        Envelope { from, identity, position: 0, epoch: Epoch::GENESIS, to, heard: None, message };
+    let envelope = Envelope {
+        from,
+        identity,
+        position: 0,
+        epoch: Epoch::GENESIS,
+        to,
+        era: 0,
+        heard: None,
+        message,
+    };
     cluster.run(NodeId(1), Input::Peer(envelope));
     assert_eq!(cluster.sent, []);
 }

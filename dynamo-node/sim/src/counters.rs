@@ -19,6 +19,8 @@ pub struct Counters {
     pub hints_adopted: u64,
     /// Records that went to the homes of their keys from one that is none any more.
     pub strays_dropped: u64,
+    /// Tombstones of which nothing was left to delete.
+    pub tombstones_dropped: u64,
     /// Requests sent on to a home.
     pub forwarded: u64,
     /// How often a node began to suspect a peer.
@@ -41,6 +43,7 @@ impl Counters {
             Event::Entered(_) => self.epochs += 1,
             Event::HintAdopted => self.hints_adopted += 1,
             Event::StrayDropped => self.strays_dropped += 1,
+            Event::TombstoneDropped => self.tombstones_dropped += 1,
             Event::ForwardedTo(_) => self.forwarded += 1,
             Event::Suspected(_) => self.suspicions += 1,
             Event::Discarded(..) => self.discarded += 1,

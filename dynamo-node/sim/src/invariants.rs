@@ -14,6 +14,7 @@
 //! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | rule 6 |
 //! | `copies-kept` | and do so ever after, disks lost apart | rules 5, 6 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
+//! | `collected-stays-gone` | a tombstone goes when nothing is left that it overwrote, and nothing comes back | rule 10 |
 //! | `dropped-is-held` | a stray goes only when the disk of every home has all of it | rule 12 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
@@ -82,6 +83,8 @@ struct Put {
     acknowledged: bool,
     /// How many disks were lost that held it.
     lost: usize,
+    /// The tombstone went that it was, or that overwrote it.
+    collected: bool,
 }
 
 /// What an input says of the put it may become.
@@ -201,6 +204,8 @@ impl Monitor {
         // An operator has asked for it.
         let is_pruned =
             outputs.iter().any(|output| matches!(output, Output::Event(Event::Pruned(_))));
+        let collects =
+            outputs.iter().any(|output| matches!(output, Output::Event(Event::TombstoneDropped)));
         for changed in disk.changed_since(batch) {
             if !self.again.is_empty() {
                 self.one_value_a_dot(changed, &mut breach);
@@ -209,7 +214,12 @@ impl Monitor {
                 record_forgets(changed, &mut breach);
             }
             self.no_dominated_sibling(changed, &mut breach);
+            self.collected_is_back(changed, &mut breach);
             if let (Some(before), None) = (changed.before, changed.now) {
+                if collects && changed.place.role == Role::Home {
+                    self.collected(hosts, &changed.place.key, before, &mut breach);
+                    continue;
+                }
                 self.removed(hosts, id, changed.place, before, &mut breach);
             }
         }
@@ -249,7 +259,7 @@ impl Monitor {
         let place = puts.puts.len();
         puts.by_dot.insert(dot, place);
         let Noted { key, read, value } = noted;
-        puts.puts.push(Put { dot, read, value, acknowledged: false, lost: 0 });
+        puts.puts.push(Put { dot, read, value, acknowledged: false, lost: 0, collected: false });
         self.operations.insert(op, (key, place));
     }
 
@@ -378,6 +388,60 @@ impl Monitor {
         }
     }
 
+    /// A tombstone goes, which was all that `before` held: nobody has anything that it overwrote, nor would
+    /// after a power cut now.
+    fn collected(
+        &mut self,
+        hosts: &[Host],
+        key: &Key,
+        before: &Record,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Siblings::Dotted(dropped) = &before.set else { return };
+        let members = (1..).map(NodeId).take(hosts.len());
+        let roles: Vec<_> = std::iter::once(Role::Home).chain(members.map(Role::Hint)).collect();
+        for (at, host) in hosts.iter().enumerate() {
+            for role in &roles {
+                let place = Place { role: *role, key: key.clone() };
+                let records = [host.disk.present(&place), host.disk.durable(&place)];
+                let left = records.into_iter().flatten().find(|record| match &record.set {
+                    Siblings::Dotted(set) => set.versions().iter().any(|version| {
+                        version.value.is_some() && dropped.context().contains(&version.dot)
+                    }),
+                    Siblings::Plain(_) => false,
+                });
+                if let Some(left) = left {
+                    let (node, set) = (at + 1, &left.set);
+                    let what =
+                        format!("a tombstone of {key} goes, and n{node} has {set:?} in {place:?}");
+                    breach("collected-stays-gone", what);
+                }
+            }
+        }
+        let Some(puts) = self.keys.get_mut(key) else { return };
+        for put in &mut puts.puts {
+            put.collected |= dropped.context().contains(&put.dot);
+        }
+    }
+
+    /// What was deleted is there again, after its tombstone went.
+    fn collected_is_back(
+        &self,
+        changed: Changed<'_>,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let Some(Record { set: Siblings::Dotted(set), .. }) = changed.now else { return };
+        let Some(puts) = self.keys.get(&changed.place.key) else { return };
+        for version in set.versions().iter().filter(|version| version.value.is_some()) {
+            let put = puts.by_dot.get(&version.dot).map(|at| &puts.puts[*at]);
+            if put.is_some_and(|put| put.collected) {
+                let (dot, place) = (version.dot, changed.place);
+                let what = format!("{dot} is in {place:?}, after it was deleted for good");
+                breach("collected-stays-gone", what);
+            }
+        }
+    }
+
     fn hint_accounting(
         &self,
         hosts: &[Host],
@@ -441,7 +505,7 @@ impl Monitor {
     ) {
         let Some(puts) = self.keys.get(key) else { return };
         let held: Vec<_> = hosts.iter().map(|host| puts.held(&host.disk, key)).collect();
-        for put in puts.puts.iter().filter(|put| put.acknowledged) {
+        for put in puts.puts.iter().filter(|put| put.acknowledged && !put.collected) {
             let copies = held.iter().filter(|held| covered(held, &put.dot)).count();
             if copies + put.lost < self.w {
                 let (dot, lost, w) = (put.dot, put.lost, self.w);

@@ -39,6 +39,8 @@ enum Frame {
     Step(Step),
     /// How records began before memberships had a history.
     OldStart,
+    /// How they began before there were eras.
+    StartWithoutEra,
     Start(Start),
 }
 
@@ -64,8 +66,9 @@ struct Step {
     outputs: Vec<Output>,
 }
 
-/// The numbers that stand for [`Frame::Old`], [`Frame::OldStart`] and [`Frame::Step`] in a frame.
-const OLD: [u8; 2] = [0, 3];
+/// The numbers that stand for [`Frame::Old`], [`Frame::OldStart`] and [`Frame::StartWithoutEra`] in a frame.
+const OLD: [u8; 3] = [0, 3, 4];
+/// That of [`Frame::Step`].
 const STEP: u8 = 2;
 
 /// Writes a record.

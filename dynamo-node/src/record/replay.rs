@@ -197,7 +197,9 @@ fn parse(body: &[u8]) -> Result<(Read, usize), postcard::Error> {
         Frame::Start(start) => Ok((Read::Start(Box::new(start)), 0)),
         Frame::Stored(place, record) => Ok((Read::Stored(place, record), 0)),
         // A step begins with its number, and was read above; so does what nothing reads any more.
-        Frame::Step(_) | Frame::Old | Frame::OldStart => Err(postcard::Error::SerdeDeCustom),
+        Frame::Step(_) | Frame::Old | Frame::OldStart | Frame::StartWithoutEra => {
+            Err(postcard::Error::SerdeDeCustom)
+        }
     }
 }
 
@@ -275,9 +277,11 @@ impl<'a> Frames<'a> {
         let body = &self.buffer[..self.outputs.end];
         match postcard::from_bytes(body).map_err(|error| self.damaged(&error))? {
             Frame::Step(step) => Ok(step),
-            Frame::Start(_) | Frame::Stored(..) | Frame::Old | Frame::OldStart => {
-                Err(self.damaged("it is no step"))
-            }
+            Frame::Start(_)
+            | Frame::Stored(..)
+            | Frame::Old
+            | Frame::OldStart
+            | Frame::StartWithoutEra => Err(self.damaged("it is no step")),
         }
     }
 

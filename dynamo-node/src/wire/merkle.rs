@@ -55,11 +55,7 @@ pub(super) fn found_to_proto(found: Compared) -> proto::Found {
             Wire::Parts(proto::Parts { parts })
         }
         Compared::Keys(keys) => {
-            let named = |(key, leaf): (Key, Leaf)| proto::NamedKey {
-                key: key.0,
-                leaf: Bytes::copy_from_slice(&leaf.0.to_le_bytes()),
-            };
-            Wire::Keys(proto::Keys { keys: keys.into_iter().map(named).collect() })
+            Wire::Keys(proto::Keys { keys: keys.into_iter().map(named_to_proto).collect() })
         }
     };
     proto::Found { found: Some(found) }
@@ -73,10 +69,17 @@ pub(super) fn found_from_proto(found: proto::Found) -> Result<Compared, Malforme
             Compared::Parts(parts.collect::<Result<_, _>>()?)
         }
         Wire::Keys(proto::Keys { keys }) => {
-            let named = |named: proto::NamedKey| Ok((key(named.key)?, Leaf(number(&named.leaf)?)));
-            Compared::Keys(keys.into_iter().map(named).collect::<Result<_, Malformed>>()?)
+            Compared::Keys(keys.into_iter().map(named_from_proto).collect::<Result<_, _>>()?)
         }
     })
+}
+
+pub(super) fn named_to_proto((key, leaf): (Key, Leaf)) -> proto::NamedKey {
+    proto::NamedKey { key: key.0, leaf: Bytes::copy_from_slice(&leaf.0.to_le_bytes()) }
+}
+
+pub(super) fn named_from_proto(named: proto::NamedKey) -> Result<(Key, Leaf), Malformed> {
+    Ok((key(named.key)?, Leaf(number(&named.leaf)?)))
 }
 
 fn fingerprint_to_proto(Fingerprint { keys, sum }: Fingerprint) -> proto::Fingerprint {

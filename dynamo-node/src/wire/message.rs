@@ -2,12 +2,14 @@
 
 use dynamo_protocol::{
     Answer, ClientOp, Context, Envelope, Epoch, Heard, Identity, Message, OpId, Role, Siblings,
+    Stage,
 };
 
 use super::membership::{call_from_proto, call_to_proto, call_weight};
 use super::merkle::{
     ASKED_WEIGHT, asked_from_proto, asked_to_proto, between_from_proto, between_to_proto,
-    found_from_proto, found_to_proto, found_weight, span_from_proto, span_to_proto,
+    found_from_proto, found_to_proto, found_weight, named_from_proto, named_to_proto,
+    span_from_proto, span_to_proto,
 };
 use super::version::{siblings_from_proto, siblings_to_proto, vector_from_proto, vector_to_proto};
 use super::{Malformed, client, fault_from_proto, fault_to_proto, key, node_id};
@@ -29,6 +31,7 @@ pub(crate) fn envelope_to_proto(envelope: Envelope) -> proto::Envelope {
             .heard
             .map(|heard| proto::Heard { identity: heard.identity.0, position: heard.position }),
         epoch: envelope.epoch.0,
+        era: envelope.era,
     }
 }
 
@@ -60,10 +63,40 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
             let counts = counts.into_iter().map(span_to_proto).collect();
             (Some(op), Wire::Compared(proto::Compared { found, counts }))
         }
+        Message::Settle { op, stage, era, keys } => {
+            let keys = keys.into_iter().map(named_to_proto).collect();
+            (
+                Some(op),
+                Wire::Settle(proto::Settle { stage: stage_to_proto(stage).into(), era, keys }),
+            )
+        }
+        Message::Settled { op, stage, keys } => {
+            let keys = keys.into_iter().map(|key| key.0).collect();
+            (Some(op), Wire::Settled(proto::Settled { stage: stage_to_proto(stage).into(), keys }))
+        }
         Message::Register(call) => (None, Wire::Register(call_to_proto(call))),
         Message::Ping { nonce } => (None, Wire::Ping(proto::Ping { nonce })),
         Message::Pong { nonce } => (None, Wire::Pong(proto::Pong { nonce })),
     }
+}
+
+fn stage_to_proto(stage: Stage) -> proto::Stage {
+    match stage {
+        Stage::Watch => proto::Stage::Watch,
+        Stage::Fence => proto::Stage::Fence,
+        Stage::Confirm => proto::Stage::Confirm,
+        Stage::Drop => proto::Stage::Drop,
+    }
+}
+
+fn stage_from_proto(stage: i32) -> Result<Stage, Malformed> {
+    let unknown = |_| Malformed::UnknownValue("how far a round is", stage);
+    Ok(match proto::Stage::try_from(stage).map_err(unknown)? {
+        proto::Stage::Watch => Stage::Watch,
+        proto::Stage::Fence => Stage::Fence,
+        proto::Stage::Confirm => Stage::Confirm,
+        proto::Stage::Drop => Stage::Drop,
+    })
 }
 
 fn role_to_proto(role: Role) -> Option<u32> {
@@ -111,6 +144,7 @@ pub(crate) fn envelope_from_proto(envelope: proto::Envelope) -> Result<Envelope,
         identity: Identity(envelope.identity),
         position: envelope.position,
         epoch: Epoch(envelope.epoch),
+        era: envelope.era,
         to: node_id(envelope.to)?,
         heard: envelope
             .heard
@@ -148,6 +182,14 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
             let asked = asked.into_iter().map(asked_from_proto).collect::<Result<_, _>>()?;
             let between = between_from_proto(between)?;
             Message::Compare { op: op()?, epoch: Epoch(epoch), between, asked }
+        }
+        Wire::Settle(proto::Settle { stage, era, keys }) => {
+            let keys = keys.into_iter().map(named_from_proto).collect::<Result<_, _>>()?;
+            Message::Settle { op: op()?, stage: stage_from_proto(stage)?, era, keys }
+        }
+        Wire::Settled(proto::Settled { stage, keys }) => {
+            let keys = keys.into_iter().map(key).collect::<Result<_, _>>()?;
+            Message::Settled { op: op()?, stage: stage_from_proto(stage)?, keys }
         }
         Wire::Register(register) => Message::Register(call_from_proto(register)?),
         Wire::Compared(proto::Compared { found, counts }) => {
@@ -202,6 +244,12 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
             Message::Compared { found, counts, .. } => {
                 found_weight(found) + counts.len() * ASKED_WEIGHT
             }
+            Message::Settle { keys, .. } => {
+                keys.iter().map(|(key, _)| key.as_bytes().len() + NAMED_WEIGHT).sum()
+            }
+            Message::Settled { keys, .. } => {
+                keys.iter().map(|key| key.as_bytes().len() + NAMED_WEIGHT).sum()
+            }
             Message::Register(call) => call_weight(call),
             Message::Fetched { .. }
             | Message::Stored { .. }
@@ -209,6 +257,9 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
             | Message::Pong { .. } => 0,
         }
 }
+
+/// What a named key takes beside the key.
+const NAMED_WEIGHT: usize = 24;
 
 fn op_weight(request: &ClientOp) -> usize {
     match request {

@@ -7,7 +7,7 @@ use dynamo_protocol::membership::{
 use dynamo_protocol::{
     Actor, Answer, Between, COUNTER_LIMIT, ClientOp, ClockSet, Compared, Context, Dot, DottedSet,
     Envelope, Epoch, Fingerprint, Heard, Identity, Key, Leaf, Message, NodeId, OpId, Refusal,
-    Reply, Role, Siblings, Span, StoreError, Token, Version, VersionVector, Zone,
+    Reply, Role, Siblings, Span, Stage, StoreError, Token, Version, VersionVector, Zone,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -249,6 +249,10 @@ fn message() -> impl Strategy<Value = Message> {
             }
         ),
         call().prop_map(Message::Register),
+        (op.clone(), stage(), any::<u64>(), vec((any_key(), any::<u128>().prop_map(Leaf)), 0..4))
+            .prop_map(|(op, stage, era, keys)| Message::Settle { op, stage, era, keys }),
+        (op.clone(), stage(), vec(any_key(), 0..4))
+            .prop_map(|(op, stage, keys)| Message::Settled { op, stage, keys }),
         (op, vec(compared(), 0..4), vec(span(), 0..4))
             .prop_map(|(op, found, counts)| Message::Compared { op, found, counts }),
         any::<Option<u64>>().prop_map(|nonce| Message::Ping { nonce }),
@@ -256,18 +260,23 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![Just(Stage::Watch), Just(Stage::Fence), Just(Stage::Confirm), Just(Stage::Drop)]
+}
+
 fn envelope() -> impl Strategy<Value = Envelope> {
     let heard = any::<Option<(u64, u64)>>().prop_map(|heard| {
         let (identity, position) = heard?;
         Some(Heard { identity: Identity(identity), position })
     });
-    let ends = (any::<u16>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u16>());
-    (ends, heard, message()).prop_map(|((from, identity, position, epoch, to), heard, message)| {
+    let ends = (any::<u16>(), any::<u64>(), any::<u64>(), any::<[u64; 2]>(), any::<u16>());
+    (ends, heard, message()).prop_map(|((from, identity, position, at, to), heard, message)| {
         Envelope {
             from: NodeId(from),
             identity: Identity(identity),
             position,
-            epoch: Epoch(epoch),
+            epoch: Epoch(at[0]),
+            era: at[1],
             to: NodeId(to),
             heard,
             message,
@@ -350,6 +359,7 @@ fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envel
         position: 0,
         heard: None,
         epoch: 1,
+        era: 0,
     }
 }
 

@@ -206,6 +206,14 @@ pub static PROPERTIES: &[Property] = &[
         check: no_resurrection,
     },
     Property {
+        name: "collected-stays-gone",
+        flag: 0,
+        kind: Kind::Always,
+        source: "rule 10: once a tombstone went anywhere, nobody holds what it deleted, or will",
+        promised: |spec| spec.faults.rollbacks == 0,
+        check: collected_stays_gone,
+    },
+    Property {
         name: "converges",
         flag: 0,
         kind: Kind::Always,
@@ -242,7 +250,7 @@ pub static PROPERTIES: &[Property] = &[
         flag: flag::FILLED,
         kind: Kind::Sometimes,
         source: "not vacuous: what a newcomer says comes to count before all is over",
-        promised: |spec| spec.faults.exchanges > 0,
+        promised: |spec| spec.faults.exchanges > 0 && !spec.shifts.is_empty(),
         check: |view| view.has(flag::FILLED),
     },
     Property {
@@ -252,6 +260,17 @@ pub static PROPERTIES: &[Property] = &[
         source: "not vacuous: a request goes on with the homes of the next epoch",
         promised: changes_strictly,
         check: |view| view.has(flag::ANEW),
+    },
+    Property {
+        name: "a-tombstone-is-collected",
+        flag: flag::COLLECTED,
+        kind: Kind::Sometimes,
+        source: "not vacuous: nothing is left of what was deleted, nor of its tombstone",
+        promised: |spec| {
+            let deletes = spec.script.deletes() != 0 && spec.faults.exchanges > 0;
+            deletes && spec.settings.anti_entropy && is_dotted(spec)
+        },
+        check: |view| view.has(flag::COLLECTED),
     },
     Property {
         name: "a-put-is-acknowledged",
@@ -439,7 +458,7 @@ fn acknowledged_kept(view: &View<'_>) -> bool {
     let live = view.records().fold(0, |all, (_, _, live)| all | live);
     let doomed = each(live).filter(|version| is_doomed(view, *version, live));
     let surviving = live & !doomed.fold(0, |all: Versions, version| all | 1 << version);
-    history.acked & !history.closure(surviving) == 0
+    history.acked & !history.closure(surviving) & !history.collected == 0
 }
 
 fn is_doomed(view: &View<'_>, version: u8, live: Versions) -> bool {
@@ -471,7 +490,7 @@ fn w_copies(view: &View<'_>) -> bool {
     for (host, _, live) in view.records() {
         held[host] |= history.closure(live);
     }
-    each(history.acked).all(|put| {
+    each(history.acked & !history.collected).all(|put| {
         let copies = held.iter().filter(|held| **held >> put & 1 == 1).count();
         copies + view.lost() >= view.spec.settings.w
     })
@@ -532,9 +551,10 @@ fn one_answer(view: &View<'_>) -> bool {
 /// a fallback minted.
 fn bounded_versions(view: &View<'_>) -> bool {
     let minted = u64::from(view.world.history.minted().count_ones());
-    // A home that dropped its record, and is one again, takes a fresh birth.
+    // A home that dropped its record, for another home's sake or as a tombstone, takes a fresh birth.
     let homes = match view.spec.shifts.len() {
-        0 => view.spec.settings.n,
+        0 if view.world.history.collected == 0 => view.spec.settings.n,
+        0 => 2 * view.spec.settings.n,
         shifts => view.spec.nodes * (shifts + 1),
     };
     let births = homes + view.lost() + usize::from(view.world.history.stand_ins);
@@ -552,6 +572,11 @@ fn assertions_hold(view: &View<'_>) -> bool {
 
 fn no_resurrection(view: &View<'_>) -> bool {
     view.rest.as_ref().is_none_or(|rest| !rest.resurrected)
+}
+
+fn collected_stays_gone(view: &View<'_>) -> bool {
+    let deleted = view.world.history.collected & !view.spec.script.deletes();
+    deleted == 0 || view.records().all(|(_, _, live)| live & deleted == 0)
 }
 
 fn converges(view: &View<'_>) -> bool {

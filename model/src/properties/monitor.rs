@@ -27,6 +27,7 @@ impl Step<'_> {
                 Event::HintDelivered(_) => self.world.history.flags |= flag::DELIVERED,
                 Event::Filled { .. } => self.world.history.flags |= flag::FILLED,
                 Event::CountedAnew(_) => self.world.history.flags |= flag::ANEW,
+                Event::TombstoneDropped => collected(self, before),
                 Event::Acknowledged { holders, .. } => acknowledged(self, holders),
                 _ => {}
             }
@@ -217,6 +218,9 @@ fn home_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
         facts.records.iter().find(|record| record.target.is_none()).cloned()
     };
     let (Some(before), None) = (home(host), home(step.host(node))) else { return };
+    if step.world.history.flags & flag::COLLECTED != 0 {
+        return;
+    }
     let epoch = step.tables.facts(step.host(node)).epoch;
     let homes = step.setup.views[epoch].homes(&step.setup.key);
     let gone = live(step, &before);
@@ -227,6 +231,16 @@ fn home_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
     };
     let flag = if homes.iter().any(lacks) { flag::DROPPED } else { flag::MOVED };
     step.world.history.flags |= flag;
+}
+
+/// All that the tombstone overwrote that went from `host` is to be nowhere from now on.
+fn collected(step: &mut Step<'_>, host: u32) {
+    let facts = step.tables.facts(host);
+    let record = facts.records.iter().find(|record| record.target.is_none()).cloned();
+    let gone = record.map_or(0, |record| live(step, &record));
+    let history = &mut step.world.history;
+    history.collected |= history.closure(gone);
+    history.flags |= flag::COLLECTED;
 }
 
 fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {
@@ -290,7 +304,7 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
     let context = step.tables.context(context.clone());
     let claimed = claimed(step, context);
     let shown = values | (claimed & step.spec.script.deletes());
-    let closed = step.world.history.closure(shown);
+    let closed = step.world.history.closure(shown) | step.world.history.collected;
     let client = step.world.clients[index];
     let own = step.world.history.acked & step.spec.script.puts_of(index);
     let mut flags = 0;

@@ -229,6 +229,7 @@ impl Step<'_> {
                 position: 0,
                 epoch: dynamo_protocol::Epoch::GENESIS,
                 heard: None,
+                era: 0,
             };
             self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)))
         };

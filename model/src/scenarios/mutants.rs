@@ -9,7 +9,7 @@ use crate::properties::{Kind, PROPERTIES};
 use crate::register;
 use crate::register::bounds::{Ask, BACK, Bounds, GONE, LEAVE, WEIGH};
 use crate::scenarios::check::{Judgement, Report, Verdict, check};
-use crate::scenarios::scenario::Scenario;
+use crate::scenarios::scenario::{Scenario, collect};
 use crate::search::engine::Budget;
 use crate::world::spec::Shift::{self, Cancel, Join, Leave};
 use crate::world::spec::{Durability, Spec, SpecError};
@@ -256,6 +256,7 @@ pub fn trials() -> Vec<Trial> {
     ]
     .into_iter()
     .chain(strict_ring_trials(&spec("p,g")))
+    .chain(tombstone_trials())
     .map(|(mutant, mut spec, killers)| {
         // It rests on merges that commute, which is what some bugs break.
         spec.reductions.ample = false;
@@ -274,6 +275,25 @@ fn strict_ring_trials(spec: &Spec) -> [(&'static str, Spec, &'static [&'static s
         ("newcomer-acks", fills([2, 1, 2], &[Join(0)]), FRESH),
         ("filled-by-fewer", fills([3, 2, 2], &[Join(0)]), FRESH),
         ("filled-by-uncounted", fills([1, 1, 1], &[Join(1), Join(0)]), FRESH),
+    ]
+}
+
+/// Tombstones are collected too early.
+fn tombstone_trials() -> [(&'static str, Spec, &'static [&'static str]); 4] {
+    const GONE: &[&str] = &["collected-stays-gone", "no-resurrection"];
+    // The put that is under way is given up.
+    let mut slow = collect("pgd", 2);
+    slow.faults.hedges = 3;
+    let with_a_fallback = || {
+        let mut spec = collect("pgd", 3);
+        spec.faults.hedges = 2;
+        spec
+    };
+    [
+        ("tombstone-unasked", collect("pgd", 2), GONE),
+        ("settled-at-homes", with_a_fallback(), GONE),
+        ("settled-while-open", collect("pgd,g", 2), GONE),
+        ("old-era-stored", slow, GONE),
     ]
 }
 

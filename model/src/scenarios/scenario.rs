@@ -135,6 +135,7 @@ pub fn defaults() -> Vec<Scenario> {
     sloppy_quorums(&mut scenarios);
     versions_and_disks(&mut scenarios);
     exchanges(&mut scenarios);
+    collections(&mut scenarios);
     ring_changes(&mut scenarios);
     strict_ring_changes(&mut scenarios);
     scenarios
@@ -292,6 +293,35 @@ fn exchanges(scenarios: &mut Vec<Scenario>) {
     forgotten.settings.anti_entropy = true;
     (forgotten.faults.forgotten, forgotten.faults.hedges) = (1, 1);
     add("exchange-forgotten", "a record that is gone comes back from another home", forgotten, &[]);
+}
+
+/// Tombstones go, once nothing is left that they deleted.
+fn collections(scenarios: &mut Vec<Scenario>) {
+    let mut add = adder(scenarios);
+    add("collect", "a tombstone goes; a put is under way all the while", collect("pgd", 2), &[]);
+    add("collect-read", "the same while another client reads", collect("pgd,g", 2), &[]);
+    add("collect-write", "the same while another client writes", collect("pgd,p", 2), &[]);
+    let mut late = collect("pgd", 2);
+    late.faults.hedges = 3;
+    add("collect-late", "a put is given up, and may arrive when its tombstone is gone", late, &[]);
+    let mut slow = collect("pgd", 3);
+    slow.faults.hedges = 2;
+    add("collect-hint", "the same with a fallback, which may hold a hint", slow, &[]);
+    let mut crash = collect("pgd", 2);
+    (crash.faults.crashes, crash.faults.restarts) = (1, 1);
+    add("collect-crash", "the same while a process dies and comes back", crash, &[]);
+    let mut wipe = collect("pgd", 2);
+    (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
+    add("collect-wipe", "the same while a directory is lost", wipe, &[]);
+}
+
+/// Two homes that compare what they hold, at a time of the search's choice, and then look for tombstones.
+pub(crate) fn collect(script: &str, nodes: usize) -> Spec {
+    let mut spec = sloppy(script);
+    (spec.nodes, spec.settings.anti_entropy) = (nodes, true);
+    (spec.settings.n, spec.settings.r, spec.settings.w) = (2, 1, 1);
+    (spec.faults.exchanges, spec.faults.hedges) = (1, 1);
+    spec
 }
 
 /// The ring changes under puts: `shifts` are decided, and every host learns of each at any time. N=1 and N=2,

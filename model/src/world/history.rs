@@ -14,6 +14,8 @@ pub(crate) struct History {
     pub(crate) refused: Versions,
     /// What any get that ended has shown.
     pub(crate) shown: Versions,
+    /// Puts of which nothing is left but what was acknowledged: their tombstone was collected.
+    pub(crate) collected: Versions,
     /// Puts a fallback minted.
     pub(crate) stand_ins: u8,
     /// What the last step showed: bits of [`flag`]. Gone with the next step, and no part of the
@@ -77,6 +79,8 @@ pub(crate) mod flag {
     pub(crate) const FILLED: u32 = 1 << 23;
     /// A request that is open has other homes, and goes on with them.
     pub(crate) const ANEW: u32 = 1 << 24;
+    /// A tombstone was collected.
+    pub(crate) const COLLECTED: u32 = 1 << 25;
 }
 
 impl History {
@@ -85,6 +89,7 @@ impl History {
             acked: 0,
             refused: 0,
             shown: 0,
+            collected: 0,
             stand_ins: 0,
             flags: 0,
             over: SmallVec::from_elem(0, puts),
@@ -117,7 +122,7 @@ impl History {
         words.push(u32::from_le_bytes([over[0], over[1], over[2], over[3]]));
         words.push(u32::from_le_bytes([over[4], over[5], over[6], over[7]]));
         words.extend_from_slice(&self.stamps);
-        words.push(u32::from(forwarded));
+        words.push(u32::from_le_bytes([forwarded, self.collected, 0, 0]));
         for &(incarnation, seq, put) in &self.forwarded {
             let small = |number| u32::try_from(number).expect("the model's nonces are small");
             words.extend_from_slice(&[small(incarnation), small(seq), u32::from(put)]);
@@ -130,13 +135,14 @@ impl History {
         let [e, f, g, h] = next().to_le_bytes();
         let over = SmallVec::from_slice(&[a, b, c, d, e, f, g, h][..puts]);
         let stamps = (0..puts).map(|_| next()).collect();
-        let forwarded = (0..next()).map(|_| {
+        let [forwarded, collected, ..] = next().to_le_bytes();
+        let forwarded = (0..forwarded).map(|_| {
             let (incarnation, seq, put) = (next(), next(), next());
             let put = u8::try_from(put).expect("as packed");
             (u64::from(incarnation), u64::from(seq), put)
         });
         let forwarded = forwarded.collect();
-        Self { acked, refused, shown, stand_ins, flags: 0, over, stamps, forwarded }
+        Self { acked, refused, shown, collected, stand_ins, flags: 0, over, stamps, forwarded }
     }
 }
 

@@ -469,6 +469,7 @@ impl Step<'_> {
                 position: 0,
                 epoch: Epoch::GENESIS,
                 heard: None,
+                era: 0,
             };
             let input = self.tables.input(self.setup, HostInput::Handle(Input::Peer(pong)));
             self.run(peer, input);
@@ -489,6 +490,7 @@ impl Step<'_> {
             position: 0,
             epoch: view.epoch(),
             heard: None,
+            era: 0,
         };
         self.tables.input(self.setup, HostInput::Handle(Input::Peer(envelope)))
     }

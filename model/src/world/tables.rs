@@ -524,7 +524,10 @@ impl Tables {
 
 /// Whether the monitor looks at such an event.
 fn is_observed(event: &Event) -> bool {
-    use Event::{Acknowledged, CountedAnew, Filled, HintDelivered, HintStored, ReadRepair, Synced};
+    use Event::{
+        Acknowledged, CountedAnew, Filled, HintDelivered, HintStored, ReadRepair, Synced,
+        TombstoneDropped,
+    };
     matches!(
         event,
         HintStored(_)
@@ -534,6 +537,7 @@ fn is_observed(event: &Event) -> bool {
             | Synced(_)
             | Filled { .. }
             | CountedAnew(_)
+            | TombstoneDropped
     )
 }
 
@@ -541,12 +545,13 @@ fn wire(setup: &Setup, envelope: &Envelope) -> Wire {
     let sort = match &envelope.message {
         Message::Forward { .. } => Sort::Forward,
         Message::Store { .. } => Sort::Store,
-        Message::Fetch { .. } | Message::Compare { .. } => Sort::Fetch,
+        Message::Fetch { .. } | Message::Compare { .. } | Message::Settle { .. } => Sort::Fetch,
         Message::Ping { .. } => Sort::Ping,
         Message::Forwarded { .. }
         | Message::Stored { .. }
         | Message::Fetched { .. }
         | Message::Compared { .. }
+        | Message::Settled { .. }
         | Message::Register(_)
         | Message::Pong { .. } => Sort::Answer,
     };

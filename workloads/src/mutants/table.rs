@@ -39,6 +39,8 @@ pub(super) struct Seeded {
 pub(super) enum Checker {
     /// Acknowledged writes are in the final reads.
     C1,
+    /// What was deleted stays so.
+    C2,
     /// Replicas converge, hints run empty, repairs go quiet.
     C3,
     /// Strict quorums are fresh.
@@ -65,7 +67,7 @@ pub(super) enum Checker {
     OpId,
 }
 
-use Checker::{C1, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13, OpId};
+use Checker::{C1, C2, C3, C4, C5, C6, C7, C8, C9, C10, C11, C12, C13, OpId};
 
 impl Checker {
     /// The checks of a layer that are this checker, by name.
@@ -81,6 +83,7 @@ impl Checker {
     fn sim(self) -> &'static [&'static str] {
         match self {
             C1 => &["cart/lost", "siblings/lost"],
+            C2 => &["collected-stays-gone"],
             C3 => &["at-rest", "convergence", "siblings/V3"],
             C4 => &["siblings/stale", "rollback-voted"],
             C5 => &["siblings/V4"],
@@ -104,6 +107,7 @@ impl Checker {
     fn properties(self) -> &'static [&'static str] {
         match self {
             C1 => &["acknowledged-kept"],
+            C2 => &["collected-stays-gone", "no-resurrection"],
             C3 => &["converges", "converges-unread"],
             C4 => &["regular-gets"],
             C5 => &["read-your-writes", "monotonic-reads", "no-inversion"],
@@ -141,8 +145,7 @@ impl Seeded {
     }
 }
 
-const DELETES: &str =
-    "nothing collects tombstones, and the carts delete nothing: comes with deletes";
+const DELETES: &str = "the carts delete nothing: comes with a workload that does";
 
 const fn seeded(
     number: &'static str,
@@ -201,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
     excluded("32", DELETES),
     seeded("33", Mutant::StrayUnconfirmed, "YY-", &[C1, C8]),
     excluded("34", "what is pushed is merged: any one reply is harmless without 29"),
-    excluded("35", DELETES),
+    seeded("35", Mutant::TombstoneUnasked, "Y--", &[C2]),
     seeded("36", Mutant::SyncCopies, "YYY", &[C1, C3]),
     seeded("37", Mutant::FalseMatch, "pYY", &[C3]),
     seeded("38", Mutant::MajorityLessOne, "Y--", &[C13]),
@@ -209,7 +212,7 @@ pub(super) const ROWS: &[Row] = &[
     seeded("40", Mutant::SlotTwice, "Ywp", &[C8, C1]),
     seeded("41", Mutant::FallbackTwice, "Ywp", &[C8]),
     seeded("42", Mutant::RefillOfOne, "Yp-", &[C4]),
-    excluded("43", DELETES),
+    seeded("43", Mutant::SettledWhileOpen, "Y--", &[C2]),
     seeded("44", Mutant::DeadIdentityAcks, "Yw-", &[C9, C1]),
     seeded("45", Mutant::RollbackIgnored, "YYY", &[C6, C4, C1, C12]),
     seeded("46", Mutant::ProofOfOne, "YYp", &[C6, C4, C1]),
@@ -236,6 +239,8 @@ pub(super) const ROWS: &[Row] = &[
     seeded("66", Mutant::NewcomerAcks, "Yp-", &[C4]),
     seeded("67", Mutant::FilledByFewer, "Yp-", &[C4]),
     seeded("68", Mutant::FilledByUncounted, "Yp-", &[C4]),
+    seeded("69", Mutant::SettledAtHomes, "Y--", &[C2]),
+    seeded("70", Mutant::OldEraStored, "Y--", &[C2]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.

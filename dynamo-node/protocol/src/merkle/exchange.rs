@@ -98,6 +98,10 @@ impl AntiEntropy {
 }
 
 impl Sync {
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
     pub(super) fn is_of(&self, key: &Key) -> bool {
         self.key == *key
     }
@@ -139,6 +143,7 @@ impl Node {
         // The disk may have refused it before.
         self.count_where_filled(step);
         self.begin_anti_entropy(step);
+        self.settle_due(step);
         if let Some(exchange) = &mut self.anti_entropy.exchange
             && std::mem::take(&mut exchange.goes_on)
         {
@@ -451,6 +456,7 @@ impl Node {
 
     fn sync<S: Store>(&mut self, step: &mut Step<'_, S>, key: Key) {
         let op = self.next_op();
+        self.settling.touch(&key);
         let Some(exchange) = &mut self.anti_entropy.exchange else {
             unreachable!("a key is synced, and no exchange is open");
         };
@@ -557,7 +563,8 @@ impl Node {
             Operation::Request(_)
             | Operation::Delivery(_)
             | Operation::Comparison(_)
-            | Operation::Stray(_) => false,
+            | Operation::Stray(_)
+            | Operation::Settling => false,
         };
         if self.operations.get(op.seq).is_some_and(is_asked) {
             self.synced(step, op);

@@ -170,6 +170,8 @@ impl Node {
         self.answer_ahead(step);
         self.look_for_hints(step);
         self.expect_strays(step);
+        // Other keys have this node for their first home.
+        self.settling.walk();
         self.begin_anti_entropy(step);
         self.begin_gossip(step);
     }
@@ -257,8 +259,16 @@ mod tests {
             let epoch = epochs[epochs.len() - 1].epoch();
             let message = Message::Register(Call::Membership { epochs: epochs.to_vec() });
             let (from, identity) = (peer, Identity(2));
-            let envelope =
-                Envelope { from, identity, position: 0, epoch, to: me, heard: None, message };
+            let envelope = Envelope {
+                from,
+                identity,
+                position: 0,
+                epoch,
+                to: me,
+                era: 0,
+                heard: None,
+                message,
+            };
             node.handle(Time(0), Input::Peer(envelope), &mut store, &mut Outbox::default());
             node.view().epoch()
         };
@@ -280,8 +290,16 @@ mod tests {
             let mut node = Node::new(me, settings, view, Start::proven(meta, 1));
             let (identity, epoch) = (Identity(2), first.epoch());
             let message = Message::Register(Call::Membership { epochs: vec![first] });
-            let told =
-                Envelope { from: peer, identity, position: 0, epoch, to: me, heard: None, message };
+            let told = Envelope {
+                from: peer,
+                identity,
+                position: 0,
+                epoch,
+                to: me,
+                era: 0,
+                heard: None,
+                message,
+            };
             let edit = Edit::Weigh { node: me, tokens: 4 };
             let mut outbox = Outbox::default();
             for input in [Input::Propose { edit, expect: None }, Input::Peer(told)] {

@@ -157,8 +157,16 @@ mod tests {
         let mut disk = Full { store: MemoryStore::new(meta), refuses: true };
         let mut node = Node::new(ME, settings, Arc::new(view), Start::proven(meta, 1));
         let (identity, epoch, message) = (Identity(4), later.epoch(), message(&later));
-        let envelope =
-            Envelope { from: NEWCOMER, identity, position: 0, epoch, to: ME, heard: None, message };
+        let envelope = Envelope {
+            from: NEWCOMER,
+            identity,
+            position: 0,
+            epoch,
+            to: ME,
+            era: 0,
+            heard: None,
+            message,
+        };
         let mut outbox = Outbox::default();
         for input in [Input::Started, Input::Peer(envelope)] {
             outbox.outputs.clear();

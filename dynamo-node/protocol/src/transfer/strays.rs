@@ -48,6 +48,12 @@ pub(crate) struct Stray {
     waits: BTreeSet<NodeId>,
 }
 
+impl Stray {
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
 impl Strays {
     /// The sequence numbers of what is offered.
     pub(crate) fn offered(&self) -> impl Iterator<Item = u64> + '_ {

@@ -64,6 +64,11 @@ impl Ahead {
         self.0.iter().filter_map(|(_, _, message)| message.op())
     }
 
+    /// The keys that it is about.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().filter_map(|(_, _, message)| message.key())
+    }
+
     /// Calls those what `others` says.
     pub(crate) fn rename(&mut self, others: impl Fn(OpId) -> OpId) {
         for (_, _, message) in &mut self.0 {
@@ -133,6 +138,8 @@ impl Node {
             | Message::Forwarded { .. }
             | Message::Compare { .. }
             | Message::Compared { .. }
+            | Message::Settle { .. }
+            | Message::Settled { .. }
             | Message::Register(_)
             | Message::Ping { .. }
             | Message::Pong { .. } => return false,

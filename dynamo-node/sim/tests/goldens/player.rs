@@ -664,6 +664,7 @@ impl Player {
                     Discard::BadVersions => "its versions make no sense",
                     Discard::Misaddressed => "it is for another",
                     Discard::OldEpoch => "its key has had other homes since",
+                    Discard::OldEra => "tombstones were collected since",
                 };
                 format!("discards what {} sent: {why}", self.letter(*from))
             }
@@ -680,6 +681,7 @@ impl Player {
             Event::Filled { left } => format!("counts in more ranges, {left} left"),
             Event::HintAdopted => "adopts a hint".to_owned(),
             Event::StrayDropped => "drops what its homes hold".to_owned(),
+            Event::TombstoneDropped => "drops a tombstone".to_owned(),
             Event::Pruned(entries) => format!("forgets {entries} entries"),
             Event::Proven => "is proven: all have told, and nothing is missing".to_owned(),
             Event::RolledBack { told_by, remembered, position } => format!(
@@ -744,6 +746,10 @@ impl Player {
                 let votes = if *votes { "" } else { ", no vote" };
                 format!(" {}{votes}", self.set(set))
             }
+            Message::Settle { stage, era, keys, .. } => {
+                format!(" {stage:?} era {era}, {}", count(keys.len() as u64)).to_lowercase()
+            }
+            Message::Settled { keys, .. } => format!(" {}", count(keys.len() as u64)),
             Message::Forwarded { reply, .. } => format!(" {}", self.reply(reply)),
             Message::Fetched { answer: Answer::Failed(error), .. }
             | Message::Stored { result: Err(error), .. } => format!(" failed: {error}"),
@@ -822,10 +828,11 @@ impl Player {
     }
 
     fn directory(&self, meta: &Meta) -> String {
-        let Meta { identity, births, founder: _, amnesiac, doubted } = meta;
+        let Meta { identity, births, founder: _, amnesiac, doubted, era } = meta;
         let amnesiac = if *amnesiac { ", amnesiac" } else { "" };
         let doubted = doubted.map_or(String::new(), |position| format!(", doubted at {position}"));
-        format!("directory {}, births {births}{amnesiac}{doubted}", self.identity(*identity))
+        let era = if *era > 0 { format!(", era {era}") } else { String::new() };
+        format!("directory {}, births {births}{amnesiac}{doubted}{era}", self.identity(*identity))
     }
 
     fn role(&self, role: &Role, as_what: &str) -> String {

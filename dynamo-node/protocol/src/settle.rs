@@ -1,0 +1,481 @@
+//! Tombstones are collected once their keys are *settled*: nothing is left of what was deleted, on any disk,
+//! in any memory, or under way.
+//!
+//! A tombstone that goes too early lets what it deleted come back: from a hint, from an operation that read it
+//! before, or from a message that took long. So the first home of the key asks all members, three times:
+//!
+//! 1. *Watch*: does each home hold the tombstone and nothing else, has nobody else a record or a hint of the
+//!    key, and does nobody coordinate or hand on anything of it? From now on each notes what it hears of it.
+//! 2. *Fence*, in the next era, and 3. *Confirm*, in the one after: is it still so, and was nothing of the key
+//!    heard or begun meanwhile?
+//!
+//! Between the last answer of the first round and the first of the second it was so everywhere at one time:
+//! then there was nothing but the tombstone in any record, nor in any open operation. What was under way had been
+//! sent before, so in the era of the first round or an earlier one, and each member takes nothing in that was
+//! sent two eras ago. So by the third answer nothing of the key is left that anybody would take in, but the
+//! tombstone: homes may drop it, each at its own time. One that does it late, or is never told, gives it back
+//! to the others, and another round goes over it.
+//!
+//! Eras are the epochs of epoch-based reclamation (K. Fraser, Practical lock-freedom, 2004, section 5.2.3), with
+//! members for threads: one is over when all have said that they are in it. They are counted for no other purpose,
+//! so that without deletes nobody writes them. Two and not one, so that what is sent while others go on to the
+//! next is not lost.
+//!
+//! The price: a member that is down, amnesiac, in doubt or being filled keeps every tombstone there is. And a
+//! directory that is put back to what it was before a collection still has what was deleted: it comes back
+//! under another identity (see [`crate::continuity`]), and brings it along.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Key, NodeId, OpId};
+use crate::io::Event;
+use crate::merkle::Leaf;
+use crate::message::Message;
+use crate::mutant::{Mutant, mutated};
+use crate::node::Node;
+use crate::operations::Operation;
+use crate::ring::{Span, Token};
+use crate::step::Step;
+use crate::storage::{Change, Meta, Place, Record, Role, Store, StoreError};
+use crate::version::Siblings;
+use crate::view::Epoch;
+
+/// How many keys a round is about: of the longest a message of 128 KiB.
+const BATCH: usize = 128;
+/// How many keys may wait for a round; of more, the records are looked through again. With keys of 40 bytes
+/// that is 256 KiB.
+const QUEUE: usize = 4096;
+/// How many records are looked at in one beat: some milliseconds of reading.
+const WALK: usize = 256;
+/// What was sent so many eras ago is void.
+const VOID: u64 = 2;
+
+/// How far a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stage {
+    /// It begins.
+    Watch,
+    /// All are asked to go on to the next era.
+    Fence,
+    /// And to the one after.
+    Confirm,
+    /// What is settled goes. Nobody answers.
+    Drop,
+}
+
+/// What a node knows of tombstones, and of keys that are settled or may be. Volatile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Settling {
+    /// Keys of which this node is the first home, and may hold a tombstone alone.
+    queue: BTreeSet<Key>,
+    /// The last of them that a round was about.
+    cursor: Option<Key>,
+    /// Up to here the records have yet to be looked through for more; none if all were.
+    walk: Option<Token>,
+    round: Option<Round>,
+    /// What each member that leads a round asked to be watched, this one included.
+    watches: BTreeMap<NodeId, Watch>,
+}
+
+/// A round that this node leads.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Round {
+    seq: u64,
+    epoch: Epoch,
+    stage: Stage,
+    keys: Vec<(Key, Leaf)>,
+    /// Who has not answered in this stage.
+    waits: BTreeSet<NodeId>,
+    /// Somebody has since the last beat.
+    goes_on: bool,
+}
+
+/// Keys of a round that were settled when it was asked, and of which nothing was heard since.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Watch {
+    op: OpId,
+    keys: BTreeSet<Key>,
+}
+
+impl Settling {
+    /// Something of `key` is asked, brought or begun.
+    pub(crate) fn touch(&mut self, key: &Key) {
+        for watch in self.watches.values_mut() {
+            watch.keys.remove(key);
+        }
+    }
+
+    /// There is nothing to do, and was nothing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.round.is_none() && self.watches.is_empty()
+    }
+
+    /// Looks through all records again.
+    pub(crate) fn walk(&mut self) {
+        self.walk = Some(Token(0));
+    }
+
+    /// Gives the round the sequence number that `place` says, and calls those of others what `others` says.
+    pub(crate) fn rename(
+        &mut self,
+        place: impl Fn(u64) -> Option<u64>,
+        others: impl Fn(OpId) -> OpId,
+    ) {
+        if let Some(round) = &mut self.round {
+            round.seq = place(round.seq).unwrap_or(round.seq);
+        }
+        self.watches.values_mut().for_each(|watch| watch.op = others(watch.op));
+    }
+
+    /// The operations of others by which rounds are known here.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = OpId> + '_ {
+        self.watches.values().map(|watch| watch.op)
+    }
+}
+
+impl Node {
+    /// How many tombstones this node, as their key's first home, would collect.
+    #[must_use]
+    pub fn tombstones(&self) -> usize {
+        self.settling.queue.len()
+    }
+
+    /// Members that keep tombstones from being collected, as far as this node knows.
+    pub fn keep_tombstones(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let silent = self.settling.round.iter().flat_map(|round| round.waits.iter().copied());
+        let mine = (!self.can_settle()).then_some(self.me);
+        self.suspected().filter(|peer| self.view.contains(*peer)).chain(silent).chain(mine)
+    }
+
+    /// Whether what this node says of its records can settle anything.
+    fn can_settle(&self) -> bool {
+        self.is_proven() && !self.meta.amnesiac && self.filling() == 0
+    }
+
+    /// What a place holds from now on.
+    pub(crate) fn note_tombstone(&mut self, place: &Place, record: &Record) {
+        let is_mine = place.role == Role::Home && self.is_first_home(&place.key);
+        if !self.settings.anti_entropy || !is_mine || !record.is_tombstone() {
+            return;
+        }
+        if self.settling.queue.len() < QUEUE {
+            self.settling.queue.insert(place.key.clone());
+        } else {
+            self.settling.walk();
+        }
+    }
+
+    fn is_first_home(&self, key: &Key) -> bool {
+        self.view.homes(key).first() == Some(&self.me)
+    }
+
+    /// A beat: the next round, unless one goes on. One that does not is given up.
+    pub(crate) fn settle_due<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        if !self.settings.anti_entropy {
+            return;
+        }
+        if let Some(round) = &mut self.settling.round {
+            if std::mem::take(&mut round.goes_on) {
+                return;
+            }
+            self.end_round();
+        }
+        if let Err(error) = self.look_for_tombstones(step) {
+            step.event(Event::StoreFailed(Role::Home, error));
+        }
+        self.begin_round(step);
+    }
+
+    /// Looks at the next records.
+    fn look_for_tombstones<S: Store>(&mut self, step: &Step<'_, S>) -> Result<(), StoreError> {
+        let Some(from) = self.settling.walk.filter(|_| self.settling.queue.len() < QUEUE) else {
+            return Ok(());
+        };
+        let Some(span) = Span::new(from, Span::RING.last()) else {
+            unreachable!("the ring has no end before {from:?}");
+        };
+        let leaves = step.store.leaves(span, WALK)?;
+        let last =
+            leaves.last().map(|(key, _)| Token::of_key(key).0).filter(|_| leaves.len() == WALK);
+        self.settling.walk = last.and_then(|last| last.checked_add(1)).map(Token);
+        for (key, _) in leaves {
+            let place = Place::home(key);
+            // What cannot be read now is looked at after the next start.
+            if let Ok(Some(record)) = step.store.record(&place) {
+                self.note_tombstone(&place, &record);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_round<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        assert!(self.settling.round.is_none(), "a node leads one round at a time");
+        let others: BTreeSet<_> = self.view.everybody().filter(|id| *id != self.me).collect();
+        if !self.can_settle() || !others.iter().all(|id| self.detector.is_alive(*id)) {
+            return;
+        }
+        let keys = self.next_tombstones(step);
+        if keys.is_empty() {
+            return;
+        }
+        let others = if mutated(Mutant::TombstoneUnasked) { BTreeSet::new() } else { others };
+        let op = self.next_op();
+        self.operations.insert(op.seq, Operation::Settling);
+        let watched = keys.iter().map(|(key, _)| key.clone()).collect();
+        self.settling.watches.insert(self.me, Watch { op, keys: watched });
+        self.settling.round = Some(Round {
+            seq: op.seq,
+            epoch: self.view.epoch(),
+            stage: Stage::Watch,
+            keys,
+            waits: others,
+            goes_on: true,
+        });
+        self.ask_to_settle(step);
+    }
+
+    /// The next that wait, in the order of their keys, as far as they are settled here.
+    fn next_tombstones<S: Store>(&mut self, step: &Step<'_, S>) -> Vec<(Key, Leaf)> {
+        let after = self.settling.cursor.take();
+        let is_later = |key: &&Key| after.as_ref().is_none_or(|after| *key > after);
+        let queue = &self.settling.queue;
+        let later = queue.iter().filter(is_later);
+        let all = later.chain(queue.iter().filter(|key| !is_later(key)));
+        let next: Vec<_> = all.take(BATCH).cloned().collect();
+        self.settling.cursor = next.last().cloned();
+        let mut keys = Vec::new();
+        for key in next {
+            let record = step.store.record(&Place::home(key.clone()));
+            let leaf = match record {
+                Ok(Some(record)) if record.is_tombstone() && self.is_first_home(&key) => {
+                    Leaf::of(&key, &record)
+                }
+                Ok(_) => None,
+                // It may be read another time.
+                Err(_) => continue,
+            };
+            match leaf {
+                Some(leaf) if self.is_settled(step, &key, leaf) => keys.push((key, leaf)),
+                Some(_) => {}
+                None => drop(self.settling.queue.remove(&key)),
+            }
+        }
+        keys
+    }
+
+    fn ask_to_settle<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        let Some(round) = &self.settling.round else { return };
+        let (op, stage, era) = (self.op(round.seq), round.stage, self.meta.era);
+        let (keys, waits) = (round.keys.clone(), round.waits.clone());
+        for to in &waits {
+            self.send(step, *to, Message::Settle { op, stage, era, keys: keys.clone() });
+        }
+        if waits.is_empty() {
+            self.next_stage(step);
+        }
+    }
+
+    /// A member has said which keys are settled with it.
+    pub(crate) fn settled<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        from: NodeId,
+        op: OpId,
+        stage: Stage,
+        keys: &[Key],
+    ) {
+        let is_mine = self.is_mine(op);
+        let round = self.settling.round.as_mut();
+        let Some(round) = round.filter(|r| is_mine && r.seq == op.seq && r.stage == stage) else {
+            return;
+        };
+        if !round.waits.remove(&from) {
+            return;
+        }
+        round.goes_on = true;
+        round.keys.retain(|(key, _)| keys.contains(key));
+        if round.waits.is_empty() || round.keys.is_empty() {
+            self.next_stage(step);
+        }
+    }
+
+    /// All have answered.
+    fn next_stage<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        let Some(round) = &self.settling.round else { return };
+        let (stage, epoch) = (round.stage, round.epoch);
+        let keys: Vec<_> =
+            round.keys.iter().filter(|(k, leaf)| self.stays(step, k, *leaf)).cloned().collect();
+        if keys.is_empty() || epoch != self.view.epoch() || !self.can_settle() {
+            return self.end_round();
+        }
+        let next = match stage {
+            Stage::Watch => Stage::Fence,
+            Stage::Fence => Stage::Confirm,
+            Stage::Confirm | Stage::Drop => {
+                self.drop_everywhere(step, &keys);
+                self.end_round();
+                return self.begin_round(step);
+            }
+        };
+        let era = self.meta.era.checked_add(1);
+        if !era.is_some_and(|era| self.go_on_to(step, era)) {
+            return self.end_round();
+        }
+        let others = self.view.everybody().filter(|id| *id != self.me);
+        let others = others.filter(|_| !mutated(Mutant::TombstoneUnasked)).collect();
+        if let Some(round) = &mut self.settling.round {
+            (round.stage, round.keys, round.waits) = (next, keys, others);
+        }
+        self.ask_to_settle(step);
+    }
+
+    /// Whether it was settled here all the while.
+    fn stays<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> bool {
+        let watch = self.settling.watches.get(&self.me);
+        let is_untouched = watch.is_some_and(|watch| watch.keys.contains(key));
+        (is_untouched || mutated(Mutant::SettledWhileOpen)) && self.is_settled(step, key, leaf)
+    }
+
+    fn end_round(&mut self) {
+        let Some(round) = self.settling.round.take() else { return };
+        self.settling.watches.remove(&self.me);
+        let open = self.operations.remove(round.seq);
+        assert!(open.is_some(), "a round that goes on is open");
+    }
+
+    /// A member asks which of `keys` are settled here.
+    pub(crate) fn settle_asked<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        (from, epoch, op): (NodeId, Epoch, OpId),
+        (stage, era): (Stage, u64),
+        keys: Vec<(Key, Leaf)>,
+    ) {
+        if stage == Stage::Drop {
+            self.settling.watches.remove(&from);
+            return self.drop_tombstones(step, &keys);
+        }
+        let can_tell = epoch == self.view.epoch() && self.can_settle() && self.meta.era >= era;
+        let keys = if can_tell { keys } else { Vec::new() };
+        let settled =
+            keys.iter().take(BATCH).filter(|(key, leaf)| self.is_settled(step, key, *leaf));
+        let mut settled: Vec<_> = settled.map(|(key, _)| key.clone()).collect();
+        if stage == Stage::Watch {
+            self.settling.watches.remove(&from);
+            if !settled.is_empty() {
+                let keys = settled.iter().cloned().collect();
+                self.settling.watches.insert(from, Watch { op, keys });
+            }
+        } else {
+            let watch = self.settling.watches.get(&from).filter(|watch| watch.op == op);
+            let is_untouched = |key: &Key| watch.is_some_and(|watch| watch.keys.contains(key));
+            settled.retain(|key| is_untouched(key) || mutated(Mutant::SettledWhileOpen));
+        }
+        self.send(step, from, Message::Settled { op, stage, keys: settled });
+    }
+
+    /// Whether nothing is left of `key` here, but the tombstone of `leaf` if this is a home.
+    fn is_settled<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> bool {
+        let is_open = self.operations.iter().any(|(_, operation)| operation.key() == Some(key));
+        let waits = self.ahead.keys().any(|other| other == key);
+        if (is_open || waits) && !mutated(Mutant::SettledWhileOpen) {
+            return false;
+        }
+        let is_home = self.view.homes(key).contains(&self.me);
+        let is_as_it_should_be = match step.store.record(&Place::home(key.clone())) {
+            Ok(Some(record)) => {
+                is_home && Leaf::of(key, &record) == Some(leaf) && record.is_tombstone()
+            }
+            Ok(None) => !is_home,
+            Err(_) => false,
+        };
+        let keeps_hint = |target| {
+            let place = Place { role: Role::Hint(target), key: key.clone() };
+            !matches!(step.store.record(&place), Ok(None))
+        };
+        let has_hints = || self.view.ever().into_iter().any(keeps_hint);
+        (is_as_it_should_be || !is_home && mutated(Mutant::SettledAtHomes))
+            && (mutated(Mutant::SettledAtHomes) || !has_hints())
+    }
+
+    /// Nothing is left of these keys but their tombstones: the homes drop them.
+    fn drop_everywhere<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
+        let Some(round) = &self.settling.round else { return };
+        let (op, stage, era) = (self.op(round.seq), Stage::Drop, self.meta.era);
+        let view = std::sync::Arc::clone(&self.view);
+        for to in view.everybody().filter(|id| *id != self.me) {
+            let held = keys.iter().filter(|(key, _)| view.homes(key).contains(&to));
+            let keys: Vec<_> = held.cloned().collect();
+            if !keys.is_empty() {
+                self.send(step, to, Message::Settle { op, stage, era, keys });
+            }
+        }
+        self.drop_tombstones(step, keys);
+    }
+
+    /// Drops those that are held exactly as they are named, wherever the word comes from and however late:
+    /// what they deleted is nowhere.
+    fn drop_tombstones<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
+        let is_held = |(key, leaf): &&(Key, Leaf)| {
+            let record = step.store.record(&Place::home(key.clone()));
+            self.view.homes(key).contains(&self.me)
+                && record.is_ok_and(|record| {
+                    record.is_some_and(|it| it.is_tombstone() && Leaf::of(key, &it) == Some(*leaf))
+                })
+        };
+        let held: Vec<_> = keys.iter().filter(is_held).map(|(key, _)| key.clone()).collect();
+        let changes: Vec<_> =
+            held.iter().map(|key| Change::Remove(Place::home(key.clone()))).collect();
+        if changes.is_empty() {
+            return;
+        }
+        match self.write(step, changes) {
+            Ok(()) => held.iter().for_each(|key| {
+                self.settling.queue.remove(key);
+                step.event(Event::TombstoneDropped);
+            }),
+            Err(error) => step.event(Event::StoreFailed(Role::Home, error)),
+        }
+    }
+
+    /// A member goes by `era`.
+    pub(crate) fn heard_era<S: Store>(&mut self, step: &mut Step<'_, S>, era: u64) {
+        if era > self.meta.era {
+            self.go_on_to(step, era);
+        }
+    }
+
+    /// From now on this node speaks by `era`, also after it has started again; false if its disk refuses.
+    fn go_on_to<S: Store>(&mut self, step: &mut Step<'_, S>, era: u64) -> bool {
+        assert!(era > self.meta.era, "eras are counted, never back");
+        match self.write(step, vec![Change::Meta(Meta { era, ..self.meta })]) {
+            Ok(()) => true,
+            Err(error) => {
+                step.event(Event::StoreFailed(Role::Home, error));
+                false
+            }
+        }
+    }
+
+    /// Whether `message`, sent in `era`, may bring what was deleted since.
+    pub(crate) fn is_void(&self, era: u64, message: &Message) -> bool {
+        matches!(message, Message::Store { .. })
+            && era.saturating_add(VOID) <= self.meta.era
+            && !mutated(Mutant::OldEraStored)
+    }
+}
+
+impl Record {
+    /// Whether all that is live is one tombstone. Plain clocks have no such thing: who mints from a record that
+    /// is new counts from what its client read, and would write what an old tombstone covers.
+    fn is_tombstone(&self) -> bool {
+        match &self.set {
+            Siblings::Dotted(set) => {
+                !self.amnesiac && matches!(set.versions(), [only] if only.value.is_none())
+            }
+            Siblings::Plain(_) => false,
+        }
+    }
+}
