@@ -107,6 +107,50 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     cluster.stop().await;
 }
 
+/// Puts and deletes `key`.
+async fn delete(cluster: &Cluster, key: &'static str) {
+    let client = cluster.client(NodeId(1));
+    client.put(key, "", "v").await.unwrap();
+    let got = client.get(key).await.unwrap();
+    client.delete(key, got.context).await.unwrap();
+}
+
+/// Whether none of `nodes` holds anything of `key` as a home.
+async fn is_gone(cluster: &Cluster, key: &'static str, nodes: &[NodeId]) -> bool {
+    for node in nodes {
+        let replica = cluster.admin(*node).read_replica(key).await.unwrap();
+        if !matches!(replica, ReplicaState::Absent(_)) {
+            return false;
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn a_deleted_key_leaves_nothing_behind_unless_a_member_is_down() {
+    let mut cluster = Cluster::start(4).await;
+    delete(&cluster, "k").await;
+    let all: Vec<_> = cluster.nodes.keys().copied().collect();
+    eventually("nobody holds anything of it", async || is_gone(&cluster, "k", &all).await).await;
+    let (mut dropped, (homes, others)) = (0, cluster.preference_list("k"));
+    for node in &all {
+        dropped += cluster.status(*node).await.counters.unwrap().tombstones_dropped;
+    }
+    assert!(dropped >= homes.len() as u64, "{dropped} of {}", homes.len());
+
+    // One that is down may have a hint.
+    let down = cluster.nodes.remove(&others[0]).unwrap();
+    down.stop().await.unwrap();
+    delete(&cluster, "k").await;
+    eventually("its first home knows who keeps the tombstone", async || {
+        let status = cluster.status(homes[0]).await;
+        status.tombstones == 1 && status.tombstones_kept_by == [u32::from(others[0].0)]
+    })
+    .await;
+    assert!(!is_gone(&cluster, "k", &homes[..1]).await);
+    cluster.stop().await;
+}
+
 /// Puts `keys` of 100 bytes, a few hundred at a time, through `client`.
 async fn put_all(client: &dynamo_node::Client, keys: std::ops::Range<usize>) {
     let mut puts = tokio::task::JoinSet::<Result<_, ClientError>>::new();
