@@ -86,6 +86,8 @@ pub(crate) enum Command {
     },
     /// How many entries were forgotten; nothing if storage failed.
     Prune(Key, oneshot::Sender<Option<usize>>),
+    /// In how many ranges it counts that did not before; nothing if storage failed.
+    AcceptLoss(oneshot::Sender<Option<usize>>),
     /// Of a node that is stepped by hand, and of no other.
     Step(Step, oneshot::Sender<Stepped>),
     Stop,
@@ -156,7 +158,7 @@ pub(crate) struct About {
 struct Effects {
     outbox: Outbox,
     replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
-    pruned: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
+    operated: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
     /// How the node was when it was asked; what it has counted is added when that is told.
     statuses: Vec<(oneshot::Sender<Status>, Status)>,
     rings: Vec<(oneshot::Sender<RingReport>, RingReport)>,
@@ -299,14 +301,16 @@ impl<T: Transport> Driver<T> {
                 self.effects.replicas.push((asker, read));
             }
             Command::Prune(key, asker) => {
-                let before = self.effects.outbox.outputs.len();
-                self.step(self.clock.now(), Input::Prune(key));
-                let pruned =
-                    self.effects.outbox.outputs[before..].iter().find_map(|output| match output {
-                        Output::Event(Event::Pruned(entries)) => Some(*entries),
-                        _ => None,
-                    });
-                self.effects.pruned.push((asker, pruned));
+                self.operate(Input::Prune(key), asker, |event| match event {
+                    Event::Pruned(entries) => Some(*entries),
+                    _ => None,
+                });
+            }
+            Command::AcceptLoss(asker) => {
+                self.operate(Input::AcceptLoss, asker, |event| match event {
+                    Event::LossAccepted { ranges } => Some(*ranges),
+                    _ => None,
+                });
             }
             Command::Ring(asker) => {
                 let report = self.ring();
@@ -362,11 +366,11 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
-            let Effects { outbox, replicas, pruned, statuses, rings } = held.effects;
+            let Effects { outbox, replicas, operated, statuses, rings } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
-            for (asker, pruned) in pruned {
-                let _ = asker.send(pruned);
+            for (asker, done) in operated {
+                let _ = asker.send(done);
             }
             rings.into_iter().for_each(|(asker, report)| drop(asker.send(report)));
             for (asker, mut status) in statuses {
@@ -437,6 +441,22 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// Takes what an operator asks; what came of it is told once it is durable.
+    fn operate(
+        &mut self,
+        input: Input,
+        asker: oneshot::Sender<Option<usize>>,
+        done: impl Fn(&Event) -> Option<usize>,
+    ) {
+        let before = self.effects.outbox.outputs.len();
+        self.step(self.clock.now(), input);
+        let told = self.effects.outbox.outputs[before..].iter().find_map(|output| match output {
+            Output::Event(event) => done(event),
+            _ => None,
+        });
+        self.effects.operated.push((asker, told));
+    }
+
     fn status(&self) -> Status {
         let meta = self.node.meta();
         Status {
@@ -449,6 +469,7 @@ impl<T: Transport> Driver<T> {
             filling: self.node.filling() as u64,
             expects_strays: self.node.has_strays(),
             uptime: self.started.elapsed(),
+            losses_accepted: meta.losses,
             tombstones: self.node.tombstones(),
             tombstones_kept_by: self.node.keep_tombstones().collect(),
             hints_held: self.store.hints_held(),

@@ -38,6 +38,8 @@ pub(crate) struct Status {
     /// By partner the number of the last exchange with it that this node led to its end, counted from 1
     /// over all that it led.
     pub(crate) exchanged: BTreeMap<NodeId, u64>,
+    /// How often an operator accepted that what its directory lacked is lost.
+    pub(crate) losses_accepted: u64,
     /// How many tombstones it would collect.
     pub(crate) tombstones: usize,
     /// Members that keep it from that.

@@ -142,6 +142,12 @@ impl Telemetry {
             | Event::HintAdopted
             | Event::StrayDropped => self.membership(event),
             Event::TombstoneDropped => counters.tombstones_dropped += 1,
+            Event::LossAccepted { ranges } => {
+                tracing::warn!(
+                    ranges,
+                    "an operator accepts what this directory lacks as lost: it counts"
+                );
+            }
             Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")

@@ -107,6 +107,44 @@ async fn a_fallback_keeps_a_hint_until_its_target_is_back() {
     cluster.stop().await;
 }
 
+/// Two homes of three lose their disks, and wait for each other for good.
+#[tokio::test]
+async fn a_cluster_that_waits_for_lost_disks_serves_again_by_an_operators_word() {
+    let strict = |options: &mut Options| options.settings.quorum = Quorum::Strict;
+    let mut cluster = Cluster::start_with(3, strict).await;
+    cluster.client(NodeId(3)).put("k", "", "v").await.unwrap();
+    eventually("all have it", async || cluster.status(NodeId(3)).await.open_operations == 0).await;
+    for id in [1, 2].map(NodeId) {
+        cluster.nodes.remove(&id).unwrap().stop().await.unwrap();
+        let listener = TcpListener::bind(&cluster.addresses[&id]).await.unwrap();
+        let mut options = options(id, 3, peers(&cluster.addresses, id));
+        strict(&mut options);
+        cluster.nodes.insert(id, start(options, listener).await.unwrap());
+    }
+    let client = cluster.client(NodeId(3));
+    eventually("they hold it again", async || {
+        let read = async |id| cluster.admin(id).read_replica("k").await.unwrap();
+        let held = [read(NodeId(1)).await, read(NodeId(2)).await];
+        held.iter().all(|replica| matches!(replica, ReplicaState::Found(_)))
+    })
+    .await;
+    assert!(client.get("k").await.is_err(), "one of three votes");
+
+    let admin = cluster.admin(NodeId(1));
+    assert!(admin.accept_loss().await.unwrap() > 0);
+    assert_eq!(admin.accept_loss().await.unwrap(), 0, "it counts everywhere by now");
+    eventually("two of three vote", async || {
+        client.get("k").await.is_ok_and(|got| got.values == ["v"])
+    })
+    .await;
+    let status = cluster.status(NodeId(1)).await;
+    assert_eq!((status.amnesiac, status.losses_accepted), (false, 1));
+    // Now the other is refilled by both.
+    eventually("the other counts, too", async || !cluster.status(NodeId(2)).await.amnesiac).await;
+    assert_eq!(cluster.status(NodeId(2)).await.losses_accepted, 0);
+    cluster.stop().await;
+}
+
 /// Puts and deletes `key`.
 async fn delete(cluster: &Cluster, key: &'static str) {
     let client = cluster.client(NodeId(1));

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
-use model::{Budget, Expected, PROPERTIES, Report, Scenario, Spec, check, defaults, property};
+use model::{
+    Budget, Durability, Expected, PROPERTIES, Report, Scenario, Spec, check, defaults, property,
+};
 
 fn search(scenario: &Scenario) -> Report {
     check(scenario, &Budget::NONE, &mut |_| ()).unwrap().report
@@ -31,6 +33,19 @@ fn state_counts_are_pinned() {
     for (name, states) in [("strict", 229), ("weak", 6), ("atomic", 312), ("paper-clocks", 16)] {
         let scenario = defaults().into_iter().find(|scenario| scenario.name == name).unwrap();
         assert_eq!(search(&scenario).states, states, "{name}");
+    }
+}
+
+/// A ping that waits for a disk is not sent again and again meanwhile: that had no end.
+#[test]
+fn a_search_with_disks_that_wait_and_nodes_that_are_down_ends() {
+    let mut spec = spec("p,g");
+    spec.settings.quorum = Quorum::Strict;
+    spec.durability = Durability::Group;
+    for restarts in [0, 1] {
+        (spec.faults.power_cuts, spec.faults.restarts) = (1, restarts);
+        let report = search(&Scenario::of(spec.clone()));
+        assert!(report.complete && report.properties["a-put-is-acknowledged"].steps.is_some());
     }
 }
 

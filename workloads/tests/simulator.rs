@@ -39,6 +39,23 @@ fn document(output: &Output) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
+/// Homes do not compare what they hold, and no hint is delivered while it lasts: what a run waits for at its
+/// end does not come.
+#[test]
+fn a_cluster_that_repairs_nothing_does_not_come_to_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = "time = \"10s\"\nfaults = [\"partition\"]\n[cluster]\nkind = \"sim\"\n";
+    let repairs = |repairs: &str| {
+        fs::write(folder.path().join("plan.toml"), format!("{plan}{repairs}")).unwrap();
+        let judged =
+            document(&dyno(&["test", "plan.toml", "--seed", "3", "--json"], folder.path()));
+        let checks = judged["checks"].as_object().unwrap().clone();
+        checks["at-rest"]["verdict"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(repairs("anti_entropy = false\nhandoff = \"10m\"\n"), "invalid");
+    assert_eq!(repairs(""), "valid");
+}
+
 #[test]
 fn a_shrunk_trace_shows_the_same_violation_by_the_printed_command() {
     let folder = tempfile::tempdir().unwrap();

@@ -34,6 +34,9 @@ pub enum Input {
     /// An operator asks that what a key's context does not need be forgotten here: told of by
     /// [`Event::Pruned`], or by [`Event::StoreFailed`] if nothing was.
     Prune(Key),
+    /// An operator accepts that what this directory may have lost is lost, since nobody is left to refill it
+    /// from: told of by [`Event::LossAccepted`], or by [`Event::StoreFailed`].
+    AcceptLoss,
     /// An operator asks for a change of the membership: told of by [`Event::ChangeDecided`] or
     /// [`Event::ChangeRefused`]. One at a time.
     Propose {
@@ -128,6 +131,11 @@ pub enum Event {
     /// All that every other home held is held here again: the directory votes again, or its record of this
     /// key.
     Refilled(Option<Key>),
+    /// By an operator's word the directory counts wherever it is a home: in so many ranges more than before.
+    LossAccepted {
+        /// In how many; none if it counted in all.
+        ranges: usize,
+    },
     /// A peer is suspected.
     Suspected(NodeId),
     /// A peer is alive again.

@@ -140,6 +140,7 @@ impl Node {
             Input::Timer(Timer::Proposal) => self.proposal_due(step),
             Input::Unreachable(peer) => self.lost(step, peer),
             Input::Prune(key) => self.prune(step, &key),
+            Input::AcceptLoss => self.accept_loss(step),
             Input::Propose { edit, expect } => self.propose(step, edit, expect),
         }
     }

@@ -74,15 +74,19 @@ pub struct Meta {
     /// two of them ago is void ([`Discard::OldEra`](crate::Discard)).
     #[serde(default)]
     pub era: u64,
+    /// How often an operator accepted that what it lacked is lost ([`Input::AcceptLoss`](crate::Input)): what
+    /// was acknowledged before the last time may be missing.
+    #[serde(default)]
+    pub losses: u64,
 }
 
 impl Hash for Meta {
     /// Where nothing is counted, what is not there costs nothing.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { identity, births, founder, amnesiac, doubted, era } = self;
+        let Self { identity, births, founder, amnesiac, doubted, era, losses } = self;
         (identity, births, founder, amnesiac, doubted).hash(state);
-        if *era > 0 {
-            era.hash(state);
+        if *era > 0 || *losses > 0 {
+            (era, losses).hash(state);
         }
     }
 }
@@ -196,13 +200,29 @@ impl Meta {
     /// A directory made by the cluster's genesis: nothing was written before it.
     #[must_use]
     pub fn genesis(identity: Identity) -> Self {
-        Self { identity, births: 0, founder: true, amnesiac: false, doubted: None, era: 0 }
+        Self {
+            identity,
+            births: 0,
+            founder: true,
+            amnesiac: false,
+            doubted: None,
+            era: 0,
+            losses: 0,
+        }
     }
 
     /// A directory made afterwards: an empty one cannot tell newborn from wiped.
     #[must_use]
     pub fn renewed(identity: Identity) -> Self {
-        Self { identity, births: 0, founder: false, amnesiac: true, doubted: None, era: 0 }
+        Self {
+            identity,
+            births: 0,
+            founder: false,
+            amnesiac: true,
+            doubted: None,
+            era: 0,
+            losses: 0,
+        }
     }
 
     /// The name by which memberships know it, as the directory of `node`.

@@ -62,6 +62,7 @@ impl Counters {
             | Event::Removed
             | Event::AnotherCluster { .. }
             | Event::Filled { .. }
+            | Event::LossAccepted { .. }
             | Event::Pruned(_) => {}
         }
     }

@@ -80,6 +80,19 @@ pub struct PruneArgs {
     key: String,
 }
 
+/// Arguments of `accept-loss`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "A directory that was lost, or joined a strict cluster, counts once it was refilled from those \
+    who have what it may lack. Where they are gone for good, or amnesiac themselves, it waits for ever, and the \
+    cluster may refuse to serve. With this it counts as it is: what was acknowledged before, and is on no other \
+    disk, is lost; a get may miss what only disks have that are gone. `status` tells how often that was done."
+)]
+pub struct AcceptLossArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
 /// Arguments of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
@@ -191,6 +204,21 @@ impl StatusArgs {
         let mut lines = Vec::new();
         flatten(&status, &mut lines);
         output::say(lines.join("\n"));
+        Ok(())
+    }
+}
+
+impl AcceptLossArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.timeout.0);
+        let ranges = admin.accept_loss().await.map_err(failed)?;
+        if self.ask.json {
+            output::say(document("node accept-loss", None, json!({ "ranges": ranges })));
+        } else if ranges == 0 {
+            output::say("it counts wherever it is a home: nothing was to be accepted");
+        } else {
+            output::say(format_args!("counts in {ranges} ranges more, with what it has"));
+        }
         Ok(())
     }
 }

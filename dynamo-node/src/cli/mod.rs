@@ -21,7 +21,7 @@ use serve::Serving;
 use tokio::runtime::Builder;
 
 pub use change::{CancelArgs, LeaveArgs, RemoveArgs};
-pub use client::{AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
+pub use client::{AcceptLossArgs, AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
 pub use ring::RingArgs;
 pub use serve::{JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
 pub use settings::SettingFlags;
@@ -46,6 +46,8 @@ pub enum NodeCommand {
     Delete(DeleteArgs),
     /// Make a key writable again whose context names too many actors.
     Prune(PruneArgs),
+    /// Have a node count although nobody is left who could refill it.
+    AcceptLoss(AcceptLossArgs),
     /// Print a node's status.
     Status(StatusArgs),
     /// Print who the members are, and how far a change of the membership is.
@@ -111,6 +113,7 @@ pub fn check(command: &NodeCommand) -> Result<(), String> {
         NodeCommand::Delete(args) => args.check(),
         NodeCommand::Get(_)
         | NodeCommand::Prune(_)
+        | NodeCommand::AcceptLoss(_)
         | NodeCommand::Status(_)
         | NodeCommand::Ring(_)
         | NodeCommand::Leave(_)
@@ -158,6 +161,7 @@ async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
         NodeCommand::Put(args) => args.run().await,
         NodeCommand::Delete(args) => args.run().await,
         NodeCommand::Prune(args) => args.run().await,
+        NodeCommand::AcceptLoss(args) => args.run().await,
         NodeCommand::Status(args) => args.run().await,
         NodeCommand::Ring(args) => args.run().await,
         NodeCommand::Leave(args) => args.run().await,

@@ -104,6 +104,17 @@ impl Admin {
         Ok(report.entries)
     }
 
+    /// Accepts that what its directory may have lost is lost: it counts wherever it is a home. Returns in how
+    /// many ranges it did not before.
+    ///
+    /// # Errors
+    /// If it does not say, or its storage failed.
+    pub async fn accept_loss(&self) -> Result<u64, ClientError> {
+        let request = proto::AcceptLossRequest {};
+        let report = self.ask(async |mut node| node.accept_loss(request).await).await?;
+        Ok(report.ranges)
+    }
+
     /// Sets its wall clock wrong, from now on.
     ///
     /// # Errors

@@ -56,6 +56,16 @@ impl admin_server::Admin for AdminService {
         Ok(Response::new(proto::PruneReport { entries }))
     }
 
+    async fn accept_loss(
+        &self,
+        _: Request<proto::AcceptLossRequest>,
+    ) -> Result<Response<proto::AcceptLossReport>, Status> {
+        let ranges = self.command(Command::AcceptLoss).await?;
+        let unwritten = || Status::internal("its directory could not be written");
+        let ranges = ranges.ok_or_else(unwritten)? as u64;
+        Ok(Response::new(proto::AcceptLossReport { ranges }))
+    }
+
     async fn ring(
         &self,
         _: Request<proto::RingRequest>,

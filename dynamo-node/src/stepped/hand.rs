@@ -45,6 +45,7 @@ impl Hand {
                         Command::Status(_)
                         | Command::ReadReplica(..)
                         | Command::Prune(..)
+                        | Command::AcceptLoss(_)
                         | Command::Ring(_)
                         | Command::Propose { .. }
                         | Command::SetClock(..),

@@ -251,6 +251,7 @@ pub(crate) fn clock(setup: &Setup, input: &Input) -> Time {
         | Input::Timer(_)
         | Input::Unreachable(_)
         | Input::Prune(_)
+        | Input::AcceptLoss
         | Input::Propose { .. } => None,
     };
     match op {

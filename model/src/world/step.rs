@@ -129,12 +129,19 @@ impl Step<'_> {
         (0..self.nodes()).find_map(|node| {
             let timers = &self.tables.facts(self.host(node)).timers;
             let back = |timer: &Timer| match timer {
-                Timer::Ping(peer) => self.reaches(node, self.index(*peer)),
+                Timer::Ping(peer) => self.hears(node, self.index(*peer)),
                 _ => false,
             };
             let ping = timers.iter().find(|(timer, _)| back(timer)).copied();
             ping.map(|(_, input)| (node, input))
         })
+    }
+
+    /// Whether a ping of `node` has an answer. One that waits for a disk, at either end, would be sent again and
+    /// again meanwhile: it is as good as one that is sent when the disk is done, and that may be at any time.
+    fn hears(&self, node: u8, peer: u8) -> bool {
+        let is_synced = |node: u8| !self.tables.facts(self.host(node)).unsynced;
+        self.reaches(node, peer) && is_synced(node) && is_synced(peer)
     }
 
     /// Hosts that may find a peer out of reach, and to whom that is news.
@@ -157,7 +164,7 @@ impl Step<'_> {
         let facts = self.tables.facts(self.host(node)).clone();
         for &(timer, input) in &facts.timers {
             let free = match timer {
-                Timer::Ping(peer) => self.reaches(node, self.index(peer)),
+                Timer::Ping(peer) => self.hears(node, self.index(peer)),
                 Timer::Handoff(target) => {
                     let reaches = self.reaches(node, self.index(target));
                     let effect = self.tables.effect(self.setup, self.host(node), input);

@@ -18,7 +18,7 @@ use crate::mutant::{Mutant, mutated};
 use crate::node::Node;
 use crate::operations::Operation;
 use crate::step::Step;
-use crate::storage::{Change, Meta, Place, Record, Role, Store};
+use crate::storage::{Change, Meta, Place, Record, Role, Store, StoreError};
 use crate::transfer::Counted;
 
 /// How many records' refilling is kept in mind; others have their turn when these are done.
@@ -49,20 +49,41 @@ impl Node {
         let is_missing =
             |id: NodeId| id != self.me && !contained.contains(&id) && self.shares_with(id);
         if !self.view.ids().any(is_missing) || mutated(Mutant::RefillOfOne) {
-            let meta = Meta { amnesiac: false, ..self.meta };
-            let counted = Counted::as_home(self.me, &self.view);
-            let mut changes = vec![Change::Meta(meta)];
-            changes.extend(self.counted_change(&counted));
-            match self.write(step, changes) {
-                Ok(()) => {
-                    self.counted = counted;
-                    self.anti_entropy.refill.directory.clear();
-                    step.event(Event::Refilled(None));
-                }
+            match self.count_from_now(step, self.meta.losses) {
+                Ok(()) => step.event(Event::Refilled(None)),
                 // The next exchange tries again.
                 Err(error) => step.event(Event::StoreFailed(Role::Home, error)),
             }
         }
+    }
+
+    /// An operator's word takes the place of homes that are gone, or amnesiac themselves: what this directory
+    /// lacks counts as lost. That may be more than W-1 disks: then promises hold from now on alone.
+    pub(crate) fn accept_loss<S: Store>(&mut self, step: &mut Step<'_, S>) {
+        let ranges = if self.meta.amnesiac { self.home_ranges() } else { self.filling() };
+        if ranges > 0 {
+            if let Err(error) = self.count_from_now(step, self.meta.losses + 1) {
+                return step.event(Event::StoreFailed(Role::Home, error));
+            }
+            self.filled_by_word();
+        }
+        step.event(Event::LossAccepted { ranges });
+    }
+
+    /// The directory counts wherever it is a home.
+    fn count_from_now<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        losses: u64,
+    ) -> Result<(), StoreError> {
+        let meta = Meta { amnesiac: false, losses, ..self.meta };
+        let counted = Counted::as_home(self.me, &self.view);
+        let mut changes = vec![Change::Meta(meta)];
+        changes.extend(self.counted_change(&counted));
+        self.write(step, changes)?;
+        self.counted = counted;
+        self.anti_entropy.refill.directory.clear();
+        Ok(())
     }
 
     /// All that `source` held of `key` is held here, in a record that was lost before it was asked.

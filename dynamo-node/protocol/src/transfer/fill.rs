@@ -174,6 +174,18 @@ impl Node {
         }
     }
 
+    /// In how many ranges this node is a home.
+    pub(crate) fn home_ranges(&self) -> usize {
+        let homes = self.view.homes_of_a_key();
+        let ranges = self.view.ring().ranges(Span::RING);
+        ranges.filter(|(_, list)| list[..homes].contains(&self.me)).count()
+    }
+
+    /// Nothing is waited for any more.
+    pub(crate) fn filled_by_word(&mut self) {
+        self.filling = Filling::default();
+    }
+
     /// The directory counts nowhere any more.
     pub(crate) fn counts_nowhere(&mut self) -> Option<Change> {
         self.filling = Filling::default();
