@@ -71,6 +71,13 @@ impl Client for NodeClients {
                 },
                 Err(error) => failed(&error),
             },
+            Action::Delete { .. } => {
+                let context = context.unwrap_or_default();
+                match self.session(worker, call.node).delete(key, context).await {
+                    Ok(()) => Completion::Ok { values: Vec::new(), context: None },
+                    Err(error) => failed(&error),
+                }
+            }
             Action::Put { value, .. } => {
                 let bytes = value.to_string().into_bytes();
                 let context = context.unwrap_or_default();

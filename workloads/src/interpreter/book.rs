@@ -57,9 +57,7 @@ impl<T: Clone> Book<T> {
             .key(call.key.clone())
             .node(self.name(call.node));
         line.is_final = call.is_final && !is_final_get;
-        if let Action::Put { context, .. } = call.action {
-            line.context = context;
-        }
+        line.context = call.action.context();
         (Open { worker, is_final_get }, line)
     }
 

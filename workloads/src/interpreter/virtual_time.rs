@@ -164,12 +164,12 @@ impl<'a> Interpreter<'a> {
     fn begin(&mut self, worker: Worker, call: Call, generator: &mut impl Generator) {
         let (open, mut invoke) = self.book.begin(worker, &call);
         let (node, key) = (call.node, Bytes::copy_from_slice(call.key.as_bytes()));
+        let last = |get| *self.book.context(worker, get).expect("it follows its worker's last get");
+        let read = call.action.context().map(last);
         let op = match call.action {
             Action::Get => trace::Op::Get { key },
-            Action::Put { value, context } => {
-                let last = |get| self.book.context(worker, get);
-                let read =
-                    context.map(|get| *last(get).expect("a put follows its worker's last get"));
+            Action::Delete { .. } => trace::Op::Put { key, value: None, read, made_up: None },
+            Action::Put { value, .. } => {
                 self.text.clear();
                 serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
                 let bytes = Bytes::copy_from_slice(&self.text);

@@ -78,7 +78,7 @@ impl<C: Client> Interpreter<C> {
 
     /// The context a put asks for by the index of its get.
     fn context(&self, worker: Worker, call: &Call) -> Result<Option<Bytes>> {
-        let Action::Put { context: Some(get), .. } = call.action else { return Ok(None) };
+        let Some(get) = call.action.context() else { return Ok(None) };
         let context = self.book.context(worker, get);
         context.cloned().map(Some).with_context(|| format!("op {get} is not its worker's last get"))
     }
@@ -151,6 +151,7 @@ mod tests {
                     values: state.1.get(&call.key).cloned().into_iter().collect(),
                     context: Some(Bytes::from_static(b"context")),
                 },
+                Action::Delete { .. } => unreachable!("carts delete nothing"),
                 Action::Put { value, .. } => {
                     assert_eq!(context.as_deref(), Some(b"context".as_slice()));
                     state.0 += 1;

@@ -83,7 +83,7 @@ impl Checker {
     fn sim(self) -> &'static [&'static str] {
         match self {
             C1 => &["cart/lost", "siblings/lost"],
-            C2 => &["collected-stays-gone"],
+            C2 => &["collected-stays-gone", "siblings/V5"],
             C3 => &["at-rest", "convergence", "siblings/V3"],
             C4 => &["siblings/stale", "rollback-voted"],
             C5 => &["siblings/V4"],
@@ -204,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
     excluded("32", DELETES),
     seeded("33", Mutant::StrayUnconfirmed, "YY-", &[C1, C8]),
     excluded("34", "what is pushed is merged: any one reply is harmless without 29"),
-    seeded("35", Mutant::TombstoneUnasked, "Y--", &[C2]),
+    seeded("35", Mutant::TombstoneUnasked, "Yp-", &[C2]),
     seeded("36", Mutant::SyncCopies, "YYY", &[C1, C3]),
     seeded("37", Mutant::FalseMatch, "pYY", &[C3]),
     seeded("38", Mutant::MajorityLessOne, "Y--", &[C13]),
@@ -212,7 +212,7 @@ pub(super) const ROWS: &[Row] = &[
     seeded("40", Mutant::SlotTwice, "Ywp", &[C8, C1]),
     seeded("41", Mutant::FallbackTwice, "Ywp", &[C8]),
     seeded("42", Mutant::RefillOfOne, "Yp-", &[C4]),
-    seeded("43", Mutant::SettledWhileOpen, "Y--", &[C2]),
+    seeded("43", Mutant::SettledWhileOpen, "Yp-", &[C2]),
     seeded("44", Mutant::DeadIdentityAcks, "Yw-", &[C9, C1]),
     seeded("45", Mutant::RollbackIgnored, "YYY", &[C6, C4, C1, C12]),
     seeded("46", Mutant::ProofOfOne, "YYp", &[C6, C4, C1]),
@@ -239,8 +239,8 @@ pub(super) const ROWS: &[Row] = &[
     seeded("66", Mutant::NewcomerAcks, "Yp-", &[C4]),
     seeded("67", Mutant::FilledByFewer, "Yp-", &[C4]),
     seeded("68", Mutant::FilledByUncounted, "Yp-", &[C4]),
-    seeded("69", Mutant::SettledAtHomes, "Y--", &[C2]),
-    seeded("70", Mutant::OldEraStored, "Y--", &[C2]),
+    seeded("69", Mutant::SettledAtHomes, "Yp-", &[C2]),
+    seeded("70", Mutant::OldEraStored, "Yp-", &[C2]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.

@@ -172,6 +172,8 @@ names! {
     WorkloadName {
         /// Shared carts: get, union of the siblings, put with the get's context.
         Cart = "cart",
+        /// The same visits to plain values: put over what was read, put blindly, or deleted.
+        Versions = "versions",
     }
 }
 

@@ -13,7 +13,7 @@ use checker::siblings::cart::Cart;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::{ReadMode, Settings};
 
-use crate::plan::{ClusterKind, FaultName, Plan};
+use crate::plan::{ClusterKind, FaultName, Plan, WorkloadName};
 use crate::run::coverage::FaultCoverage;
 use crate::run::noticed;
 
@@ -37,8 +37,8 @@ pub fn check(
     let lost = usize::try_from(lost).unwrap_or(usize::MAX);
     // However many were lost one after the other, no more were at a time.
     let lost = if plan.refills() { lost.min(plan.most_lost()) } else { lost };
-    let (cart, siblings) = entitled(&plan.cluster.settings, lost);
-    let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    let checkers = checkers(plan.workload.name, &plan.cluster.settings, lost);
+    let checkers: Vec<&dyn Checker> = checkers.iter().map(AsRef::as_ref).collect();
     let budget = Budget { time: Some(TIME), memory: Some(MEMORY) };
     let mut checks = compose(&checkers, history, &budget);
     // Of simulated nodes the simulator's invariants know more than the nemesis asks.
@@ -46,6 +46,23 @@ pub fn check(
         checks.extend(noticed::judge(history).map(|report| (noticed::CHECK.to_owned(), report)));
     }
     checks
+}
+
+/// Who judges the history of a workload on a cluster that has lost so many disks.
+pub(crate) fn checkers(
+    workload: WorkloadName,
+    settings: &Settings,
+    lost: usize,
+) -> Vec<Box<dyn Checker>> {
+    let (cart, siblings) = entitled(settings, lost);
+    let mut checkers: Vec<Box<dyn Checker>> = vec![Box::new(siblings)];
+    match workload {
+        WorkloadName::Cart => checkers.insert(0, Box::new(cart)),
+        // Nothing is in a cart.
+        WorkloadName::Versions => {}
+    }
+    checkers.push(Box::new(WellFormed::default()));
+    checkers
 }
 
 /// What may be asked of a cluster, real or simulated, that has lost so many disks.

@@ -36,7 +36,7 @@ use crate::interrupt::Interrupt;
 use crate::log;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::nemesis::{Nemesis, Terms, heal_all, ring};
-use crate::plan::{ClusterKind, Plan, PlanError, WorkloadName};
+use crate::plan::{ClusterKind, Plan, PlanError};
 use crate::replay::records;
 use crate::run::counters::NodeCounters;
 use crate::run::finish::counted::Counted;
@@ -201,9 +201,7 @@ async fn bench(
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);
     let clients = Arc::new(Counted::new(clients, cluster.clone()));
     let mut interpreter = Interpreter::new(clients, journal.clone(), tally.clone(), workers(plan));
-    let workload = match plan.workload.name {
-        WorkloadName::Cart => Carts::new(&plan.workload, cluster.everybody(), order.seed),
-    };
+    let workload = Carts::new(&plan.workload, cluster.everybody(), order.seed);
     let episodes = schedule(plan, order.seed, view);
     let nemesis = Nemesis::new(cluster.clone(), journal.clone(), Terms::of(plan), plan.time.0);
     let follower = tokio::spawn(counters.clone().follow(cluster.clone()));

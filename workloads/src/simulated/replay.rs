@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use checker::history::History;
 use checker::history::op::{Kind, Op};
+use checker::history::{History, Pair};
 use checker::verdict::CheckReport;
 use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
 use dynamo_sim::Bench;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::run::{Violation, check, said};
 use crate::interpreter::book::{Open, reads};
 use crate::interpreter::virtual_time::completion;
+use crate::plan::WorkloadName;
 use crate::run::finish::counted::SUSPECTED;
 use crate::workload::client::Completion;
 
@@ -61,11 +62,20 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
     // Without a final phase nobody has asked what was kept.
     let mut reports = Vec::new();
     if trace.closing.is_some() {
-        reports = check(&trace.cluster, losses(trace), &history);
+        reports = check(&trace.cluster, losses(trace), workload(&history), &history);
         said(&reports, &history, &mut violations, &mut Vec::new());
     }
     violations.sort();
     Ok(Judged { replayed, violations, reports, history })
+}
+
+/// What made it, which no trace says: carts hold items.
+fn workload(history: &History) -> WorkloadName {
+    let is_plain = |pair: Pair<'_>| {
+        pair.f() == "delete"
+            || pair.f() == "put" && pair.invoke.value.as_ref().is_some_and(Value::is_string)
+    };
+    if history.pairs().any(is_plain) { WorkloadName::Versions } else { WorkloadName::Cart }
 }
 
 /// How many copies of a key the trace's faults may have cost.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use checker::budget::Budget;
 use checker::compose::check_safe;
 use checker::history::History;
-use checker::history::wellformed::WellFormed;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::membership::Membership;
 use dynamo_protocol::{Digest, Key, NodeId, Place, Settings, View};
@@ -23,9 +22,10 @@ use super::scenario::Scenario;
 use crate::interpreter::Counts;
 use crate::interpreter::virtual_time::Interpreter;
 use crate::nemesis::Terms;
+use crate::plan::WorkloadName;
 use crate::run::finish::script::{Script, Stage};
 use crate::run::finish::{AT_REST, CONVERGENCE, Closing};
-use crate::run::judge::entitled;
+use crate::run::judge::checkers;
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
 use crate::workload::generator::{Reads, TimeLimit};
@@ -296,7 +296,8 @@ fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing
     };
     match history {
         Ok(history) => {
-            outcome.reports = check(&scenario.cluster, scenario.losses(), &history);
+            let workload = scenario.workload.name;
+            outcome.reports = check(&scenario.cluster, scenario.losses(), workload, &history);
             outcome.history = history;
         }
         Err(error) => {
@@ -368,14 +369,14 @@ fn broken_rules(report: &CheckReport, history: &History) -> Vec<String> {
 pub(super) fn check(
     cluster: &Cluster,
     losses: usize,
+    workload: WorkloadName,
     history: &History,
 ) -> Vec<(String, CheckReport)> {
-    let (cart, siblings) = entitled(&cluster.settings, losses);
-    let checkers: [&dyn Checker; 3] = [&cart, &siblings, &WellFormed::default()];
+    let checkers = checkers(workload, &cluster.settings, losses);
     // One after the other and without a look at the memory: other seeds run beside this one.
     let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };
-    let check = |checker: &&dyn Checker| {
-        (checker.name().to_owned(), check_safe(*checker, history, &budget))
+    let check = |checker: &Box<dyn Checker>| {
+        (checker.name().to_owned(), check_safe(checker.as_ref(), history, &budget))
     };
     checkers.iter().map(check).collect()
 }
@@ -405,8 +406,10 @@ mod tests {
             let all = blinded(&outcome.history, |_| false);
             let lost = blinded(&outcome.history, |op| op.is_final);
             for (history, verdict) in [(all, Verdict::Valid), (lost, Verdict::Invalid)] {
-                let judge =
-                    |history: &History| check(&scenario.cluster, scenario.losses(), history);
+                let workload = scenario.workload.name;
+                let judge = |history: &History| {
+                    check(&scenario.cluster, scenario.losses(), workload, history)
+                };
                 let brief = judge(&history);
                 assert_eq!(brief[0].1.verdict(), verdict);
                 let whole = judge(&history.resolved());

@@ -49,6 +49,11 @@ pub(super) struct Weather {
 }
 
 impl Weather {
+    /// Whether it has directories put back to what they were.
+    pub(super) fn puts_back(&self) -> bool {
+        self.kinds.contains(&rollback::DRAWN)
+    }
+
     /// Of a cluster.
     pub(super) fn drawn(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Self {
         let settings = &cluster.settings;

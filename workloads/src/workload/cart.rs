@@ -1,5 +1,8 @@
 //! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
 //! it shows, and a put of the cart with one item more or less and with that get's context.
+//!
+//! The workload `versions` makes the same visits to keys with plain values: each is put over what the get showed,
+//! beside it, or what it showed is deleted. Of those siblings alone are judged, and deletes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,8 +15,8 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
 use super::Workload;
-use crate::plan::WorkloadPlan;
 use crate::plan::seed::{Purpose, exponential, stream};
+use crate::plan::{WorkloadName, WorkloadPlan};
 use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
 
 /// Of a hundred visits, how many only look.
@@ -24,12 +27,17 @@ const REMOVES: u32 = 30;
 const STRAYS: u32 = 5;
 /// Of a hundred carts, how many have a name that a store may stumble over.
 const HOSTILE: u32 = 25;
+/// Of a hundred visits to a plain value, how many delete it.
+const DELETES: u32 = 25;
+/// Of a hundred other ones, how many put without having read.
+const BLIND: u32 = 20;
 /// A get and a put: what a visit mostly is, to turn operations a second into visits a second.
 const OPS_PER_VISIT: f64 = 1.0 + (100 - LOOKS) as f64 / 100.0;
 
 /// The clients of the carts.
 #[derive(Clone, Debug)]
 pub struct Carts {
+    name: WorkloadName,
     nodes: Vec<NodeId>,
     shelf: Shelf,
     pace: Pace,
@@ -97,7 +105,7 @@ impl Carts {
             },
         };
         let shelf = Shelf::new(plan.carts, plan.puts_per_cart, seed);
-        Self { nodes, shelf, pace, workers: Vec::new(), seed, writes: 0 }
+        Self { name: plan.name, nodes, shelf, pace, workers: Vec::new(), seed, writes: 0 }
     }
 
     fn client(&mut self, worker: Worker) -> &mut Client {
@@ -114,16 +122,21 @@ impl Carts {
 
     /// The put of a visit whose get is answered: comes before any new visit.
     fn put(&mut self, worker: Worker) -> Option<Call> {
-        let write = self.writes;
+        let (write, name) = (self.writes, self.name);
         let client = self.workers.get_mut(worker.0)?.as_mut()?;
         let State::Deciding { key, get, items } = &mut client.at else { return None };
         let (key, get, items) = (key.clone(), *get, std::mem::take(items));
         client.at = State::Putting;
-        let value = change(items, write, &mut client.rng);
+        let action = match name {
+            WorkloadName::Cart => {
+                Action::Put { value: change(items, write, &mut client.rng), context: Some(get) }
+            }
+            WorkloadName::Versions => replace(get, write, &mut client.rng),
+        };
         let node = self.nodes[client.node];
         self.writes += 1;
         self.shelf.count_put(&key);
-        Some(Call { key, node, action: Action::Put { value, context: Some(get) }, is_final: false })
+        Some(Call { key, node, action, is_final: false })
     }
 
     /// The get that begins a visit.
@@ -283,6 +296,15 @@ impl Shelf {
     }
 }
 
+/// A plain value in the place of what `get` showed, or beside it; or none.
+fn replace(get: u64, write: u64, rng: &mut ChaCha8Rng) -> Action {
+    if rng.random_ratio(DELETES, 100) {
+        return Action::Delete { context: get };
+    }
+    let context = (!rng.random_ratio(BLIND, 100)).then_some(get);
+    Action::Put { value: Value::String(format!("put-{write}")), context }
+}
+
 /// What a cart shows: the union of its siblings, sorted.
 fn union(siblings: &[&Value]) -> Vec<Value> {
     let lists = siblings.iter().filter_map(|cart| cart.get("items")?.as_array());
@@ -339,6 +361,10 @@ mod tests {
                             stored.insert(call.key.clone(), value.clone());
                             vec![]
                         }
+                        Action::Delete { .. } => {
+                            stored.remove(&call.key);
+                            vec![]
+                        }
                         Action::Get | Action::Home => stored.get(&call.key).into_iter().collect(),
                     };
                     let outcome = Outcome::Ok { index: done.len() as u64, values };
@@ -358,6 +384,18 @@ mod tests {
         let run = |seed| play(&mut carts(&plan, seed), 4, 500);
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
+    }
+
+    #[test]
+    fn plain_values_are_put_over_what_was_read_or_beside_it_or_are_deleted() {
+        let plan = WorkloadPlan { name: WorkloadName::Versions, ..Plan::default().workload };
+        let ops = play(&mut carts(&plan, 3), 1, 600);
+        let count =
+            |is: &dyn Fn(&Action) -> bool| ops.iter().filter(|(_, call)| is(&call.action)).count();
+        let over = count(&|action| matches!(action, Action::Put { context: Some(_), .. }));
+        let blind = count(&|action| matches!(action, Action::Put { context: None, .. }));
+        let deletes = count(&|action| matches!(action, Action::Delete { .. }));
+        assert!(over > deletes && deletes > blind && blind > 10, "{over} {deletes} {blind}");
     }
 
     #[test]

@@ -49,6 +49,11 @@ pub enum Action {
         /// The get whose context goes with it, by the index of its `ok` line in the history.
         context: Option<u64>,
     },
+    /// No version any more.
+    Delete {
+        /// As of a put.
+        context: u64,
+    },
     /// What one home's own replica holds, without any quorum.
     Home,
 }
@@ -118,12 +123,23 @@ pub trait Generator: Send {
 }
 
 impl Action {
+    /// The get whose context goes with it.
+    #[must_use]
+    pub fn context(&self) -> Option<u64> {
+        match self {
+            Self::Put { context, .. } => *context,
+            Self::Delete { context } => Some(*context),
+            Self::Get | Self::Home => None,
+        }
+    }
+
     /// Its name in histories.
     #[must_use]
     pub fn f(&self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Put { .. } => "put",
+            Self::Delete { .. } => "delete",
             Self::Home => "home",
         }
     }
