@@ -405,6 +405,7 @@ fn every_json_document_is_an_object_with_schema_command_and_verdict() {
         ("analyze results/latest --json", "analyze", None),
         ("show results/latest --json", "show", None),
         ("export results/latest --to edn --json", "export", None),
+        ("export results/latest --to parquet --json", "export", None),
         ("replay --record none --json", "", None),
     ];
     for (line, command, verdict) in lines {

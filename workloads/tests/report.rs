@@ -79,6 +79,36 @@ fn a_run_whose_driver_was_killed_is_judged_on_what_there_is() {
     assert_eq!(verdict(&dir)["verdict"], "unknown");
     let page = fs::read_to_string(dir.join("report.html")).unwrap();
     assert!(page.contains("the driver ended before it had a verdict"));
+    // That its last line was cut short is told wherever the history is looked at.
+    assert!(page.contains("history.jsonl is cut short"));
+    let of = dir.display().to_string();
+    for words in [&["show", &of][..], &["export", &of, "--to", "parquet"]] {
+        let ran = dyno(words);
+        assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+        let said = String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap();
+        assert!(said.contains("history.jsonl is cut short"), "{words:?}: {said}");
+    }
+    let told = dyno(&["show", &of, "--json"]);
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!(told["torn"]["bytes"].as_u64() > Some(0), "{told}");
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused_with_the_mend() {
+    let out = tempfile::tempdir().unwrap();
+    let (dir, _) = run(out.path(), &["--no-report"]);
+    let refusal = |of: &Path| {
+        let ran = dyno(&["show", &of.display().to_string()]);
+        assert_eq!(ran.status.code(), Some(254), "{ran:?}");
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let told = refusal(&out.path().join("nosuch"));
+    assert!(told.contains("there is no such folder"), "{told}");
+    let told = refusal(out.path());
+    assert!(told.contains(dir.file_name().unwrap().to_str().unwrap()), "{told}");
+    fs::write(dir.join("verdict.json"), "{\"schema\":1,").unwrap();
+    let told = refusal(&dir);
+    assert!(told.contains("move it away, then `dyno analyze "), "{told}");
 }
 
 #[test]

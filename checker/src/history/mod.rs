@@ -19,10 +19,12 @@ use crate::history::op::{Elsewhere, Kind, Names, Op, OpSeed, Process};
 
 mod fast_line;
 pub mod op;
+mod stream;
 mod structure;
 pub mod wellformed;
 
-pub(crate) use structure::Structure;
+pub use stream::{Ended, Stream};
+use structure::{NONE, Structure};
 
 /// The longest line that is read. A history op is small; a gigabyte without a newline is an
 /// attack or another kind of file, and must not be taken into memory to find that out.
@@ -210,8 +212,6 @@ pub struct History {
     origin: Option<Arc<Origin>>,
 }
 
-const NONE: u32 = u32::MAX;
-
 impl History {
     /// Reads a file of JSON lines.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, HistoryError> {
@@ -394,10 +394,13 @@ pub(crate) struct Builder {
 impl Builder {
     /// Takes the next op, which stands on `line`.
     pub(crate) fn push(&mut self, op: Op, line: Option<u64>) -> Result<(), HistoryError> {
-        let invoke = self.structure.accept(&self.history.ops, &op).map_err(|error| match line {
-            Some(line) => at_line(error, line),
-            None => error,
-        })?;
+        let invoke =
+            self.structure.accept(self.history.ops.as_slice(), &op).map_err(
+                |error| match line {
+                    Some(line) => at_line(error, line),
+                    None => error,
+                },
+            )?;
         self.history.push(op, invoke);
         Ok(())
     }

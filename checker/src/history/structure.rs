@@ -1,7 +1,22 @@
 //! What every history keeps to, whatever its workload: numbering, time, and the life of processes.
 
-use super::{HistoryError, NONE};
+use super::HistoryError;
 use crate::history::op::{Elsewhere, Kind, Op, Process};
+
+/// The index that no line has.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The lines that were accepted before one, or as many of them as are still needed.
+pub(super) trait Before {
+    /// The line at `index`, if it is there.
+    fn line(&self, index: u64) -> Option<&Op>;
+}
+
+impl Before for [Op] {
+    fn line(&self, index: u64) -> Option<&Op> {
+        self.get(usize::try_from(index).ok()?)
+    }
+}
 
 /// What every history keeps to, checked line by line.
 #[derive(Default)]
@@ -23,8 +38,13 @@ enum State {
 }
 
 impl Structure {
-    /// Takes the line after `before`; gives the index of the invocation that it completes.
-    pub(crate) fn accept(&mut self, before: &[Op], op: &Op) -> Result<Option<u32>, HistoryError> {
+    /// Takes the line after `before`, in which every open invocation is; gives the index of the invocation
+    /// that it completes.
+    pub(super) fn accept(
+        &mut self,
+        before: &(impl Before + ?Sized),
+        op: &Op,
+    ) -> Result<Option<u32>, HistoryError> {
         if op.index != self.next_index {
             let message = format!(
                 "index {} stands where {} belongs: a line was lost, repeated or moved",
@@ -51,7 +71,7 @@ impl Structure {
     fn client(
         &mut self,
         process: u64,
-        before: &[Op],
+        before: &(impl Before + ?Sized),
         op: &Op,
     ) -> Result<Option<u32>, HistoryError> {
         let state = self.processes.entry(process).or_insert(State::Idle);
@@ -73,7 +93,8 @@ impl Structure {
                 Err(malformed(op.index, message))
             }
             (State::Busy(open), kind) => {
-                matches_invocation(&before[open as usize], op)?;
+                let invoke = before.line(open.into()).expect("an open invocation is there");
+                matches_invocation(invoke, op)?;
                 *state = match kind {
                     Kind::Info => State::Retired { at: op.index },
                     Kind::Ok | Kind::Fail | Kind::Invoke => State::Idle,
@@ -105,7 +126,7 @@ fn matches_invocation(invoke: &Op, op: &Op) -> Result<(), HistoryError> {
 }
 
 /// A value that stands elsewhere stands before its line, in one that has a value to be read.
-fn check_elsewhere(before: &[Op], op: &Op) -> Result<(), HistoryError> {
+fn check_elsewhere(before: &(impl Before + ?Sized), op: &Op) -> Result<(), HistoryError> {
     let wrong = match &op.elsewhere {
         None => None,
         Some(_) if op.kind == Kind::Invoke || !op.is_client() || op.value.is_some() => {
@@ -113,8 +134,8 @@ fn check_elsewhere(before: &[Op], op: &Op) -> Result<(), HistoryError> {
         }
         Some(Elsewhere::Invocation) => None,
         Some(Elsewhere::Lines(lines)) => lines.iter().find_map(|line| {
-            let written = usize::try_from(*line).ok().and_then(|line| before.get(line));
-            let is_there = written.is_some_and(|op| op.kind == Kind::Invoke && op.value.is_some());
+            let is_there =
+                before.line(*line).is_some_and(|op| op.kind == Kind::Invoke && op.value.is_some());
             (!is_there).then(|| format!("line {line} before it begins no write"))
         }),
     };

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::finish::Closing;
 use super::store::Store;
-use super::stored::Stored;
+use super::stored::{Stored, cut_short};
 use super::verdict::{Document, REFUSED, Setup};
 use super::{judge, page, report, write};
 use crate::interpreter::Counts;
@@ -65,7 +65,7 @@ pub fn run(args: &AnalyzeArgs) -> u8 {
 }
 
 fn analyze(args: &AnalyzeArgs) -> Result<Document, PlanError> {
-    let store = Store::of(&args.run);
+    let store = Store::open(&args.run)?;
     let (plan, _) = Source::read(&store.path("plan.toml"))?;
     let view = plan.view()?;
     let stored = Stored::of(&store)?;
@@ -85,6 +85,10 @@ fn analyze(args: &AnalyzeArgs) -> Result<Document, PlanError> {
             notes.push(format!("verdict.json, which stays as it was, says {before}."));
         }
         Some(_) => {}
+    }
+    if let Some(torn) = history.as_ref().and_then(History::torn) {
+        output::note(cut_short(torn));
+        notes.push(format!("{}.", cut_short(torn)));
     }
     if !args.no_report {
         page::write(&document, &history.unwrap_or_default(), store.dir(), notes);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::page::{THREE, hint, part};
 use super::report::said;
 use super::store::Store;
-use super::stored::Stored;
+use super::stored::{Stored, cut_short};
 use super::verdict::{REFUSED, VALID};
 use crate::plan::{PlanError, Source};
 
@@ -51,7 +51,7 @@ pub fn run(args: &ShowArgs) -> u8 {
 }
 
 fn tell(args: &ShowArgs) -> Result<(Option<Verdict>, Told), PlanError> {
-    let store = Store::of(&args.run);
+    let store = Store::open(&args.run)?;
     let stored = Stored::of(&store)?;
     let dir = args.run.display();
     if !stored.is_there() {
@@ -68,8 +68,12 @@ fn tell(args: &ShowArgs) -> Result<(Option<Verdict>, Told), PlanError> {
         (_, _, Some(number)) => Asked::Finding(number),
         (None, None, None) => Asked::Whole,
     };
-    let told =
+    let mut told =
         told(&subject, &history, &asked).map_err(|why| PlanError(format!("{dir}: {why}")))?;
+    if let Some(torn) = history.torn() {
+        told.lines.extend([String::new(), cut_short(torn)]);
+        told.document["torn"] = super::stored::torn(torn);
+    }
     Ok((subject.verdict, told))
 }
 

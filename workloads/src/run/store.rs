@@ -36,9 +36,25 @@ impl Store {
     }
 
     /// The folder of a run that was made before.
-    #[must_use]
-    pub fn of(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    ///
+    /// # Errors
+    /// If no run is there; the error names runs that are.
+    pub fn open(dir: &Path) -> Result<Self, PlanError> {
+        if is_run(dir) {
+            return Ok(Self { dir: dir.to_owned() });
+        }
+        let (what, around) = match dir {
+            dir if dir.is_dir() => ("no run is in this folder: it has no history.jsonl", dir),
+            dir if dir.exists() => ("this is no folder of a run", Path::new(RESULTS)),
+            _ => ("there is no such folder", Path::new(RESULTS)),
+        };
+        let runs: Vec<String> =
+            newest(around).iter().map(|run| run.display().to_string()).collect();
+        let mend = match runs.as_slice() {
+            [] => "`dyno test` makes a run, results/latest is the last one".to_owned(),
+            runs => format!("the newest runs are {}; `dyno serve` lists all", runs.join(", ")),
+        };
+        Err(PlanError(format!("{}: {what}; {mend}", dir.display())))
     }
 
     /// A file of the run.
@@ -63,6 +79,34 @@ impl Store {
         fs::write(&staged, relative.display().to_string())?;
         fs::rename(&staged, out.join("latest"))
     }
+}
+
+/// Where runs land if nothing else is said.
+const RESULTS: &str = "results";
+
+/// As many runs are named to who asked for one that there is not.
+const MOST_NAMED: usize = 3;
+
+/// Did a run begin in this folder?
+fn is_run(dir: &Path) -> bool {
+    ["history.jsonl", "plan.toml"].iter().any(|name| dir.join(name).is_file())
+}
+
+/// The newest of the runs that lie in `around` or in its folders, by the times in their names.
+fn newest(around: &Path) -> Vec<PathBuf> {
+    let folders = |of: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(of).into_iter().flatten().flatten();
+        // Not by way of links: `latest` is one of the others.
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.map(|entry| entry.path()).collect()
+    };
+    let plans = folders(around);
+    let mut runs: Vec<PathBuf> = plans.iter().flat_map(|plan| folders(plan)).collect();
+    runs.extend(plans);
+    runs.retain(|dir| is_run(dir));
+    runs.sort_by(|a, b| b.file_name().cmp(&a.file_name()));
+    runs.truncate(MOST_NAMED);
+    runs
 }
 
 /// The settings of the cluster that are not the default, as part of a folder's name: runs of one plan with
@@ -120,6 +164,24 @@ mod tests {
         assert_eq!(Plan::parse(&latest, "plan.toml"), Ok(plan));
         let target = fs::canonicalize(out.path().join("latest")).unwrap();
         assert_eq!(target, fs::canonicalize(second.dir()).unwrap());
+    }
+
+    #[test]
+    fn who_asks_for_a_run_that_there_is_not_is_told_of_those_that_there_are() {
+        let out = tempfile::tempdir().unwrap();
+        let refusal = |dir: &Path| Store::open(dir).unwrap_err().0;
+        assert!(
+            refusal(out.path())
+                .ends_with("`dyno test` makes a run, results/latest is the last one")
+        );
+        let run = Store::create(out.path(), &Plan { seed: Some(5), ..Plan::default() }).unwrap();
+        assert_eq!(Store::open(run.dir()).unwrap().dir(), run.dir());
+        for dir in [out.path(), run.dir().parent().unwrap()] {
+            let refusal = refusal(dir);
+            assert!(refusal.contains(&format!("runs are {}; ", run.dir().display())), "{refusal}");
+        }
+        assert!(refusal(&out.path().join("nosuch")).contains(": there is no such folder; "));
+        assert!(refusal(&run.path("plan.toml")).contains(": this is no folder of a run; "));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use checker::history::Torn;
 use checker::verdict::{CheckReport, Verdict};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::store::Store;
 use crate::plan::PlanError;
@@ -20,7 +21,13 @@ impl Stored {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self(None)),
             Err(error) => return Err(PlanError(format!("{}: {error}", path.display()))),
         };
-        let wrong = |error| PlanError(format!("{}: {error}", path.display()));
+        let wrong = |error| {
+            let (path, dir) = (path.display(), store.dir().display());
+            PlanError(format!(
+                "{path}: {error}: it was cut short or altered; move it away, then `dyno analyze {dir}` makes \
+                 another"
+            ))
+        };
         Ok(Self(Some(serde_json::from_str(&text).map_err(wrong)?)))
     }
 
@@ -57,4 +64,18 @@ impl Stored {
             |(name, report): (&String, &Value)| Some((name.clone(), CheckReport::of_json(report)?));
         stored.filter_map(report).collect()
     }
+}
+
+/// That a history ends within a line, for who looks at it.
+pub(super) fn cut_short(torn: Torn) -> String {
+    let Torn { line, bytes } = torn;
+    format!(
+        "history.jsonl is cut short: of its last line, number {line}, there are {bytes} bytes, and what it \
+         said is not known"
+    )
+}
+
+/// The same for programs.
+pub(super) fn torn(torn: Torn) -> Value {
+    json!({ "line": torn.line, "bytes": torn.bytes })
 }

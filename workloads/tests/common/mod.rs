@@ -5,37 +5,39 @@ use std::process::{Command, Stdio};
 
 use dyno::hosts::lab;
 
-/// Whether a lab can be had. If not, the test is skipped and says why; where `DYNO_REQUIRE=all` is set,
-/// it fails instead, so that nothing is skipped unseen.
-pub(crate) fn has_lab() -> bool {
-    let lacks = match lab::privilege() {
-        Ok(_) => return true,
-        Err(error) => error.to_string(),
-    };
-    assert!(std::env::var_os("DYNO_REQUIRE").is_none_or(|all| all != "all"), "{lacks}");
+/// What is missing. Where `DYNO_REQUIRE=all` is set the test fails, so that nothing is skipped unseen;
+/// else it is skipped, and says why.
+fn skip(lacks: &str) -> bool {
+    let required = std::env::var_os("DYNO_REQUIRE").is_some_and(|all| all == "all");
+    assert!(!required, "{lacks}");
     eprintln!("skipped: {lacks}");
     false
+}
+
+/// Does this command succeed here?
+fn can(command: &str, words: &[&str]) -> bool {
+    let ran = Command::new(command).args(words).stdin(Stdio::null()).output();
+    ran.is_ok_and(|out| out.status.success())
+}
+
+/// Whether a lab can be had.
+pub(crate) fn has_lab() -> bool {
+    lab::privilege().map_or_else(|error| skip(&error.to_string()), |_| true)
 }
 
 /// The same for tests that have to be root to become somebody else.
 pub(crate) fn is_root() -> bool {
     let root = Command::new("id").arg("-u").stdin(Stdio::null()).output();
-    let root = root.is_ok_and(|out| out.stdout == b"0\n");
-    assert!(root || std::env::var_os("DYNO_REQUIRE").is_none_or(|all| all != "all"), "needs root");
-    if !root {
-        eprintln!("skipped: needs root");
-    }
-    root
+    root.is_ok_and(|out| out.stdout == b"0\n") || skip("needs root")
 }
 
 /// The same for tests that look at pages in a browser.
 pub(crate) fn has_chromium() -> bool {
-    let asked = Command::new("chromium").arg("--version").stdin(Stdio::null()).output();
-    let has = asked.is_ok_and(|out| out.status.success());
-    let required = std::env::var_os("DYNO_REQUIRE").is_some_and(|all| all == "all");
-    assert!(has || !required, "needs chromium");
-    if !has {
-        eprintln!("skipped: needs chromium");
-    }
-    has
+    can("chromium", &["--version"]) || skip("needs chromium")
+}
+
+/// The same for tests that ask DuckDB.
+pub(crate) fn has_duckdb() -> bool {
+    can("python3", &["-c", "import duckdb"])
+        || skip("needs python3 with duckdb: pip install duckdb")
 }
