@@ -32,6 +32,8 @@ use crate::run::show::{self, ShowArgs};
 use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
 use crate::simulated::cli::{SimArgs, sim};
+use crate::suite;
+use crate::suite::cli::SuiteArgs;
 
 #[derive(Debug, Parser)]
 #[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
@@ -48,6 +50,8 @@ struct CommandLine {
 enum Command {
     /// Run a workload against a cluster while faults happen, and say what was lost.
     Test(Box<TestArgs>),
+    /// Run many plans, seeds and clusters unattended, and say what comes of all of them.
+    Suite(Box<SuiteArgs>),
     /// What this machine, and the hosts of a cluster, can do and why not.
     Doctor(DoctorArgs),
     /// Hosts on one machine, each with its own sshd.
@@ -156,6 +160,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
     match line.command {
         Command::Test(args) => args.plan().map(drop).map_err(plan_error),
         Command::Sim(args) => args.plan().map(drop).map_err(plan_error),
+        Command::Suite(args) => suite::cli::check(&args).map_err(plan_error),
         Command::Model(args) => model::cli::check(&args).map_err(|error| format!("{error:#}")),
         Command::Generate(args) => args.check().map_err(|error| error.to_string()),
         Command::Replay(args) => args.check(),
@@ -201,6 +206,10 @@ where
             "--log, or DYNO_LOG: {error}: say info, debug or trace"
         )));
     }
+    if let Err(error) = suite::attempt::ends_with_its_suite() {
+        output::refuse(error);
+        return BROKEN;
+    }
     output::status(carry_out(command, &arguments[1..]))
 }
 
@@ -223,6 +232,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Model(args) => model::cli::run(&args),
         Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),
+        Command::Suite(args) => suite::cli::run(&args),
         Command::Replay(args) => replay(&args),
         Command::Records(args) => told::run(&args),
         #[cfg(feature = "mutants")]
@@ -262,7 +272,13 @@ fn test(args: &TestArgs, given: &[OsString]) -> u8 {
     let finished = runtime.block_on(async {
         // A simulated run does not wait for anything: a signal ends it as it ends any program.
         let listens = plan.cluster.kind != ClusterKind::Sim;
-        let interrupt = if listens { Interrupt::listen() } else { Ok(Interrupt::never()) };
+        let interrupt = match listens {
+            true => Interrupt::listen(
+                "asked to end: healing, reading what was kept and judging what there is; once more to end at \
+                 once",
+            ),
+            false => Ok(Interrupt::never()),
+        };
         let interrupt = interrupt.map_err(|error| PlanError(format!("no signals: {error}")))?;
         let page = !args.no_report;
         run(&Order { plan: &plan, seed, command: &command, out: &args.out, page, interrupt }).await

@@ -18,19 +18,17 @@ impl Interrupt {
         Self(watch::channel(false).1)
     }
 
-    /// Listens to signals, on the runtime this is called on, for as long as the process lives.
+    /// Listens to signals, on the runtime this is called on, for as long as the process lives. Whoever asks
+    /// is told `what` comes of it.
     ///
     /// # Errors
     /// If the system does not let us.
-    pub fn listen() -> std::io::Result<Self> {
+    pub fn listen(what: &'static str) -> std::io::Result<Self> {
         let (ask, asked) = watch::channel(false);
         let mut signals = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
         tokio::spawn(async move {
             either(&mut signals).await;
-            output::note(
-                "asked to end: healing, reading what was kept and judging what there is; once more to end at \
-                 once",
-            );
+            output::note(what);
             ask.send_replace(true);
             either(&mut signals).await;
             output::refuse("interrupted twice");
@@ -38,6 +36,12 @@ impl Interrupt {
             std::process::exit(BROKEN.into());
         });
         Ok(Self(asked))
+    }
+
+    /// Whether somebody has asked.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Returns when somebody has asked; never, if nobody can.

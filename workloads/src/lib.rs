@@ -18,4 +18,5 @@ pub mod plan;
 pub mod replay;
 pub mod run;
 pub mod simulated;
+pub mod suite;
 pub mod workload;

@@ -325,6 +325,14 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
         "sim plan.toml",
         "sim --seeds 7..3",
         "sim --jobs 999999",
+        "suite",
+        "suite no-such-suite.toml",
+        "suite plan.toml",
+        "suite plan.toml --shard 5/4",
+        "suite plan.toml --until soon",
+        "suite list",
+        "suite merge",
+        "suite merge empty",
         "lab",
         "lab up --nodes 0",
         "lab up --nodes 61",
@@ -392,6 +400,7 @@ fn what_is_refused_before_it_starts_exits_with_254_in_every_subcommand() {
 #[test]
 fn every_json_document_is_an_object_with_schema_command_and_verdict() {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("suite.toml"), "[[sim]]\nseeds = \"0..9\"\n").unwrap();
     let lines = [
         ("model list --json", "model list", None),
         ("model check --script p --json", "model check", Some("valid")),
@@ -406,6 +415,7 @@ fn every_json_document_is_an_object_with_schema_command_and_verdict() {
         ("show results/latest --json", "show", None),
         ("export results/latest --to edn --json", "export", None),
         ("export results/latest --to parquet --json", "export", None),
+        ("suite list suite.toml --json", "suite list", None),
         ("replay --record none --json", "", None),
     ];
     for (line, command, verdict) in lines {

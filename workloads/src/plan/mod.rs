@@ -436,7 +436,7 @@ pub(crate) fn parse_node(text: &str) -> Result<NodeId, String> {
 }
 
 /// What `parse` makes of a text. An error within has the place of this text, and not of all around it.
-fn of_text<'de, D: Deserializer<'de>, T>(
+pub(crate) fn of_text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<T, D::Error> {

@@ -95,7 +95,7 @@ fn offset(text: &str, setting: &str) -> Option<usize> {
 }
 
 impl PlanError {
-    pub(super) fn of_toml(error: &toml::de::Error, text: &str, origin: &str) -> Self {
+    pub(crate) fn of_toml(error: &toml::de::Error, text: &str, origin: &str) -> Self {
         toml_error::describe(error, text, origin)
     }
 }

@@ -52,6 +52,12 @@ impl Binary {
         Self::read(Path::new("/proc/self/exe")).or_else(|_| Self::read(&std::env::current_exe()?))
     }
 
+    /// Its SHA-256, in hexadecimal digits.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// Where it goes on a host, from the home of the user there: hosts keep programs by content, so
     /// one that is there is the right one, and a running one is never written to.
     #[must_use]
