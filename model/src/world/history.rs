@@ -59,6 +59,10 @@ pub(crate) mod flag {
     pub(crate) const PANIC: u32 = 1 << 12;
     /// A home record went although the disk of a home does not cover it.
     pub(crate) const DROPPED: u32 = 1 << 13;
+    /// A get showed a put without an earlier acknowledged one of the same client.
+    pub(crate) const OUT_OF_ORDER: u32 = 1 << 14;
+    /// A client was refused, or told "timed out".
+    pub(crate) const UNANSWERED: u32 = 1 << 15;
     /// A put was acknowledged.
     pub(crate) const ACKED: u32 = 1 << 16;
     /// A get showed siblings.
@@ -77,6 +81,20 @@ pub(crate) mod flag {
     pub(crate) const FILLED: u32 = 1 << 23;
     /// A request that is open has other homes, and goes on with them.
     pub(crate) const ANEW: u32 = 1 << 24;
+    /// A get was answered that began after a put was acknowledged.
+    pub(crate) const DUE: u32 = 1 << 25;
+    /// One whose own client's put was.
+    pub(crate) const OWN_DUE: u32 = 1 << 26;
+    /// One whose client had been shown something.
+    pub(crate) const SEEN_DUE: u32 = 1 << 27;
+    /// One that began after a get of anybody had shown something.
+    pub(crate) const FLOOR_DUE: u32 = 1 << 28;
+    /// One showed a put whose client had an earlier one acknowledged.
+    pub(crate) const ORDER_DUE: u32 = 1 << 29;
+    /// One showed a put whose client had read something before.
+    pub(crate) const BUILT_ON: u32 = 1 << 30;
+    /// A client was served after a fault.
+    pub(crate) const SERVED_AFTER: u32 = 1 << 31;
 }
 
 impl History {
