@@ -12,6 +12,7 @@ use dyno_serve::ServeArgs;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
+use crate::claims::{self, ClaimsArgs};
 use crate::hosts::agent::{self, AgentArgs};
 use crate::hosts::doctor::{self, DoctorArgs};
 use crate::hosts::lab::cli::LabArgs;
@@ -61,6 +62,8 @@ enum Command {
     Agent(AgentArgs),
     /// Check the node's own protocol code exhaustively.
     Model(Box<model::cli::ModelArgs>),
+    /// What N, R and W promise: proven, refuted, or not known, and why.
+    Claims(Box<ClaimsArgs>),
     /// Judge recorded histories, this bench's or others'.
     Check(CheckArgs),
     /// Judge a stored run again, and make its page anew.
@@ -162,6 +165,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         Command::Sim(args) => args.plan().map(drop).map_err(plan_error),
         Command::Suite(args) => suite::cli::check(&args).map_err(plan_error),
         Command::Model(args) => model::cli::check(&args).map_err(|error| format!("{error:#}")),
+        Command::Claims(args) => args.check().map_err(plan_error),
         Command::Generate(args) => args.check().map_err(|error| error.to_string()),
         Command::Replay(args) => args.check(),
         Command::Node(command) => dynamo_node::cli::check(&command),
@@ -230,6 +234,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Export(args) => export::run(&args),
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
+        Command::Claims(args) => claims::run(&args),
         Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),
         Command::Suite(args) => suite::cli::run(&args),

@@ -38,7 +38,7 @@ pub struct Property {
     pub promised: fn(&Spec) -> bool,
     /// What a step shows that breaks it (always) or shows it (sometimes), if a step does: a bit of
     /// [`flag`].
-    flag: u32,
+    flag: u64,
     /// Whether the state has it.
     check: fn(&View<'_>) -> bool,
 }
@@ -108,6 +108,22 @@ pub static PROPERTIES: &[Property] = &[
         source: "Attiya, Bar-Noy, Dolev 1995: write-back makes regular reads atomic",
         promised: is_atomic,
         check: no_inversion,
+    },
+    Property {
+        name: "monotonic-writes",
+        flag: flag::OUT_OF_ORDER,
+        kind: Kind::Always,
+        source: "Terry et al. 1994: who sees a write sees what its client had acknowledged before",
+        promised: |_| false,
+        check: |view| !view.has(flag::OUT_OF_ORDER),
+    },
+    Property {
+        name: "all-answered",
+        flag: flag::UNANSWERED,
+        kind: Kind::Always,
+        source: "paper 2.3: no request is refused or times out; not promised with every fault",
+        promised: |_| false,
+        check: |view| !view.has(flag::UNANSWERED),
     },
     Property {
         name: "no-false-siblings",
@@ -320,6 +336,78 @@ pub static PROPERTIES: &[Property] = &[
         promised: |spec| spec.settings.anti_entropy && spec.faults.hedges > 0,
         check: |view| view.has(flag::SYNCED),
     },
+    Property {
+        name: "a-get-is-due",
+        flag: flag::DUE,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get began after an acknowledgement",
+        promised: |_| false,
+        check: |view| view.has(flag::DUE),
+    },
+    Property {
+        name: "a-client-reads-its-own",
+        flag: flag::OWN_DUE,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get began after its own client's put was acknowledged",
+        promised: |_| false,
+        check: |view| view.has(flag::OWN_DUE),
+    },
+    Property {
+        name: "a-client-reads-again",
+        flag: flag::SEEN_DUE,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get of a client that was shown something before",
+        promised: |_| false,
+        check: |view| view.has(flag::SEEN_DUE),
+    },
+    Property {
+        name: "a-get-follows-a-get",
+        flag: flag::FLOOR_DUE,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get began after another had shown something",
+        promised: |_| false,
+        check: |view| view.has(flag::FLOOR_DUE),
+    },
+    Property {
+        name: "a-second-write-is-seen",
+        flag: flag::ORDER_DUE,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get shows a put whose client had an earlier one acknowledged",
+        promised: |_| false,
+        check: |view| view.has(flag::ORDER_DUE),
+    },
+    Property {
+        name: "a-write-follows-a-read",
+        flag: flag::BUILT_ON,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get shows a put whose client had read something",
+        promised: |_| false,
+        check: |view| view.has(flag::BUILT_ON),
+    },
+    Property {
+        name: "a-client-is-served-after-a-fault",
+        flag: flag::SERVED_AFTER,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a fault came before an answer",
+        promised: |_| false,
+        check: |view| view.has(flag::SERVED_AFTER),
+    },
+    Property {
+        name: "a-put-comes-to-rest",
+        flag: 0,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a state of rest after an acknowledged put is judged",
+        promised: |_| false,
+        check: |view| view.rest.is_some() && view.world.history.acked != 0,
+    },
+    Property {
+        name: "a-delete-comes-to-rest",
+        flag: 0,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a state of rest after an acknowledged delete of something is judged",
+        promised: |_| false,
+        check: a_delete_comes_to_rest,
+    },
 ];
 
 /// The property called `name`.
@@ -362,13 +450,13 @@ impl DynamoModel {
 
 impl Property {
     /// The bit that a step shows which decides it; 0 if none does.
-    pub(crate) fn flag(&self) -> u32 {
+    pub(crate) fn flag(&self) -> u64 {
         self.flag
     }
 }
 
 impl View<'_> {
-    fn has(&self, flag: u32) -> bool {
+    fn has(&self, flag: u64) -> bool {
         self.world.history.flags & flag != 0
     }
 
@@ -577,6 +665,12 @@ fn no_resurrection(view: &View<'_>) -> bool {
 fn collected_stays_gone(view: &View<'_>) -> bool {
     let deleted = view.world.history.collected & !view.spec.script.deletes();
     deleted == 0 || view.records().all(|(_, _, live)| live & deleted == 0)
+}
+
+fn a_delete_comes_to_rest(view: &View<'_>) -> bool {
+    let history = &view.world.history;
+    let deleted = history.acked & view.spec.script.deletes();
+    view.rest.is_some() && history.closure(deleted) & !deleted != 0
 }
 
 fn converges(view: &View<'_>) -> bool {

@@ -6,6 +6,7 @@ use crate::world::history::{each, flag};
 use crate::world::host::HostInput;
 use crate::world::script::requested;
 use crate::world::script::{Op, Versions};
+use crate::world::spec::Faults;
 use crate::world::step::Step;
 use crate::world::tables::{Effect, Mint, RecordFacts, Stamp};
 
@@ -270,6 +271,12 @@ fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
         (Reply::Refused(_), Some(put)) => step.world.history.refused |= 1 << put,
         _ => {}
     }
+    let was_served = matches!(reply, Reply::Got { .. } | Reply::Done);
+    if !was_served {
+        step.world.history.flags |= flag::UNANSWERED;
+    } else if step.world.spent != Faults::default() {
+        step.world.history.flags |= flag::SERVED_AFTER;
+    }
     step.world.clients[index].go_on();
 }
 
@@ -308,7 +315,7 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
     let client = step.world.clients[index];
     let own = step.world.history.acked & step.spec.script.puts_of(index);
     let mut flags = 0;
-    let mut raise = |when: bool, what: u32| flags |= if when { what } else { 0 };
+    let mut raise = |when: bool, what: u64| flags |= if when { what } else { 0 };
     raise(client.must & !closed != 0, flag::STALE);
     raise(own & !closed != 0, flag::NOT_OWN);
     raise(client.seen & !closed != 0, flag::BACKWARDS);
@@ -317,11 +324,31 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
     raise(claimed & !closed != 0, flag::OPEN_CONTEXT);
     raise(writers.contains(&None) || values & step.world.history.refused != 0, flag::UNWRITTEN);
     raise(values.count_ones() > 1, flag::SIBLINGS);
+    let earlier = earlier(step, closed);
+    raise(earlier & !closed != 0, flag::OUT_OF_ORDER);
+    raise(earlier != 0, flag::ORDER_DUE);
+    raise(client.must != 0, flag::DUE);
+    raise(own != 0, flag::OWN_DUE);
+    raise(client.seen != 0, flag::SEEN_DUE);
+    raise(client.floor != 0, flag::FLOOR_DUE);
+    let read = |put: u8| step.world.history.over[usize::from(put)] != 0;
+    raise(each(shown).any(read), flag::BUILT_ON);
     step.world.history.flags |= flags;
     step.world.history.shown |= shown;
     let client = &mut step.world.clients[index];
     (client.context, client.read) = (context, shown);
     client.seen |= shown;
+}
+
+/// Acknowledged puts of the clients whose later ones are among `closed`, before those.
+fn earlier(step: &Step<'_>, closed: Versions) -> Versions {
+    let script = &step.spec.script;
+    let before = |put: u8| {
+        let mut clients = (0..script.clients().len()).map(|client| script.puts_of(client));
+        let own = clients.find(|puts| puts >> put & 1 == 1).unwrap_or_default();
+        own & ((1 << put) - 1)
+    };
+    step.world.history.acked & each(closed).fold(0, |all, put| all | before(put))
 }
 
 /// The puts a context claims.

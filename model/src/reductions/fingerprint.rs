@@ -28,7 +28,7 @@ impl DynamoModel {
     /// What is still asked after the properties `told` (bits, in the order of [`PROPERTIES`]) were found
     /// broken.
     pub(crate) fn untold(&self, told: u64) -> Untold {
-        let is_told = |flag: u32| {
+        let is_told = |flag: u64| {
             let mut properties =
                 PROPERTIES.iter().enumerate().filter(|(_, property)| property.flag() == flag);
             self.spec.reductions.told && properties.all(|(at, _)| told >> at & 1 == 1)

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dynamo_sim::trace::Trace;
 use serde::Serialize;
 
-use crate::properties::{Kind, PROPERTIES};
+use crate::properties::{Kind, PROPERTIES, Property};
 use crate::scenarios::scenario::{Expected, Scenario};
 use crate::search::engine::{Budget, Compact, Outcome, Progress, Search};
 use crate::traces::path::PathError;
@@ -215,25 +216,16 @@ fn seconds(elapsed: Duration) -> f64 {
 }
 
 impl Checked {
-    /// Writes every path that was found as a trace into `folder`: `SCENARIO-PROPERTY.json`.
+    /// The path on which `property` was found, if it was, as a trace that says which property it is of.
     ///
     /// # Errors
-    /// If a path has no trace, or the file system refuses.
-    pub fn write_traces(&mut self, folder: &Path) -> anyhow::Result<()> {
-        use anyhow::Context as _;
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        for (property, path) in PROPERTIES.iter().zip(&self.outcome.found) {
-            let Some(path) = path else { continue };
-            let name = format!("{}: {}", self.report.scenario, property.name);
-            let mut trace = match self.model.to_trace(path, &name) {
-                Ok(trace) => trace,
-                Err(PathError::NoWord(what)) => {
-                    let why = format!("{name}: no trace, the format has no word for {what}");
-                    dyno_command::output::note(why);
-                    continue;
-                }
-                Err(error) => return Err(error).context(name),
-            };
+    /// If the path has no trace.
+    #[must_use]
+    pub fn trace_of(&self, property: &Property) -> Option<Result<Trace, PathError>> {
+        let at = PROPERTIES.iter().position(|other| other.name == property.name)?;
+        let path = self.outcome.found[at].as_ref()?;
+        let name = format!("{}: {}", self.report.scenario, property.name);
+        Some(self.model.to_trace(path, &name).map(|mut trace| {
             trace.property = Some(dynamo_sim::trace::Property {
                 name: property.name.to_owned(),
                 source: property.source.to_owned(),
@@ -241,6 +233,29 @@ impl Checked {
                 settings: self.report.bounds.clone(),
                 story: self.model.trace(path),
             });
+            trace
+        }))
+    }
+
+    /// Writes every path that was found as a trace into `folder`: `SCENARIO-PROPERTY.json`.
+    ///
+    /// # Errors
+    /// If a path has no trace, or the file system refuses.
+    pub fn write_traces(&mut self, folder: &Path) -> anyhow::Result<()> {
+        use anyhow::Context as _;
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        for property in PROPERTIES {
+            let name = format!("{}: {}", self.report.scenario, property.name);
+            let trace = match self.trace_of(property) {
+                None => continue,
+                Some(Ok(trace)) => trace,
+                Some(Err(PathError::NoWord(what))) => {
+                    let why = format!("{name}: no trace, the format has no word for {what}");
+                    dyno_command::output::note(why);
+                    continue;
+                }
+                Some(Err(error)) => return Err(error).context(name),
+            };
             let scenario = self.report.scenario.replace([' ', ',', '='], "-");
             let file = folder.join(format!("{scenario}-{}.json", property.name));
             std::fs::write(&file, trace.to_json()).with_context(|| file.display().to_string())?;

@@ -157,10 +157,13 @@ impl<'a> Walk<'a> {
                 && (matches!(action, Action::Deliver(_) | Action::Lose(_) | Action::Fire { .. })
                     || *other == action)
         };
-        for other in open.into_iter().filter(alike) {
+        // Whether a forwarded request arrived within its step depends on reductions that are off here.
+        let ways = [None, Some(false), Some(true)];
+        let others = open.into_iter().filter(alike);
+        for (other, forwards) in others.flat_map(|other| ways.map(|way| (other, way))) {
             let mut next = self.world.clone();
             let mut step = self.step(&mut next);
-            step.log = Some(Vec::new());
+            (step.log, step.forwards) = (Some(Vec::new()), forwards);
             step.world.history.flags = 0;
             step.apply(other);
             step.tidy();
@@ -180,7 +183,7 @@ impl<'a> Walk<'a> {
 
     fn step<'s>(&'s mut self, world: &'s mut World) -> Step<'s> {
         let (spec, setup) = (&self.named, &self.model.setup);
-        Step { spec, setup, tables: self.tables, world, changed: 0, log: None }
+        Step { spec, setup, tables: self.tables, world, changed: 0, log: None, forwards: None }
     }
 
     /// Whether `world` is `wanted` but for names. What is under way twice under two names that came
@@ -200,7 +203,8 @@ impl<'a> Walk<'a> {
         let mut world = world.clone();
         let (spec, setup) = (&self.model.spec, &self.model.setup);
         let tables = &mut *self.tables;
-        let mut step = Step { spec, setup, tables, world: &mut world, changed: 0, log: None };
+        let mut step =
+            Step { spec, setup, tables, world: &mut world, changed: 0, log: None, forwards: None };
         step.rename();
         world
     }

@@ -49,7 +49,8 @@ impl DynamoModel {
     fn may(&self, spec: &Spec, tables: &mut Tables, world: &mut World, action: Action) -> bool {
         let mut actions = Vec::new();
         let setup = &self.setup;
-        Step { spec, setup, tables, world, changed: 0, log: None }.enabled(&mut actions);
+        Step { spec, setup, tables, world, changed: 0, log: None, forwards: None }
+            .enabled(&mut actions);
         actions.contains(&action)
     }
 }

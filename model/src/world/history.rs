@@ -20,7 +20,7 @@ pub(crate) struct History {
     pub(crate) stand_ins: u8,
     /// What the last step showed: bits of [`flag`]. Gone with the next step, and no part of the
     /// state: which step was the last one tells nothing of what may come.
-    pub(crate) flags: u32,
+    pub(crate) flags: u64,
     /// For each put, everything its client had read, and what that had overwritten: the truth that
     /// contexts and clocks are held against.
     pub(crate) over: SmallVec<[Versions; MAX_PUTS]>,
@@ -34,53 +34,71 @@ pub(crate) struct History {
 /// What a step may show.
 pub(crate) mod flag {
     /// A get missed a put that was acknowledged before it began.
-    pub(crate) const STALE: u32 = 1;
+    pub(crate) const STALE: u64 = 1;
     /// A get missed an acknowledged put of its own client.
-    pub(crate) const NOT_OWN: u32 = 1 << 1;
+    pub(crate) const NOT_OWN: u64 = 1 << 1;
     /// A get missed what an earlier get of its client had shown.
-    pub(crate) const BACKWARDS: u32 = 1 << 2;
+    pub(crate) const BACKWARDS: u64 = 1 << 2;
     /// A get missed what a get that ended before it began had shown.
-    pub(crate) const INVERTED: u32 = 1 << 3;
+    pub(crate) const INVERTED: u64 = 1 << 3;
     /// A get showed a version beside one that had overwritten it.
-    pub(crate) const FALSE_SIBLING: u32 = 1 << 4;
+    pub(crate) const FALSE_SIBLING: u64 = 1 << 4;
     /// A get's context claims a version that was neither shown nor overwritten by what was.
-    pub(crate) const OPEN_CONTEXT: u32 = 1 << 5;
+    pub(crate) const OPEN_CONTEXT: u64 = 1 << 5;
     /// A put was acknowledged with fewer than W hosts holding it.
-    pub(crate) const FEW_HOLDERS: u32 = 1 << 6;
+    pub(crate) const FEW_HOLDERS: u64 = 1 << 6;
     /// A dot was minted twice, or a put was.
-    pub(crate) const DOT_TWICE: u32 = 1 << 7;
+    pub(crate) const DOT_TWICE: u64 = 1 << 7;
     /// A dot was minted from a record that had not seen every earlier dot of its actor.
-    pub(crate) const DOT_OPEN: u32 = 1 << 8;
+    pub(crate) const DOT_OPEN: u64 = 1 << 8;
     /// A hint went although its target's disk does not cover it.
-    pub(crate) const HINT_LOST: u32 = 1 << 9;
+    pub(crate) const HINT_LOST: u64 = 1 << 9;
     /// A get showed something nobody wrote.
-    pub(crate) const UNWRITTEN: u32 = 1 << 10;
+    pub(crate) const UNWRITTEN: u64 = 1 << 10;
     /// A client was answered that waited for nothing.
-    pub(crate) const ANSWERED_TWICE: u32 = 1 << 11;
+    pub(crate) const ANSWERED_TWICE: u64 = 1 << 11;
     /// The core's own assertion failed.
-    pub(crate) const PANIC: u32 = 1 << 12;
+    pub(crate) const PANIC: u64 = 1 << 12;
     /// A home record went although the disk of a home does not cover it.
-    pub(crate) const DROPPED: u32 = 1 << 13;
+    pub(crate) const DROPPED: u64 = 1 << 13;
+    /// A get showed a put without an earlier acknowledged one of the same client.
+    pub(crate) const OUT_OF_ORDER: u64 = 1 << 14;
+    /// A client was refused, or told "timed out".
+    pub(crate) const UNANSWERED: u64 = 1 << 15;
     /// A put was acknowledged.
-    pub(crate) const ACKED: u32 = 1 << 16;
+    pub(crate) const ACKED: u64 = 1 << 16;
     /// A get showed siblings.
-    pub(crate) const SIBLINGS: u32 = 1 << 17;
+    pub(crate) const SIBLINGS: u64 = 1 << 17;
     /// A hint was stored.
-    pub(crate) const HINTED: u32 = 1 << 18;
+    pub(crate) const HINTED: u64 = 1 << 18;
     /// A hint was delivered.
-    pub(crate) const DELIVERED: u32 = 1 << 19;
+    pub(crate) const DELIVERED: u64 = 1 << 19;
     /// A stale home was repaired by a get.
-    pub(crate) const REPAIRED: u32 = 1 << 20;
+    pub(crate) const REPAIRED: u64 = 1 << 20;
     /// A key that two homes held differently was brought up to date by an exchange.
-    pub(crate) const SYNCED: u32 = 1 << 21;
+    pub(crate) const SYNCED: u64 = 1 << 21;
     /// A record went from one that is no home any more, which all homes hold.
-    pub(crate) const MOVED: u32 = 1 << 22;
+    pub(crate) const MOVED: u64 = 1 << 22;
     /// A home that was none counts from now on.
-    pub(crate) const FILLED: u32 = 1 << 23;
+    pub(crate) const FILLED: u64 = 1 << 23;
     /// A request that is open has other homes, and goes on with them.
-    pub(crate) const ANEW: u32 = 1 << 24;
+    pub(crate) const ANEW: u64 = 1 << 24;
     /// A tombstone was collected.
-    pub(crate) const COLLECTED: u32 = 1 << 25;
+    pub(crate) const COLLECTED: u64 = 1 << 32;
+    /// A get was answered that began after a put was acknowledged.
+    pub(crate) const DUE: u64 = 1 << 25;
+    /// One whose own client's put was.
+    pub(crate) const OWN_DUE: u64 = 1 << 26;
+    /// One whose client had been shown something.
+    pub(crate) const SEEN_DUE: u64 = 1 << 27;
+    /// One that began after a get of anybody had shown something.
+    pub(crate) const FLOOR_DUE: u64 = 1 << 28;
+    /// One showed a put whose client had an earlier one acknowledged.
+    pub(crate) const ORDER_DUE: u64 = 1 << 29;
+    /// One showed a put whose client had read something before.
+    pub(crate) const BUILT_ON: u64 = 1 << 30;
+    /// A client was served after a fault.
+    pub(crate) const SERVED_AFTER: u64 = 1 << 31;
 }
 
 impl History {

@@ -69,8 +69,15 @@ impl DynamoModel {
             history: History::new(spec.script.puts()),
         };
         if spec.reductions.warm {
-            let mut step =
-                Step { spec, setup, tables, world: &mut world, changed: u8::MAX, log: None };
+            let mut step = Step {
+                spec,
+                setup,
+                tables,
+                world: &mut world,
+                changed: u8::MAX,
+                log: None,
+                forwards: None,
+            };
             for node in 0..nodes {
                 step.greet(node);
             }
@@ -88,6 +95,7 @@ impl DynamoModel {
             world: &mut world,
             changed: 0,
             log: None,
+            forwards: None,
         };
         step.enabled(actions);
     }
@@ -144,7 +152,15 @@ impl DynamoModel {
     }
 
     pub(crate) fn step<'s>(&'s self, tables: &'s mut Tables, world: &'s mut World) -> Step<'s> {
-        Step { spec: &self.spec, setup: &self.setup, tables, world, changed: 0, log: None }
+        Step {
+            spec: &self.spec,
+            setup: &self.setup,
+            tables,
+            world,
+            changed: 0,
+            log: None,
+            forwards: None,
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Step<'a> {
     pub(crate) changed: u8,
     /// What hosts were handed, if somebody asks.
     pub(crate) log: Option<Vec<Ran>>,
+    /// Whether a forwarded request arrives within its step, if somebody knows better than the reductions.
+    pub(crate) forwards: Option<bool>,
 }
 
 /// A host was handed something.
@@ -413,7 +415,7 @@ impl Step<'_> {
                 let wire = self.tables.wire(message);
                 let prompt = match wire.sort {
                     Sort::Answer | Sort::Ping => true,
-                    Sort::Forward => self.forwards_promptly(),
+                    Sort::Forward => self.forwards.unwrap_or_else(|| self.forwards_promptly()),
                     Sort::Store | Sort::Fetch => false,
                 };
                 let deliverable = self.is_deliverable(message);

@@ -41,6 +41,8 @@ pub(crate) fn policy(script: &str) -> String {
     )
 }
 
-fn hash(text: &str) -> String {
+/// How a policy names a style or script that stands in its page.
+#[must_use]
+pub fn hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }

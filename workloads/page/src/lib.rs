@@ -24,7 +24,7 @@ mod svg;
 mod text;
 pub mod words;
 
-pub use assets::STYLE;
+pub use assets::{STYLE, hash};
 pub use faults::{Band, bands};
 pub use html::html;
 pub use signature::{Sighting, Signature, sightings};

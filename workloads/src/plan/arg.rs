@@ -16,6 +16,11 @@ pub struct PlanArg {
 }
 
 impl PlanArg {
+    /// The plan in this file, if there is one.
+    pub(crate) fn of(file: Option<PathBuf>) -> Self {
+        Self { positional: None, flag: file }
+    }
+
     /// The file, if one was named.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {

@@ -1,0 +1,205 @@
+//! `dyno claims`: what a setting promises, cell by cell, and what each cell rests on.
+
+mod all;
+mod check;
+mod predict;
+mod why;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use dynamo_node::cli::SettingFlags;
+use dynamo_protocol::Settings;
+use dyno_claims::{Cache, Column, Gathered, Setting, Table, Work, sources, specs, text};
+use dyno_command::{Jobs, Size, Span, document, output};
+use model::{Budget, interrupt};
+use serde_json::json;
+
+use crate::plan::{Plan, PlanArg, PlanError, Source};
+use crate::run::verdict::{BROKEN, REFUSED, UNKNOWN, VALID};
+
+/// Arguments of `dyno claims`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ClaimsArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take a cell apart: its searches, or its trace, told and replayed.
+    Why(why::WhyArgs),
+    /// The tables of all settings up to an N, held against each other.
+    All(all::AllArgs),
+    /// Claims that people make, from a file: as expected (0), contradicted (1), or undecided (2).
+    Check(check::CheckArgs),
+    /// How stale gets are likely to be: PBS, a prediction and no promise.
+    Predict(predict::PredictArgs),
+}
+
+#[derive(Debug, Args)]
+struct TableArgs {
+    /// The plan whose cluster is asked about, if there is one.
+    #[command(flatten)]
+    plan: PlanArg,
+    #[command(flatten)]
+    asked: Asked,
+    /// Print the table as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is asked about, and how far evidence is looked for.
+#[derive(Debug, Args)]
+struct Asked {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(flatten)]
+    searched: Searched,
+}
+
+/// How far evidence is looked for, and where it is kept.
+#[derive(Debug, Args)]
+struct Searched {
+    /// Give up a search after this many states: what did not end proves nothing.
+    #[arg(long, value_name = "COUNT", default_value_t = 160_000)]
+    states: usize,
+    /// Give up a search after this long, too.
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
+    /// Give up searches when the process takes this much memory.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    memory: Size,
+    /// How many searches go on at a time; 0 is one a core.
+    #[arg(long, value_name = "COUNT", default_value = "2")]
+    jobs: Jobs,
+    /// Where evidence is kept; the user's own cache if not given.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Keep nothing, and use nothing that was kept.
+    #[arg(long, conflicts_with = "cache")]
+    no_cache: bool,
+    /// Search nothing: show what is kept, also of other cores.
+    #[arg(long, conflicts_with = "no_cache")]
+    kept: bool,
+}
+
+/// Shows the table, or does what the subcommand says; the status to exit with.
+#[must_use]
+pub fn run(args: &ClaimsArgs) -> u8 {
+    match &args.command {
+        None => table(&args.table),
+        Some(Command::Why(args)) => why::run(args),
+        Some(Command::All(args)) => all::run(args),
+        Some(Command::Check(args)) => check::run(args),
+        Some(Command::Predict(args)) => predict::run(args),
+    }
+}
+
+impl ClaimsArgs {
+    /// Refuses what cannot be asked, before anything is searched.
+    ///
+    /// # Errors
+    /// What is wrong, in a line.
+    pub fn check(&self) -> Result<(), PlanError> {
+        match &self.command {
+            None => self.table.asked.setting(&self.table.plan).map(drop),
+            Some(Command::Why(args)) => args.check(),
+            Some(Command::All(_)) => Ok(()),
+            Some(Command::Check(args)) => args.check(),
+            Some(Command::Predict(args)) => args.check(),
+        }
+    }
+}
+
+impl Asked {
+    /// The plan's settings, and over them what flags say.
+    fn setting(&self, plan: &PlanArg) -> Result<Setting, PlanError> {
+        let plan = match plan.file() {
+            Some(path) => Source::read(path)?.0,
+            None => Plan::default(),
+        };
+        let mut settings: Settings = plan.cluster.settings;
+        self.settings.apply(&mut settings);
+        settings.check().map_err(|error| PlanError(error.to_string()))?;
+        let setting = Setting::of(&settings);
+        for spec in specs(&setting, &[Column::None]) {
+            spec.check().map_err(|error| PlanError(format!("{setting}: {error}")))?;
+        }
+        Ok(setting)
+    }
+}
+
+impl Searched {
+    fn cache(&self) -> Option<Cache> {
+        let given = || self.cache.clone().map(Cache::new).or_else(Cache::of_user);
+        if self.no_cache { None } else { given() }
+    }
+
+    /// The evidence of these settings in these columns.
+    fn gather(&self, settings: &[Setting], columns: &[Column]) -> anyhow::Result<Gathered> {
+        interrupt::listen("what was searched")?;
+        let budget = Budget {
+            time: self.budget.map_or(Duration::MAX, |budget| budget.0),
+            states: self.states,
+            memory: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
+            until: 0,
+            stop: interrupt::asked,
+        };
+        let (cache, kept_only) = (self.cache(), self.kept);
+        let tell = |line: &str| output::note(line);
+        let (cache, jobs) = (cache.as_ref(), self.jobs.threads());
+        let work = Work { cache, budget, jobs, kept_only, tell: &tell };
+        work.gather(settings.iter().flat_map(|setting| specs(setting, columns)))
+    }
+}
+
+fn table(args: &TableArgs) -> u8 {
+    let setting = match args.asked.setting(&args.plan) {
+        Ok(setting) => setting,
+        Err(error) => return refuse(&error),
+    };
+    let gathered = match args.asked.searched.gather(&[setting], Column::ALL) {
+        Ok(gathered) => gathered,
+        Err(error) => return broken(&error),
+    };
+    let table = Table::of(&setting, &gathered);
+    if args.json {
+        let body = json!({
+            "core": sources::core(), "table": table,
+            "contradictions": table.contradictions().iter().map(|it| &it.0).collect::<Vec<_>>(),
+        });
+        output::say(document("claims", None, body));
+    } else {
+        output::text(text::table(&table, width()));
+    }
+    let contradictions = table.contradictions();
+    for contradiction in &contradictions {
+        output::refuse(format_args!("THE TABLE CONTRADICTS ITSELF: {}", contradiction.0));
+    }
+    match contradictions.is_empty() {
+        false => BROKEN,
+        true if interrupt::asked() => UNKNOWN,
+        true => VALID,
+    }
+}
+
+/// Columns of the terminal; where there is none, what most have.
+fn width() -> usize {
+    let term = console::Term::stdout();
+    term.size_checked().map_or(132, |(_, columns)| usize::from(columns))
+}
+
+fn refuse(error: &PlanError) -> u8 {
+    output::refuse(error);
+    REFUSED
+}
+
+fn broken(error: &anyhow::Error) -> u8 {
+    output::refuse(format_args!("{error:#}"));
+    BROKEN
+}

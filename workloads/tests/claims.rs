@@ -1,0 +1,75 @@
+//! `dyno claims`, from the command line.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::process::{Command, Output};
+
+fn claims(words: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_dyno");
+    Command::new(program).arg("claims").args(words).args(["--states", "20000"]).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const WEAK: [&str; 9] = ["-n", "2", "-r", "1", "-w", "1", "--quorum", "strict", "--no-cache"];
+
+#[test]
+fn a_refuted_cell_is_told_and_replayed_on_real_processes() {
+    for on in ["core", "sim"] {
+        let output = claims(&[&["why", "fresh/none", "--replay", on], &WEAK[..]].concat());
+        let told = text(&output);
+        assert!(told.contains("REFUTED in 2 steps"), "{told}");
+        assert!(told.contains("regular-gets is broken, as recorded"), "{told}");
+        assert_eq!(output.status.code(), Some(1), "a broken property replays as one");
+    }
+    let output = claims(&[&["why", "fresh/none", "--replay", "local"], &WEAK[..]].concat());
+    let told = text(&output);
+    assert!(told.contains("states and") && told.contains("outputs equal"), "{told}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_what_can() {
+    for (words, part) in [
+        (["why", "strong/none"], "`strong` is no property; there are no-lost-ack"),
+        (["why", "fresh/flood"], "`flood` is no class of faults; there are none, slow-link"),
+        (["why", "fresh"], "a cell is a row and a column"),
+    ] {
+        let output = claims(&words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains(part) && told.lines().count() == 1, "{told}");
+        assert_eq!(output.status.code(), Some(254));
+    }
+}
+
+#[test]
+fn claims_of_a_file_are_as_expected_contradicted_or_undecided() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claims.toml");
+    let (given, path) = ("{ n = 2, r = 1, w = 1, quorum = \"strict\" }", file.to_str().unwrap());
+    let status = |property: &str, expect: &str, more: &str| {
+        let text = format!(
+            "[[claim]]\nsays = \"s\"\ngiven = {given}\nproperty = \"{property}\"\n\
+             expect = \"{expect}\"\n{more}"
+        );
+        std::fs::write(&file, text).unwrap();
+        claims(&["check", path, "--no-cache"]).status.code()
+    };
+    assert_eq!(status("fresh", "refuted", ""), Some(0));
+    assert_eq!(status("fresh", "holds", ""), Some(1));
+    assert_eq!(status("no-lost-ack", "holds", ""), Some(0));
+    assert_eq!(status("t-stale", "holds", "bound = { t_ms = 10, p = 0.999 }"), Some(2));
+    assert_eq!(status("fersh", "holds", ""), Some(254));
+}
+
+#[test]
+fn a_prediction_has_a_seed() {
+    let program = env!("CARGO_BIN_EXE_dyno");
+    let words =
+        ["claims", "predict", "-r", "1", "-w", "1", "--fit", "wan", "--trials", "2000", "--json"];
+    let run = || Command::new(program).args(words).output().unwrap().stdout;
+    assert_eq!(run(), run());
+    assert!(String::from_utf8_lossy(&run()).contains("\"coordinator\":\"home\""));
+}
