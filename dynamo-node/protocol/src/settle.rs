@@ -1,25 +1,25 @@
 //! Tombstones are collected once their keys are *settled*: nothing is left of what was deleted, on any disk,
 //! in any memory, or under way.
 //!
-//! A tombstone that goes too early lets what it deleted come back: from a hint, from an operation that read it
-//! before, or from a message that took long. So the first home of the key asks all members, three times:
+//! A tombstone that goes too early lets what it deleted come back: from a hint, from an operation that read
+//! it before, or from a message that took long. So the first home of the key asks all members, three times:
 //!
 //! 1. *Watch*: does each home hold the tombstone and nothing else, has nobody else a record or a hint of the
 //!    key, and does nobody coordinate or hand on anything of it? From now on each notes what it hears of it.
-//! 2. *Fence*, in the next era, and 3. *Confirm*, in the one after: is it still so, and was nothing of the key
-//!    heard or begun meanwhile?
+//! 2. *Fence*, in the next era, and 3. *Confirm*, in the one after: is it still so, and was nothing of the
+//!    key heard or begun meanwhile?
 //!
 //! Between the last answer of the first round and the first of the second it was so everywhere at one time:
-//! then there was nothing but the tombstone in any record, nor in any open operation. What was under way had been
-//! sent before, so in the era of the first round or an earlier one, and each member takes nothing in that was
-//! sent two eras ago. So by the third answer nothing of the key is left that anybody would take in, but the
-//! tombstone: homes may drop it, each at its own time. One that does it late, or is never told, gives it back
-//! to the others, and another round goes over it.
+//! then there was nothing but the tombstone in any record, nor in any open operation. What was under way had
+//! been sent before, so in the era of the first round or an earlier one, and each member takes nothing in
+//! that was sent two eras ago. So by the third answer nothing of the key is left that anybody would take in,
+//! but the tombstone: homes may drop it, each at its own time. One that does it late, or is never told, gives
+//! it back to the others, and another round goes over it.
 //!
-//! Eras are the epochs of epoch-based reclamation (K. Fraser, Practical lock-freedom, 2004, section 5.2.3), with
-//! members for threads: one is over when all have said that they are in it. They are counted for no other purpose,
-//! so that without deletes nobody writes them. Two and not one, so that what is sent while others go on to the
-//! next is not lost.
+//! Eras are the epochs of epoch-based reclamation (K. Fraser, Practical lock-freedom, 2004, section 5.2.3),
+//! with members for threads: one is over when all have said that they are in it. They are counted for no
+//! other purpose, so that without deletes nobody writes them. Two and not one, so that what is sent while
+//! others go on to the next is not lost.
 //!
 //! The price: a member that is down, amnesiac, in doubt or being filled keeps every tombstone there is. And a
 //! directory that is put back to what it was before a collection still has what was deleted: it comes back
@@ -468,8 +468,8 @@ impl Node {
 }
 
 impl Record {
-    /// Whether all that is live is one tombstone. Plain clocks have no such thing: who mints from a record that
-    /// is new counts from what its client read, and would write what an old tombstone covers.
+    /// Whether all that is live is one tombstone. Plain clocks have no such thing: who mints from a record
+    /// that is new counts from what its client read, and would write what an old tombstone covers.
     fn is_tombstone(&self) -> bool {
         match &self.set {
             Siblings::Dotted(set) => {

@@ -14,7 +14,7 @@
 //! | `copies-at-ack` | W distinct hosts hold an acknowledged put durably | rule 6 |
 //! | `copies-kept` | and do so ever after, disks lost apart | rules 5, 6 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
-//! | `collected-stays-gone` | a tombstone goes when nothing is left that it overwrote, and nothing comes back | rule 10 |
+//! | `collected-stays-gone` | a tombstone goes when nothing is left of what it overwrote | rule 10 |
 //! | `dropped-is-held` | a stray goes only when the disk of every home has all of it | rule 12 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |

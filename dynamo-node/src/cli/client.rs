@@ -83,10 +83,11 @@ pub struct PruneArgs {
 /// Arguments of `accept-loss`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "A directory that was lost, or joined a strict cluster, counts once it was refilled from those \
-    who have what it may lack. Where they are gone for good, or amnesiac themselves, it waits for ever, and the \
-    cluster may refuse to serve. With this it counts as it is: what was acknowledged before, and is on no other \
-    disk, is lost; a get may miss what only disks have that are gone. `status` tells how often that was done."
+    after_help = "A directory that was lost, or joined a strict cluster, counts once it was refilled \
+    from those who have what it may lack. Where they are gone for good, or amnesiac themselves, it waits for \
+    ever, and the cluster may refuse to serve. With this it counts as it is: what was acknowledged before, \
+    and is on no other disk, is lost; a get may miss what only disks have that are gone. `status` tells how \
+    often that was done."
 )]
 pub struct AcceptLossArgs {
     #[command(flatten)]

@@ -8,7 +8,9 @@ use dynamo_protocol::{
     Member, NodeId, Quorum, Settings, SettingsError, Timing, View, ViewError, Zone,
 };
 
-use super::{ClusterKind, ClusterPlan, Engine, FaultName, Plan, PlanError, Span, Target, Wrong};
+use super::{
+    ClusterKind, ClusterPlan, Engine, FaultName, Plan, PlanError, Span, Target, WorkloadName, Wrong,
+};
 use crate::hosts::remote::Inventory;
 
 /// An agent waits no longer for its driver.
@@ -208,6 +210,13 @@ impl Plan {
         refuse_if(&["cluster.quorum", "faults"], strict && !settings.anti_entropy, || {
             format!("fault {fault} with quorum strict needs refilling: use sloppy, or anti-entropy")
         })?;
+        let deletes = self.workload.name == WorkloadName::Versions;
+        refuse_if(&["workload.name", "faults"], deletes && fault == FaultName::Rollback, || {
+            format!(
+                "fault {fault} brings back what was deleted and collected since, which workload versions \
+                 would take for a broken promise: use workload cart"
+            )
+        })?;
         refuse_if(&["cluster.w", "faults"], cluster.settings.w < 2, || {
             format!("fault {fault} claims at most W-1 disks: with W = 1 that is none; use -w 2")
         })?;
@@ -343,6 +352,11 @@ mod tests {
         check(
             "faults = [\"wipe\"]\n[cluster]\nw = 1",
             "fault wipe claims at most W-1 disks: with W = 1 that is none; use -w 2",
+        );
+        check(
+            "faults = [\"rollback\"]\n[workload]\nname = \"versions\"",
+            "fault rollback brings back what was deleted and collected since, which workload versions would \
+             take for a broken promise: use workload cart",
         );
         check(
             "faults = [\"rollback\", \"kill\", \"bitflip\"]",
