@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod cluster;
+mod digest;
 pub mod hosts;
 pub mod interpreter;
 pub mod interrupt;

@@ -10,7 +10,7 @@ use dynamo_protocol::Versioning;
 use dyno_page::Carried;
 use serde_json::Value;
 
-use super::verdict::Setup;
+use super::setup::Setup;
 use crate::replay::records::FOLDER;
 
 /// Steps that are looked at beyond the first and the last of the operations, in nanoseconds.

@@ -15,6 +15,7 @@ use dyno_page::{FaultRow, Part, Subject};
 use crate::cli::quoted;
 use crate::run::nodes;
 use crate::run::report::said;
+use crate::run::setup::Setup;
 use crate::run::verdict::Document;
 use crate::simulated::run::Violation;
 
@@ -173,11 +174,21 @@ fn facts(document: &Document) -> Vec<(String, String)> {
         ("modes", format!("{quorum} quorum, {versioning} versions, {read} reads")),
         ("faults", faults),
         ("seed", document.seed.to_string()),
+        ("by", by(&document.setup)),
         ("ran", format!("{:.1} s, from {}", document.seconds, document.setup.began)),
         ("operations", format!("{} ok, {} failed, {} unknown", ops.ok, ops.fail, ops.info)),
         ("latency", format!("p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99)),
     ];
     facts.map(|(name, what)| (name.to_owned(), what)).to_vec()
+}
+
+/// The program, as far as it is known.
+fn by(setup: &Setup) -> String {
+    let commit: Option<String> =
+        setup.commit.as_ref().map(|commit| commit.chars().take(10).collect());
+    let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let changed = if setup.changed { " and changes" } else { "" };
+    format!("dyno {}{commit}{changed}", setup.dyno)
 }
 
 /// What explains losses to who does not know the modes.
