@@ -8,7 +8,7 @@ pub mod finish;
 pub mod journal;
 pub mod judge;
 pub mod judged;
-mod nodes;
+pub(crate) mod nodes;
 pub mod noticed;
 pub mod page;
 pub mod progress;

@@ -189,7 +189,7 @@ fn between(
 }
 
 /// A version in a word: a cart by its name and what it holds.
-fn word(value: &[u8]) -> String {
+pub(crate) fn word(value: &[u8]) -> String {
     let cart: Value = serde_json::from_slice(value).unwrap_or_default();
     let (Some(id), Some(items)) = (cart["id"].as_str(), cart["items"].as_array()) else {
         return String::from_utf8_lossy(value).chars().take(24).collect();
