@@ -29,6 +29,7 @@ use crate::run::analyze::{self, AnalyzeArgs};
 use crate::run::export::{self, ExportArgs};
 use crate::run::page;
 use crate::run::report;
+use crate::run::setup;
 use crate::run::show::{self, ShowArgs};
 use crate::run::verdict::{BROKEN, REFUSED};
 use crate::run::{Finished, Order, run};
@@ -37,7 +38,8 @@ use crate::suite;
 use crate::suite::cli::SuiteArgs;
 
 #[derive(Debug, Parser)]
-#[command(name = "dyno", version, about = "A bench for Dynamo: runs it, breaks it, judges it.")]
+#[command(name = "dyno", version = setup::VERSION)]
+#[command(about = "A bench for Dynamo: runs it, breaks it, judges it.")]
 struct CommandLine {
     /// How much to log, as in `debug` or `dyno=trace`; also DYNO_LOG. Logs go to standard error
     /// and into the folder of the run.

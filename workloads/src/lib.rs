@@ -8,6 +8,7 @@
 pub mod claims;
 pub mod cli;
 pub mod cluster;
+mod digest;
 pub mod hosts;
 pub mod interpreter;
 pub mod interrupt;

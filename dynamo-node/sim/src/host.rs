@@ -35,6 +35,11 @@ impl Host {
         &self.disk
     }
 
+    /// What its node has said that the disk holds back until it has synced, in order.
+    pub fn held(&self) -> impl Iterator<Item = &Output> {
+        self.held.iter().map(|(_, output)| output)
+    }
+
     /// Whether its process stands still.
     #[must_use]
     pub fn is_paused(&self) -> bool {

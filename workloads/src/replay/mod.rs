@@ -114,8 +114,7 @@ fn parse(path: &Path) -> Result<Trace, String> {
 /// The page of a replay.
 fn show(trace: &Trace, path: &Path, judged: &Judged, page: &Path) {
     let again = format!("dyno replay {} --on sim", quoted(&path.display().to_string()));
-    let Judged { violations, reports, history, .. } = judged;
-    page::of_simulated(&trace.name, &again, reports, violations, history, page);
+    page::of_simulated(&trace.name, &again, judged, page);
 }
 
 fn say(

@@ -11,9 +11,10 @@ use dyno_command::output;
 use serde_json::Value;
 
 use super::finish::Closing;
+use super::setup::{self, Setup};
 use super::store::Store;
 use super::stored::{Stored, cut_short};
-use super::verdict::{Document, REFUSED, Setup};
+use super::verdict::{Document, REFUSED};
 use super::{judge, page, report, write};
 use crate::interpreter::Counts;
 use crate::plan::{Plan, PlanError, Source};
@@ -78,13 +79,18 @@ fn analyze(args: &AnalyzeArgs) -> Result<Document, PlanError> {
         }
     }
     document.conclude(stored.complaints(&document));
-    let mut notes = vec![format!("Judged again by dyno {}.", env!("CARGO_PKG_VERSION"))];
+    let mut notes = vec![format!("Judged again by dyno {}.", setup::VERSION)];
     match stored.text("verdict") {
         None => write(&store, &document),
         Some(before) if before != document.verdict.as_str() => {
             notes.push(format!("verdict.json, which stays as it was, says {before}."));
         }
         Some(_) => {}
+    }
+    if stored.is_of_another(&document) {
+        let note = "history.jsonl is not what verdict.json was given on: it has changed since.";
+        output::note(note);
+        notes.push(note.to_owned());
     }
     if let Some(torn) = history.as_ref().and_then(History::torn) {
         output::note(cut_short(torn));
@@ -108,13 +114,21 @@ impl Stored {
     /// What is known before the history is judged.
     fn document(&self, plan: &Plan, dir: &Path) -> Document {
         let mut setup = Setup::of(plan);
-        for (name, place) in
-            [("dyno", &mut setup.dyno), ("host", &mut setup.host), ("began", &mut setup.began)]
-        {
-            let said = self.get(&format!("/setup/{name}")).and_then(Value::as_str);
-            *place = said.unwrap_or("not known").to_owned();
+        let said = |name: &str| self.get(&format!("/setup/{name}"));
+        let text = |name: &str| said(name).and_then(Value::as_str).map(str::to_owned);
+        for (name, place) in [
+            ("dyno", &mut setup.dyno),
+            ("host", &mut setup.host),
+            ("os", &mut setup.os),
+            ("began", &mut setup.began),
+        ] {
+            *place = text(name).unwrap_or_else(|| "not known".to_owned());
         }
-        setup.zero_us = self.get("/setup/zero_us").and_then(Value::as_u64);
+        setup.commit = text("commit");
+        setup.changed = said("changed").and_then(Value::as_bool).unwrap_or(false);
+        let cpus = said("cpus").and_then(Value::as_u64);
+        setup.cpus = cpus.and_then(|cpus| usize::try_from(cpus).ok()).unwrap_or(0);
+        setup.zero_us = said("zero_us").and_then(Value::as_u64);
         let counters = self.get("/counters").and_then(Value::as_object);
         let counters = counters.into_iter().flatten();
         let again = || format!("dyno test {}", dir.join("plan.toml").display());
@@ -127,6 +141,13 @@ impl Stored {
                 .collect(),
             ..Document::of(plan, plan.seed.unwrap_or_default())
         }
+    }
+
+    /// Was another history judged than the one that there is now?
+    fn is_of_another(&self, document: &Document) -> bool {
+        let before = self.get("/judged/sha256").and_then(Value::as_str);
+        let now = document.judged.as_ref().map(|judged| judged.sha256.as_str());
+        before.is_some() && before != now
     }
 
     /// What the history does not tell: checks that only the run itself could make, and doubts.

@@ -7,12 +7,14 @@ pub mod export;
 pub mod finish;
 pub mod journal;
 pub mod judge;
-mod nodes;
+pub mod judged;
+pub(crate) mod nodes;
 pub mod noticed;
 pub mod page;
 pub mod progress;
 pub mod report;
 pub mod rings;
+pub mod setup;
 pub mod show;
 pub mod store;
 mod stored;
@@ -42,10 +44,12 @@ use crate::run::counters::NodeCounters;
 use crate::run::finish::counted::Counted;
 use crate::run::finish::{Closing, Phase, finish};
 use crate::run::journal::Journal;
+use crate::run::judged::Judged;
 use crate::run::progress::Progress;
 use crate::run::rings::Rings;
+use crate::run::setup::Setup;
 use crate::run::store::Store;
-use crate::run::verdict::{Document, Latency, Reasons, Setup, summary};
+use crate::run::verdict::{Document, Latency, Reasons, summary};
 use crate::simulated::single;
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
@@ -304,7 +308,8 @@ fn judge(
     document: &mut Document,
     closing: Closing,
 ) -> Option<History> {
-    let history = match History::read(store.path("history.jsonl")) {
+    let path = store.path("history.jsonl");
+    let history = match History::read(&path) {
         Ok(history) => history,
         Err(error) => {
             document.harness = Verdict::Invalid;
@@ -312,6 +317,7 @@ fn judge(
             return None;
         }
     };
+    document.judged = Judged::of(&path, &history);
     document.memberships = closing.epochs;
     let rings = match document.memberships.as_slice() {
         [] => Ok(Rings::only(view.clone())),
@@ -430,6 +436,7 @@ impl Document {
             command: "test",
             again: String::new(),
             setup: Setup::of(plan),
+            judged: None,
             seconds: 0.0,
             ops: Counts::default(),
             latency_ms: Latency::default(),

@@ -10,7 +10,7 @@ use dynamo_protocol::Versioning;
 use dyno_page::Carried;
 use serde_json::Value;
 
-use super::verdict::Setup;
+use super::setup::Setup;
 use crate::replay::records::FOLDER;
 
 /// Steps that are looked at beyond the first and the last of the operations, in nanoseconds.
@@ -189,7 +189,7 @@ fn between(
 }
 
 /// A version in a word: a cart by its name and what it holds.
-fn word(value: &[u8]) -> String {
+pub(crate) fn word(value: &[u8]) -> String {
     let cart: Value = serde_json::from_slice(value).unwrap_or_default();
     let (Some(id), Some(items)) = (cart["id"].as_str(), cart["items"].as_array()) else {
         return String::from_utf8_lossy(value).chars().take(24).collect();

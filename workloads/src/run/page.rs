@@ -15,7 +15,9 @@ use dyno_page::{FaultRow, Part, Subject};
 use crate::cli::quoted;
 use crate::run::nodes;
 use crate::run::report::said;
+use crate::run::setup::Setup;
 use crate::run::verdict::Document;
+use crate::simulated::replay::Judged;
 use crate::simulated::run::Violation;
 
 /// Its name in the folder of a run.
@@ -90,20 +92,14 @@ pub fn of_history(args: &CheckArgs, seen: &Seen<'_>) {
 }
 
 /// The page of a simulated run that was kept, or of a trace that was replayed.
-pub fn of_simulated(
-    name: &str,
-    again: &str,
-    checks: &[(String, CheckReport)],
-    violations: &[Violation],
-    history: &History,
-    path: &Path,
-) -> bool {
-    let mut all: BTreeMap<String, CheckReport> = checks.iter().cloned().collect();
+pub fn of_simulated(name: &str, again: &str, judged: &Judged, path: &Path) -> bool {
+    let Judged { violations, reports, history, messages, .. } = judged;
+    let mut all: BTreeMap<String, CheckReport> = reports.iter().cloned().collect();
     for Violation { check, what, .. } in violations {
         // What only the simulator sees is no checker's report.
         all.entry(check.clone()).or_insert_with(|| CheckReport::invalid(what.clone()));
     }
-    let verdict = match (violations, all.is_empty()) {
+    let verdict = match (&violations[..], all.is_empty()) {
         ([], true) => Verdict::Unknown,
         ([], false) => Verdict::all(all.values().map(CheckReport::verdict)),
         (_, _) => Verdict::Invalid,
@@ -118,6 +114,7 @@ pub fn of_simulated(
         verdicts: vec![Part { name: "property".to_owned(), question, verdict, reasons }],
         facts: vec![("time".to_owned(), "virtual: that of the simulator".to_owned())],
         again: Some(again.to_owned()),
+        messages: messages.of(history, &dyno_page::witness(&all, history)),
         checks: all,
         ..Subject::default()
     };
@@ -173,11 +170,21 @@ fn facts(document: &Document) -> Vec<(String, String)> {
         ("modes", format!("{quorum} quorum, {versioning} versions, {read} reads")),
         ("faults", faults),
         ("seed", document.seed.to_string()),
+        ("by", by(&document.setup)),
         ("ran", format!("{:.1} s, from {}", document.seconds, document.setup.began)),
         ("operations", format!("{} ok, {} failed, {} unknown", ops.ok, ops.fail, ops.info)),
         ("latency", format!("p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99)),
     ];
     facts.map(|(name, what)| (name.to_owned(), what)).to_vec()
+}
+
+/// The program, as far as it is known.
+fn by(setup: &Setup) -> String {
+    let commit: Option<String> =
+        setup.commit.as_ref().map(|commit| commit.chars().take(10).collect());
+    let commit = commit.map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let changed = if setup.changed { " and changes" } else { "" };
+    format!("dyno {}{commit}{changed}", setup.dyno)
 }
 
 /// What explains losses to who does not know the modes.

@@ -165,7 +165,8 @@ mod tests {
     use crate::interpreter::Counts;
     use crate::plan::{FaultName, Plan};
     use crate::run::coverage::FaultCoverage;
-    use crate::run::verdict::{Latency, Reasons, Setup};
+    use crate::run::setup::Setup;
+    use crate::run::verdict::{Latency, Reasons};
 
     fn document() -> Document {
         let lost = json!([{ "key": "cart-1", "item": "item-7", "add": 12, "reads": [90, 91] }]);
@@ -190,6 +191,7 @@ mod tests {
             seed: 4,
             again: "dyno test --seed 4".to_owned(),
             setup: Setup::of(&Plan::default()),
+            judged: None,
             seconds: 31.0,
             ops: Counts { ok: 100, fail: 2, info: 1 },
             latency_ms: Latency { p50: 1.0, p99: 9.5, p999: 20.0 },

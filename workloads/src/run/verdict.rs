@@ -1,15 +1,16 @@
 //! The verdict of a run: `verdict.json`, and the status `dyno` exits with.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
 
 use checker::verdict::{CheckReport, Verdict};
 use dynamo_protocol::membership::Membership;
 use serde::Serialize;
 
 use crate::interpreter::{Counts, Tally};
-use crate::plan::{ClusterPlan, FaultName, Plan, Span};
+use crate::plan::FaultName;
 use crate::run::coverage::FaultCoverage;
+use crate::run::judged::Judged;
+use crate::run::setup::Setup;
 
 pub use dyno_command::exit::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
@@ -38,6 +39,9 @@ pub struct Document {
     pub again: String,
     /// Of what, by what and where.
     pub setup: Setup,
+    /// What it was judged on; nothing if there was no history to judge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// From the first operation to the last.
     pub seconds: f64,
     /// Clients' operations.
@@ -53,43 +57,6 @@ pub struct Document {
     /// The memberships there were, if the run was to change them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub memberships: Vec<Membership>,
-}
-
-/// What was run, so that a verdict tells by itself what it is about.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Setup {
-    /// The version of dyno.
-    pub dyno: String,
-    /// The name of the machine it ran on.
-    pub host: String,
-    /// When the run began, in UTC, as RFC 3339 has it.
-    pub began: String,
-    /// Time 0 of the history by the machine's clock, in microseconds since 1970; none under virtual time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub zero_us: Option<u64>,
-    /// How long clients were to work.
-    pub time: Span,
-    /// The faults that were to happen.
-    pub faults: Vec<FaultName>,
-    /// The cluster, with every setting of its nodes.
-    pub cluster: ClusterPlan,
-}
-
-impl Setup {
-    /// Of a plan that is run here and now.
-    #[must_use]
-    pub fn of(plan: &Plan) -> Self {
-        let name = rustix::system::uname();
-        Self {
-            dyno: env!("CARGO_PKG_VERSION").to_owned(),
-            host: name.nodename().to_string_lossy().into_owned(),
-            began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            zero_us: None,
-            time: plan.time,
-            faults: plan.faults.clone(),
-            cluster: plan.cluster.clone(),
-        }
-    }
 }
 
 /// Why a verdict is not valid, in sentences.

@@ -11,7 +11,7 @@ use dynamo_sim::trace::Trace;
 use dyno_command::output;
 use serde::Serialize;
 
-use super::replay::{Judged, judge};
+use super::replay::judge;
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
 use super::shrink::shrink;
@@ -287,7 +287,5 @@ fn shrunk_to(
 fn page_of(trace: &Trace, path: &Path) {
     let Ok(judged) = judge(trace) else { return };
     let again = format!("dyno replay {} --on sim", path.display());
-    let Judged { violations, reports, history, .. } = &judged;
-    let page = path.with_extension("html");
-    page::of_simulated(&trace.name, &again, reports, violations, history, &page);
+    page::of_simulated(&trace.name, &again, &judged, &path.with_extension("html"));
 }

@@ -15,6 +15,7 @@ use dynamo_sim::replay::{ReplayError, Replayed, on_sim_with};
 use dynamo_sim::trace::{self, Step, Trace};
 use serde_json::Value;
 
+use super::messages::Messages;
 use super::run::{Violation, check, said};
 use crate::interpreter::book::{Open, reads};
 use crate::interpreter::virtual_time::completion;
@@ -33,6 +34,8 @@ pub struct Judged {
     pub reports: Vec<(String, CheckReport)>,
     /// The history of its clients.
     pub history: History,
+    /// What nodes sent each other for it.
+    pub messages: Messages,
 }
 
 /// Replays `trace` as the simulator takes its steps, and judges it.
@@ -40,9 +43,10 @@ pub struct Judged {
 /// # Errors
 /// Where it comes off the trace.
 pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
-    let mut scribe = Scribe::default();
+    let (mut scribe, mut messages) = (Scribe::default(), Messages::default());
     let replayed = on_sim_with(trace, |bench, step, effects| {
         scribe.note(trace, bench, step, effects);
+        messages.note(trace, bench, step, effects);
     })?;
     let mut violations: Vec<_> = replayed
         .breaches
@@ -66,7 +70,7 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
         said(&reports, &history, &mut violations, &mut Vec::new());
     }
     violations.sort();
-    Ok(Judged { replayed, violations, reports, history })
+    Ok(Judged { replayed, violations, reports, history, messages })
 }
 
 /// What made it, which no trace says: carts hold items.

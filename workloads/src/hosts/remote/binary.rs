@@ -1,10 +1,7 @@
 //! The program that hosts are given: `dyno` itself, or one built for hosts of another kind.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 /// A program, by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +23,7 @@ impl Binary {
         let name = |error: io::Error| {
             io::Error::new(error.kind(), format!("binary {}: {error}", path.display()))
         };
-        let mut file = File::open(path).map_err(name)?;
-        let mut hasher = Sha256::new();
-        let mut chunk = vec![0; 1 << 20];
-        let mut size = 0;
-        loop {
-            match file.read(&mut chunk).map_err(name)? {
-                0 => break,
-                count => {
-                    hasher.update(&chunk[..count]);
-                    size += count as u64;
-                }
-            }
-        }
-        let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (size, hash) = crate::digest::of_file(path).map_err(name)?;
         Ok(Self { path: path.to_owned(), size, hash })
     }
 
