@@ -22,6 +22,7 @@ mod story;
 mod subject;
 mod svg;
 mod text;
+mod versions;
 pub mod words;
 
 pub use assets::{STYLE, hash};

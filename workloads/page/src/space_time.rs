@@ -43,7 +43,8 @@ pub(crate) fn section(story: &Story, messages: &[Carried]) -> Markup {
                 (layout.picture(story, shown))
             }
             p.note {
-                "An arrow a message, at the time of the nodes' own clocks; not to scale. Blue belongs to what "
+                "An arrow a message, at the time of the nodes' own clocks, or the simulator's; not to scale. "
+                "Blue belongs to what "
                 "was promised, orange and dashed to what took its place, dotted to the others; a square: when it "
                 "was taken in is not recorded."
                 @if messages.len() > MOST { " " (messages.len() - MOST) " more are not drawn." }

@@ -87,7 +87,9 @@ fn nights(runs: &[Arc<Run>]) -> Vec<Night> {
 /// which nothing is known neither begins nor ends what fails.
 fn since(runs: &[Arc<Run>]) -> Option<Since> {
     let mut builds: Vec<(&Run, bool, bool)> = Vec::new();
-    for run in runs {
+    // What was built of a commit and changes would put the blame on no commit.
+    let has_commits = runs.iter().any(|run| run.is_commit);
+    for run in runs.iter().filter(|run| run.is_commit || !has_commits) {
         let known = builds.iter().position(|(first, ..)| first.build == run.build);
         let at = known.unwrap_or_else(|| {
             builds.push((run, false, false));

@@ -47,7 +47,7 @@ pub fn html(subject: &Subject, history: &History) -> String {
     let body = html! {
         (head::head(subject, !fates.writes.is_empty()))
         main {
-            (why::why(subject, &stories, found.len(), &unlisted))
+            (why::why(subject, history, &stories, found.len(), &unlisted))
             (charts::fate(&facts))
             (coverage::coverage(subject))
             (charts::tools(&facts))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use checker::history::History;
 use checker::verdict::Verdict;
 use maud::{Markup, html};
 
@@ -9,11 +10,13 @@ use crate::space_time::section;
 use crate::story::{Role, Story};
 use crate::subject::Subject;
 use crate::svg::picture;
+use crate::versions;
 use crate::words::grouped;
 
 /// The section.
 pub(super) fn why(
     subject: &Subject,
+    history: &History,
     stories: &[Story],
     found: usize,
     unlisted: &BTreeMap<String, u64>,
@@ -25,19 +28,20 @@ pub(super) fn why(
     html! {
         section id="why" aria-label="Why" {
             @for (at, story) in stories.iter().enumerate() {
-                @if at == 0 { (first(story, subject)) } @else { (other(at, story)) }
+                @if at == 0 { (first(story, subject, history)) } @else { (other(at, story)) }
             }
             @if wrong { (all(found, unlisted)) }
         }
     }
 }
 
-fn first(story: &Story, subject: &Subject) -> Markup {
+fn first(story: &Story, subject: &Subject, history: &History) -> Markup {
     html! {
         article.story-box {
             h2 { (story.title) }
             @if let Some(hint) = &subject.hint { p.hint { (hint) } }
             (told(0, story))
+            (versions::section(story, history))
             (section(story, &subject.messages))
         }
     }

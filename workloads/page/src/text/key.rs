@@ -7,6 +7,7 @@ use super::lines::Lines;
 use super::{Run, Told};
 use crate::faults::Band;
 use crate::story::label;
+use crate::versions::{self, Graph};
 use crate::words::{at, grouped, quoted, span};
 
 /// What happened at an instant.
@@ -45,8 +46,19 @@ impl Run<'_> {
             };
             lines.push(format!("{:>11}  {text}", at(*time)));
         }
+        let graph = Graph::of(self.history, key);
+        if let Some(graph) = &graph {
+            lines.empty();
+            let told = "its versions, a chain a column, and what each client had seen when it put";
+            lines.say(0, &format!("{} as a graph: {told}", quoted(key)));
+            lines.empty();
+            versions::lines(graph).into_iter().for_each(|line| lines.push(line));
+        }
         let ops: Vec<Value> = ops.iter().map(|pair| self.row(pair)).collect();
-        let document = json!({ "key": key, "ops": ops, "faults": self.bands });
+        let document = json!({
+            "key": key, "ops": ops, "faults": self.bands,
+            "versions": graph.as_ref().map(versions::rows),
+        });
         Ok(Told { lines: lines.done(), document })
     }
 

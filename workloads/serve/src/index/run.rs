@@ -129,6 +129,7 @@ struct Reasons {
 struct Setup {
     dyno: String,
     commit: Option<String>,
+    changed: bool,
     began: String,
     faults: Vec<String>,
     cluster: Cluster,
@@ -250,8 +251,15 @@ impl Run {
         run.counters = document.counters;
         let Cluster { kind, nodes, n, r, w, quorum, versioning, read } = setup.cluster;
         run.cluster = format!("{nodes} nodes {kind}, {n}/{r}/{w}, {quorum}, {versioning}, {read}");
-        run.is_commit = setup.commit.is_some();
-        run.build = setup.commit.unwrap_or(setup.dyno);
+        // What was built of a commit and something else says nothing of the commit.
+        run.is_commit = setup.commit.is_some() && !setup.changed;
+        run.build = match setup.commit {
+            Some(commit) if setup.changed => {
+                format!("{} and changes", commit.chars().take(10).collect::<String>())
+            }
+            Some(commit) => commit,
+            None => setup.dyno,
+        };
         run
     }
 

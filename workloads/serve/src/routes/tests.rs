@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::index::samples::{name, write};
+use crate::index::samples::{name, verdict, write};
 
 /// Serves a folder; where.
 async fn serving(dir: &FilePath) -> SocketAddr {
@@ -89,6 +89,41 @@ async fn every_page_is_there_and_says_what_it_may_do() {
     assert_eq!(status(&answer), 303, "a run's folder is its page: {answer}");
     let answer = get(at, &format!("/run/{run}/report.html")).await;
     assert!(answer.contains("content-security-policy: sandbox"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_trend_names_the_first_bad_commit_and_blames_none_for_changes_on_top_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let builds = [
+        ("1111111111aa", false, "valid"),
+        ("2222222222bb", false, "valid"),
+        ("2222222222bb", true, "invalid"),
+        ("2222222222bb", false, "valid"),
+        ("3333333333cc", false, "invalid"),
+        ("4444444444dd", false, "invalid"),
+    ];
+    for (night, (commit, changed, said)) in (1..).zip(builds) {
+        let mut verdict = verdict(2);
+        verdict["verdict"] = said.into();
+        verdict["property"] = said.into();
+        verdict["setup"]["commit"] = commit.into();
+        verdict["setup"]["changed"] = changed.into();
+        verdict["setup"]["began"] = format!("2026-11-{night:02}T02:00:00Z").into();
+        let run = dir.path().join(format!("cart/202611{night:02}T020000Z"));
+        fs::create_dir_all(&run).unwrap();
+        fs::write(run.join("verdict.json"), verdict.to_string()).unwrap();
+    }
+    let answer = get(serving(dir.path()).await, "/trend").await;
+    let (_, since) = answer.split_once("class=\"since\"").unwrap();
+    let since = &since[..since.find("</p>").unwrap()];
+    for part in [
+        "since commit <code>3333333333</code>",
+        "cart/20261105T020000Z",
+        "the last good one is <code>2222222222</code>",
+    ] {
+        assert!(since.contains(part), "{part}: {since}");
+    }
+    assert!(answer.contains("build 2222222222 and changes"), "{answer}");
 }
 
 #[tokio::test]
