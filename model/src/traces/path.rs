@@ -158,9 +158,10 @@ impl<'a> Walk<'a> {
                     || *other == action)
         };
         // Whether a forwarded request arrived within its step depends on reductions that are off here.
+        let others: Vec<_> = open.into_iter().filter(alike).collect();
         let ways = [None, Some(false), Some(true)];
-        let others = open.into_iter().filter(alike);
-        for (other, forwards) in others.flat_map(|other| ways.map(|way| (other, way))) {
+        let all = ways.into_iter().flat_map(|way| others.iter().map(move |other| (*other, way)));
+        for (other, forwards) in all {
             let mut next = self.world.clone();
             let mut step = self.step(&mut next);
             (step.log, step.forwards) = (Some(Vec::new()), forwards);

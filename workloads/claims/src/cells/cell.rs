@@ -37,6 +37,8 @@ pub struct Refutation {
     pub shows: String,
     /// What was searched.
     pub bounds: String,
+    /// What clients did.
+    pub script: String,
     /// Its steps in words.
     pub story: Vec<String>,
     /// Whether it is told as a trace, too, and if not why.
@@ -205,6 +207,13 @@ impl Proof {
         format!("<= {hosts} hosts, 1 key; {scripts}; {faults} ({states} states, complete)")
     }
 
+    /// Whether clients did the same in one of its searches as on a path that refutes: then both cannot be
+    /// right, wherever less can happen on the path's side.
+    #[must_use]
+    pub fn covers(&self, refutation: &Refutation) -> bool {
+        self.scripts.contains(&refutation.script)
+    }
+
     /// What was reached.
     #[must_use]
     pub fn witness(&self) -> &[String] {
@@ -245,6 +254,7 @@ impl Refutation {
             steps: found.steps,
             shows: shows.to_owned(),
             bounds: search.bounds.clone(),
+            script: search.script.clone(),
             story: found.story.clone(),
             untraceable: found.untraceable.clone(),
             core: search.core.clone(),

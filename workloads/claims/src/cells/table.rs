@@ -73,7 +73,7 @@ impl Table {
                 for less in column.includes() {
                     let (small, large) =
                         (self.cell(*property, *less), self.cell(*property, *column));
-                    if matches!(small.known, Known::Refuted(_)) && is_open(&large.known) {
+                    if tells_more(&small.known, &large.known) {
                         let filled = small.filled(*column);
                         self.set(*property, *column, filled);
                     }
@@ -133,9 +133,7 @@ impl Table {
         for cell in &self.cells {
             for less in cell.column.includes() {
                 let small = self.cell(cell.property, *less);
-                if matches!(cell.known, Known::Proven(_))
-                    && matches!(small.known, Known::Refuted(_))
-                {
+                if contradict(&cell.known, &small.known) {
                     found.push(contradiction(&self.setting, small, &self.setting, cell));
                 }
             }
@@ -154,9 +152,7 @@ impl Table {
         let grows = |cell: &&Cell| cell.property.grows_with_quorums(a.versioning);
         let own = self.cells.iter().filter(grows);
         let pairs = own.map(|cell| (cell, other.cell(cell.property, cell.column)));
-        let wrong = pairs.filter(|(less, more)| {
-            matches!(less.known, Known::Proven(_)) && matches!(more.known, Known::Refuted(_))
-        });
+        let wrong = pairs.filter(|(less, more)| contradict(&less.known, &more.known));
         wrong.map(|(less, more)| contradiction(b, more, a, less)).collect()
     }
 }
@@ -168,6 +164,26 @@ fn contradiction(s1: &Setting, refuted: &Cell, s2: &Setting, proven: &Cell) -> C
         refuted.name(),
         proven.name()
     ))
+}
+
+/// Whether what is refuted with less says more of a cell than the cell itself: that is open, or was proven by
+/// searches in which clients did something else.
+fn tells_more(less: &Known, more: &Known) -> bool {
+    match (less, more) {
+        (Known::Refuted(_), Known::Unrefuted { .. } | Known::NotSearched { .. }) => true,
+        (Known::Refuted(path), Known::Proven(proof) | Known::HoldsIf { proof, .. }) => {
+            !proof.covers(path)
+        }
+        _ => false,
+    }
+}
+
+/// Whether one is proven where more can happen than on the path that refutes the other.
+fn contradict(proven: &Known, refuted: &Known) -> bool {
+    match (proven, refuted) {
+        (Known::Proven(proof), Known::Refuted(path)) => proof.covers(path),
+        _ => false,
+    }
 }
 
 /// Whether another cell may tell more.

@@ -80,8 +80,9 @@ impl Cache {
         let mut others: Vec<_> =
             folders(&self.folder).iter().flat_map(|core| folders(core)).collect();
         others.sort();
-        let others = others.iter().filter_map(|folder| read(&folder.join(&name), bounds).ok()?);
-        match others.last() {
+        let mut others =
+            others.iter().filter_map(|folder| read(&folder.join(&name), bounds).ok()?);
+        match others.next() {
             Some(evidence) => Kept::Stale(Box::new(evidence)),
             None => Kept::Nothing,
         }

@@ -1,0 +1,71 @@
+//! The tables without the rest of the harness, and how long they take: `tables 3 2 2 sloppy`, or
+//! `tables all 2 DIR`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
+use dyno_claims::pbs::{Coordinator, Fit, Prediction, predict};
+use dyno_claims::{Cache, Column, Setting, Table, Work, page, specs, text};
+use dyno_command::output;
+use model::Budget;
+
+fn main() -> anyhow::Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        [n, r, w, quorum] => {
+            let quorum: Quorum = quorum.parse()?;
+            let settings =
+                Settings { quorum, ..Settings::new([n.parse()?, r.parse()?, w.parse()?]) };
+            settings.check()?;
+            let started = Instant::now();
+            let table = table(&Setting::of(&settings), 160_000, None)?;
+            output::text(text::table(&table, 132));
+            output::note(format_args!("the table: {:.1} s", started.elapsed().as_secs_f64()));
+            trials();
+            Ok(())
+        }
+        ["all", n, folder] => all(n.parse()?, Path::new(folder)),
+        _ => bail!("tables N R W QUORUM, or tables all N DIR"),
+    }
+}
+
+fn table(setting: &Setting, states: usize, cache: Option<&Cache>) -> anyhow::Result<Table> {
+    let budget = Budget { states, ..Budget::NONE };
+    let work = Work { cache, budget, jobs: 2, kept_only: false, tell: &|_| () };
+    Ok(Table::of(setting, &work.gather(specs(setting, Column::ALL))?))
+}
+
+/// How long a million predictions take.
+fn trials() {
+    for fit in Fit::ALL {
+        let what = Prediction { n: 3, r: 1, w: 1, fit, coordinator: Coordinator::Home };
+        let started = Instant::now();
+        let fresh = predict(&what, 1_000_000, 1).fresh(0.0);
+        let seconds = started.elapsed().as_secs_f64();
+        output::note(format_args!("{fit}: 10^6 trials {seconds:.2} s, {fresh:.3} fresh at once"));
+    }
+}
+
+/// Dotted versions, every R and W, all N up to `n`.
+fn all(n: usize, folder: &Path) -> anyhow::Result<()> {
+    let cache = Cache::of_user();
+    let started = Instant::now();
+    let mut tables = Vec::new();
+    for n in 1..=n {
+        for (r, w) in (1..=n).flat_map(|r| (1..=n).map(move |w| (r, w))) {
+            for &quorum in Quorum::ALL {
+                for &read in ReadMode::ALL {
+                    let versioning = Versioning::Dotted;
+                    let setting = Setting { n, r, w, quorum, versioning, read };
+                    tables.push(table(&setting, 20_000, cache.as_ref())?);
+                    let seconds = started.elapsed().as_secs_f64();
+                    output::note(format_args!("{setting}: {seconds:.0} s"));
+                }
+            }
+        }
+    }
+    page::write(&tables, folder).with_context(|| folder.display().to_string())
+}
