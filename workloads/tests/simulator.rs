@@ -206,7 +206,7 @@ fn a_plan_has_the_same_faults_on_real_nodes_under_virtual_time_and_in_a_batch_of
         let alone = fs::read_to_string(history).unwrap();
         assert_eq!(told(&alone), real, "{name}");
 
-        let batch = Batch { seeds: seed..seed + 1, plan: Some(plan), jobs: 1 };
+        let batch = Batch { seeds: seed..seed + 1, plan: Some(plan), cuts: false, jobs: 1 };
         let outcome = run(&batch.scenario(seed), seed, Options::default());
         let history = outcome.history.resolved();
         let lines = history.ops().iter().map(|op| serde_json::to_string(op).unwrap() + "\n");
@@ -221,7 +221,7 @@ fn a_plan_that_aims_at_one_node_touches_no_other_whatever_the_seed() {
     let mut plan = Plan { time: Span::secs(4), faults: vec![FaultName::Kill], ..Plan::default() };
     plan.cluster.kind = ClusterKind::Sim;
     plan.fault.targets = vec![Target::Node(NodeId(1))];
-    let batch = Batch { seeds: 0..4, plan: Some(plan), jobs: 1 };
+    let batch = Batch { seeds: 0..4, plan: Some(plan), cuts: false, jobs: 1 };
     for seed in batch.seeds.clone() {
         let options = Options { record: true, ..Options::default() };
         let outcome = run(&batch.scenario(seed), seed, options);
@@ -338,4 +338,42 @@ fn seeds_that_are_interrupted_keep_what_they_have_found() {
     assert_eq!(ran.as_u64().unwrap() + left.as_u64().unwrap(), 100_000_000);
     assert_eq!(document["verdict"], "unknown");
     assert_eq!(document["violations"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn a_way_of_cutting_links_is_in_force_and_loses_nothing() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/cuts.toml");
+    let plan = Plan::read(&path).unwrap();
+    let nodes: Vec<_> = plan.nodes();
+    let batch = Batch { seeds: 0..4096, plan: Some(plan), cuts: true, jobs: 1 };
+    let done = |way: u64| {
+        let outcome = run(&batch.scenario(way), way, Options::default());
+        assert_eq!(outcome.violations, [], "way {way}");
+        outcome.counts.ok
+    };
+    assert_eq!(dyno::simulated::cuts::way(&nodes, 4095).len(), 12);
+    // Alone, no node reaches a quorum: little is done while all links are cut.
+    let (none, all) = (done(0), done(4095));
+    assert!(all < none * 7 / 10, "{all} of {none}");
+    for way in (1..4096).step_by(97) {
+        done(way);
+    }
+}
+
+#[test]
+fn ways_of_cutting_links_that_there_are_not_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("plan.toml"),
+        "time = \"3s\"\nfaults = []\n[cluster]\nnodes = 3\n",
+    )
+    .unwrap();
+    for (args, status) in [
+        (vec!["sim", "--cuts", "--seeds", "0..2", "plan.toml"], 0),
+        (vec!["sim", "--cuts", "--seeds", "0..65", "plan.toml"], 254),
+        (vec!["sim", "--cuts", "--seeds", "0..2"], 254),
+    ] {
+        let output = dyno(&args, folder.path());
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {output:?}");
+    }
 }

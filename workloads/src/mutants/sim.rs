@@ -16,7 +16,7 @@ pub(super) struct Sim {
 
 impl Sim {
     fn batch(&self) -> Batch {
-        Batch { seeds: 0..self.seeds, plan: None, jobs: self.jobs }
+        Batch { seeds: 0..self.seeds, plan: None, cuts: false, jobs: self.jobs }
     }
 }
 

@@ -11,6 +11,7 @@ use dynamo_sim::trace::Trace;
 use dyno_command::output;
 use serde::Serialize;
 
+use super::cuts;
 use super::replay::judge;
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
@@ -31,6 +32,8 @@ pub struct Batch {
     pub seeds: Range<u64>,
     /// The plan, checked as one of a simulated cluster; without one every seed draws its scenario.
     pub plan: Option<Plan>,
+    /// Whether each seed is the number of a way of cutting links, in place of the plan's faults.
+    pub cuts: bool,
     /// How many at a time.
     pub jobs: usize,
 }
@@ -98,10 +101,14 @@ impl Batch {
     /// The scenario of a seed.
     #[must_use]
     pub fn scenario(&self, seed: u64) -> Scenario {
-        match &self.plan {
+        let mut scenario = match &self.plan {
             Some(plan) => Scenario::of_plan(plan, seed),
             None => Scenario::drawn(seed),
+        };
+        if self.cuts {
+            scenario.faults = cuts::faults(&scenario.nodes(), seed, scenario.time);
         }
+        scenario
     }
 
     /// Runs them all, or until `stop` says so after one.

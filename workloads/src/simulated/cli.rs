@@ -9,6 +9,7 @@ use dyno_command::{Jobs, document, exit, output};
 use model::interrupt;
 
 use super::batch::{Batch, Counters, Findings, report};
+use super::cuts;
 use crate::interpreter::Counts;
 use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
 use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
@@ -23,6 +24,10 @@ pub struct SimArgs {
     /// The plan, if there is one.
     #[command(flatten)]
     pub plan: PlanArg,
+    /// In place of the plan's faults a seed is the number of a way of cutting links: of four nodes there are
+    /// 4096.
+    #[arg(long)]
+    pub cuts: bool,
     /// A seeded bug, by name: only in a build with the feature `mutants`.
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,
@@ -70,7 +75,8 @@ pub fn sim(args: &SimArgs) -> u8 {
     {
         return refuse(&error);
     }
-    let batch = Batch { seeds: args.seeds.0.clone(), plan, jobs: args.jobs.threads() };
+    let seeds = args.seeds.0.clone();
+    let batch = Batch { seeds, plan, cuts: args.cuts, jobs: args.jobs.threads() };
     if let Err(error) = interrupt::listen("what the seeds so far have found") {
         return refuse(&format!("no signals: {error}"));
     }
@@ -92,7 +98,25 @@ impl SimArgs {
     /// # Errors
     /// If it cannot be run.
     pub fn plan(&self) -> Result<Option<Plan>, PlanError> {
-        self.plan.file().map(read_plan).transpose()
+        let plan = self.plan.file().map(read_plan).transpose()?;
+        if self.cuts {
+            check_cuts(plan.as_ref(), &self.seeds)
+                .map_err(|why| PlanError(format!("--cuts: {why}")))?;
+        }
+        Ok(plan)
+    }
+}
+
+/// Refuses numbers of ways that a plan's nodes do not have.
+pub(crate) fn check_cuts(plan: Option<&Plan>, Seeds(seeds): &Seeds) -> Result<(), String> {
+    let Some(plan) = plan else {
+        return Err("without a plan nobody says how many nodes there are".to_owned());
+    };
+    let nodes = plan.cluster.nodes;
+    match cuts::ways(usize::from(nodes)) {
+        Some(ways) if seeds.end <= ways => Ok(()),
+        Some(ways) => Err(format!("of {nodes} nodes there are {ways} ways: seeds 0..{ways}")),
+        None => Err(format!("of {nodes} nodes there are too many ways: use 8 nodes at most")),
     }
 }
 
@@ -145,6 +169,9 @@ fn again(args: &SimArgs, seed: u64) -> String {
         if let Some(value) = value {
             command += &format!(" {flag} {value}");
         }
+    }
+    if args.cuts {
+        command += " --cuts";
     }
     command
 }

@@ -17,6 +17,7 @@
 pub mod batch;
 mod churn;
 pub mod cli;
+pub mod cuts;
 pub mod messages;
 pub mod replay;
 pub mod run;

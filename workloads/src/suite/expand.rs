@@ -8,7 +8,7 @@ use super::canary;
 use super::file::{Days, SuiteFile, Tests};
 use super::unit::{Build, Role, Unit, Work, hash};
 use crate::plan::{ClusterKind, FaultName, Plan, PlanError, Source};
-use crate::simulated::cli::Seeds;
+use crate::simulated::cli::{Seeds, check_cuts};
 
 /// More units than this are no night.
 const MOST_UNITS: usize = 200_000;
@@ -189,8 +189,17 @@ impl Units<'_> {
         let Some(seeds) = self.seeds(&days.seeds, &days.more, is_optional).map_err(in_part)? else {
             return Ok(());
         };
+        let seeds = match days.cuts {
+            true => seeds.start - self.shift..seeds.end - self.shift,
+            false => seeds,
+        };
         if days.each == 0 {
             return Err(in_part(PlanError("each = 0: a unit has at least one seed".to_owned())));
+        }
+        if days.cuts {
+            // Numbers of ways are no seeds: they are what they are on every night.
+            check_cuts(plan.as_ref(), &Seeds(seeds.clone()))
+                .map_err(|why| in_part(PlanError(format!("cuts: {why}"))))?;
         }
         let mut control = None;
         if let Some(plan) = &plan {
@@ -205,7 +214,10 @@ impl Units<'_> {
         let mut from = seeds.start;
         while from < seeds.end {
             let to = from.saturating_add(days.each).min(seeds.end);
-            let work = Work::Sim(plan.clone().map(Box::new), from..to);
+            let work = match plan.clone().map(Box::new) {
+                Some(plan) if days.cuts => Work::Cuts(plan, from..to),
+                plan => Work::Sim(plan, from..to),
+            };
             let mut unit = Unit::new(&part, Role::Judged, &work, self.build);
             unit.optional = is_optional;
             unit.control.clone_from(&control);

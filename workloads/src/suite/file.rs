@@ -85,6 +85,9 @@ pub struct Days {
     /// Seeds that are run after all that has to be, for as long as there is time.
     #[serde(default, deserialize_with = "more_seeds")]
     pub more: Option<Seeds>,
+    /// Whether each seed is the number of a way of cutting links, in place of the plan's faults.
+    #[serde(default)]
+    pub cuts: bool,
     /// How many of them are a unit.
     #[serde(default = "usual_each")]
     pub each: u64,

@@ -15,7 +15,7 @@ use super::pace::Pace;
 use super::unit::{Role, Unit, Work};
 use crate::hosts::lab;
 use crate::plan::ClusterKind;
-use crate::run::verdict::Setup;
+use crate::run::setup::Setup;
 
 /// A shard's units, and how they are run.
 pub(super) struct Share<'a> {

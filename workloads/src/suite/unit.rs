@@ -16,6 +16,8 @@ pub enum Work {
     Test(Box<Plan>),
     /// `dyno sim` of some seeds: days of a plan, or drawn.
     Sim(Option<Box<Plan>>, Range<u64>),
+    /// `dyno sim --cuts`: every way of cutting the links of a plan's nodes whose number is among these.
+    Cuts(Box<Plan>, Range<u64>),
 }
 
 /// What a unit is there for.
@@ -101,7 +103,7 @@ impl Work {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Test(_) => "test",
-            Self::Sim(..) => "sim",
+            Self::Sim(..) | Self::Cuts(..) => "sim",
         }
     }
 
@@ -109,8 +111,17 @@ impl Work {
     #[must_use]
     pub fn plan(&self) -> Option<&Plan> {
         match self {
-            Self::Test(plan) => Some(plan),
+            Self::Test(plan) | Self::Cuts(plan, _) => Some(plan),
             Self::Sim(plan, _) => plan.as_deref(),
+        }
+    }
+
+    /// The faults that are to happen.
+    #[must_use]
+    pub fn faults(&self) -> Vec<FaultName> {
+        match self {
+            Self::Cuts(..) => vec![FaultName::Partition],
+            _ => self.plan().map(|plan| plan.faults.clone()).unwrap_or_default(),
         }
     }
 
@@ -119,7 +130,7 @@ impl Work {
     pub fn seeds(&self) -> u64 {
         match self {
             Self::Test(_) => 1,
-            Self::Sim(_, seeds) => seeds.end - seeds.start,
+            Self::Sim(_, seeds) | Self::Cuts(_, seeds) => seeds.end - seeds.start,
         }
     }
 
@@ -130,6 +141,7 @@ impl Work {
         match self {
             Self::Test(_) => format!("test\n{plan}"),
             Self::Sim(_, seeds) => format!("sim {}..{}\n{plan}", seeds.start, seeds.end),
+            Self::Cuts(_, seeds) => format!("cuts {}..{}\n{plan}", seeds.start, seeds.end),
         }
     }
 
@@ -137,7 +149,7 @@ impl Work {
     pub(crate) fn seeds_text(&self) -> String {
         match self {
             Self::Test(plan) => plan.seed.unwrap_or_default().to_string(),
-            Self::Sim(_, seeds) => format!("{}..{}", seeds.start, seeds.end),
+            Self::Sim(_, seeds) | Self::Cuts(_, seeds) => format!("{}..{}", seeds.start, seeds.end),
         }
     }
 }
@@ -171,7 +183,7 @@ impl Unit {
             optional: false,
             where_able: false,
             control: None,
-            faults: work.plan().map(|plan| plan.faults.clone()).unwrap_or_default(),
+            faults: work.faults(),
             seeds: work.seeds(),
             mode: work.plan().map(Mode::of),
         }
@@ -204,7 +216,11 @@ fn cell(part: &str, role: Role, work: &Work) -> String {
     let Some(plan) = work.plan() else { return format!("{lead}{part}: sim, all drawn") };
     let cluster = &plan.cluster;
     let settings = &cluster.settings;
-    let command = if matches!(work, Work::Sim(..)) { "days of " } else { "" };
+    let command = match work {
+        Work::Test(_) => "",
+        Work::Sim(..) => "days of ",
+        Work::Cuts(..) => "ways of cutting ",
+    };
     let mut text = format!(
         "{lead}{part}: {command}{}, {} nodes {}/{}/{}, {} {} {}",
         cluster.kind,
@@ -223,7 +239,7 @@ fn cell(part: &str, role: Role, work: &Work) -> String {
     if settings.partitioning != usual.partitioning {
         text += &format!(" {}", settings.partitioning);
     }
-    format!("{text}, {}", faults(&plan.faults))
+    format!("{text}, {}", faults(&work.faults()))
 }
 
 /// `kill+pause`, or `no faults`.
