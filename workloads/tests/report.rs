@@ -66,6 +66,29 @@ fn a_stored_run_is_judged_again_as_it_was() {
 }
 
 #[test]
+fn a_verdict_says_by_what_where_and_on_which_history_it_was_given() {
+    let out = tempfile::tempdir().unwrap();
+    let (dir, _) = run(out.path(), &["--no-report"]);
+    let told = verdict(&dir);
+    let cluster = &told["setup"]["cluster"];
+    assert_eq!([&cluster["n"], &cluster["r"], &cluster["w"]], [3, 2, 2]);
+    assert_eq!([&cluster["quorum"], &cluster["versioning"]], ["sloppy", "dotted"]);
+    assert!(told["setup"]["cpus"].as_u64() > Some(0) && told["setup"]["os"].is_string(), "{told}");
+    let history = fs::read_to_string(dir.join("history.jsonl")).unwrap();
+    assert_eq!(told["judged"]["lines"], history.lines().count());
+    assert_eq!(told["judged"]["bytes"], history.len());
+    assert_eq!(told["judged"]["sha256"].as_str().map(str::len), Some(64));
+    let says_so = || {
+        let said = String::from_utf8(analyze(&dir, &[]).0.stderr).unwrap();
+        said.contains("is not what verdict.json was given on")
+    };
+    assert!(!says_so(), "it is the same");
+    let shorter = history.trim_end().rsplit_once('\n').unwrap().0.to_owned() + "\n";
+    fs::write(dir.join("history.jsonl"), shorter).unwrap();
+    assert!(says_so());
+}
+
+#[test]
 fn a_run_whose_driver_was_killed_is_judged_on_what_there_is() {
     let out = tempfile::tempdir().unwrap();
     let (dir, _) = run(out.path(), &["--no-report"]);
