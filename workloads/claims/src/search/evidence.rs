@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use dynamo_sim::trace::Trace;
 use model::{Budget, Kind, PROPERTIES, PathError, Progress, Scenario, Spec, check};
 use serde::{Deserialize, Serialize};
@@ -57,7 +56,7 @@ impl Evidence {
     /// Searches `spec`.
     ///
     /// # Errors
-    /// If the core refuses it, or a path that the model found cannot be taken by the simulator: a bug.
+    /// If the core refuses it.
     pub fn gather(
         spec: &Spec,
         budget: &Budget,
@@ -79,13 +78,7 @@ impl Evidence {
                             Some(format!("the format of traces has no word for {what}"));
                     }
                     // A gap of the model's, which finds the path all the same: the cell says so.
-                    Some(Err(error @ PathError::Strayed(_))) => {
-                        it.untraceable = Some(error.to_string());
-                    }
-                    Some(Err(error)) => {
-                        return Err(error)
-                            .with_context(|| format!("{}: {}", property.name, report.bounds));
-                    }
+                    Some(Err(error)) => it.untraceable = Some(error.to_string()),
                     None => {}
                 }
             }

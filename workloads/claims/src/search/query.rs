@@ -18,7 +18,8 @@ use crate::setting::Setting;
 /// | `p,p,g` | two puts at a time: siblings |
 pub(crate) const SCRIPTS: [&str; 5] = ["p,gg", "p,p,g", "pp,g", "pgd,g", "pgp,g"];
 
-/// What an overwrite takes with it that its client never read: where clocks and not dots tell versions apart.
+/// What an overwrite takes with it that its client never read. Without a fault always, since it takes none;
+/// with faults, which multiply its states, where clocks and not dots tell versions apart.
 const OVERWRITES: &str = "p,pgp";
 
 /// What a search does without, of what a property may rest on.
@@ -62,7 +63,8 @@ pub(crate) fn queries(setting: &Setting, column: Column) -> Result<Vec<Query>, O
         spec.renew = without != Without::Renewal;
         Query { without, script, spec }
     };
-    let overwrites = (setting.versioning != Versioning::Dotted).then_some(OVERWRITES);
+    let may_drop = setting.versioning != Versioning::Dotted || column == Column::None;
+    let overwrites = may_drop.then_some(OVERWRITES);
     let scripts = SCRIPTS.into_iter().chain(overwrites);
     let mut queries: Vec<_> = scripts.map(|script| query(script, Without::Nothing)).collect();
     match column {
