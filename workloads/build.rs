@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// What the program is made of. Any change of it builds this package anyhow, so that asking git once more
 /// costs nothing; what changes elsewhere, as in docs and tests, does not count.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "Cargo.toml",
     "Cargo.lock",
     "checker/src",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 12] = [
     "dynamo-node/sim/src",
     "dynamo-node/src",
     "model/src",
+    "workloads/claims/src",
     "workloads/command/src",
     "workloads/page",
     "workloads/serve/src",
