@@ -141,14 +141,9 @@ impl Telemetry {
             | Event::Filled { .. }
             | Event::HintAdopted
             | Event::StrayDropped => self.membership(event),
-            Event::TombstoneDropped => counters.tombstones_dropped += 1,
-            Event::LossAccepted { ranges } => {
-                tracing::warn!(
-                    ranges,
-                    "an operator accepts what this directory lacks as lost: it counts"
-                );
+            Event::TombstoneDropped | Event::LossAccepted { .. } | Event::Pruned(_) => {
+                self.forgotten(event);
             }
-            Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")
             }
@@ -176,6 +171,21 @@ impl Telemetry {
         self.exchanged.insert(with, self.counters.exchanges);
         if keys > 0 {
             tracing::info!(%with, keys, "exchanged what one of both lacked");
+        }
+    }
+
+    /// The same of what is given up for good.
+    fn forgotten(&mut self, event: &Event) {
+        match event {
+            Event::TombstoneDropped => self.counters.tombstones_dropped += 1,
+            Event::LossAccepted { ranges } => {
+                tracing::warn!(
+                    ranges,
+                    "an operator accepts what this directory lacks as lost: it counts"
+                );
+            }
+            Event::Pruned(entries) => tracing::warn!(entries, "a key's contexts pruned"),
+            _ => {}
         }
     }
 

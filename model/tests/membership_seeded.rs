@@ -1,5 +1,5 @@
-//! The agreement on memberships, rings that change and tombstones that go, with a rule left out: each is found, and in how many
-//! steps. Only a build with seeded bugs has this test (docs/mutants.md).
+//! The agreement on memberships, rings that change and tombstones that go, with a rule left out: each is
+//! found, and in how many steps. Only a build with seeded bugs has this test (docs/mutants.md).
 
 #![cfg(feature = "mutants")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]

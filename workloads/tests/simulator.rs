@@ -49,11 +49,13 @@ fn a_cluster_that_repairs_nothing_does_not_come_to_rest() {
         fs::write(folder.path().join("plan.toml"), format!("{plan}{repairs}")).unwrap();
         let judged =
             document(&dyno(&["test", "plan.toml", "--seed", "3", "--json"], folder.path()));
-        let checks = judged["checks"].as_object().unwrap().clone();
-        checks["at-rest"]["verdict"].as_str().unwrap().to_owned()
+        let at_rest = judged["checks"]["at-rest"]["verdict"].as_str().map(str::to_owned);
+        (judged["property"].as_str().unwrap().to_owned(), at_rest)
     };
-    assert_eq!(repairs("anti_entropy = false\nhandoff = \"10m\"\n"), "invalid");
-    assert_eq!(repairs(""), "valid");
+    let invalid = || "invalid".to_owned();
+    let nothing = "anti_entropy = false\nhandoff = \"10m\"\n";
+    assert_eq!(repairs(nothing), (invalid(), Some(invalid())));
+    assert_eq!(repairs("").0, "valid");
 }
 
 #[test]
@@ -183,6 +185,10 @@ fn a_plan_has_the_same_faults_on_real_nodes_under_virtual_time_and_in_a_batch_of
     for (file, seed) in shipped().into_iter().zip(1..) {
         // Shorter: what is compared is there in a few seconds.
         let mut plan = Plan { time: Span::secs(4), ..Plan::read(&file).unwrap() };
+        // Whose faults `dyno sim --cuts` makes.
+        if plan.faults.is_empty() {
+            continue;
+        }
         let name = file.file_name().unwrap().to_str().unwrap();
         fs::write(folder.path().join(name), plan.to_toml()).unwrap();
         plan.cluster.kind = ClusterKind::Local;

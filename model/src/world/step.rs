@@ -139,8 +139,9 @@ impl Step<'_> {
         })
     }
 
-    /// Whether a ping of `node` has an answer. One that waits for a disk, at either end, would be sent again and
-    /// again meanwhile: it is as good as one that is sent when the disk is done, and that may be at any time.
+    /// Whether a ping of `node` has an answer. One that waits for a disk, at either end, would be sent again
+    /// and again meanwhile: it is as good as one that is sent when the disk is done, and that may be at any
+    /// time.
     fn hears(&self, node: u8, peer: u8) -> bool {
         let is_synced = |node: u8| !self.tables.facts(self.host(node)).unsynced;
         self.reaches(node, peer) && is_synced(node) && is_synced(peer)

@@ -194,9 +194,9 @@ fn draw_network(rng: &mut ChaCha8Rng) -> Network {
     }
 }
 
-/// Three of four are carts, in which more can be told; of the others tombstones come. Not where a directory may
-/// be put back to what it was: it brings back what was deleted, and collected, since (docs/protocol.md, rule
-/// 10).
+/// Three of four are carts, in which more can be told; of the others tombstones come. Not where a directory
+/// may be put back to what it was: it brings back what was deleted, and collected, since (docs/protocol.md,
+/// rule 10).
 fn draw_workload(deletes: bool, rng: &mut ChaCha8Rng) -> WorkloadPlan {
     let name = if deletes { WorkloadName::Versions } else { WorkloadName::Cart };
     WorkloadPlan {

@@ -1,8 +1,8 @@
 //! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
 //! it shows, and a put of the cart with one item more or less and with that get's context.
 //!
-//! The workload `versions` makes the same visits to keys with plain values: each is put over what the get showed,
-//! beside it, or what it showed is deleted. Of those siblings alone are judged, and deletes.
+//! The workload `versions` makes the same visits to keys with plain values: each is put over what the get
+//! showed, beside it, or what it showed is deleted. Of those siblings alone are judged, and deletes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
