@@ -375,10 +375,9 @@ pub(super) fn check(
     let checkers = checkers(workload, &cluster.settings, losses);
     // One after the other and without a look at the memory: other seeds run beside this one.
     let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };
-    let check = |checker: &Box<dyn Checker>| {
-        (checker.name().to_owned(), check_safe(checker.as_ref(), history, &budget))
-    };
-    checkers.iter().map(check).collect()
+    let check =
+        |checker: &dyn Checker| (checker.name().to_owned(), check_safe(checker, history, &budget));
+    checkers.iter().map(|checker| check(checker.as_ref())).collect()
 }
 
 #[cfg(test)]

@@ -207,6 +207,5 @@ fn draw_workload(deletes: bool, rng: &mut ChaCha8Rng) -> WorkloadPlan {
         carts: rng.random_range(1..=8),
         puts_per_cart: rng.random_range(8..=40),
         timeout: Span::millis(1_500),
-        ..Plan::default().workload
     }
 }
