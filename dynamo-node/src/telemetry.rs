@@ -141,19 +141,12 @@ impl Telemetry {
             | Event::Filled { .. }
             | Event::HintAdopted
             | Event::StrayDropped => self.membership(event),
-            Event::TombstoneDropped | Event::LossAccepted { .. } | Event::Pruned(_) => {
-                self.forgotten(event);
-            }
+            Event::TombstoneDropped
+            | Event::LossAccepted { .. }
+            | Event::RolledBack { .. }
+            | Event::Pruned(_) => self.forgotten(event),
             Event::Proven => {
                 tracing::info!("no peer remembers more of this directory than it holds")
-            }
-            Event::RolledBack { told_by, remembered, position } => {
-                counters.rolled_back += 1;
-                tracing::error!(
-                    %told_by, identity = %remembered.identity, remembered = remembered.position, position,
-                    "this directory was rolled back: a peer remembers more of it than it holds. It goes on \
-                     under a new identity, amnesiac"
-                );
             }
             Event::StoreFailed(role, error) => {
                 match error {
@@ -174,10 +167,18 @@ impl Telemetry {
         }
     }
 
-    /// The same of what is given up for good.
+    /// The same of what is given up for good, or turns out to be.
     fn forgotten(&mut self, event: &Event) {
         match event {
             Event::TombstoneDropped => self.counters.tombstones_dropped += 1,
+            Event::RolledBack { told_by, remembered, position } => {
+                self.counters.rolled_back += 1;
+                tracing::error!(
+                    %told_by, identity = %remembered.identity, remembered = remembered.position, position,
+                    "this directory was rolled back: a peer remembers more of it than it holds. It goes on \
+                     under a new identity, amnesiac"
+                );
+            }
             Event::LossAccepted { ranges } => {
                 tracing::warn!(
                     ranges,

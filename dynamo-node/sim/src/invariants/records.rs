@@ -1,0 +1,51 @@
+//! What a change of one record shows by itself.
+
+use dynamo_protocol::{Dot, Key, Record, Siblings};
+
+use super::Noted;
+use crate::disk::Changed;
+
+/// Whether a put may have become the event by this change: it is there, or was overwritten since.
+pub(super) fn wrote(changed: Changed<'_>, dot: &Dot, noted: &Noted) -> bool {
+    let Some(Record { set: Siblings::Dotted(set), .. }) = changed.now else { return false };
+    let version = set.versions().iter().find(|version| version.dot == *dot);
+    set.context().contains(dot) && version.is_none_or(|version| version.value == noted.value)
+}
+
+pub(super) fn dots_closed<'a>(
+    changes: impl Iterator<Item = Changed<'a>>,
+    key: &Key,
+    dot: Dot,
+    breach: &mut impl FnMut(&'static str, String),
+) {
+    let seen = changes.filter(|changed| changed.place.key == *key).map(|changed| {
+        let before = changed.before.map(|before| &before.set);
+        match before {
+            Some(Siblings::Dotted(set)) => set.context().get(&dot.actor),
+            Some(Siblings::Plain(_)) | None => 0,
+        }
+    });
+    // One step may mint several: the last that comes before this one is where it was minted from.
+    let seen = seen.filter(|seen| *seen < dot.counter).max().unwrap_or(0);
+    if seen + 1 != dot.counter {
+        let what =
+            format!("{dot} is minted from a record that has seen {seen} events of its actor");
+        breach("dots-closed", what);
+    }
+}
+
+pub(super) fn record_forgets(changed: Changed<'_>, breach: &mut impl FnMut(&'static str, String)) {
+    let (Some(before), Some(now)) = (changed.before, changed.now) else { return };
+    let (Siblings::Dotted(old), Siblings::Dotted(new)) = (&before.set, &now.set) else { return };
+    if !new.context().covers(old.context()) {
+        let (place, old, new) = (changed.place, old.context(), new.context());
+        breach("record-forgets", format!("{place:?} had seen {old} and now has seen {new}"));
+    }
+    let gone = new.versions().iter().find(|version| {
+        old.context().contains(&version.dot) && !old.versions().iter().any(|v| v.dot == version.dot)
+    });
+    if let Some(version) = gone {
+        let (place, dot) = (changed.place, version.dot);
+        breach("record-forgets", format!("{place:?} had {dot} overwritten and holds it again"));
+    }
+}
