@@ -156,8 +156,9 @@ impl Node {
 
     /// What a place holds from now on.
     pub(crate) fn note_tombstone(&mut self, place: &Place, record: &Record) {
-        let is_mine = place.role == Role::Home && self.is_first_home(&place.key);
-        if !self.settings.anti_entropy || !is_mine || !record.is_tombstone() {
+        // Every put comes here: where its key lies on the ring is asked last.
+        let may_go = self.settings.anti_entropy && place.role == Role::Home;
+        if !may_go || !record.is_tombstone() || !self.is_first_home(&place.key) {
             return;
         }
         if self.settling.queue.len() < QUEUE {
@@ -362,7 +363,9 @@ impl Node {
         let settled =
             keys.iter().take(BATCH).filter(|(key, leaf)| self.is_settled(step, key, *leaf));
         let mut settled: Vec<_> = settled.map(|(key, _)| key.clone()).collect();
-        if stage == Stage::Watch {
+        // A question that comes again does not undo what was noted since it came first.
+        let is_known = self.settling.watches.get(&from).is_some_and(|watch| watch.op == op);
+        if stage == Stage::Watch && !is_known {
             self.settling.watches.remove(&from);
             if !settled.is_empty() {
                 let keys = settled.iter().cloned().collect();
@@ -384,12 +387,9 @@ impl Node {
             return false;
         }
         let is_home = self.view.homes(key).contains(&self.me);
-        let is_as_it_should_be = match step.store.record(&Place::home(key.clone())) {
-            Ok(Some(record)) => {
-                is_home && Leaf::of(key, &record) == Some(leaf) && record.is_tombstone()
-            }
-            Ok(None) => !is_home,
-            Err(_) => false,
+        let is_as_it_should_be = match is_home {
+            true => self.holds_tombstone(step, key, leaf),
+            false => matches!(step.store.record(&Place::home(key.clone())), Ok(None)),
         };
         let keeps_hint = |target| {
             let place = Place { role: Role::Hint(target), key: key.clone() };
@@ -398,6 +398,14 @@ impl Node {
         let has_hints = || self.view.ever().into_iter().any(keeps_hint);
         (is_as_it_should_be || !is_home && mutated(Mutant::SettledAtHomes))
             && (mutated(Mutant::SettledAtHomes) || !has_hints())
+    }
+
+    /// Whether the home record of `key` is the tombstone of `leaf`, and nothing else.
+    fn holds_tombstone<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> bool {
+        let record = step.store.record(&Place::home(key.clone()));
+        record.is_ok_and(|record| {
+            record.is_some_and(|it| it.is_tombstone() && Leaf::of(key, &it) == Some(leaf))
+        })
     }
 
     /// Nothing is left of these keys but their tombstones: the homes drop them.
@@ -419,11 +427,7 @@ impl Node {
     /// what they deleted is nowhere.
     fn drop_tombstones<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
         let is_held = |(key, leaf): &&(Key, Leaf)| {
-            let record = step.store.record(&Place::home(key.clone()));
-            self.view.homes(key).contains(&self.me)
-                && record.is_ok_and(|record| {
-                    record.is_some_and(|it| it.is_tombstone() && Leaf::of(key, &it) == Some(*leaf))
-                })
+            self.view.homes(key).contains(&self.me) && self.holds_tombstone(step, key, *leaf)
         };
         let held: Vec<_> = keys.iter().filter(is_held).map(|(key, _)| key.clone()).collect();
         let changes: Vec<_> =
@@ -462,7 +466,7 @@ impl Node {
     /// Whether `message`, sent in `era`, may bring what was deleted since.
     pub(crate) fn is_void(&self, era: u64, message: &Message) -> bool {
         matches!(message, Message::Store { .. })
-            && era.saturating_add(VOID) <= self.meta.era
+            && era.checked_add(VOID).is_some_and(|since| since <= self.meta.era)
             && !mutated(Mutant::OldEraStored)
     }
 }
@@ -477,5 +481,93 @@ impl Record {
             }
             Siblings::Plain(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        Envelope, Identity, Input, Member, MemoryStore, Outbox, Output, Settings, Start, Time, View,
+    };
+
+    const ME: NodeId = NodeId(1);
+    const LEADER: NodeId = NodeId(2);
+    const OP: OpId = OpId { incarnation: 2, seq: 0 };
+
+    /// A member of two that has no record of the key.
+    struct Asked(Node, MemoryStore);
+
+    impl Asked {
+        fn new() -> Self {
+            let settings = Arc::new(Settings::new([1, 1, 1]));
+            let members = [ME, LEADER].map(|id| Member::new(id, 8)).to_vec();
+            let view = View::genesis(&settings, members).unwrap();
+            let meta = Meta::genesis(Identity(1));
+            let node = Node::new(ME, settings, Arc::new(view), Start::proven(meta, 1));
+            let mut asked = Self(node, MemoryStore::new(meta));
+            asked.handle(Input::Started);
+            asked
+        }
+
+        /// A key of which the leader is the home.
+        fn key(&self) -> Key {
+            let keys = (0..).map(|number| Key::from(format!("k{number}").as_str()));
+            keys.into_iter().find(|key| self.0.view.homes(key) == [LEADER]).unwrap()
+        }
+
+        fn handle(&mut self, input: Input) -> Vec<Output> {
+            let mut outbox = Outbox::default();
+            self.0.handle(Time(0), input, &mut self.1, &mut outbox);
+            outbox.outputs
+        }
+
+        fn hear(&mut self, era: u64, message: Message) -> Vec<Output> {
+            let (from, identity, epoch) = (LEADER, Identity(2), Epoch::GENESIS);
+            let envelope =
+                Envelope { from, identity, position: 0, epoch, era, to: ME, heard: None, message };
+            self.handle(Input::Peer(envelope))
+        }
+
+        /// How many keys it says are settled.
+        fn ask(&mut self, stage: Stage, era: u64) -> usize {
+            let keys = vec![(self.key(), Leaf(7))];
+            let outputs = self.hear(era, Message::Settle { op: OP, stage, era, keys });
+            let settled = outputs.into_iter().find_map(|output| match output {
+                Output::Send(Envelope { message: Message::Settled { keys, .. }, .. }) => {
+                    Some(keys.len())
+                }
+                _ => None,
+            });
+            settled.unwrap()
+        }
+    }
+
+    #[test]
+    fn a_question_that_comes_again_does_not_undo_what_was_noted_since() {
+        let mut asked = Asked::new();
+        assert_eq!(asked.ask(Stage::Watch, 0), 1);
+        let (op, key) = (OpId { seq: 1, ..OP }, asked.key());
+        asked.hear(0, Message::Fetch { op, role: Role::Hint(LEADER), key });
+        assert_eq!(asked.ask(Stage::Watch, 0), 0, "the link gave it twice");
+        assert_eq!(asked.ask(Stage::Fence, 1), 0);
+
+        let mut undisturbed = Asked::new();
+        assert_eq!(undisturbed.ask(Stage::Watch, 0), 1);
+        assert_eq!(undisturbed.ask(Stage::Watch, 0), 1);
+        assert_eq!(undisturbed.ask(Stage::Fence, 1), 1);
+    }
+
+    #[test]
+    fn in_the_last_era_there_is_what_is_sent_in_it_is_not_void() {
+        let mut asked = Asked::new();
+        asked.hear(u64::MAX, Message::Ping { nonce: None });
+        assert_eq!(asked.0.meta.era, u64::MAX);
+        let (op, key) = (OP, asked.key());
+        let set = Siblings::empty(asked.0.settings.versioning);
+        let store = Message::Store { op, role: Role::Home, key, set };
+        assert!(!asked.0.is_void(u64::MAX, &store) && asked.0.is_void(u64::MAX - 2, &store));
     }
 }
