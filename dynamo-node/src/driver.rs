@@ -84,6 +84,12 @@ pub(crate) enum Command {
         expect: Option<Epoch>,
         asker: oneshot::Sender<Proposed>,
     },
+    /// What is answered once it is durable.
+    ForceEpoch {
+        edit: Edit,
+        expect: Epoch,
+        asker: oneshot::Sender<Proposed>,
+    },
     /// How many entries were forgotten; nothing if storage failed.
     Prune(Key, oneshot::Sender<Option<usize>>),
     /// In how many ranges it counts that did not before; nothing if storage failed.
@@ -321,6 +327,10 @@ impl<T: Transport> Driver<T> {
                     self.step(self.clock.now(), Input::Propose { edit, expect });
                 }
             }
+            Command::ForceEpoch { edit, expect, asker } => {
+                self.proposals.wait_along(edit, asker);
+                self.step(self.clock.now(), Input::ForceEpoch { edit, expect });
+            }
             Command::SetClock(skew, asker) => {
                 self.clock.set(skew);
                 let _ = asker.send(());
@@ -470,6 +480,7 @@ impl<T: Transport> Driver<T> {
             expects_strays: self.node.has_strays(),
             uptime: self.started.elapsed(),
             losses_accepted: meta.losses,
+            epochs_forced: meta.forced,
             tombstones: self.node.tombstones(),
             tombstones_kept_by: self.node.keep_tombstones().collect(),
             hints_held: self.store.hints_held(),

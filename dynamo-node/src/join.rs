@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dynamo_protocol::membership::{Directory, Edit, Membership, Seat};
-use dynamo_protocol::{Enrolment, Meta, NodeId, Settings};
+use dynamo_protocol::{Enrolment, Meta, NodeId, Settings, Zone};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
@@ -21,6 +21,8 @@ use crate::wire;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(100);
+const UNDECIDED: &str = "it is proposed, and no majority of the members answers: start more of them, or, if so \
+    many are lost for good, give --force-epoch";
 
 /// What a node is told that is to become a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,12 @@ pub struct Join {
     pub seeds: Vec<String>,
     /// Its share of the ring: virtual nodes.
     pub tokens: u16,
+    /// Where it stands, if that is said.
+    pub zone: Option<Zone>,
     /// It is a member that lost its directory, and goes on with this one.
     pub replace: bool,
+    /// If nothing is decided: a member is to make the epoch without a vote.
+    pub forced: bool,
     /// How long it may take until it is decided.
     pub patience: Duration,
 }
@@ -137,7 +143,19 @@ pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<
         let Some(edit) = edit(options.me, join, directory, seat).map_err(Failed::ForGood)? else {
             return Ok(joined(report));
         };
-        match admin.propose(edit, None).await? {
+        let proposed = admin.propose(edit, None).await?;
+        // One that does not know yet whether its directory was rolled back proposes nothing, and may never
+        // know if others are gone.
+        let is_stuck = match proposed {
+            Proposed::Undecided => true,
+            Proposed::Refused(_) => !report.proven,
+            Proposed::Decided(_) => false,
+        };
+        let proposed = match is_stuck && join.forced {
+            true => admin.force_epoch(edit, report.latest().epoch()).await?,
+            false => proposed,
+        };
+        match proposed {
             Proposed::Decided(epoch) => {
                 tracing::info!(%epoch, %edit, "decided");
                 let report = admin.ring().await?;
@@ -146,9 +164,7 @@ pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<
                     _ => Err(Failed::ForNow("decided, and changed again since".to_owned())),
                 }
             }
-            Proposed::Undecided => {
-                Err(Failed::ForNow("it is proposed, and no majority of the members answers".into()))
-            }
+            Proposed::Undecided => Err(Failed::ForNow(UNDECIDED.to_owned())),
             Proposed::Refused(why) => {
                 // What the membership itself refuses it refuses tomorrow; all else may pass.
                 match report.latest().edited(&edit, options.settings.n) {
@@ -178,7 +194,10 @@ fn edit(
         }
         Some(seat) => Err(JoinError::Member { node, has: seat.directory }),
         None if join.replace => Err(JoinError::NotAMember(node)),
-        None => Ok(Some(Edit::Join { node, directory, tokens: join.tokens })),
+        None => {
+            let Join { tokens, zone, .. } = *join;
+            Ok(Some(Edit::Join { node, directory, tokens, zone }))
+        }
     }
 }
 
@@ -248,7 +267,8 @@ mod tests {
 
     fn wanted(replace: bool, seat: Option<Directory>) -> Result<Option<Edit>, String> {
         let (seeds, patience) = (Vec::new(), Duration::ZERO);
-        let join = Join { seeds, tokens: 8, replace, patience };
+        let (zone, forced) = (Some(Zone(2)), false);
+        let join = Join { seeds, tokens: 8, zone, replace, forced, patience };
         let seat = seat.map(|directory| Seat {
             node: ME,
             directory,
@@ -261,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_named_asks_for_nothing_more() {
-        let joins = Edit::Join { node: ME, directory: MINE, tokens: 8 };
+        let joins = Edit::Join { node: ME, directory: MINE, tokens: 8, zone: Some(Zone(2)) };
         assert_eq!(wanted(false, None), Ok(Some(joins)));
         assert_eq!(wanted(false, Some(MINE)), Ok(None));
         assert_eq!(wanted(true, Some(MINE)), Ok(None));

@@ -39,6 +39,13 @@ impl Proposals {
         !is_open
     }
 
+    /// `asker` waits, whatever epoch others who asked for the same meant.
+    pub(crate) fn wait_along(&mut self, edit: Edit, asker: oneshot::Sender<Proposed>) {
+        let same = self.0.iter().find(|open| open.edit == edit);
+        let expect = same.and_then(|open| open.expect);
+        self.0.push(Waiting { edit, expect, asker });
+    }
+
     /// It is known what becomes of `edit`.
     pub(crate) fn ended(&mut self, edit: &Edit, proposed: &Proposed) {
         let (ended, open) = std::mem::take(&mut self.0).into_iter().partition(|w| w.edit == *edit);
@@ -78,6 +85,18 @@ mod tests {
         assert_eq!(second.try_recv(), Ok(Proposed::Decided(Epoch(2))));
         assert!(third.try_recv().is_err());
         assert_eq!(proposals.open(), Some(CANCEL));
+    }
+
+    #[test]
+    fn who_does_without_a_vote_is_answered_with_those_who_wait_for_one() {
+        let mut proposals = Proposals::default();
+        let (one, mut first) = oneshot::channel();
+        let (two, mut second) = oneshot::channel();
+        assert!(proposals.wait(LEAVE, Some(Epoch(1)), one));
+        proposals.wait_along(LEAVE, two);
+        proposals.ended(&LEAVE, &Proposed::Decided(Epoch(2)));
+        assert_eq!(first.try_recv(), Ok(Proposed::Decided(Epoch(2))));
+        assert_eq!(second.try_recv(), Ok(Proposed::Decided(Epoch(2))));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(crate) struct Status {
     pub(crate) exchanged: BTreeMap<NodeId, u64>,
     /// How often an operator accepted that what its directory lacked is lost.
     pub(crate) losses_accepted: u64,
+    /// How often an operator had it make an epoch without a vote.
+    pub(crate) epochs_forced: u64,
     /// How many tombstones it would collect.
     pub(crate) tombstones: usize,
     /// Members that keep it from that.

@@ -18,7 +18,7 @@ macro_rules! with_counters {
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
             refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
-            counted_anew tombstones_dropped discarded_old_era
+            counted_anew tombstones_dropped discarded_old_era idle_forgotten
         }
     };
 }
@@ -136,12 +136,14 @@ impl Telemetry {
             Event::Entered(_)
             | Event::ChangeDecided { .. }
             | Event::ChangeRefused { .. }
+            | Event::EpochForced(_)
             | Event::Removed
             | Event::AnotherCluster { .. }
             | Event::Filled { .. }
             | Event::HintAdopted
             | Event::StrayDropped => self.membership(event),
             Event::TombstoneDropped
+            | Event::IdleForgotten(_)
             | Event::LossAccepted { .. }
             | Event::RolledBack { .. }
             | Event::Pruned(_) => self.forgotten(event),
@@ -171,6 +173,7 @@ impl Telemetry {
     fn forgotten(&mut self, event: &Event) {
         match event {
             Event::TombstoneDropped => self.counters.tombstones_dropped += 1,
+            Event::IdleForgotten(actors) => self.counters.idle_forgotten += *actors as u64,
             Event::RolledBack { told_by, remembered, position } => {
                 self.counters.rolled_back += 1;
                 tracing::error!(
@@ -198,6 +201,7 @@ impl Telemetry {
                 tracing::info!(%epoch, "goes by this membership from now on");
             }
             Event::ChangeDecided { edit, epoch } => tracing::info!(%epoch, %edit, "decided"),
+            Event::EpochForced(epoch) => tracing::warn!(%epoch, "made without a vote"),
             Event::ChangeRefused { edit, why } => tracing::warn!(%edit, why, "change refused"),
             Event::Removed => tracing::warn!("removed from the membership: no member any more"),
             Event::AnotherCluster { from, why } => {

@@ -85,6 +85,9 @@ impl Display for Told<'_, Input> {
             Input::Propose { edit, expect: Some(epoch) } => {
                 write!(f, "propose to {edit}, at epoch {epoch} alone")
             }
+            Input::ForceEpoch { edit, expect } => {
+                write!(f, "without a vote, after epoch {expect}: {edit}")
+            }
             other => write!(f, "{other:?}"),
         }
     }
@@ -185,6 +188,7 @@ impl Display for Told<'_, Event> {
             }
             Event::Entered(epoch) => write!(f, "at epoch {epoch}"),
             Event::ChangeDecided { edit, epoch } => write!(f, "epoch {epoch} is decided: {edit}"),
+            Event::EpochForced(epoch) => write!(f, "epoch {epoch} is made without a vote"),
             Event::ChangeRefused { edit, why } => write!(f, "refused to {edit}: {why}"),
             other => write!(f, "{other:?}"),
         }

@@ -117,7 +117,8 @@ impl Bench {
         let seeds = seeds.iter().map(|seed| self.hosts[seed].address.clone()).collect();
         let patience = Duration::from_secs(20);
         let mut options = self.options(id);
-        options.join = Some(Join { seeds, tokens: TOKENS, replace, patience });
+        options.join =
+            Some(Join { seeds, tokens: TOKENS, zone: None, replace, forced: false, patience });
         options
     }
 

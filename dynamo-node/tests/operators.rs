@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use common::{bound_socket, eventually};
-use dynamo_node::Client;
+use dynamo_node::{Admin, Client};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -80,25 +80,34 @@ async fn refused(arguments: &[&str], word: &str) {
     assert_eq!(error.trim_end().lines().count(), 1, "{arguments:?}: {error}");
 }
 
+/// Members 1 and up, each of which lies in the folder of its number.
+async fn genesis(members: u16, folder: &Path) -> Vec<Node> {
+    let sockets: Vec<_> = (1..=members).map(|_| bound_socket()).collect();
+    let addresses: Vec<_> =
+        sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
+    let list = (1..=members).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
+    let mut nodes = Vec::new();
+    for (id, socket) in (1..=members).zip(sockets) {
+        let (id_text, at) = (id.to_string(), &addresses[usize::from(id) - 1]);
+        let peers: Vec<_> = (1..=members)
+            .filter(|peer| *peer != id)
+            .map(|peer| format!("{peer}={}", addresses[usize::from(peer) - 1]))
+            .collect();
+        let mut arguments = vec!["serve", "--genesis", "--members", &list, "--tokens", "8"];
+        arguments.extend(["--id", &id_text, "--listen", at]);
+        peers.iter().for_each(|peer| arguments.extend(["--peer", peer]));
+        let data = folder.join(&id_text);
+        nodes.push(Node { _socket: Some(socket), ..run(&arguments, &data).await });
+    }
+    nodes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_has_nodes_join_leave_and_be_replaced() {
     let folder = TempDir::new().unwrap();
     let data = |id: u16| folder.path().join(id.to_string());
-    let sockets: Vec<_> = (1..=3).map(|_| bound_socket()).collect();
-    let addresses: Vec<_> =
-        sockets.iter().map(|socket| socket.local_addr().unwrap().to_string()).collect();
-    let mut nodes = Vec::new();
-    for (id, socket) in (1..=3_u16).zip(sockets) {
-        let (id_text, at) = (id.to_string(), &addresses[usize::from(id) - 1]);
-        let peers: Vec<_> = (1..=3_u16)
-            .filter(|peer| *peer != id)
-            .map(|peer| format!("{peer}={}", addresses[usize::from(peer) - 1]))
-            .collect();
-        let mut arguments = vec!["serve", "--genesis", "--members", "1,2,3", "--tokens", "8"];
-        arguments.extend(["--id", &id_text, "--listen", at]);
-        peers.iter().for_each(|peer| arguments.extend(["--peer", peer]));
-        nodes.push(Node { _socket: Some(socket), ..run(&arguments, &data(id)).await });
-    }
+    let mut nodes = genesis(3, folder.path()).await;
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address.clone()).collect();
     let at = addresses[0].clone();
     let client = Client::new(at.as_str());
     for n in 0..40 {
@@ -150,6 +159,81 @@ async fn an_operator_has_nodes_join_leave_and_be_replaced() {
         for node in [&at, &addresses[2], &fourth.address] {
             let got = Client::new(node.as_str()).get(format!("k{n}")).await.unwrap();
             assert_eq!(got.values, [format!("v{n}")], "k{n} through {node}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_four_members_two_are_lost_and_the_others_go_on_by_an_operators_word() {
+    let folder = TempDir::new().unwrap();
+    let data = |id: u16| folder.path().join(id.to_string());
+    let mut nodes = genesis(4, folder.path()).await;
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address.clone()).collect();
+    let at = addresses[0].clone();
+    let client = Client::new(at.as_str());
+    for n in 0..40 {
+        client.put(format!("k{n}"), "", format!("v{n}")).await.unwrap();
+    }
+    for address in &addresses {
+        let admin = Admin::new(address.as_str());
+        eventually("all is with all homes", async || {
+            admin.status().await.is_ok_and(|status| status.open_operations == 0)
+        })
+        .await;
+    }
+
+    // Two disks are lost, and those that are left start anew: they wait for the lost to say what they remember.
+    for node in &mut nodes {
+        node.process.kill().await.unwrap();
+    }
+    for id in [3, 4] {
+        std::fs::remove_dir_all(data(id)).unwrap();
+    }
+    for id in [1, 2_u16] {
+        let place = usize::from(id) - 1;
+        let again = run(&["serve", "--listen", &addresses[place]], &data(id)).await;
+        nodes[place].process = again.process;
+    }
+    let remove = ["remove", "n4", "--at", &at, "--force", "--within", "1s"];
+    let (code, _, error) = ask(&remove).await;
+    assert_eq!(code, Some(255), "{error}");
+    assert!(error.contains("n1 started and waits for the other members"), "{error}");
+    let replace = ["replace", "--seed", &at, "--id", "3", "--listen", &addresses[2]];
+    let within = [&replace[..], &["--join-within", "1s", "--data"]].concat();
+    let lost = data(3);
+    let (code, _, error) = ask(&[&within[..], &[lost.to_str().unwrap()]].concat()).await;
+    assert_eq!(code, Some(255), "{error}");
+    assert!(error.contains("n1 started and waits"), "{error}");
+
+    let forced = ["remove", "n4", "--at", &at, "--force", "--force-epoch"];
+    refused(&[&forced[..], &["--expect-epoch", "7"]].concat(), "at epoch 1, not 7").await;
+    let (code, printed, error) = ask(&forced).await;
+    assert_eq!((code, printed.as_str()), (Some(0), "epoch 2: done\n"), "{error}");
+    assert!(error.contains("epoch 2 was made without a vote"), "{error}");
+    let replace = [&replace[..], &["--force-epoch"]].concat();
+    nodes[2].process = run(&replace, &data(3)).await.process;
+
+    // Of the homes that some keys had too few are left to fill others from.
+    eventually("all know of epoch 3", async || ring(&addresses[1]).await["epoch"] == 3).await;
+    for address in &addresses[..3] {
+        let (code, _, error) = ask(&["accept-loss", "--at", address]).await;
+        assert_eq!(code, Some(0), "{error}");
+    }
+    finished(&at, 3).await;
+    let (_, printed, error) = ask(&["status", "--at", &at, "--json"]).await;
+    let status: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(status["epochs_forced"], 2, "{status} {error}");
+
+    // From here on a majority decides again.
+    let weigh = ["weigh", "n1", "--tokens", "16", "--at", &addresses[1]];
+    let (code, printed, error) = ask(&weigh).await;
+    assert_eq!((code, printed.as_str()), (Some(0), "epoch 4: done\n"), "{error}");
+    finished(&at, 4).await;
+    assert_eq!(ring(&at).await["members"][0]["tokens"], 16);
+    for n in 0..40 {
+        for address in &addresses[..3] {
+            let got = Client::new(address.as_str()).get(format!("k{n}")).await.unwrap();
+            assert_eq!(got.values, [format!("v{n}")], "k{n} through {address}");
         }
     }
 }

@@ -52,6 +52,12 @@ fn a_wiped_disk_between_two_edits() {
 }
 
 #[test]
+fn one_of_two_members_goes_on_alone() {
+    check_states("register-forced", 30_462);
+    check_states("register-forced-crash", 58_607);
+}
+
+#[test]
 #[ignore = "minutes and gigabytes: the bounds of docs/membership.md that are searched by hand"]
 fn larger_bounds() {
     let larger = [

@@ -45,6 +45,15 @@ pub enum Input {
         /// For this epoch alone: if another change is decided first, this one is refused.
         expect: Option<Epoch>,
     },
+    /// An operator makes an epoch without a vote, since no majority of the members is left: told of by
+    /// [`Event::EpochForced`] and [`Event::ChangeDecided`], or by [`Event::ChangeRefused`]. If a member lives
+    /// on that is taken for lost, there may be two clusters afterwards.
+    ForceEpoch {
+        /// The change.
+        edit: Edit,
+        /// The epoch that it follows.
+        expect: Epoch,
+    },
 }
 
 /// What a node wants done, in this order, once everything it applied to its store is durable.
@@ -155,6 +164,8 @@ pub enum Event {
         /// Which.
         epoch: Epoch,
     },
+    /// This epoch was made by an operator's word.
+    EpochForced(Epoch),
     /// What was proposed will not be, or not because of this proposal.
     ChangeRefused {
         /// What.
@@ -182,6 +193,9 @@ pub enum Event {
     StrayDropped,
     /// Nothing is left of what was deleted, anywhere; its tombstone is gone here.
     TombstoneDropped,
+    /// Nothing is left of what so many actors wrote of a key, anywhere: its record here does not name them any
+    /// more.
+    IdleForgotten(usize),
     /// All other members have told what they remember: the directory is all that it ever was.
     Proven,
     /// The directory is not all that it was: it goes on under another identity, amnesiac.

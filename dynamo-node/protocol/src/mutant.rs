@@ -137,6 +137,8 @@ mutants! {
     OfferOutlivesEpoch = "offer-outlives-epoch",
     /// A directory that was removed joins again.
     GoneJoins = "gone-joins",
+    /// A member that goes on without a vote makes what its operator wants, whatever it has voted for.
+    ForcedOverVote = "forced-over-vote",
     /// A home of a strict cluster serves whoever goes by an earlier epoch.
     OldEpochServed = "old-epoch-served",
     /// A newcomer votes before it is filled.
@@ -175,6 +177,7 @@ impl Mutant {
         Self::ComparedInAnyEpoch,
         Self::OfferOutlivesEpoch,
         Self::GoneJoins,
+        Self::ForcedOverVote,
         Self::OldEpochServed,
         Self::NewcomerVotes,
         Self::NewcomerAcks,

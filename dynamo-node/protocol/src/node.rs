@@ -142,6 +142,7 @@ impl Node {
             Input::Prune(key) => self.prune(step, &key),
             Input::AcceptLoss => self.accept_loss(step),
             Input::Propose { edit, expect } => self.propose(step, edit, expect),
+            Input::ForceEpoch { edit, expect } => self.force_epoch(step, edit, expect),
         }
     }
 

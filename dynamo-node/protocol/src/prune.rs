@@ -55,7 +55,8 @@ impl Record {
         self.set.context().0.get(&minter.actor) >= minter.counter
     }
 
-    fn prune(&mut self) -> usize {
+    /// Forgets the actors that it does not need; returns how many.
+    pub(crate) fn prune(&mut self) -> usize {
         let minter = self.minter.map(|minter| minter.actor);
         match &mut self.set {
             Siblings::Dotted(set) => set.forget_idle(minter),

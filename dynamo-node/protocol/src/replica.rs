@@ -47,7 +47,7 @@ impl Node {
         if record.set.merge(set) {
             assert!(!record.set.is_empty(), "what was learned is known");
             record.check_rollback();
-            self.note_tombstone(&place, &record);
+            self.note_due(&place, &record);
             changes.push(Change::Put(place, record));
         }
         // What is acknowledged is remembered: its minter's directory may be rolled back.
@@ -201,7 +201,7 @@ impl Node {
         );
         assert_eq!(meta.identity, self.meta.identity, "a put changes no identity");
         assert!(meta.births >= self.meta.births, "births are counted, never back");
-        self.note_tombstone(place, &record);
+        self.note_due(place, &record);
         let mut changes = vec![Change::Put(place.clone(), record)];
         if meta != self.meta {
             changes.push(Change::Meta(meta));

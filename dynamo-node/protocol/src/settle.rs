@@ -21,6 +21,11 @@
 //! other purpose, so that without deletes nobody writes them. Two and not one, so that what is sent while
 //! others go on to the next is not lost.
 //!
+//! By the same round a record forgets *idle actors*: those that its context names, and of which no version is
+//! left. An entry of the context is what keeps a version that was overwritten from coming back; of a settled
+//! key none is left that could. Without it a context grows with every directory and every birth there ever
+//! was, until the key takes no put any more.
+//!
 //! The price: a member that is down, amnesiac, in doubt or being filled keeps every tombstone there is. And a
 //! directory that is put back to what it was before a collection still has what was deleted: it comes back
 //! under another identity (see [`crate::continuity`]), and brings it along.
@@ -68,8 +73,8 @@ pub enum Stage {
 /// What a node knows of tombstones, and of keys that are settled or may be. Volatile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Settling {
-    /// Keys of which this node is the first home, and may hold a tombstone alone.
-    queue: BTreeSet<Key>,
+    /// Keys of which this node is the first home, and what may go of its record of each.
+    queue: BTreeMap<Key, Due>,
     /// The last of them that a round was about.
     cursor: Option<Key>,
     /// Up to here the records have yet to be looked through for more; none if all were.
@@ -77,6 +82,15 @@ pub(crate) struct Settling {
     round: Option<Round>,
     /// What each member that leads a round asked to be watched, this one included.
     watches: BTreeMap<NodeId, Watch>,
+}
+
+/// What of a record may go, once it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Due {
+    /// All of it: it is a tombstone.
+    Tombstone,
+    /// Actors that its context need not name.
+    IdleActors,
 }
 
 /// A round that this node leads.
@@ -139,7 +153,7 @@ impl Node {
     /// How many tombstones this node, as their key's first home, would collect.
     #[must_use]
     pub fn tombstones(&self) -> usize {
-        self.settling.queue.len()
+        self.settling.queue.values().filter(|due| **due == Due::Tombstone).count()
     }
 
     /// Members that keep tombstones from being collected, as far as this node knows.
@@ -155,16 +169,36 @@ impl Node {
     }
 
     /// What a place holds from now on.
-    pub(crate) fn note_tombstone(&mut self, place: &Place, record: &Record) {
+    pub(crate) fn note_due(&mut self, place: &Place, record: &Record) {
         // Every put comes here: where its key lies on the ring is asked last.
         let may_go = self.settings.anti_entropy && place.role == Role::Home;
-        if !may_go || !record.is_tombstone() || !self.is_first_home(&place.key) {
-            return;
-        }
+        let due = if may_go { self.due(record) } else { None };
+        let Some(due) = due.filter(|_| self.is_first_home(&place.key)) else { return };
         if self.settling.queue.len() < QUEUE {
-            self.settling.queue.insert(place.key.clone());
+            self.settling.queue.insert(place.key.clone(), due);
         } else {
             self.settling.walk();
+        }
+    }
+
+    /// What may go of a home record. Some idle actors it keeps, since homes that are alive mint again: a
+    /// quarter of what a context may name.
+    fn due(&self, record: &Record) -> Option<Due> {
+        let Siblings::Dotted(set) = &record.set else {
+            // Plain clocks have nothing that could go: who mints from a record that is new counts from what
+            // its client read, and would write what an old tombstone covers; and each version has its own
+            // clock, so that what one forgets another may then cover.
+            return None;
+        };
+        if record.amnesiac {
+            return None;
+        }
+        let most = (self.settings.limits.actors / 4).max(1);
+        match set.versions() {
+            [only] if only.value.is_none() => Some(Due::Tombstone),
+            [] => None,
+            _ if set.context().actors() <= most => None,
+            _ => (set.idle(record.minter.map(|it| it.actor)) >= most).then_some(Due::IdleActors),
         }
     }
 
@@ -183,14 +217,14 @@ impl Node {
             }
             self.end_round();
         }
-        if let Err(error) = self.look_for_tombstones(step) {
+        if let Err(error) = self.look_for_due(step) {
             step.event(Event::StoreFailed(Role::Home, error));
         }
         self.begin_round(step);
     }
 
     /// Looks at the next records.
-    fn look_for_tombstones<S: Store>(&mut self, step: &Step<'_, S>) -> Result<(), StoreError> {
+    fn look_for_due<S: Store>(&mut self, step: &Step<'_, S>) -> Result<(), StoreError> {
         let Some(from) = self.settling.walk.filter(|_| self.settling.queue.len() < QUEUE) else {
             return Ok(());
         };
@@ -205,7 +239,7 @@ impl Node {
             let place = Place::home(key);
             // What cannot be read now is looked at after the next start.
             if let Ok(Some(record)) = step.store.record(&place) {
-                self.note_tombstone(&place, &record);
+                self.note_due(&place, &record);
             }
         }
         Ok(())
@@ -217,7 +251,7 @@ impl Node {
         if !self.can_settle() || !others.iter().all(|id| self.detector.is_alive(*id)) {
             return;
         }
-        let keys = self.next_tombstones(step);
+        let keys = self.next_due(step);
         if keys.is_empty() {
             return;
         }
@@ -238,19 +272,19 @@ impl Node {
     }
 
     /// The next that wait, in the order of their keys, as far as they are settled here.
-    fn next_tombstones<S: Store>(&mut self, step: &Step<'_, S>) -> Vec<(Key, Leaf)> {
+    fn next_due<S: Store>(&mut self, step: &Step<'_, S>) -> Vec<(Key, Leaf)> {
         let after = self.settling.cursor.take();
         let is_later = |key: &&Key| after.as_ref().is_none_or(|after| *key > after);
         let queue = &self.settling.queue;
-        let later = queue.iter().filter(is_later);
-        let all = later.chain(queue.iter().filter(|key| !is_later(key)));
+        let later = queue.keys().filter(is_later);
+        let all = later.chain(queue.keys().filter(|key| !is_later(key)));
         let next: Vec<_> = all.take(BATCH).cloned().collect();
         self.settling.cursor = next.last().cloned();
         let mut keys = Vec::new();
         for key in next {
             let record = step.store.record(&Place::home(key.clone()));
             let leaf = match record {
-                Ok(Some(record)) if record.is_tombstone() && self.is_first_home(&key) => {
+                Ok(Some(record)) if self.due(&record).is_some() && self.is_first_home(&key) => {
                     Leaf::of(&key, &record)
                 }
                 Ok(_) => None,
@@ -356,7 +390,7 @@ impl Node {
     ) {
         if stage == Stage::Drop {
             self.settling.watches.remove(&from);
-            return self.drop_tombstones(step, &keys);
+            return self.drop_due(step, &keys);
         }
         let can_tell = epoch == self.view.epoch() && self.can_settle() && self.meta.era >= era;
         let keys = if can_tell { keys } else { Vec::new() };
@@ -379,7 +413,7 @@ impl Node {
         self.send(step, from, Message::Settled { op, stage, keys: settled });
     }
 
-    /// Whether nothing is left of `key` here, but the tombstone of `leaf` if this is a home.
+    /// Whether nothing is left of `key` here, but what has this `leaf` if this is a home.
     fn is_settled<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> bool {
         let is_open = self.operations.iter().any(|(_, operation)| operation.key() == Some(key));
         let waits = self.ahead.keys().any(|other| other == key);
@@ -388,7 +422,7 @@ impl Node {
         }
         let is_home = self.view.homes(key).contains(&self.me);
         let is_as_it_should_be = match is_home {
-            true => self.holds_tombstone(step, key, leaf),
+            true => self.held(step, key, leaf).is_some(),
             false => matches!(step.store.record(&Place::home(key.clone())), Ok(None)),
         };
         let keeps_hint = |target| {
@@ -400,15 +434,13 @@ impl Node {
             && (mutated(Mutant::SettledAtHomes) || !has_hints())
     }
 
-    /// Whether the home record of `key` is the tombstone of `leaf`, and nothing else.
-    fn holds_tombstone<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> bool {
-        let record = step.store.record(&Place::home(key.clone()));
-        record.is_ok_and(|record| {
-            record.is_some_and(|it| it.is_tombstone() && Leaf::of(key, &it) == Some(leaf))
-        })
+    /// The home record of `key`, if what is live in it has this leaf.
+    fn held<S: Store>(&self, step: &Step<'_, S>, key: &Key, leaf: Leaf) -> Option<Record> {
+        let record = step.store.record(&Place::home(key.clone())).ok().flatten();
+        record.filter(|record| !record.amnesiac && Leaf::of(key, record) == Some(leaf))
     }
 
-    /// Nothing is left of these keys but their tombstones: the homes drop them.
+    /// Nothing is left of these keys but what is live: the homes drop what may go.
     fn drop_everywhere<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
         let Some(round) = &self.settling.round else { return };
         let (op, stage, era) = (self.op(round.seq), Stage::Drop, self.meta.era);
@@ -420,26 +452,40 @@ impl Node {
                 self.send(step, to, Message::Settle { op, stage, era, keys });
             }
         }
-        self.drop_tombstones(step, keys);
+        self.drop_due(step, keys);
     }
 
-    /// Drops those that are held exactly as they are named, wherever the word comes from and however late:
-    /// what they deleted is nowhere.
-    fn drop_tombstones<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
-        let is_held = |(key, leaf): &&(Key, Leaf)| {
-            self.view.homes(key).contains(&self.me) && self.holds_tombstone(step, key, *leaf)
-        };
-        let held: Vec<_> = keys.iter().filter(is_held).map(|(key, _)| key.clone()).collect();
-        let changes: Vec<_> =
-            held.iter().map(|key| Change::Remove(Place::home(key.clone()))).collect();
+    /// Drops what may go of those that are held exactly as they are named, wherever the word comes from and
+    /// however late: what they deleted or overwrote is nowhere.
+    fn drop_due<S: Store>(&mut self, step: &mut Step<'_, S>, keys: &[(Key, Leaf)]) {
+        let (mut changes, mut dropped) = (Vec::new(), Vec::new());
+        for (key, leaf) in keys {
+            if !self.view.homes(key).contains(&self.me) {
+                continue;
+            }
+            let Some(mut record) = self.held(step, key, *leaf) else { continue };
+            let place = Place::home(key.clone());
+            if record.is_tombstone() {
+                changes.push(Change::Remove(place));
+                dropped.push((key.clone(), Event::TombstoneDropped));
+                continue;
+            }
+            let entries = record.prune();
+            if entries > 0 {
+                changes.push(Change::Put(place, record));
+                dropped.push((key.clone(), Event::IdleForgotten(entries)));
+            }
+        }
         if changes.is_empty() {
             return;
         }
         match self.write(step, changes) {
-            Ok(()) => held.iter().for_each(|key| {
-                self.settling.queue.remove(key);
-                step.event(Event::TombstoneDropped);
-            }),
+            Ok(()) => {
+                for (key, event) in dropped {
+                    self.settling.queue.remove(&key);
+                    step.event(event);
+                }
+            }
             Err(error) => step.event(Event::StoreFailed(Role::Home, error)),
         }
     }
@@ -472,13 +518,10 @@ impl Node {
 }
 
 impl Record {
-    /// Whether all that is live is one tombstone. Plain clocks have no such thing: who mints from a record
-    /// that is new counts from what its client read, and would write what an old tombstone covers.
+    /// Whether all that is live is one tombstone, as [`Node::due`] says it.
     fn is_tombstone(&self) -> bool {
         match &self.set {
-            Siblings::Dotted(set) => {
-                !self.amnesiac && matches!(set.versions(), [only] if only.value.is_none())
-            }
+            Siblings::Dotted(set) => matches!(set.versions(), [only] if only.value.is_none()),
             Siblings::Plain(_) => false,
         }
     }

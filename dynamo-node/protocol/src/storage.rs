@@ -78,15 +78,19 @@ pub struct Meta {
     /// was acknowledged before the last time may be missing.
     #[serde(default)]
     pub losses: u64,
+    /// How often an operator had it make an epoch without a vote
+    /// ([`Input::ForceEpoch`](crate::Input::ForceEpoch)).
+    #[serde(default)]
+    pub forced: u64,
 }
 
 impl Hash for Meta {
     /// Where nothing is counted, what is not there costs nothing.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { identity, births, founder, amnesiac, doubted, era, losses } = self;
+        let Self { identity, births, founder, amnesiac, doubted, era, losses, forced } = self;
         (identity, births, founder, amnesiac, doubted).hash(state);
-        if *era > 0 || *losses > 0 {
-            (era, losses).hash(state);
+        if [*era, *losses, *forced] != [0; 3] {
+            (era, losses, forced).hash(state);
         }
     }
 }
@@ -208,6 +212,7 @@ impl Meta {
             doubted: None,
             era: 0,
             losses: 0,
+            forced: 0,
         }
     }
 
@@ -222,6 +227,7 @@ impl Meta {
             doubted: None,
             era: 0,
             losses: 0,
+            forced: 0,
         }
     }
 

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use dynamo_protocol::membership::{
     Ballots, Call, Directory, Durable, Edit, History, HistoryError, Membership, Registrar, Told,
 };
-use dynamo_protocol::{Identity, Member, NodeId};
+use dynamo_protocol::{Identity, Member, NodeId, Zone};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
@@ -33,9 +33,11 @@ fn edit() -> impl Strategy<Value = Edit> {
         (1..=4u64).prop_map(|identity| Directory::Drawn(Identity(identity))),
     ];
     let tokens = 0..=3u16;
+    let zone = prop::option::of((1..=2u16).prop_map(Zone));
     prop_oneof![
-        (node.clone(), directory.clone(), tokens.clone())
-            .prop_map(|(node, directory, tokens)| Edit::Join { node, directory, tokens }),
+        (node.clone(), directory.clone(), tokens.clone(), zone).prop_map(
+            |(node, directory, tokens, zone)| Edit::Join { node, directory, tokens, zone }
+        ),
         node.clone().prop_map(|node| Edit::Leave { node }),
         (node.clone(), directory.clone(), any::<bool>())
             .prop_map(|(node, directory, forced)| Edit::Gone { node, directory, forced }),

@@ -21,6 +21,8 @@ pub struct Counters {
     pub strays_dropped: u64,
     /// Tombstones of which nothing was left to delete.
     pub tombstones_dropped: u64,
+    /// Actors that contexts name no more, since nothing is left of what they wrote.
+    pub idle_forgotten: u64,
     /// Requests sent on to a home.
     pub forwarded: u64,
     /// How often a node began to suspect a peer.
@@ -44,6 +46,7 @@ impl Counters {
             Event::HintAdopted => self.hints_adopted += 1,
             Event::StrayDropped => self.strays_dropped += 1,
             Event::TombstoneDropped => self.tombstones_dropped += 1,
+            Event::IdleForgotten(actors) => self.idle_forgotten += *actors as u64,
             Event::ForwardedTo(_) => self.forwarded += 1,
             Event::Suspected(_) => self.suspicions += 1,
             Event::Discarded(..) => self.discarded += 1,
@@ -59,6 +62,7 @@ impl Counters {
             | Event::Refilled(_)
             | Event::ChangeDecided { .. }
             | Event::ChangeRefused { .. }
+            | Event::EpochForced(_)
             | Event::Removed
             | Event::AnotherCluster { .. }
             | Event::Filled { .. }

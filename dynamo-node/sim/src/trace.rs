@@ -417,10 +417,15 @@ impl Cluster {
 
     /// Its members.
     pub fn members(&self) -> impl Iterator<Item = Member> + use<> {
-        let Self { tokens, zones, .. } = *self;
-        (1..=self.nodes)
-            .map(NodeId)
-            .map(move |id| Member::new(id, tokens).in_zone(Zone::in_turn(id, zones)))
+        let of = *self;
+        let founders = (1..=self.nodes).map(NodeId);
+        founders.map(move |id| Member::new(id, of.tokens).in_zone(of.zone(id)))
+    }
+
+    /// Where a node stands, also one that is to join.
+    #[must_use]
+    pub fn zone(&self, node: NodeId) -> Option<Zone> {
+        Zone::in_turn(node, self.zones)
     }
 }
 

@@ -50,6 +50,23 @@ fn a_sloppy_cluster_keeps_its_promises_through_every_fault() {
 }
 
 #[test]
+fn contexts_that_may_name_few_actors_forget_those_of_which_nothing_is_left() {
+    let mut settings = Settings::new([3, 2, 2]);
+    settings.limits.actors = 12;
+    let cluster = Cluster { settings, ..Cluster::new(5, [3, 2, 2]) };
+    let mut forgotten = 0;
+    for seed in 0..60 {
+        let (mut world, _) = run(cluster, seed, 1, false);
+        rest(&mut world);
+        world.sweep();
+        assert_eq!(world.breaches(), [], "seed {seed}");
+        assert_eq!(world.unrest(), None, "seed {seed}");
+        forgotten += world.counters().idle_forgotten;
+    }
+    assert!(forgotten > 60, "{forgotten}");
+}
+
+#[test]
 fn a_strict_cluster_keeps_its_promises_through_every_fault() {
     let settings = Settings { quorum: Quorum::Strict, ..Settings::default() };
     check(Cluster { settings, ..Cluster::new(4, [3, 2, 2]) }, 1, 0..40);

@@ -1,11 +1,11 @@
-//! `leave`, `cancel`, `remove`: changes of the membership, proposed to a member.
+//! `leave`, `cancel`, `remove`, `weigh`: changes of the membership, proposed to a member.
 
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use dynamo_protocol::membership::{Edit, Standing};
-use dynamo_protocol::{Epoch, NodeId};
-use dyno_command::{Span, document, output, span_within};
+use dynamo_protocol::{Epoch, Member, NodeId};
+use dyno_command::{Span, document, output, span_within, within};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -66,6 +66,24 @@ pub struct RemoveArgs {
     /// Give up what it holds.
     #[arg(long)]
     force: bool,
+    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only if
+    /// the directories of the others are lost for good: one that comes back makes a second cluster of it.
+    #[arg(long, requires = "force")]
+    force_epoch: bool,
+}
+
+/// Arguments of `weigh`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "The load that a member takes is proportional to its tokens. What it is to hold from then \
+    on is brought to it, and what it is not to hold any more it hands on, while all serve."
+)]
+pub struct WeighArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// Its virtual nodes from then on.
+    #[arg(long, value_parser = within(1, Member::MOST_TOKENS))]
+    tokens: u16,
 }
 
 fn patience() -> impl Fn(&str) -> Result<Span, String> + Clone + Send + Sync {
@@ -125,8 +143,10 @@ impl RemoveArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let (change, look) = (&self.change, self.change.look().await?);
         let (node, seat) = (change.node, *look.seat(change.node)?);
-        let epoch = if self.force {
-            let edit = Edit::Gone { node, directory: seat.directory, forced: true };
+        let edit = Edit::Gone { node, directory: seat.directory, forced: true };
+        let epoch = if self.force_epoch {
+            change.force(&look, edit).await?
+        } else if self.force {
             change.decide(edit, change.end()).await?
         } else {
             let part = look.part(node);
@@ -140,6 +160,16 @@ impl RemoveArgs {
             change.remove(&look, change.end()).await?
         };
         change.done("node remove", epoch)
+    }
+}
+
+impl WeighArgs {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (change, look) = (&self.change, self.change.look().await?);
+        look.seat(change.node)?;
+        let edit = Edit::Weigh { node: change.node, tokens: self.tokens };
+        let epoch = change.decide(edit, change.end()).await?;
+        change.done("node weigh", epoch)
     }
 }
 
@@ -201,6 +231,45 @@ impl ChangeArgs {
             }
             output::note(&last);
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Has the member that was named make the epoch by its word, if none can have it decided.
+    async fn force(&self, look: &Look, edit: Edit) -> Result<Epoch, Failure> {
+        let latest = look.latest().epoch();
+        let expect = self.expect_epoch.map_or(latest, Epoch);
+        if expect != latest {
+            let why = format!(
+                "the membership is at epoch {latest}, not {expect}: look at the ring again"
+            );
+            return Err(Failure::failed(why));
+        }
+        for address in look.proposers(self.node) {
+            let admin = Admin::new(address.as_str()).with_deadline(self.ask.timeout());
+            match admin.propose(edit, Some(expect)).await {
+                Ok(Proposed::Decided(epoch)) => return Ok(epoch),
+                Ok(Proposed::Undecided) => {
+                    output::note(format_args!("{address} proposes it, and no majority answers"));
+                }
+                // One in doubt, and there is no other, may be for ever.
+                Ok(Proposed::Refused(why))
+                    if look.members.values().flatten().any(|of| of.proven) =>
+                {
+                    return Err(Failure::failed(why));
+                }
+                Ok(Proposed::Refused(why)) => output::note(format_args!("{address}: {why}")),
+                Err(error) => output::note(format_args!("{address}: {error}")),
+            }
+        }
+        let admin = Admin::new(self.ask.at()).with_deadline(self.ask.timeout());
+        match admin.force_epoch(edit, expect).await {
+            Ok(Proposed::Decided(epoch)) => {
+                output::note(format_args!("epoch {epoch} was made without a vote"));
+                Ok(epoch)
+            }
+            Ok(Proposed::Refused(why)) => Err(Failure::failed(why)),
+            Ok(Proposed::Undecided) => Err(Failure::failed("it did not say what came of it")),
+            Err(error) => Err(Failure::failed(error)),
         }
     }
 

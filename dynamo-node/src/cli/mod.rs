@@ -20,7 +20,7 @@ use dyno_command::{help_or_refusal, output};
 use serve::Serving;
 use tokio::runtime::Builder;
 
-pub use change::{CancelArgs, LeaveArgs, RemoveArgs};
+pub use change::{CancelArgs, LeaveArgs, RemoveArgs, WeighArgs};
 pub use client::{AcceptLossArgs, AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
 pub use ring::RingArgs;
 pub use serve::{JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
@@ -60,6 +60,8 @@ pub enum NodeCommand {
     Leave(LeaveArgs),
     /// Have a member that leaves stay.
     Cancel(CancelArgs),
+    /// Give a member another share of the ring.
+    Weigh(WeighArgs),
     /// Remove a member that has handed on what it held, or is given up.
     Remove(RemoveArgs),
 }
@@ -118,6 +120,7 @@ pub fn check(command: &NodeCommand) -> Result<(), String> {
         | NodeCommand::Ring(_)
         | NodeCommand::Leave(_)
         | NodeCommand::Cancel(_)
+        | NodeCommand::Weigh(_)
         | NodeCommand::Remove(_) => Ok(()),
     };
     checked.map_err(|failure| failure.why)
@@ -166,6 +169,7 @@ async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
         NodeCommand::Ring(args) => args.run().await,
         NodeCommand::Leave(args) => args.run().await,
         NodeCommand::Cancel(args) => args.run().await,
+        NodeCommand::Weigh(args) => args.run().await,
         NodeCommand::Remove(args) => args.run().await,
     }
 }

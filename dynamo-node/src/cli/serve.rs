@@ -58,6 +58,13 @@ pub struct ServeArgs {
     /// With --join: a member lost its directory, and goes on with this one in its place.
     #[arg(long, requires = "join")]
     replace: bool,
+    /// With --join: the zone (a number) that it stands in, as in ID@ZONE.
+    #[arg(long, requires = "join", conflicts_with = "replace")]
+    zone: Option<u16>,
+    /// With --replace: if no majority of the members is left to decide on it, the member that is asked does,
+    /// by itself.
+    #[arg(long, requires = "replace")]
+    force_epoch: bool,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -72,6 +79,9 @@ pub struct JoinArgs {
     /// A member's address, HOST:PORT; several, separated by commas, are asked in turn.
     #[arg(long = "seed", value_name = "ADDRESS", value_delimiter = ',', required = true)]
     seeds: Vec<String>,
+    /// The zone (a number) that it stands in: the homes of a key are in as many zones as there are.
+    #[arg(long)]
+    zone: Option<u16>,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -86,6 +96,10 @@ pub struct ReplaceArgs {
     /// Another member's address, HOST:PORT; several, separated by commas, are asked in turn.
     #[arg(long = "seed", value_name = "ADDRESS", value_delimiter = ',', required = true)]
     seeds: Vec<String>,
+    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only if
+    /// the directories of the others are lost for good: one that comes back makes a second cluster of it.
+    #[arg(long)]
+    force_epoch: bool,
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -195,7 +209,19 @@ enum Beginning {
     /// With the members of the genesis; there are none where the directory knows them.
     Members { ids: Vec<(NodeId, Option<Zone>)>, genesis: bool },
     /// Through a member of a cluster that runs.
-    Join { seeds: Vec<String>, replace: bool },
+    Join { seeds: Vec<String>, as_what: AsWhat },
+}
+
+/// As what a node comes to a cluster that runs.
+#[derive(Clone, Copy)]
+enum AsWhat {
+    Newcomer {
+        zone: Option<Zone>,
+    },
+    /// In the place of a lost directory, if need be without a vote.
+    Replacement {
+        forced: bool,
+    },
 }
 
 /// A node that is to run.
@@ -206,24 +232,31 @@ pub(super) struct Serving {
 
 impl From<ServeArgs> for Serving {
     fn from(args: ServeArgs) -> Self {
-        let ServeArgs { members: ids, genesis, join: seeds, replace, node } = args;
+        let ServeArgs { members: ids, genesis, join: seeds, replace, zone, force_epoch, node } =
+            args;
+        let as_what = match replace {
+            true => AsWhat::Replacement { forced: force_epoch },
+            false => AsWhat::Newcomer { zone: zone.map(Zone) },
+        };
         let beginning = match seeds.is_empty() {
             true => Beginning::Members { ids, genesis },
-            false => Beginning::Join { seeds, replace },
+            false => Beginning::Join { seeds, as_what },
         };
         Self { node, beginning }
     }
 }
 
 impl From<JoinArgs> for Serving {
-    fn from(JoinArgs { seeds, node }: JoinArgs) -> Self {
-        Self { node, beginning: Beginning::Join { seeds, replace: false } }
+    fn from(JoinArgs { seeds, zone, node }: JoinArgs) -> Self {
+        let as_what = AsWhat::Newcomer { zone: zone.map(Zone) };
+        Self { node, beginning: Beginning::Join { seeds, as_what } }
     }
 }
 
 impl From<ReplaceArgs> for Serving {
-    fn from(ReplaceArgs { seeds, node }: ReplaceArgs) -> Self {
-        Self { node, beginning: Beginning::Join { seeds, replace: true } }
+    fn from(ReplaceArgs { seeds, force_epoch, node }: ReplaceArgs) -> Self {
+        let as_what = AsWhat::Replacement { forced: force_epoch };
+        Self { node, beginning: Beginning::Join { seeds, as_what } }
     }
 }
 
@@ -354,7 +387,7 @@ impl Serving {
             Beginning::Members { .. } => {
                 Err(Failure::refused("--id is missing: which of the members is this?"))
             }
-            Beginning::Join { replace: true, .. } => {
+            Beginning::Join { as_what: AsWhat::Replacement { .. }, .. } => {
                 Err(Failure::refused("--id is missing: which member is replaced?"))
             }
             Beginning::Join { seeds, .. } => {
@@ -382,10 +415,14 @@ impl Serving {
         options.record.clone_from(&node.record);
         match &self.beginning {
             Beginning::Members { genesis, .. } => options.genesis = *genesis,
-            Beginning::Join { seeds, replace } => {
+            Beginning::Join { seeds, as_what } => {
                 let (seeds, patience) = (seeds.clone(), node.join_within.0);
-                let (tokens, replace) = (node.tokens, *replace);
-                options.join = Some(Join { seeds, tokens, replace, patience });
+                let (zone, replace, forced) = match *as_what {
+                    AsWhat::Newcomer { zone } => (zone, false, false),
+                    AsWhat::Replacement { forced } => (None, true, forced),
+                };
+                let tokens = node.tokens;
+                options.join = Some(Join { seeds, tokens, zone, replace, forced, patience });
             }
         }
         options.storage = match (node.engine, &node.data) {

@@ -80,6 +80,18 @@ impl Admin {
         wire::proposed_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }
 
+    /// Has it make the epoch after `expect` by its word alone: no majority of the members is left to vote. It is
+    /// another one than `edit` if it had voted for that, and says so.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn force_epoch(&self, edit: Edit, expect: Epoch) -> Result<Proposed, ClientError> {
+        let (edit, expect) = (Some(wire::edit_to_proto(edit)), expect.0);
+        let request = proto::ForceEpochRequest { edit, expect };
+        let report = self.ask(async |mut node| node.force_epoch(request).await).await?;
+        wire::proposed_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
+    }
+
     /// Its own home record of a key, straight from its storage: no quorum, no repair. Found, absent,
     /// corrupt and unreadable are four answers.
     ///

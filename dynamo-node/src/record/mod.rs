@@ -41,6 +41,8 @@ enum Frame {
     OldStart,
     /// How they began before there were eras.
     StartWithoutEra,
+    /// How they began before epochs could be made without a vote.
+    StartWithoutForced,
     Start(Start),
 }
 
@@ -66,8 +68,9 @@ struct Step {
     outputs: Vec<Output>,
 }
 
-/// The numbers that stand for [`Frame::Old`], [`Frame::OldStart`] and [`Frame::StartWithoutEra`] in a frame.
-const OLD: [u8; 3] = [0, 3, 4];
+/// The numbers that stand for [`Frame::Old`], [`Frame::OldStart`], [`Frame::StartWithoutEra`] and
+/// [`Frame::StartWithoutForced`] in a frame.
+const OLD: [u8; 4] = [0, 3, 4, 5];
 /// That of [`Frame::Step`].
 const STEP: u8 = 2;
 

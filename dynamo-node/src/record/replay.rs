@@ -197,9 +197,11 @@ fn parse(body: &[u8]) -> Result<(Read, usize), postcard::Error> {
         Frame::Start(start) => Ok((Read::Start(Box::new(start)), 0)),
         Frame::Stored(place, record) => Ok((Read::Stored(place, record), 0)),
         // A step begins with its number, and was read above; so does what nothing reads any more.
-        Frame::Step(_) | Frame::Old | Frame::OldStart | Frame::StartWithoutEra => {
-            Err(postcard::Error::SerdeDeCustom)
-        }
+        Frame::Step(_)
+        | Frame::Old
+        | Frame::OldStart
+        | Frame::StartWithoutEra
+        | Frame::StartWithoutForced => Err(postcard::Error::SerdeDeCustom),
     }
 }
 
@@ -281,7 +283,8 @@ impl<'a> Frames<'a> {
             | Frame::Stored(..)
             | Frame::Old
             | Frame::OldStart
-            | Frame::StartWithoutEra => Err(self.damaged("it is no step")),
+            | Frame::StartWithoutEra
+            | Frame::StartWithoutForced => Err(self.damaged("it is no step")),
         }
     }
 

@@ -98,6 +98,19 @@ impl admin_server::Admin for AdminService {
         Ok(Response::new(wire::proposed_to_proto(proposed)))
     }
 
+    async fn force_epoch(
+        &self,
+        request: Request<proto::ForceEpochRequest>,
+    ) -> Result<Response<proto::ProposeReport>, Status> {
+        let proto::ForceEpochRequest { edit, expect } = request.into_inner();
+        let edit = wire::edit_from_proto(edit);
+        let edit = edit.map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let expect = Epoch(expect);
+        tracing::warn!(%edit, epoch = expect.0 + 1, "an operator makes an epoch without a vote");
+        let made = self.command(|asker| Command::ForceEpoch { edit, expect, asker }).await?;
+        Ok(Response::new(wire::proposed_to_proto(made)))
+    }
+
     async fn set_clock(
         &self,
         request: Request<proto::Clock>,

@@ -48,6 +48,7 @@ impl Hand {
                         | Command::AcceptLoss(_)
                         | Command::Ring(_)
                         | Command::Propose { .. }
+                        | Command::ForceEpoch { .. }
                         | Command::SetClock(..),
                     ) => {}
                 },

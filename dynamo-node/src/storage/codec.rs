@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 /// Of everything that is kept. A directory of another is refused: who changes the shape of what is sealed
 /// raises it.
-pub(super) const FORMAT: u8 = 5;
+pub(super) const FORMAT: u8 = 6;
 
 /// `value` as it lies under `key`.
 pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Bytes {

@@ -139,10 +139,7 @@ fn seat_from_proto(seat: proto::Seat) -> Result<Seat, Malformed> {
         Ok(proto::Standing::Leaving) => Standing::Leaving,
         Ok(proto::Standing::Unspecified) | Err(_) => return Err(unknown()),
     };
-    let zone = seat.zone.map(|zone| u16::try_from(zone).map(Zone));
-    let zone = zone
-        .transpose()
-        .map_err(|_| Malformed::UnknownValue("a zone", seat.zone.unwrap_or(0).cast_signed()))?;
+    let zone = zone_from_proto(seat.zone)?;
     Ok(Seat {
         node: node_id(seat.node)?,
         directory: directory_from_proto(seat.directory)?,
@@ -170,13 +167,23 @@ pub(crate) fn membership_from_proto(told: proto::Membership) -> Result<Membershi
     membership.ok_or(Malformed::NotCanonical("a membership"))
 }
 
+fn zone_from_proto(zone: Option<u32>) -> Result<Option<Zone>, Malformed> {
+    let number = |number: u32| {
+        let unknown = |_| Malformed::UnknownValue("a zone", number.cast_signed());
+        u16::try_from(number).map(Zone).map_err(unknown)
+    };
+    zone.map(number).transpose()
+}
+
 /// A change that is asked for.
 pub(crate) fn edit_to_proto(edit: Edit) -> proto::Edit {
     let directory = |directory| Some(directory_to_proto(directory));
     let change = match edit {
-        Edit::Join { directory: joins, tokens, .. } => {
-            Change::Join(proto::EditJoin { directory: directory(joins), tokens: tokens.into() })
-        }
+        Edit::Join { directory: joins, tokens, zone, .. } => Change::Join(proto::EditJoin {
+            directory: directory(joins),
+            tokens: tokens.into(),
+            zone: zone.map(|zone| zone.0.into()),
+        }),
         Edit::Leave { .. } => Change::Leave(proto::EditLeave {}),
         Edit::Gone { directory: gone, forced, .. } => {
             Change::Gone(proto::EditGone { directory: directory(gone), forced })
@@ -195,10 +202,11 @@ pub(crate) fn edit_from_proto(edit: Option<proto::Edit>) -> Result<Edit, Malform
     let proto::Edit { node, change } = edit.ok_or(Malformed::Missing("the change"))?;
     let node = node_id(node)?;
     Ok(match change.ok_or(Malformed::Missing("the change"))? {
-        Change::Join(proto::EditJoin { directory, tokens }) => Edit::Join {
+        Change::Join(proto::EditJoin { directory, tokens, zone }) => Edit::Join {
             node,
             directory: directory_from_proto(directory)?,
             tokens: tokens_from_proto(tokens)?,
+            zone: zone_from_proto(zone)?,
         },
         Change::Leave(proto::EditLeave {}) => Edit::Leave { node },
         Change::Gone(proto::EditGone { directory, forced }) => {

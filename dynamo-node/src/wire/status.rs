@@ -28,6 +28,7 @@ pub(crate) fn status(status: Status) -> proto::StatusReport {
         filling: status.filling,
         expects_strays: status.expects_strays,
         losses_accepted: status.losses_accepted,
+        epochs_forced: status.epochs_forced,
         tombstones: status.tombstones as u64,
         tombstones_kept_by: status.tombstones_kept_by.into_iter().map(number).collect(),
         exchanged: status.exchanged.into_iter().map(|(id, last)| (number(id), last)).collect(),

@@ -143,6 +143,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     let (node, directory) = (any_node, any_directory);
     prop_oneof![
         (node(), directory(), any::<u16>()).prop_map(|(node, directory, tokens)| Edit::Join {
+            zone: (tokens % 3 > 0).then_some(Zone(tokens)),
             node,
             directory,
             tokens

@@ -7,7 +7,7 @@
 pub(crate) mod monitor;
 mod rest;
 
-use dynamo_protocol::{Quorum, Versioning};
+use dynamo_protocol::{Limits, Quorum, Versioning};
 
 use crate::properties::rest::Rest;
 use crate::world::history::{each, flag};
@@ -225,7 +225,8 @@ pub static PROPERTIES: &[Property] = &[
         name: "collected-stays-gone",
         flag: 0,
         kind: Kind::Always,
-        source: "rule 10: once a tombstone went anywhere, nobody holds what it deleted, or will",
+        source: "rule 10: once a tombstone or an idle actor went anywhere, nobody holds what it overwrote, \
+                 or will",
         promised: |spec| spec.faults.rollbacks == 0,
         check: collected_stays_gone,
     },
@@ -287,6 +288,17 @@ pub static PROPERTIES: &[Property] = &[
             deletes && spec.settings.anti_entropy && is_dotted(spec)
         },
         check: |view| view.has(flag::COLLECTED),
+    },
+    Property {
+        name: "an-idle-actor-is-forgotten",
+        flag: flag::FORGOT,
+        kind: Kind::Sometimes,
+        source: "not vacuous: nothing is left of what an actor wrote, and a context names it no more",
+        promised: |spec| {
+            let few = spec.settings.limits.actors < Limits::default().actors;
+            few && spec.faults.exchanges > 0 && spec.settings.anti_entropy && is_dotted(spec)
+        },
+        check: |view| view.has(flag::FORGOT),
     },
     Property {
         name: "a-put-is-acknowledged",

@@ -28,7 +28,8 @@ impl Step<'_> {
                 Event::HintDelivered(_) => self.world.history.flags |= flag::DELIVERED,
                 Event::Filled { .. } => self.world.history.flags |= flag::FILLED,
                 Event::CountedAnew(_) => self.world.history.flags |= flag::ANEW,
-                Event::TombstoneDropped => collected(self, before),
+                Event::TombstoneDropped => collected(self, before, flag::COLLECTED),
+                Event::IdleForgotten(_) => collected(self, before, flag::FORGOT),
                 Event::Acknowledged { holders, .. } => acknowledged(self, holders),
                 _ => {}
             }
@@ -234,14 +235,16 @@ fn home_gone(step: &mut Step<'_>, node: u8, input: u32, host: u32) {
     step.world.history.flags |= flag;
 }
 
-/// All that the tombstone overwrote that went from `host` is to be nowhere from now on.
-fn collected(step: &mut Step<'_>, host: u32) {
+/// All that was overwritten by what is live in the home record of `host` is to be nowhere from now on: by a
+/// tombstone that goes, or by versions whose record forgets what it had seen.
+fn collected(step: &mut Step<'_>, host: u32, what: u64) {
     let facts = step.tables.facts(host);
     let record = facts.records.iter().find(|record| record.target.is_none()).cloned();
     let gone = record.map_or(0, |record| live(step, &record));
     let history = &mut step.world.history;
-    history.collected |= history.closure(gone);
-    history.flags |= flag::COLLECTED;
+    let kept = if what == flag::FORGOT { gone } else { 0 };
+    history.collected |= history.closure(gone) & !kept;
+    history.flags |= what;
 }
 
 fn acknowledged(step: &mut Step<'_>, holders: &[NodeId]) {

@@ -20,6 +20,9 @@ pub struct Bounds {
     pub crashes: u8,
     /// Directories emptied and made anew, which then ask to take the place of the one before.
     pub wipes: u8,
+    /// Epochs that an operator makes by one member's word, where the directories of so many are lost that no
+    /// majority votes any more.
+    pub forces: u8,
     /// Whether it is seen to in every state that somebody can still have something decided.
     pub drains: bool,
     /// Leave out of the flight what can never matter again.
@@ -49,6 +52,7 @@ impl Bounds {
             last: Epoch(2),
             crashes: 0,
             wipes: 0,
+            forces: 0,
             drains: true,
             inert: true,
         }
@@ -64,7 +68,8 @@ impl Bounds {
         });
         let asks = asks.collect::<Vec<_>>().join("; ");
         let mut label = format!("members={members} N={homes} rounds={rounds} last={last}");
-        for (name, count) in [("crashes", self.crashes), ("wipes", self.wipes)] {
+        let budgets = [("crashes", self.crashes), ("wipes", self.wipes), ("forces", self.forces)];
+        for (name, count) in budgets {
             if count > 0 {
                 label += &format!(" {name}={count}");
             }
@@ -96,11 +101,14 @@ pub(crate) const GONE: Edit =
 
 /// Node 3 comes back, with the directory it had.
 pub(crate) const BACK: Edit =
-    Edit::Join { node: NodeId(3), directory: Directory::Founder(NodeId(3)), tokens: 1 };
+    Edit::Join { node: NodeId(3), directory: Directory::Founder(NodeId(3)), tokens: 1, zone: None };
 
 /// Node 4 joins. It is out of reach.
 pub(crate) const JOIN: Edit =
-    Edit::Join { node: NodeId(4), directory: Directory::Drawn(Identity(4)), tokens: 1 };
+    Edit::Join { node: NodeId(4), directory: Directory::Drawn(Identity(4)), tokens: 1, zone: None };
 
 /// Node 1 gets another share.
 pub(crate) const WEIGH: Edit = Edit::Weigh { node: NodeId(1), tokens: 2 };
+
+/// Node 2 does.
+pub(crate) const WEIGH_OTHER: Edit = Edit::Weigh { node: NodeId(2), tokens: 2 };

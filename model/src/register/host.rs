@@ -28,6 +28,8 @@ pub(crate) struct Host {
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     Propose(Edit, Option<Epoch>),
+    /// By its word alone, after the last epoch that it knows.
+    Force(Edit),
     Receive(NodeId, Call),
     Again,
     Crash,
@@ -82,6 +84,10 @@ impl Host {
                 Input::Propose(edit, expect) => host.step(&mut written, |registrar, mut write| {
                     Ok(registrar.propose(edit, expect, &mut write).unwrap_or_default())
                 }),
+                Input::Force(edit) => host.step(&mut written, |registrar, mut write| {
+                    let last = registrar.history().latest().epoch();
+                    Ok(registrar.force(edit, last, &mut write).unwrap_or_default())
+                }),
                 Input::Receive(from, call) => host.step(&mut written, |registrar, mut write| {
                     registrar.receive(from, call, &mut write)
                 }),
@@ -131,6 +137,13 @@ impl Host {
             Ok(())
         });
         told
+    }
+
+    /// The directory `to` of node number `lost` in the place of the one that is named.
+    pub(crate) fn replaces(&self, lost: u8, to: Identity) -> Option<Edit> {
+        let node = NodeId(u16::from(lost) + 1);
+        let seat = self.registrar.history().latest().seat(node)?;
+        Some(Edit::Replace { node, from: seat.directory, to: Directory::Drawn(to) })
     }
 
     /// What a directory asks for that took the place of another, once it is up.

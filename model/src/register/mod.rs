@@ -14,7 +14,7 @@ mod host;
 mod inert;
 mod model;
 mod properties;
-mod scenarios;
+pub(crate) mod scenarios;
 
 pub use bounds::{Ask, Bounds};
 pub(crate) use check::check_kept;

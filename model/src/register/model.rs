@@ -32,6 +32,7 @@ pub struct State {
     asked: u8,
     crashes: u8,
     wipes: u8,
+    forces: u8,
     monitor: u32,
     /// What the last step showed. No part of the state.
     flags: u64,
@@ -52,6 +53,15 @@ pub enum Step {
     Crash(u8),
     /// A directory is emptied, and its node starts on a new one.
     Wipe(u8),
+    /// An operator has `at` put the new directory `to` of `lost` in the place of its last one, without a vote.
+    Force {
+        /// Who makes the epoch.
+        at: u8,
+        /// Whose directory is lost.
+        lost: u8,
+        /// The one in its place.
+        to: Identity,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -138,12 +148,17 @@ impl RegisterModel {
             }
             Step::Again(_) => Some(Input::Again),
             Step::Crash(_) => Some(Input::Crash),
+            Step::Force { lost, to, .. } => host.replaces(lost, to).map(Input::Force),
             // One above the last: the first has the node's number.
             Step::Wipe(_) => Some(Input::Wipe(Identity(before.identity.0 + 10))),
         };
         let effect = match input.map(|input| before.take(&self.bounds, input)) {
             Some(stepped) if self.is_within(&stepped.host, step) => {
-                self.looked_at(tables, node, &before, stepped)
+                let mut effect = self.looked_at(tables, node, &before, stepped);
+                if matches!(step, Step::Force { .. }) && !effect.learned.is_empty() {
+                    effect.flags |= flag::FORCED;
+                }
+                effect
             }
             _ => Effect::none(number),
         };
@@ -155,6 +170,9 @@ impl RegisterModel {
     /// Whether the step begins no ballot above the bound.
     fn is_within(&self, host: &Host, step: Step) -> bool {
         let begins = matches!(step, Step::Ask(_) | Step::Mend(_) | Step::Again(_));
+        if let Step::Force { .. } = step {
+            return host.registrar.history().latest().epoch() <= self.bounds.last;
+        }
         let Some((_, ballot)) = host.registrar.proposes() else { return true };
         !begins
             || ballot.round <= self.bounds.rounds
@@ -189,6 +207,7 @@ impl RegisterModel {
             Step::Ask(at) => self.place(self.bounds.asks[usize::from(at)].node),
             Step::Deliver(packet) => tables.packets.get(packet).to,
             Step::Mend(node) | Step::Again(node) | Step::Crash(node) | Step::Wipe(node) => node,
+            Step::Force { at, .. } => at,
         };
         let place = usize::from(node);
         let before = state.hosts[place];
@@ -210,11 +229,32 @@ impl RegisterModel {
                 next.wipes += 1;
                 self.forget_asks(&mut next, node);
             }
+            Step::Force { .. } => next.forces += 1,
             Step::Mend(_) | Step::Deliver(_) | Step::Again(_) => {}
         }
         self.observe(tables, &mut next, &effect);
         self.tidy(tables, &mut next);
         Some(next)
+    }
+
+    /// Who may be asked to go on without a vote, and for whom: a voter where those left are no majority.
+    fn forces(&self, tables: &Tables, state: &State) -> Vec<Step> {
+        let hosts: Vec<_> = state.hosts.iter().map(|host| tables.hosts.get(*host)).collect();
+        let mut steps = Vec::new();
+        for (at, host) in (0..).zip(&hosts) {
+            let last = host.registrar.history().latest();
+            let is_left = |host: &&&Host| last.is_voter(host.node, host.directory);
+            let left = hosts.iter().filter(is_left).count();
+            if !host.registrar.is_voter() || left > last.ring_members().count() / 2 {
+                continue;
+            }
+            for (lost, other) in (0..).zip(&hosts) {
+                if !last.is_voter(other.node, other.directory) {
+                    steps.push(Step::Force { at, lost, to: other.identity });
+                }
+            }
+        }
+        steps
     }
 
     /// Whoever asked a process that is gone may ask its successor.
@@ -417,9 +457,9 @@ impl Model for RegisterModel {
         let mut tables = self.lock();
         let founders = (1..=self.bounds.members).map(|id| Host::founder(&self.bounds, NodeId(id)));
         let hosts = founders.map(|host| tables.hosts.intern(host).0).collect();
-        let (asked, crashes, wipes) = (0, 0, 0);
+        let (asked, crashes, wipes, forces) = (0, 0, 0, 0);
         let flight = SmallVec::new();
-        vec![State { hosts, flight, asked, crashes, wipes, monitor: 0, flags: 0 }]
+        vec![State { hosts, flight, asked, crashes, wipes, forces, monitor: 0, flags: 0 }]
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
@@ -445,6 +485,9 @@ impl Model for RegisterModel {
                 steps.push(Step::Wipe(node));
             }
         }
+        if state.forces < self.bounds.forces {
+            steps.extend(self.forces(&tables, state));
+        }
     }
 
     fn next_state(&self, last: &State, step: Step) -> Option<State> {
@@ -467,24 +510,28 @@ impl Model for RegisterModel {
             Step::Again(node) => format!("{} begins a higher ballot", name(node)),
             Step::Crash(node) => format!("{} crashes and starts again", name(node)),
             Step::Wipe(node) => format!("{} is wiped, and starts on a new directory", name(node)),
+            Step::Force { at, lost, to } => {
+                let (at, lost, to) = (name(at), name(lost), Directory::Drawn(*to));
+                format!("{at} is told that {lost} goes on with {to}, without a vote")
+            }
         }
     }
 }
 
 impl Compact for RegisterModel {
     fn pack(&self, state: &State, words: &mut Vec<u32>) {
-        let State { hosts, flight, asked, crashes, wipes, monitor, flags: _ } = state;
+        let State { hosts, flight, asked, crashes, wipes, forces, monitor, flags: _ } = state;
         words.extend_from_slice(hosts);
-        words.push(u32::from_le_bytes([*asked, *crashes, *wipes, 0]));
+        words.push(u32::from_le_bytes([*asked, *crashes, *wipes, *forces]));
         words.push(*monitor);
         words.extend_from_slice(flight);
     }
 
     fn unpack(&self, words: &[u32]) -> State {
         let (hosts, rest) = words.split_at(usize::from(self.bounds.members));
-        let [asked, crashes, wipes, _] = rest[0].to_le_bytes();
+        let [asked, crashes, wipes, forces] = rest[0].to_le_bytes();
         let (hosts, flight) = (hosts.into(), rest[2..].into());
-        State { hosts, flight, asked, crashes, wipes, monitor: rest[1], flags: 0 }
+        State { hosts, flight, asked, crashes, wipes, forces, monitor: rest[1], flags: 0 }
     }
 
     fn fingerprint(&self, state: &State, _told: u64, dominators: &mut Vec<u64>) -> u64 {
@@ -495,7 +542,7 @@ impl Compact for RegisterModel {
         let packets = state.flight.iter().map(|packet| scramble(tables.packets.hash(*packet)));
         add(packets.fold(0, u64::wrapping_add));
         add(tables.monitors.hash(state.monitor));
-        add(u64::from(state.asked) | u64::from(state.wipes) << 8);
+        add(u64::from(state.asked) | u64::from(state.wipes) << 8 | u64::from(state.forces) << 16);
         // With fewer crashes behind it a state can do all that one like it can.
         let with = |crashes: u8| scramble(hash ^ scramble(u64::from(crashes)));
         dominators.extend((0..state.crashes).map(with));

@@ -32,6 +32,7 @@ pub(crate) mod flag {
     pub(crate) const SPLIT: u64 = 1 << 11;
     pub(crate) const REPLACED: u64 = 1 << 12;
     pub(crate) const VOTES_AGAIN: u64 = 1 << 13;
+    pub(crate) const FORCED: u64 = 1 << 14;
 }
 
 /// All of them, in the order of their bits.
@@ -52,7 +53,7 @@ pub static PROPERTIES: &[Property] = &[
         name: "decided-by-a-majority",
         kind: Kind::Always,
         source: "membership, register: a majority of the voters voted for it, on disk, under one ballot",
-        promised: |_| true,
+        promised: |bounds| bounds.forces == 0,
     },
     Property {
         name: "only-what-was-asked",
@@ -108,7 +109,8 @@ pub static PROPERTIES: &[Property] = &[
         name: "a-split-vote-ends",
         kind: Kind::Sometimes,
         source: "membership, register: a higher ballot decides where two edits had votes",
-        promised: |bounds| bounds.asks.len() > 1,
+        // Two members are no majority without each other.
+        promised: |bounds| bounds.asks.len() > 1 && bounds.members > 2,
     },
     Property {
         name: "a-wiped-member-is-replaced",
@@ -121,6 +123,12 @@ pub static PROPERTIES: &[Property] = &[
         kind: Kind::Sometimes,
         source: "membership, register: once an epoch names its new directory",
         promised: |bounds| bounds.wipes > 0 && bounds.last.0 > 2,
+    },
+    Property {
+        name: "a-member-goes-on-alone",
+        kind: Kind::Sometimes,
+        source: "membership, operators: of two members with one lost, by an operator's word",
+        promised: |bounds| bounds.forces > 0,
     },
 ];
 

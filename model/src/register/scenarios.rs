@@ -2,7 +2,7 @@
 
 use dynamo_protocol::Epoch;
 
-use crate::register::bounds::{Ask, Bounds, JOIN, LEAVE, WEIGH};
+use crate::register::bounds::{Ask, Bounds, JOIN, LEAVE, WEIGH, WEIGH_OTHER};
 
 /// A configuration with a name. What it promises must hold and what it expects must be seen.
 #[derive(Clone, Debug)]
@@ -49,5 +49,21 @@ pub fn scenarios() -> Vec<Scenario> {
         "the same between two other edits",
         Bounds { wipes: 1, rounds: 1, ..two() },
     );
+    add(
+        "register-forced",
+        "of two members one lost its disk: the other goes on without a vote, with what it had voted for",
+        Bounds { wipes: 1, forces: 2, ..forced() },
+    );
+    add(
+        "register-forced-crash",
+        "and one of them crashes",
+        Bounds { wipes: 1, forces: 2, crashes: 1, ..forced() },
+    );
     all
+}
+
+/// Two members, of which each is asked for something.
+pub(crate) fn forced() -> Bounds {
+    let asks = [Ask::of(1, WEIGH), Ask::of(2, WEIGH_OTHER)];
+    Bounds { members: 2, last: Epoch(3), ..Bounds::new(&asks) }
 }

@@ -8,6 +8,7 @@ use dynamo_protocol::{Epoch, Quorum, ReadMode};
 use crate::properties::{Kind, PROPERTIES};
 use crate::register;
 use crate::register::bounds::{Ask, BACK, Bounds, GONE, LEAVE, WEIGH};
+use crate::register::scenarios::forced;
 use crate::scenarios::check::{Judgement, Report, Verdict, check};
 use crate::scenarios::scenario::{Scenario, collect};
 use crate::search::engine::Budget;
@@ -307,6 +308,7 @@ fn register_trials() -> impl Iterator<Item = Trial> {
     // What is left out of the flight rests on promises and epochs that only rise, and on ballots used once.
     let forgets = Bounds { crashes: 1, inert: false, ..two.clone() };
     let one = Bounds::new(&[Ask::of(1, WEIGH)]);
+    let alone = Bounds { wipes: 1, forces: 1, rounds: 1, ..forced() };
     let reborn = Bounds { wipes: 1, rounds: 1, inert: false, ..one };
     [
         ("promise-unsaved", forgets.clone(), FORK),
@@ -318,6 +320,7 @@ fn register_trials() -> impl Iterator<Item = Trial> {
         ("votes-once", even, &["a-decision-stays-possible"]),
         ("ballot-reused", reborn, FORK),
         ("gone-joins", returns, &["gone-stays-gone"]),
+        ("forced-over-vote", alone, FORK),
     ]
     .into_iter()
     .map(|(mutant, bounds, killers)| Trial {

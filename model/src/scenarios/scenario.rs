@@ -313,6 +313,21 @@ fn collections(scenarios: &mut Vec<Scenario>) {
     let mut wipe = collect("pgd", 2);
     (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
     add("collect-wipe", "the same while a directory is lost", wipe, &[]);
+    add("forget", "a context forgets an actor of which nothing is left", forget("pgp"), &[]);
+    add("forget-write", "the same while another client writes", forget("pgp,p"), &[]);
+    let mut late = forget("pgp");
+    late.faults.hedges = 3;
+    add("forget-late", "a put is given up, and may arrive when its actor is forgotten", late, &[]);
+    let mut wipe = forget("pgp");
+    (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
+    add("forget-wipe", "the same while a directory is lost", wipe, &[]);
+}
+
+/// The same, where a context may name few actors.
+fn forget(script: &str) -> Spec {
+    let mut spec = collect(script, 2);
+    spec.settings.limits.actors = 4;
+    spec
 }
 
 /// Two homes that compare what they hold, at a time of the search's choice, and then look for tombstones.

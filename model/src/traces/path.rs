@@ -312,7 +312,10 @@ impl<'a> Walk<'a> {
             Input::Timer(timer) => Taken::Timer { node, timer },
             Input::Unreachable(peer) => Taken::Unreachable { node, peer },
             Input::Started => return Err(PathError::NoWord("a start without a process")),
-            Input::Prune(_) | Input::AcceptLoss | Input::Propose { .. } => {
+            Input::Prune(_)
+            | Input::AcceptLoss
+            | Input::Propose { .. }
+            | Input::ForceEpoch { .. } => {
                 return Err(PathError::NoWord("an operator"));
             }
         };

@@ -85,6 +85,8 @@ pub(crate) mod flag {
     pub(crate) const ANEW: u64 = 1 << 24;
     /// A tombstone was collected.
     pub(crate) const COLLECTED: u64 = 1 << 32;
+    /// A context forgot an idle actor.
+    pub(crate) const FORGOT: u64 = 1 << 33;
     /// A get was answered that began after a put was acknowledged.
     pub(crate) const DUE: u64 = 1 << 25;
     /// One whose own client's put was.

@@ -252,7 +252,8 @@ pub(crate) fn clock(setup: &Setup, input: &Input) -> Time {
         | Input::Unreachable(_)
         | Input::Prune(_)
         | Input::AcceptLoss
-        | Input::Propose { .. } => None,
+        | Input::Propose { .. }
+        | Input::ForceEpoch { .. } => None,
     };
     match op {
         Some(ClientOp::Put { value: Some(value), .. }) => {

@@ -421,6 +421,7 @@ fn views(
                 node: node(at).id,
                 directory: Directory::Drawn(Setup::identity(at, 0)),
                 tokens: TOKENS,
+                zone: None,
             },
             Shift::Leave(at) => Edit::Leave { node: node(at).id },
             Shift::Cancel(at) => Edit::Cancel { node: node(at).id },

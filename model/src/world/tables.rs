@@ -525,8 +525,8 @@ impl Tables {
 /// Whether the monitor looks at such an event.
 fn is_observed(event: &Event) -> bool {
     use Event::{
-        Acknowledged, CountedAnew, Filled, HintDelivered, HintStored, ReadRepair, Synced,
-        TombstoneDropped,
+        Acknowledged, CountedAnew, Filled, HintDelivered, HintStored, IdleForgotten, ReadRepair,
+        Synced, TombstoneDropped,
     };
     matches!(
         event,
@@ -538,6 +538,7 @@ fn is_observed(event: &Event) -> bool {
             | Filled { .. }
             | CountedAnew(_)
             | TombstoneDropped
+            | IdleForgotten(_)
     )
 }
 

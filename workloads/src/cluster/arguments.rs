@@ -72,6 +72,10 @@ impl Arguments<'_> {
             Beginning::Genesis | Beginning::Member => set("--members", members.join(",")),
             Beginning::Joins(seeds) | Beginning::Replaces(seeds) => {
                 seeds.iter().for_each(|seed| set("--seed", seed.to_string()));
+                let joins = matches!(self.beginning, Beginning::Joins(_));
+                if let Some(zone) = zone(self.id).filter(|_| joins) {
+                    set("--zone", zone.0.to_string());
+                }
             }
         }
         for (peer, address) in &self.peers {

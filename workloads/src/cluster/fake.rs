@@ -141,7 +141,7 @@ impl Cluster for FakeCluster {
         let to = self.directory(node);
         let edit = match origin {
             Origin::Founder => return Ok(()),
-            Origin::Joins => Edit::Join { node, directory: to, tokens: 8 },
+            Origin::Joins => Edit::Join { node, directory: to, tokens: 8, zone: None },
             Origin::Replaces => {
                 let from =
                     self.epochs.lock().unwrap().last().unwrap().seat(node).unwrap().directory;

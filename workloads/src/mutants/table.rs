@@ -241,6 +241,7 @@ pub(super) const ROWS: &[Row] = &[
     seeded("68", Mutant::FilledByUncounted, "Yp-", &[C4]),
     seeded("69", Mutant::SettledAtHomes, "Yp-", &[C2]),
     seeded("70", Mutant::OldEraStored, "Yp-", &[C2]),
+    seeded("71", Mutant::ForcedOverVote, "Y--", &[C13]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -253,7 +254,7 @@ pub(super) fn explanation(layer: Layer, number: &str) -> Option<&'static str> {
 }
 
 /// Rows of the register of memberships.
-const REGISTER: &[&str] = &["38", "52", "53", "54", "55", "56", "57", "58", "59", "60"];
+const REGISTER: &[&str] = &["38", "52", "53", "54", "55", "56", "57", "58", "59", "60", "71"];
 
 const NO_REGISTER: &str =
     "what members agree on is not judged there: the model searches the register by itself";

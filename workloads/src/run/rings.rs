@@ -84,7 +84,7 @@ mod tests {
         let members = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
         let first = View::genesis(&settings, members).unwrap();
         let directory = Directory::Drawn(Identity(9));
-        let joins = Edit::Join { node: NodeId(4), directory, tokens: 8 };
+        let joins = Edit::Join { node: NodeId(4), directory, tokens: 8, zone: None };
         let genesis = first.history().latest().clone();
         let second = genesis.edited(&joins, settings.n).unwrap();
         let seen = Op::new(Process::Nemesis, Kind::Ok, "join")

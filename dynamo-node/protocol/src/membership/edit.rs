@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::id::NodeId;
 use crate::membership::history::{Directory, Membership, Seat, Standing};
 use crate::mutant::{Mutant, mutated};
-use crate::ring::Member;
+use crate::ring::{Member, Zone};
 use crate::view::Epoch;
 
 /// One change. What it does follows from the epoch that it is applied to and from nothing else.
@@ -25,6 +25,9 @@ pub enum Edit {
         directory: Directory,
         /// Its share.
         tokens: u16,
+        /// Where it stands, if it says so.
+        #[serde(default)]
+        zone: Option<Zone>,
     },
     /// A member gives up its share of the ring, and hands on what it holds.
     Leave {
@@ -213,8 +216,8 @@ impl Edit {
         }
         let joined = after.seats().iter().find(|seat| before.seat(seat.node).is_none());
         joined.map(|seat| {
-            let Seat { node, directory, tokens, .. } = *seat;
-            Self::Join { node, directory, tokens }
+            let Seat { node, directory, tokens, zone, .. } = *seat;
+            Self::Join { node, directory, tokens, zone }
         })
     }
 }
@@ -228,14 +231,14 @@ impl Membership {
         let mut seats = self.seats().to_vec();
         let mut gone = self.gone().to_vec();
         match *edit {
-            Edit::Join { node, directory, tokens } => {
+            Edit::Join { node, directory, tokens, zone } => {
                 if self.seat(node).is_some() {
                     return Err(EditError::Member { epoch: self.epoch(), node });
                 }
                 self.may_come(directory)?;
                 in_bounds(node, tokens)?;
                 let at = seats.partition_point(|seat| seat.node < node);
-                let (standing, zone) = (Standing::In, None);
+                let standing = Standing::In;
                 seats.insert(at, Seat { node, directory, tokens, standing, zone });
             }
             Edit::Leave { node } => {
@@ -330,8 +333,9 @@ fn in_bounds(node: NodeId, tokens: u16) -> Result<(), EditError> {
 impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Join { node, directory, tokens } => {
-                write!(f, "join {node} with {directory} and {tokens} tokens")
+            Self::Join { node, directory, tokens, zone } => {
+                write!(f, "join {node} with {directory} and {tokens} tokens")?;
+                zone.map_or(Ok(()), |zone| write!(f, " in {zone}"))
             }
             Self::Leave { node } => write!(f, "leave {node}"),
             Self::Gone { node, directory, forced } => {
@@ -382,7 +386,7 @@ mod tests {
     const FOUNDER: Directory = Directory::Founder(N3);
 
     fn join(node: NodeId, directory: Directory) -> Edit {
-        Edit::Join { node, directory, tokens: 8 }
+        Edit::Join { node, directory, tokens: 8, zone: None }
     }
 
     fn replace(from: Directory, to: Directory) -> Edit {
@@ -395,6 +399,15 @@ mod tests {
         assert_eq!(end.epoch(), Epoch(4));
         let nodes: Vec<_> = end.seats().iter().map(|seat| seat.node.0).collect();
         assert_eq!((nodes, end.gone()), (vec![1, 2, 4], &[FOUNDER][..]));
+    }
+
+    #[test]
+    fn who_joins_says_where_it_stands() {
+        let zone = Some(Zone(2));
+        let edit = Edit::Join { node: N4, directory: drawn(9), tokens: 8, zone };
+        let end = after(&[edit]);
+        assert_eq!(end.seat(N4).unwrap().member().zone, zone);
+        assert_eq!(Edit::between(&genesis(), &end, 2), Some(edit));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct Seat {
     pub tokens: u16,
     /// In or leaving.
     pub standing: Standing,
-    /// Where it stands, if it said so at genesis.
+    /// Where it stands, if it said so at genesis or when it joined.
     pub zone: Option<Zone>,
 }
 

@@ -215,6 +215,44 @@ impl Registrar {
         Ok(told)
     }
 
+    /// Makes an epoch by this member's word alone: for when no majority will ever vote again, since the
+    /// directories of too many are lost. It is `edit`, unless this member has voted for another one: that may
+    /// have been decided by its vote and those of the lost, so it comes first, and whoever asked asks again.
+    ///
+    /// What the lost had decided among themselves is lost with them. If one of them is not lost after all,
+    /// there may be two memberships of one number, and so two clusters: only an operator can know.
+    ///
+    /// # Errors
+    /// If `expect` is not the last epoch, or the membership refuses the edit; nothing happened then.
+    pub fn force<E>(
+        &mut self,
+        edit: Edit,
+        expect: Epoch,
+        write: &mut impl FnMut(&Durable) -> Result<(), E>,
+    ) -> Result<Told, ProposeError<E>> {
+        let latest = self.history.latest();
+        if expect != latest.epoch() {
+            return Err(ProposeError::Overtaken { latest: latest.epoch(), expect });
+        }
+        latest.edited(&edit, self.history.homes())?;
+        let voted = self.ballots.voted.filter(|_| !mutated(Mutant::ForcedOverVote));
+        let made = voted.map_or(edit, |vote| vote.edit);
+        // If the same was proposed, it is told once what became of it.
+        if self.proposes().is_some_and(|(proposed, _)| proposed == edit) {
+            self.give_up();
+        }
+        let mut told = Told::default();
+        self.decide(&made, &mut told, write).map_err(ProposeError::Disk)?;
+        let epoch = Epoch(expect.0 + 1);
+        let outcome = if made == edit {
+            Outcome::Decided(epoch)
+        } else {
+            Outcome::Overtaken { epoch, by: made }
+        };
+        told.notices.push(Notice::Ended { edit, outcome });
+        Ok(told)
+    }
+
     /// Gives up what is being proposed. It may be decided all the same: others may have voted for it.
     pub fn give_up(&mut self) {
         self.proposal = None;

@@ -19,6 +19,15 @@ use crate::view::{Epoch, View};
 /// What a verb of the registrar hands what is new to.
 type Write<'a> = &'a mut dyn FnMut(&Durable) -> Result<(), StoreError>;
 
+/// What makes the epochs that are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    /// A majority of the members.
+    Votes,
+    /// An operator of this one.
+    ItsWord,
+}
+
 impl Node {
     /// An operator asks for a change of the membership.
     pub(crate) fn propose<S: Store>(
@@ -37,6 +46,25 @@ impl Node {
             Ok(told) => {
                 self.carry_out_told(step, told);
                 self.watch_proposal(step);
+            }
+            Err(why) => step.event(Event::ChangeRefused { edit, why: why.to_string() }),
+        }
+    }
+
+    /// An operator makes an epoch without a vote.
+    pub(crate) fn force_epoch<S: Store>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        edit: Edit,
+        expect: Epoch,
+    ) {
+        let forced = self.with_registrar_by(step, By::ItsWord, |registrar, mut write| {
+            registrar.force(edit, expect, &mut write)
+        });
+        match forced {
+            Ok(told) => {
+                step.event(Event::EpochForced(Epoch(expect.0 + 1)));
+                self.carry_out_told(step, told);
             }
             Err(why) => step.event(Event::ChangeRefused { edit, why: why.to_string() }),
         }
@@ -94,11 +122,20 @@ impl Node {
         step: &mut Step<'_, S>,
         verb: impl FnOnce(&mut Registrar, Write<'_>) -> R,
     ) -> R {
+        self.with_registrar_by(step, By::Votes, verb)
+    }
+
+    fn with_registrar_by<S: Store, R>(
+        &mut self,
+        step: &mut Step<'_, S>,
+        by: By,
+        verb: impl FnOnce(&mut Registrar, Write<'_>) -> R,
+    ) -> R {
         let before = Arc::clone(&self.view);
         let mut registrar = self.registrar.clone();
         let directory = self.meta.directory(self.me);
         registrar.goes_on_as(self.meta.identity, directory, !self.is_proven());
-        let result = verb(&mut registrar, &mut |durable| self.enrol(step, durable));
+        let result = verb(&mut registrar, &mut |durable| self.enrol(step, durable, by));
         self.registrar = registrar;
         if self.view.epoch() > before.epoch() {
             self.entered(step, &before);
@@ -111,9 +148,11 @@ impl Node {
         &mut self,
         step: &mut Step<'_, S>,
         durable: &Durable,
+        by: By,
     ) -> Result<(), StoreError> {
         let (mut view, mut counted) = (Arc::clone(&self.view), self.counted.clone());
         let mut meta = self.meta;
+        meta.forced += u64::from(by == By::ItsWord && !durable.epochs.is_empty());
         for membership in &durable.epochs {
             let next = view.followed_by(&self.settings, membership);
             counted = counted.after(self.me, &view, &next);
@@ -247,7 +286,12 @@ mod tests {
         for edit in [
             Edit::Leave { node: me },
             Edit::Gone { node: me, directory, forced: false },
-            Edit::Join { node: me, directory: Directory::Drawn(Identity(9)), tokens: 8 },
+            Edit::Join {
+                node: me,
+                directory: Directory::Drawn(Identity(9)),
+                tokens: 8,
+                zone: None,
+            },
         ] {
             epochs.push(epochs[epochs.len() - 1].edited(&edit, settings.n).unwrap());
         }

@@ -150,7 +150,7 @@ mod tests {
         let members = (1..=3).map(|id| Member::new(NodeId(id), 8)).collect();
         let view = View::genesis(&settings, members).unwrap();
         let directory = Directory::Drawn(Identity(4));
-        let edit = Edit::Join { node: NEWCOMER, directory, tokens: 8 };
+        let edit = Edit::Join { node: NEWCOMER, directory, tokens: 8, zone: None };
         let joined = view.history().latest().edited(&edit, 2).unwrap();
         let later = view.followed_by(&settings, &joined);
         let meta = Meta::genesis(Identity(1));

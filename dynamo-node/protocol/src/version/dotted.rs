@@ -154,6 +154,17 @@ impl DottedSet {
         true
     }
 
+    /// How many actors [`DottedSet::forget_idle`] would forget.
+    #[must_use]
+    pub fn idle(&self, kept: Option<Actor>) -> usize {
+        let mut live: Vec<_> = self.versions().iter().map(|version| version.dot.actor).collect();
+        live.extend(kept.filter(|actor| self.context().get(actor) > 0));
+        // Versions are in the order of their dots, so of their actors.
+        live.sort_unstable();
+        live.dedup();
+        self.context().actors() - live.len()
+    }
+
     /// Forgets the actors of which no version is live, but for `kept`; returns how many.
     ///
     /// This set then drops less than it did: what an actor wrote may come back, if a copy is left.

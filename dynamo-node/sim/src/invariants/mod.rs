@@ -208,20 +208,29 @@ impl Monitor {
         // An operator has asked for it.
         let is_pruned =
             outputs.iter().any(|output| matches!(output, Output::Event(Event::Pruned(_))));
-        let collects =
-            outputs.iter().any(|output| matches!(output, Output::Event(Event::TombstoneDropped)));
+        let is_told = |what: fn(&Event) -> bool| {
+            outputs.iter().any(|output| matches!(output, Output::Event(it) if what(it)))
+        };
+        let collects = is_told(|event| matches!(event, Event::TombstoneDropped));
+        let forgets = is_told(|event| matches!(event, Event::IdleForgotten(_)));
         for changed in disk.changed_since(batch) {
             if !self.again.is_empty() {
                 self.one_value_a_dot(changed, &mut breach);
             }
-            if !is_pruned {
+            if !is_pruned && !(forgets && changed.place.role == Role::Home) {
                 record_forgets(changed, &mut breach);
             }
             self.no_dominated_sibling(changed, &mut breach);
             self.collected_is_back(changed, &mut breach);
+            if let (Some(before), Some(now)) = (changed.before, changed.now)
+                && forgets
+                && changed.place.role == Role::Home
+            {
+                self.collected(hosts, &changed.place.key, before, Some(now), &mut breach);
+            }
             if let (Some(before), None) = (changed.before, changed.now) {
                 if collects && changed.place.role == Role::Home {
-                    self.collected(hosts, &changed.place.key, before, &mut breach);
+                    self.collected(hosts, &changed.place.key, before, None, &mut breach);
                     continue;
                 }
                 self.removed(hosts, id, changed.place, before, &mut breach);

@@ -94,7 +94,10 @@ impl World {
         let membership = self.membership();
         let spare = self.bench.cluster().ids().find(|id| membership.seat(*id).is_none());
         match (kind % 4, spare) {
-            (0 | 1, Some(node)) => Some(Edit::Join { node, directory: directory(node), tokens }),
+            (0 | 1, Some(node)) => {
+                let zone = self.bench.cluster().zone(node);
+                Some(Edit::Join { node, directory: directory(node), tokens, zone })
+            }
             (2, _) => Some(Edit::Weigh { node, tokens }),
             _ => Some(Edit::Leave { node }),
         }

@@ -682,6 +682,8 @@ impl Player {
             Event::HintAdopted => "adopts a hint".to_owned(),
             Event::StrayDropped => "drops what its homes hold".to_owned(),
             Event::TombstoneDropped => "drops a tombstone".to_owned(),
+            Event::IdleForgotten(actors) => format!("forgets {actors} idle actors"),
+            Event::EpochForced(epoch) => format!("makes epoch {epoch} without a vote"),
             Event::LossAccepted { ranges } => format!("counts in {ranges} ranges more, unfilled"),
             Event::Pruned(entries) => format!("forgets {entries} entries"),
             Event::Proven => "is proven: all have told, and nothing is missing".to_owned(),
@@ -829,7 +831,8 @@ impl Player {
     }
 
     fn directory(&self, meta: &Meta) -> String {
-        let Meta { identity, births, founder: _, amnesiac, doubted, era, losses: _ } = meta;
+        let Meta { identity, births, founder: _, amnesiac, doubted, era, losses: _, forced: _ } =
+            meta;
         let amnesiac = if *amnesiac { ", amnesiac" } else { "" };
         let doubted = doubted.map_or(String::new(), |position| format!(", doubted at {position}"));
         let era = if *era > 0 { format!(", era {era}") } else { String::new() };

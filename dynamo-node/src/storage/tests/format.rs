@@ -1,11 +1,13 @@
 //! What lies in a directory has a format, and the format a number.
 
 use bytes::Bytes;
-use dynamo_protocol::membership::{Ballot, Ballots, Edit, Membership, Vote};
+use dynamo_protocol::membership::{
+    Ballot, Ballots, Directory as MemberDirectory, Edit, Membership, Vote,
+};
 use dynamo_protocol::{
     Actor, ClockSet, ClockedVersion, Counted, Dot, DottedSet, Enrolment, Epoch, Heard, Identity,
     Key, Member, Meta, Minter, NodeId, Place, Record, Remembered, Role, Siblings, Version,
-    VersionVector,
+    VersionVector, Zone,
 };
 use tempfile::TempDir;
 
@@ -18,7 +20,7 @@ use super::super::{
 use super::{open, owner};
 
 /// The format, and a checksum over one of everything that is kept.
-const KNOWN: (u8, u32) = (5, 0x910e_312f);
+const KNOWN: (u8, u32) = (6, 0xcf1d_0a9a);
 
 #[test]
 fn what_is_kept_in_another_shape_has_another_format() {
@@ -40,7 +42,8 @@ fn what_is_kept_in_another_shape_has_another_format() {
     let edit = Edit::Leave { node: NodeId(2) };
     let epochs = vec![genesis.clone(), genesis.edited(&edit, 1).unwrap()];
     let ballot = Ballot { round: 1, node: NodeId(1), identity: Identity(7) };
-    let voted = Some(Vote { ballot, edit: Edit::Cancel { node: NodeId(2) } });
+    let (node, directory, zone) = (NodeId(3), MemberDirectory::Drawn(Identity(9)), Some(Zone(2)));
+    let voted = Some(Vote { ballot, edit: Edit::Join { node, directory, tokens: 300, zone } });
     let ballots = Some(Ballots { epoch: Epoch(3), promised: Some(ballot), voted });
     let enrolment = Enrolment { epochs, ballots, counted: Some(Counted::everywhere(Epoch(2))) };
     let sealed = [

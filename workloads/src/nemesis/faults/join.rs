@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
 use dynamo_protocol::membership::{Edit, Standing};
+use dynamo_protocol::{NodeId, Zone};
 use dynamo_sim::World;
 use serde_json::Value;
 
@@ -23,6 +23,8 @@ pub struct Join {
     pub node: NodeId,
     /// Its share of the ring: virtual nodes.
     pub tokens: u16,
+    /// Where it stands.
+    pub zone: Option<Zone>,
 }
 
 impl Kind for Join {
@@ -33,8 +35,10 @@ impl Kind for Join {
     }
 
     fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
-        let tokens = draw.plan.cluster.tokens;
-        draw.newcomer(at).map(|node| Self { node, tokens })
+        let of = &draw.plan.cluster;
+        let (tokens, zones) = (of.tokens, of.zones);
+        let zone = |node| Zone::in_turn(node, zones);
+        draw.newcomer(at).map(|node| Self { node, tokens, zone: zone(node) })
     }
 
     fn whom(&self) -> Whom<'_> {
@@ -83,11 +87,11 @@ impl Twin for Join {
     }
 
     fn pursue(&self, world: &mut World, ends: bool) {
-        let Self { node, tokens } = *self;
+        let Self { node, tokens, zone } = *self;
         match world.membership().seat(node) {
             None if !ends => {
                 let directory = world.directory(node);
-                world.ask_for(Edit::Join { node, directory, tokens });
+                world.ask_for(Edit::Join { node, directory, tokens, zone });
             }
             Some(_) if !world.runs(node) => world.admit(node),
             _ => {}
