@@ -48,7 +48,7 @@ impl Hand {
                         | Command::AcceptLoss(_)
                         | Command::Ring(_)
                         | Command::Propose { .. }
-                        | Command::SetClock(..),
+                        | Command::Clock(..),
                     ) => {}
                 },
                 Some(arrival) = sources.arrivals.recv() => refuse(arrival),
