@@ -76,7 +76,8 @@ pub(crate) type ReplicaRead = Result<Option<Record>, StoreError>;
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
-    SetClock(Skew, oneshot::Sender<()>),
+    /// Sets the clock wrong, if there is how; what it reads then.
+    Clock(Option<Skew>, oneshot::Sender<Time>),
     Ring(oneshot::Sender<RingReport>),
     /// What is answered once it is known.
     Propose {
@@ -331,9 +332,11 @@ impl<T: Transport> Driver<T> {
                 self.proposals.wait_along(edit, asker);
                 self.step(self.clock.now(), Input::ForceEpoch { edit, expect });
             }
-            Command::SetClock(skew, asker) => {
-                self.clock.set(skew);
-                let _ = asker.send(());
+            Command::Clock(skew, asker) => {
+                if let Some(skew) = skew {
+                    self.clock.set(skew);
+                }
+                let _ = asker.send(self.clock.now());
             }
             // The service has refused it.
             Command::Step(..) => {}

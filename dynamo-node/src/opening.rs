@@ -8,6 +8,7 @@ use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Change, Enrolment, Identity, NodeId, Start, Store, View, ViewError};
 
 use crate::config::{Options, Storage};
+use crate::hooks::Hook;
 use crate::join::{self, JoinError, Joined};
 use crate::record::Recorder;
 use crate::server::StartError;
@@ -45,7 +46,11 @@ pub(crate) struct Opened {
 }
 
 /// Opens the directory, becomes a member if that is asked for, and reads what is there.
-pub(crate) async fn open(options: &Options, incarnation: u64) -> Result<Opened, StartError> {
+pub(crate) async fn open(
+    options: &Options,
+    incarnation: u64,
+    hook: Option<&Arc<Hook>>,
+) -> Result<Opened, StartError> {
     if options.genesis && options.join.is_some() {
         return Err(JoinError::Genesis.into());
     }
@@ -55,6 +60,9 @@ pub(crate) async fn open(options: &Options, incarnation: u64) -> Result<Opened, 
     {
         let Joined { epochs, addresses } = join::join(options, join, &directory.meta).await?;
         directory.enrol(Enrolment::told(options.me, directory.meta, epochs), &addresses)?;
+    }
+    if let Some(hook) = hook {
+        hook.onto(&mut directory);
     }
     blocking(options, move |options| read(&options, directory, incarnation)).await
 }

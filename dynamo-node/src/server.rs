@@ -16,6 +16,7 @@ use crate::config::Options;
 use crate::door::{Door, Unfinished};
 use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
 use crate::guests::{Guests, Guise};
+use crate::hooks::Hook;
 use crate::http2;
 use crate::join::JoinError;
 use crate::opening::{self, Opened};
@@ -133,7 +134,8 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         return Err(StartError::Advertise(address.clone()));
     }
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
-    let opened = opening::open(&options, incarnation).await?;
+    let hook = Hook::of(&options);
+    let opened = opening::open(&options, incarnation, hook.as_ref()).await?;
     let Opened { directory, view, addresses, start, store, recorder } = opened;
     let meta = directory.meta;
     let agreement = Arc::new(Agreement::new(&options.cluster, &settings, view.history()));
@@ -152,11 +154,12 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         incarnation,
         arrivals: arrive.clone(),
         counters: Arc::clone(&telemetry.links),
+        hook: hook.clone(),
     };
     let shared = Shared {
         me,
         agreement: Arc::clone(&agreement),
-        fault_hooks: options.fault_hooks && cfg!(feature = "faults"),
+        hook,
         stepped: options.stepped.is_some(),
         arrivals: arrive,
         commands: command.clone(),

@@ -410,7 +410,7 @@ async fn a_stop_answers_what_is_open_and_refuses_what_comes_after() {
 #[tokio::test]
 async fn the_clock_is_not_set_without_fault_hooks() {
     let cluster = Cluster::start(3).await;
-    let skew = dynamo_node::Skew { offset_us: 1_000_000, rate_ppm: 1_000_000 };
+    let skew = dynamo_node::Skew { offset_us: 1_000_000, ..dynamo_node::Skew::NONE };
     let refused = cluster.admin(NodeId(1)).set_clock(skew).await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(why) if why.contains("--fault-hooks")));
     cluster.stop().await;
@@ -488,7 +488,7 @@ async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
         options.fault_hooks = true;
     })
     .await;
-    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, rate_ppm: 1_000_000 };
+    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, ..dynamo_node::Skew::NONE };
     cluster.admin(NodeId(1)).set_clock(ahead).await.unwrap();
     cluster.client(NodeId(1)).put("k", "", "first").await.unwrap();
     cluster.client(NodeId(2)).put("k", "", "last").await.unwrap();
@@ -502,5 +502,78 @@ async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
     })
     .await;
     assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["first"]);
+    cluster.stop().await;
+}
+
+/// Three nodes that write to disks of their own and are there to be tampered with.
+#[cfg(feature = "faults")]
+async fn hooked(folder: &tempfile::TempDir) -> Cluster {
+    Cluster::start_with(3, |options| {
+        let data = folder.path().join(format!("data-{}", options.me));
+        options.storage = Storage::Disk(data);
+        options.fault_hooks = true;
+    })
+    .await
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_node_whose_write_or_sync_fails_or_whose_disk_is_full_ends_and_says_why() {
+    use dynamo_node::Hooks;
+    let once = [
+        (Hooks { fail_writes: 1, ..Hooks::default() }, "a write failed"),
+        (Hooks { fail_syncs: 1, ..Hooks::default() }, "a sync failed"),
+        (Hooks { room: Some(100), ..Hooks::default() }, "no space is left"),
+    ];
+    for (hooks, why) in once {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cluster = hooked(&folder).await;
+        cluster.admin(NodeId(1)).hooks(1, Some(hooks)).await.unwrap();
+        // Whoever answers it, it is not that node.
+        let _ = cluster.client(NodeId(1)).put("k", "", vec![7; 200]).await;
+        let ended = cluster.nodes.remove(&NodeId(1)).unwrap().ended().await.unwrap_err();
+        assert!(ended.to_string().contains(why), "{ended}");
+        cluster.stop().await;
+    }
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn nothing_is_acknowledged_that_waits_for_its_sync() {
+    use dynamo_node::Hooks;
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = hooked(&folder).await;
+    let hold = Hooks { hold: true, ..Hooks::default() };
+    for id in 1..=3 {
+        cluster.admin(NodeId(id)).hooks(1, Some(hold.clone())).await.unwrap();
+    }
+    let put = cluster.client(NodeId(1)).put("k", "", "v").await;
+    assert!(put.is_err(), "{put:?}");
+    assert!(cluster.admin(NodeId(1)).hooks(1, None).await.unwrap().held > 0);
+    for id in 1..=3 {
+        cluster.admin(NodeId(id)).hooks(1, Some(Hooks::default())).await.unwrap();
+    }
+    cluster.client(NodeId(2)).put("k", "", "w").await.unwrap();
+    cluster.stop().await;
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn messages_that_are_lost_sent_twice_or_overtaken_are_counted_and_borne() {
+    use dynamo_node::Hooks;
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = hooked(&folder).await;
+    let hooks = Hooks { lose: 50_000, duplicate: 300_000, reorder: 300_000, ..Hooks::default() };
+    for id in 1..=3 {
+        cluster.admin(NodeId(id)).hooks(1, Some(hooks.clone())).await.unwrap();
+    }
+    let client = cluster.client(NodeId(1));
+    for round in 0..100 {
+        let _ = client.put(format!("k{round}"), "", "v").await;
+    }
+    let hooked = cluster.admin(NodeId(1)).hooks(1, Some(Hooks::default())).await.unwrap();
+    assert!(hooked.lost > 0 && hooked.duplicated > 0 && hooked.reordered > 0, "{hooked:?}");
+    client.put("k", "", "v").await.unwrap();
+    assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["v"]);
     cluster.stop().await;
 }

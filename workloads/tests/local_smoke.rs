@@ -277,6 +277,48 @@ fn a_strict_cluster_keeps_its_promise_in_an_open_loop() {
 }
 
 #[test]
+fn disks_that_fail_clocks_that_are_wrong_and_messages_that_get_lost_are_borne_and_proven() {
+    let bench = Bench::new();
+    let faults = "powercut,diskfull,eio,slowdisk,clock,loss,duplicate,reorder";
+    let (status, verdict) = bench.judge(&format!("--faults {faults} --time 24s --seed 3"));
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    for name in faults.split(',') {
+        let fault = &verdict["faults"][name];
+        assert!(count(&fault["proven"]) > 0 && fault["proven"] == fault["installed"], "{name}");
+    }
+    // Nodes that were told of a failed write ended, and said why: by their own word.
+    assert!(count(&verdict["checks"]["disks"]["judged"]) > 0);
+    let history = fs::read_to_string(bench.latest("history.jsonl")).unwrap();
+    for said in ["the storage failed", "changes were not synced", "a message was lost"] {
+        assert!(history.contains(said), "{said}");
+    }
+}
+
+#[test]
+fn a_file_that_lost_its_end_is_noticed() {
+    let bench = Bench::new();
+    let (status, verdict) = bench.judge("--faults truncate,kill --time 6s --seed 2");
+    assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
+    assert_eq!(verdict["faults"]["truncate"]["healed"], 1);
+}
+
+#[test]
+fn heavy_carts_and_counters_come_back_as_they_were_put() {
+    for workload in ["large", "counter", "register"] {
+        let bench = Bench::new();
+        let line = format!("--workload {workload} --faults kill,partition --time 5s --seed 1");
+        let (status, verdict) = bench.judge(&line);
+        assert_eq!(status, Some(0), "{workload}: {:#}", verdict["reasons"]);
+        let not = verdict["not_entitled"].as_object().map_or(0, serde_json::Map::len);
+        assert_eq!(
+            not,
+            usize::from(workload != "large"),
+            "{workload}: sloppy quorums promise less"
+        );
+    }
+}
+
+#[test]
 fn a_quiet_run_is_valid_without_faults() {
     let bench = Bench::new();
     let (status, verdict) = bench.judge("--faults none --time 2s --nodes 3 --seed 5");

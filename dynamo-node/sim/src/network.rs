@@ -41,7 +41,15 @@ pub struct Shape {
     pub jitter: u64,
     /// Of a million messages so many are lost.
     pub loss: u32,
+    /// So many arrive twice.
+    pub duplicate: u32,
+    /// So many may be overtaken by others, by as much as [`LATE`] at least.
+    pub reorder: u32,
 }
+
+/// What chance adds to a message that a fault lets others overtake or that arrives again, in microseconds, where
+/// the network has nothing of the kind.
+pub const LATE: u64 = 20_000;
 
 impl Shape {
     /// What both add together.
@@ -51,6 +59,8 @@ impl Shape {
             delay: self.delay + other.delay,
             jitter: self.jitter + other.jitter,
             loss: self.loss + other.loss,
+            duplicate: self.duplicate + other.duplicate,
+            reorder: self.reorder + other.reorder,
         }
     }
 
@@ -61,6 +71,8 @@ impl Shape {
             && self.delay >= other.delay
             && self.jitter >= other.jitter
             && self.loss >= other.loss
+            && self.duplicate >= other.duplicate
+            && self.reorder >= other.reorder
     }
 }
 
@@ -176,14 +188,16 @@ impl Links {
         let least = network.latency + link.shape.delay;
         let most = network.jitter + link.shape.jitter;
         let mut at = now + least + rng.random_range(0..=most);
-        if chance(rng, network.reorder) {
-            at += rng.random_range(0..=network.late);
+        let Shape { duplicate, reorder, .. } = link.shape;
+        let late = if duplicate + reorder > 0 { network.late.max(LATE) } else { network.late };
+        if chance(rng, network.reorder + reorder) {
+            at += rng.random_range(0..=late);
         } else {
             at = at.max(link.last);
             link.last = at;
         }
-        if chance(rng, network.duplicate) {
-            return Fate::Twice(at, at + rng.random_range(0..=network.late.max(network.jitter)));
+        if chance(rng, network.duplicate + duplicate) {
+            return Fate::Twice(at, at + rng.random_range(0..=late.max(network.jitter)));
         }
         Fate::Arrives(at)
     }

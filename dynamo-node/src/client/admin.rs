@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 
 use super::ClientError;
 use crate::clock::Skew;
+use crate::hooks::{Hooked, Hooks};
 use crate::http2;
 use crate::proto;
 use crate::proto::admin_client::AdminClient;
@@ -132,8 +133,28 @@ impl Admin {
     /// # Errors
     /// [`ClientError::Refused`] if its fault hooks are off.
     pub async fn set_clock(&self, skew: Skew) -> Result<(), ClientError> {
-        let clock = proto::Clock { offset_us: skew.offset_us, rate_ppm: skew.rate_ppm };
-        self.ask(async |mut node| node.set_clock(clock).await).await.map(drop)
+        self.clock(Some(skew)).await.map(drop)
+    }
+
+    /// What its wall clock reads, in microseconds since 1970, once it is set wrong, if it is to be.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if its fault hooks are off.
+    pub async fn clock(&self, skew: Option<Skew>) -> Result<u64, ClientError> {
+        let request = proto::ClockRequest { skew: skew.map(wire::skew_to_proto) };
+        let report = self.ask(async |mut node| node.set_clock(request).await).await?;
+        Ok(report.reads_us)
+    }
+
+    /// A fault of this number falsifies its disk and its links from now on, if there is how; the default of
+    /// [`Hooks`] ends it. What its hooks did so far.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if its fault hooks are off.
+    pub async fn hooks(&self, fault: u64, hooks: Option<Hooks>) -> Result<Hooked, ClientError> {
+        let request = proto::HooksRequest { fault, hooks: hooks.map(wire::hooks_to_proto) };
+        let report = self.ask(async |mut node| node.set_hooks(request.clone()).await).await?;
+        Ok(wire::hooked_from_proto(&report))
     }
 
     /// Takes one step on a node that is stepped by hand: see [`crate::stepped`].

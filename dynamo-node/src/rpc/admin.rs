@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
 use super::{Shared, gone};
-use crate::clock::Skew;
 use crate::driver::Command;
+use crate::hooks::Hook;
 use crate::proto;
 use crate::proto::admin_server;
 use crate::ring::Proposed;
@@ -113,19 +113,29 @@ impl admin_server::Admin for AdminService {
 
     async fn set_clock(
         &self,
-        request: Request<proto::Clock>,
-    ) -> Result<Response<proto::Clock>, Status> {
-        if !self.0.fault_hooks {
-            return Err(Status::failed_precondition(
-                "fault hooks are off: build with feature `faults` and serve with --fault-hooks",
-            ));
+        request: Request<proto::ClockRequest>,
+    ) -> Result<Response<proto::ClockReport>, Status> {
+        self.hook()?;
+        let skew = request.into_inner().skew.map(wire::skew_from_proto);
+        let reads = self.command(|asker| Command::Clock(skew, asker)).await?;
+        if let Some(skew) = skew {
+            tracing::warn!(?skew, "clock set wrong");
         }
-        let clock = request.into_inner();
-        let rate_ppm = if clock.rate_ppm == 0 { 1_000_000 } else { clock.rate_ppm };
-        let skew = Skew { offset_us: clock.offset_us, rate_ppm };
-        self.command(|asker| Command::SetClock(skew, asker)).await?;
-        tracing::warn!(offset_us = skew.offset_us, rate_ppm, "clock set wrong");
-        Ok(Response::new(proto::Clock { rate_ppm, ..clock }))
+        Ok(Response::new(proto::ClockReport { reads_us: reads.0 }))
+    }
+
+    async fn set_hooks(
+        &self,
+        request: Request<proto::HooksRequest>,
+    ) -> Result<Response<proto::HooksReport>, Status> {
+        // Not by way of the driver: it waits for the disk, and the disk may wait for this.
+        let hook = self.hook()?;
+        let proto::HooksRequest { fault, hooks } = request.into_inner();
+        if let Some(hooks) = hooks.map(wire::hooks_from_proto) {
+            tracing::warn!(fault, ?hooks, "disk and links falsified");
+            hook.set(fault, hooks);
+        }
+        Ok(Response::new(wire::hooked_to_proto(&hook.counted())))
     }
 
     async fn step(
@@ -158,6 +168,14 @@ fn storable(key: Bytes) -> Result<Key, Status> {
 }
 
 impl AdminService {
+    fn hook(&self) -> Result<&Hook, Status> {
+        self.0.hook.as_deref().ok_or_else(|| {
+            Status::failed_precondition(
+                "fault hooks are off: build with feature `faults` and serve with --fault-hooks",
+            )
+        })
+    }
+
     async fn command<A>(
         &self,
         command: impl FnOnce(oneshot::Sender<A>) -> Command,

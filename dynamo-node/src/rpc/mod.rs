@@ -18,6 +18,7 @@ pub(crate) use kv::KvService;
 pub(crate) use peer::{Incoming, PeerService};
 
 use crate::driver::{Arrival, Command};
+use crate::hooks::Hook;
 use crate::telemetry::LinkCounters;
 use crate::wire::Agreement;
 
@@ -29,7 +30,8 @@ type Answering<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Shared {
     pub(crate) me: NodeId,
     pub(crate) agreement: Arc<Agreement>,
-    pub(crate) fault_hooks: bool,
+    /// Those of a node that was started for them.
+    pub(crate) hook: Option<Arc<Hook>>,
     /// Stepped by hand: requests and peers are not heard.
     pub(crate) stepped: bool,
     pub(crate) arrivals: mpsc::Sender<Arrival>,

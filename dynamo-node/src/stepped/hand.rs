@@ -49,7 +49,7 @@ impl Hand {
                         | Command::Ring(_)
                         | Command::Propose { .. }
                         | Command::ForceEpoch { .. }
-                        | Command::SetClock(..),
+                        | Command::Clock(..),
                     ) => {}
                 },
                 Some(arrival) = sources.arrivals.recv() => refuse(arrival),

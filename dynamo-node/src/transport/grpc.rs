@@ -22,6 +22,7 @@ use tonic::{Request, Status};
 use super::link::{Ended, LOOK, Link, Silence, Watch, Way};
 use super::{Book, HELLO, Transport, describe};
 use crate::driver::Arrival;
+use crate::hooks::Hook;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
 use crate::proto::{Address, Delivery, Hello, TicketRequest};
@@ -57,6 +58,8 @@ pub(crate) struct Links {
     pub(crate) incarnation: u64,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
     pub(crate) counters: Arc<LinkCounters>,
+    /// Of a node that was started for it: what a test driver does to messages.
+    pub(crate) hook: Option<Arc<Hook>>,
 }
 
 impl GrpcTransport {
@@ -90,8 +93,8 @@ async fn look_after(
     }
 }
 
-impl Transport for GrpcTransport {
-    fn send(&mut self, envelope: Envelope) {
+impl GrpcTransport {
+    fn push(&self, envelope: Envelope) {
         let links = self.links.borrow();
         let Some(link) = links.get(&envelope.to) else {
             return add(&self.common.counters.unreachable, 1);
@@ -100,6 +103,15 @@ impl Transport for GrpcTransport {
         match link.queue.push(envelope, weight) {
             0 => {}
             dropped => add(&self.common.counters.overflow, dropped),
+        }
+    }
+}
+
+impl Transport for GrpcTransport {
+    fn send(&mut self, envelope: Envelope) {
+        match self.common.hook.as_ref().filter(|hook| hook.meddles()) {
+            Some(hook) => hook.pass(envelope).into_iter().for_each(|passed| self.push(passed)),
+            None => self.push(envelope),
         }
     }
 

@@ -6,6 +6,7 @@
 mod agreement;
 mod client;
 mod context;
+mod hooks;
 mod membership;
 mod merkle;
 mod message;
@@ -25,6 +26,10 @@ use crate::proto;
 
 pub(crate) use agreement::{Agreement, settings_differ};
 pub(crate) use client::{client_op, outcome, refused};
+pub(crate) use hooks::{
+    hooked_from_proto, hooked_to_proto, hooks_from_proto, hooks_to_proto, skew_from_proto,
+    skew_to_proto,
+};
 pub(crate) use membership::{edit_from_proto, edit_to_proto};
 pub(crate) use message::{envelope_from_proto, envelope_to_proto, weight};
 pub(crate) use replica::replica;

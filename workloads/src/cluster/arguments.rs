@@ -19,8 +19,8 @@ pub(super) struct Arguments<'a> {
     /// Where each peer is dialled.
     pub(super) peers: Vec<(NodeId, SocketAddr)>,
     pub(super) beginning: Beginning,
-    /// It is told of peers that are no members yet.
-    pub(super) has_spares: bool,
+    /// Its driver may falsify its world, and tells it of peers that are no members yet.
+    pub(super) hooks: bool,
     /// Where the node records its steps, if it does.
     pub(super) record: Option<&'a Path>,
 }
@@ -98,7 +98,7 @@ impl Arguments<'_> {
         if matches!(self.beginning, Beginning::Genesis) {
             words.push("--genesis".into());
         }
-        if self.has_spares {
+        if self.hooks {
             words.push("--fault-hooks".into());
         }
         words

@@ -6,15 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dynamo_node::{Admin, Client as NodeClient, ClientError, Proposed, ReplicaState, RingReport};
+use dynamo_node::{
+    Admin, Client as NodeClient, ClientError, Hooked, Hooks, Proposed, ReplicaState, RingReport,
+    Skew,
+};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use serde_json::Value;
 
 use super::Status;
-use crate::hosts::proxy::{End, Net};
+use crate::hosts::proxy::{End, FaultId, Net};
 use crate::workload::client::{Client, Completion};
 use crate::workload::generator::{Action, Call, Worker};
+use crate::workload::wire;
 
 /// How long a node may take to answer the driver.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -79,7 +83,8 @@ impl Client for NodeClients {
                 }
             }
             Action::Put { value, .. } => {
-                let bytes = value.to_string().into_bytes();
+                let mut bytes = Vec::new();
+                wire::encode(&value, &mut bytes);
                 let context = context.unwrap_or_default();
                 match self.session(worker, call.node).put(key, context, bytes).await {
                     Ok(()) => Completion::Ok { values: Vec::new(), context: None },
@@ -99,8 +104,7 @@ fn failed(error: &ClientError) -> Completion {
 
 /// A stored value as it goes into the history: what no client wrote stays visible there.
 fn value(bytes: &Bytes) -> Value {
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(bytes).into_owned()))
+    wire::decode(bytes)
 }
 
 /// What a node says of itself.
@@ -145,6 +149,22 @@ pub(super) async fn propose(
 ) -> Result<Proposed, String> {
     let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
     admin.propose(edit, expect).await.map_err(|error| error.to_string())
+}
+
+/// Falsifies a node's disk and links, if there is how.
+pub(super) async fn hooks(
+    address: SocketAddr,
+    fault: FaultId,
+    hooks: Option<Hooks>,
+) -> Result<Hooked, String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    admin.hooks(fault, hooks).await.map_err(|error| error.to_string())
+}
+
+/// Sets a node's clock wrong, if there is how; what it reads.
+pub(super) async fn clock(address: SocketAddr, skew: Option<Skew>) -> Result<u64, String> {
+    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
+    admin.clock(skew).await.map_err(|error| error.to_string())
 }
 
 /// Asks a node to end.

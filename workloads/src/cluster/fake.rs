@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dynamo_node::{Proposed, RingReport};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
 use dynamo_protocol::membership::{Directory, Edit, Membership};
 use dynamo_protocol::{Epoch, Identity, Member, NodeId, Settings};
 
@@ -44,6 +44,14 @@ pub(crate) struct FakeNode {
     pub(crate) rolled_back: u64,
     /// Nobody ever reaches it again.
     pub(crate) lost: bool,
+    /// What its hooks do, and have done.
+    hooks: Hooks,
+    hooked: Hooked,
+    skew: Skew,
+    /// How often its clock was read since that was set.
+    looks: i64,
+    /// How it ends when its disk fails; not at all, if it goes on.
+    pub(crate) last_words: Option<&'static str>,
 }
 
 impl FakeCluster {
@@ -63,6 +71,11 @@ impl FakeCluster {
                 hints: 0,
                 rolled_back: 0,
                 lost: false,
+                hooks: Hooks::default(),
+                hooked: Hooked::default(),
+                skew: Skew::NONE,
+                looks: 0,
+                last_words: Some("ended with exit status: 1: the storage failed"),
             };
             (id, node)
         };
@@ -215,6 +228,67 @@ impl Cluster for FakeCluster {
         let is_noticed = !self.blind && !matches!(damage, Damage::Keep | Damage::LoseHints);
         self.order(node, |state| state.identity += u64::from(is_noticed))?;
         Ok(format!("{damage:?}"))
+    }
+
+    /// One that is told of a failed write ends.
+    async fn ended(&self, node: NodeId) -> Result<String, ClusterError> {
+        loop {
+            let state = self.node(node);
+            if let (Life::Gone, Some(words)) = (state.life, state.last_words) {
+                return Ok(words.to_owned());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// There is always work for its disk and its links.
+    async fn hooks(
+        &self,
+        node: NodeId,
+        _fault: FaultId,
+        hooks: Option<Hooks>,
+    ) -> Result<Hooked, ClusterError> {
+        self.status(node).await?;
+        self.order(node, |state| {
+            if let Some(hooks) = hooks {
+                state.hooks = hooks;
+            }
+            let (now, counts) = (&state.hooks, &mut state.hooked);
+            let one = |does: bool| u64::from(does);
+            counts.reads_failed += one(now.fail_reads > 0);
+            counts.writes_failed += one(now.fail_writes > 0);
+            counts.syncs_failed += one(now.fail_syncs > 0);
+            counts.no_room += one(now.room.is_some());
+            counts.slowed += one(!now.slow.is_zero());
+            counts.slowed_us += u64::try_from(now.slow.as_micros()).unwrap();
+            counts.held = one(now.hold);
+            counts.lost += one(now.lose > 0);
+            counts.duplicated += one(now.duplicate > 0);
+            counts.reordered += one(now.reorder > 0);
+            let fails = now.fail_writes > 0 || now.fail_syncs > 0 || now.room.is_some();
+            if fails && state.last_words.is_some() {
+                state.life = Life::Gone;
+                state.hooks = Hooks::default();
+            }
+        })?;
+        Ok(self.node(node).hooked)
+    }
+
+    /// It gains at every look what it gains in a second, and jumps from one look to the next.
+    async fn clock(&self, node: NodeId, skew: Option<Skew>) -> Result<u64, ClusterError> {
+        self.status(node).await?;
+        let truth = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        self.order(node, |state| {
+            state.looks += 1;
+            if let Some(skew) = skew {
+                (state.skew, state.looks) = (skew, 0);
+            }
+        })?;
+        let FakeNode { skew, looks, .. } = self.node(node);
+        let gained = looks * (i64::try_from(skew.rate_ppm).unwrap() - 1_000_000);
+        let offset = if skew.strobe_us > 0 && looks % 2 == 1 { 0 } else { skew.offset_us };
+        let reads = i64::try_from(truth.as_micros()).unwrap() + offset + gained;
+        Ok(u64::try_from(reads).unwrap())
     }
 
     async fn shape(&self, fault: FaultId, shapes: Vec<(Pair, Shape)>) -> Result<(), ClusterError> {

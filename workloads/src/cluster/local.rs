@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_node::{Proposed, RingReport};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use futures::future::join_all;
@@ -37,6 +37,8 @@ pub struct LocalCluster {
     plan: ClusterPlan,
     program: PathBuf,
     records: Option<PathBuf>,
+    /// Nodes are started with their fault hooks on.
+    hooks: bool,
     net: Arc<Net>,
     mishaps: Arc<Mutex<Vec<Mishap>>>,
 }
@@ -105,6 +107,7 @@ impl LocalCluster {
             plan: plan.cluster.clone(),
             program,
             records: plan.cluster.record.then(|| folder.join(records::FOLDER)),
+            hooks: plan.needs_hooks(),
             net: Arc::new(net),
             mishaps: Arc::default(),
         })
@@ -177,12 +180,21 @@ impl LocalCluster {
             data: &node.data,
             peers: peers.map(|peer| (peer, way_to(peer))).collect(),
             beginning,
-            has_spares: self.members.everybody().len() > self.founders.len(),
+            hooks: self.hooks,
             record: self.records.as_deref(),
         };
         let mut command = Command::new(&self.program);
         command.args(arguments.of(&self.plan));
         command
+    }
+
+    /// Waits until a node's process has ended by itself; what it ended with, if anybody knows.
+    async fn end_of(&self, node: NodeId) -> Result<Option<ExitStatus>, ClusterError> {
+        let mut ended = self.with(node, |running| Ok(running.process.watch()))?;
+        let status = ended.wait_for(Option::is_some).await.ok().and_then(|status| *status);
+        self.net.set_upstream(node, None);
+        drop(self.homes[&node].running().take());
+        Ok(status)
     }
 
     /// Does something with a node's process.
@@ -244,11 +256,7 @@ impl Cluster for LocalCluster {
 
     async fn depart(&self, node: NodeId) -> Result<String, ClusterError> {
         let failed = |reason: String| ClusterError::Node { node, reason };
-        let ended = self.with(node, |running| Ok(running.process.watch()))?;
-        let status =
-            { ended.clone().wait_for(Option::is_some).await.ok().and_then(|status| *status) };
-        self.net.set_upstream(node, None);
-        drop(self.homes[&node].running().take());
+        let status = self.end_of(node).await?;
         self.members.leave(node);
         match status {
             Some(status) if status.success() => {
@@ -260,6 +268,30 @@ impl Cluster for LocalCluster {
             Some(status) => Err(failed(format!("it left, and its process ended with {status}"))),
             None => Err(failed("nobody knows how its process ended".to_owned())),
         }
+    }
+
+    async fn ended(&self, node: NodeId) -> Result<String, ClusterError> {
+        let how = match self.end_of(node).await? {
+            Some(status) => format!("ended with {status}"),
+            None => "ended".to_owned(),
+        };
+        Ok(self.homes[&node].why(&how))
+    }
+
+    async fn hooks(
+        &self,
+        node: NodeId,
+        fault: FaultId,
+        hooks: Option<Hooks>,
+    ) -> Result<Hooked, ClusterError> {
+        let address = self.with(node, |running| Ok(running.address))?;
+        let hooked = clients::hooks(address, fault, hooks).await;
+        hooked.map_err(|reason| ClusterError::Node { node, reason })
+    }
+
+    async fn clock(&self, node: NodeId, skew: Option<Skew>) -> Result<u64, ClusterError> {
+        let address = self.with(node, |running| Ok(running.address))?;
+        clients::clock(address, skew).await.map_err(|reason| ClusterError::Node { node, reason })
     }
 
     async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {

@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dynamo_node::{Proposed, RingReport};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use thiserror::Error;
@@ -208,6 +208,25 @@ pub trait Cluster: Send + Sync + 'static {
         node: NodeId,
         damage: Damage,
     ) -> impl Future<Output = Result<String, ClusterError>> + Send;
+
+    /// Waits until the process of a node has ended by itself; how it ended, and what it said last.
+    fn ended(&self, node: NodeId) -> impl Future<Output = Result<String, ClusterError>> + Send;
+
+    /// Falsifies a node's disk and its links under the name of a fault, if there is how; what the node's hooks
+    /// did so far, by its own count. The default of [`Hooks`] ends it.
+    fn hooks(
+        &self,
+        node: NodeId,
+        fault: FaultId,
+        hooks: Option<Hooks>,
+    ) -> impl Future<Output = Result<Hooked, ClusterError>> + Send;
+
+    /// Sets a node's wall clock wrong, if there is how; what it reads then, in microseconds since 1970.
+    fn clock(
+        &self,
+        node: NodeId,
+        skew: Option<Skew>,
+    ) -> impl Future<Output = Result<u64, ClusterError>> + Send;
 
     /// Shapes flows, under the name of a fault.
     fn shape(

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dynamo_node::{Proposed, RingReport};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use futures::future::{join_all, select_all, try_join_all};
@@ -49,6 +49,8 @@ pub struct SshCluster {
     founders: Vec<NodeId>,
     homes: BTreeMap<NodeId, Home>,
     plan: ClusterPlan,
+    /// Nodes are started with their fault hooks on.
+    hooks: bool,
     net: Arc<Net>,
     /// Faults that some host cannot do, and why.
     unable: BTreeMap<FaultName, String>,
@@ -194,6 +196,7 @@ impl SshCluster {
             members: Members::new(founders.len(), everybody),
             founders,
             plan: plan.cluster.clone(),
+            hooks: plan.needs_hooks(),
             net: Arc::new(net),
             unable,
             mishaps: Mutex::default(),
@@ -239,7 +242,7 @@ impl SshCluster {
             data: &home.data,
             peers: peers.map(|(peer, home)| (*peer, home.address())).collect(),
             beginning,
-            has_spares: self.members.everybody().len() > self.founders.len(),
+            hooks: self.hooks,
             record: None,
         };
         let words = arguments.of(&self.plan).into_iter();
@@ -489,6 +492,16 @@ impl Cluster for SshCluster {
     }
 
     async fn depart(&self, node: NodeId) -> Result<String, ClusterError> {
+        let why = self.ended(node).await?;
+        self.members.leave(node);
+        if !why.starts_with("ended with exit status: 0") {
+            return Err(failed(node, &format!("it left, and its process {}", one_line(&why))));
+        }
+        self.order(node, Request::Wipe).await?;
+        Ok("its process ended by itself with exit status: 0".to_owned())
+    }
+
+    async fn ended(&self, node: NodeId) -> Result<String, ClusterError> {
         let home = self.home(node);
         while home.agent.life() != NodeLife::Gone {
             // What is asked of the agent tells how the node is.
@@ -496,17 +509,27 @@ impl Cluster for SshCluster {
             tokio::time::sleep(LOOK).await;
         }
         self.net.set_upstream(node, None);
-        self.members.leave(node);
-        let why = match home.agent.ask(Request::Why).await {
-            Ok(Answer::Why(why)) => why,
-            Ok(other) => return Err(failed(node, &home.agent.strange(&other))),
-            Err(error) => return Err(failed(node, &error)),
-        };
-        if !why.starts_with("ended with exit status: 0") {
-            return Err(failed(node, &format!("it left, and its process {}", one_line(&why))));
+        match home.agent.ask(Request::Why).await {
+            Ok(Answer::Why(why)) => Ok(why),
+            Ok(other) => Err(failed(node, &home.agent.strange(&other))),
+            Err(error) => Err(failed(node, &error)),
         }
-        self.order(node, Request::Wipe).await?;
-        Ok("its process ended by itself with exit status: 0".to_owned())
+    }
+
+    async fn hooks(
+        &self,
+        node: NodeId,
+        fault: FaultId,
+        hooks: Option<Hooks>,
+    ) -> Result<Hooked, ClusterError> {
+        let address = self.home(node).address();
+        let hooked = clients::hooks(address, fault, hooks).await;
+        hooked.map_err(|reason| failed(node, &reason))
+    }
+
+    async fn clock(&self, node: NodeId, skew: Option<Skew>) -> Result<u64, ClusterError> {
+        let address = self.home(node).address();
+        clients::clock(address, skew).await.map_err(|reason| failed(node, &reason))
     }
 
     async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {

@@ -26,6 +26,13 @@ pub enum Damage {
     Cut(u8),
     /// The hints are gone, and nothing else: a directory that does not miss them.
     LoseHints,
+    /// One file, drawn by a seed among all by what was written to them, is shorter by so many hundredths of that.
+    Truncate {
+        /// How many.
+        hundredths: u8,
+        /// Which file.
+        seed: u64,
+    },
     /// So many bits are others, drawn by a seed.
     Flip {
         /// How many.
@@ -45,6 +52,7 @@ pub fn damage(data: &Path, damage: Damage) -> Result<String, String> {
         Damage::PutBack => put_back(data),
         Damage::LoseHints => lose_hints(data),
         Damage::Cut(hundredths) => cut(data, hundredths),
+        Damage::Truncate { hundredths, seed } => truncate(data, hundredths, seed),
         Damage::Flip { bits, seed } => flip(data, bits, seed),
     };
     done.map_err(|error| format!("{}: {error}", data.display()))
@@ -102,23 +110,46 @@ fn cut(data: &Path, hundredths: u8) -> io::Result<String> {
     if written < LEAST {
         return Err(io::Error::other(format!("its journal has {written} bytes: too few to cut")));
     }
-    let gone = (written / 100 * u64::from(hundredths)).clamp(1, written);
-    OpenOptions::new().write(true).open(&newest)?.set_len(written - gone)?;
-    Ok(format!("{}: the last {gone} of {written} bytes are gone", name(data, &newest)))
+    shorten(data, &newest, written, hundredths)
+}
+
+/// Takes the end off a file, of which so much was written.
+fn shorten(data: &Path, file: &Path, written: u64, hundredths: u8) -> io::Result<String> {
+    let gone = (written * u64::from(hundredths) / 100).clamp(1, written);
+    OpenOptions::new().write(true).open(file)?.set_len(written - gone)?;
+    Ok(format!("{}: the last {gone} of {written} bytes are gone", name(data, file)))
+}
+
+fn truncate(data: &Path, hundredths: u8, seed: u64) -> io::Result<String> {
+    let files = files_written(data)?;
+    let total = files.iter().map(|(written, _)| written).sum::<u64>();
+    let mut at = ChaCha8Rng::seed_from_u64(seed).random_range(0..total);
+    for (written, file) in files {
+        if at < written {
+            return shorten(data, &file, written, hundredths);
+        }
+        at -= written;
+    }
+    Err(io::Error::other("there is nothing to damage"))
+}
+
+/// The files that something was written to, and how much; one at least.
+fn files_written(data: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let all = files(data)?.into_iter().map(|path| Ok((written(&path)?, path)));
+    let all: Vec<_> = all
+        .filter(|file: &io::Result<_>| file.as_ref().map_or(true, |(written, _)| *written > 0))
+        .collect::<io::Result<_>>()?;
+    if all.is_empty() {
+        return Err(io::Error::other("there is nothing to damage"));
+    }
+    Ok(all)
 }
 
 /// Draws among what was written, not among what a journal has reserved.
 fn flip(data: &Path, bits: u8, seed: u64) -> io::Result<String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let files: Vec<_> = files(data)?
-        .into_iter()
-        .map(|path| Ok((written(&path)?, path)))
-        .filter(|file: &io::Result<_>| file.as_ref().map_or(true, |(written, _)| *written > 0))
-        .collect::<io::Result<_>>()?;
+    let files = files_written(data)?;
     let total = files.iter().map(|(written, _)| written).sum::<u64>();
-    if total == 0 {
-        return Err(io::Error::other("there is nothing to damage"));
-    }
     let mut flipped = Vec::new();
     for _ in 0..bits {
         let mut at = rng.random_range(0..total);
@@ -248,6 +279,21 @@ mod tests {
         assert_eq!(said, "engine/10.jnl: the last 20000 of 50000 bytes are gone");
         assert_eq!(data.join("engine/10.jnl").metadata().unwrap().len(), 30_000);
         assert_eq!(data.join("engine/9.jnl").metadata().unwrap().len(), 1 << 20);
+    }
+
+    #[test]
+    fn one_file_is_shortened_within_what_was_written() {
+        let mut shortened = std::collections::BTreeSet::new();
+        for seed in 0..400 {
+            let (_folder, data) = directory();
+            let said = damage(&data, Damage::Truncate { hundredths: 100, seed }).unwrap();
+            let left = files_written(&data).unwrap().len();
+            assert_eq!(left, 2, "{said}");
+            shortened.insert(said);
+        }
+        let all = shortened.iter().map(String::as_str).collect::<Vec<_>>();
+        assert!(all.contains(&"engine/9.jnl: the last 1000 of 1000 bytes are gone"), "{all:?}");
+        assert!(all.contains(&"engine/10.jnl: the last 50000 of 50000 bytes are gone"), "{all:?}");
     }
 
     #[test]

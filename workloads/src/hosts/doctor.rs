@@ -12,7 +12,8 @@ use crate::cluster::{ClusterError, connect, facts};
 use crate::hosts::agent::{Fact, Handle, Request};
 use crate::hosts::lab::{self, Lab};
 use crate::hosts::remote::{HostArgs, Inventory};
-use crate::plan::{ClusterKind, ClusterPlan, Span};
+use crate::nemesis::faults::kind::Needs;
+use crate::plan::{ClusterKind, ClusterPlan, FaultName, Span};
 use crate::run::verdict::{BROKEN, REFUSED, VALID};
 
 /// Requests of which the median is told.
@@ -96,27 +97,14 @@ pub fn run(args: &DoctorArgs) -> u8 {
 }
 
 fn local() -> Vec<Line> {
-    let proxies = "the driver's link proxies";
-    let none = "no datagrams to lose between processes that speak TCP";
-    let facts = [
-        ("kill", Ok("SIGKILL")),
-        ("pause", Ok("SIGSTOP")),
-        ("wipe", Ok("its disk is emptied")),
-        ("rollback", Ok("the end of its journal is cut off")),
-        ("bitflip", Ok("bits of its files are flipped")),
-        ("partition", Ok(proxies)),
-        ("delay", Ok(proxies)),
-        ("rate", Ok(proxies)),
-        ("reset", Ok(proxies)),
-        ("loss", Err(none)),
-        ("duplicate", Err(none)),
-        ("reorder", Err(none)),
-    ];
-    let line = |(name, fact): (&str, Result<&str, &str>)| {
-        let (can, how) = fact.map_or_else(|why| (false, why), |how| (true, how));
-        Line { place: "local".into(), name: name.to_owned(), can, how: how.to_owned() }
+    let line = |fault: &FaultName| {
+        let how = match fault.nature().needs {
+            Needs::Node(how) | Needs::Hooks(how) => how,
+            Needs::Links(_) => "the driver's link proxies",
+        };
+        Line { place: "local".into(), name: fault.to_string(), can: true, how: how.to_owned() }
     };
-    facts.into_iter().map(line).collect()
+    FaultName::ALL.iter().map(line).collect()
 }
 
 /// Whether this machine can have a lab.

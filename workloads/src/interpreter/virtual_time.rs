@@ -22,6 +22,7 @@ use crate::run::finish::counted::SUSPECTED;
 use crate::simulated::twin::Fault;
 use crate::workload::client::Completion;
 use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Worker};
+use crate::workload::wire;
 
 /// Runs generators one after the other on one world.
 pub struct Interpreter<'a> {
@@ -171,7 +172,7 @@ impl<'a> Interpreter<'a> {
             Action::Delete { .. } => trace::Op::Put { key, value: None, read, made_up: None },
             Action::Put { value, .. } => {
                 self.text.clear();
-                serde_json::to_writer(&mut self.text, &value).expect("memory takes any value");
+                wire::encode(&value, &mut self.text);
                 let bytes = Bytes::copy_from_slice(&self.text);
                 // The invocation's line is the next.
                 self.values.insert(bytes.as_ptr().addr(), (bytes.clone(), self.lines.len() as u64));

@@ -13,7 +13,7 @@ use super::{Control, Hunt, Hunter, Layer};
 use crate::interrupt::Interrupt;
 use crate::plan::{FaultName, Plan, Role, Span, Target};
 use crate::run::verdict::Document;
-use crate::run::{Finished, Order, run};
+use crate::run::{Finished, LOGS, Order, run};
 use crate::simulated::run::broken;
 
 /// Bugs of the simulator's disk and host, bugs that need a disk that fails, and one that needs a wipe
@@ -168,12 +168,8 @@ fn broken_by(plan: &Plan, seed: u64) -> Vec<String> {
 fn names(document: &Document, history: &History) -> Vec<String> {
     let reports: Vec<_> = document.checks.clone().into_iter().collect();
     let mut names: Vec<_> = broken(&reports, history).iter().flat_map(|v| v.names()).collect();
-    for reason in &document.reasons.harness {
-        // As the simulator calls them.
-        names.push(match reason {
-            reason if reason.contains("panicked") => "assertion".to_owned(),
-            reason => reason.clone(),
-        });
-    }
+    // As the simulator calls them: what logs tell are panics.
+    names.iter_mut().filter(|name| **name == LOGS).for_each(|name| *name = "assertion".to_owned());
+    names.extend(document.reasons.harness.iter().cloned());
     names
 }

@@ -59,6 +59,22 @@ impl Back {
     }
 }
 
+/// Starts a node whose disk was damaged. Healed when it has noticed, or when it has read all of its disk and no
+/// peer knows of anything that is missing.
+pub(super) async fn damage_noticed<C: Cluster>(
+    site: &Site<'_, C>,
+    node: NodeId,
+) -> Result<Value, Unproven> {
+    let back = came_back(site, node).await?;
+    match back.noticed_by() {
+        Some(By::Peers) => {
+            let how = format!("{node} lost what its peers remember and did not miss it by itself");
+            Err(Unproven::Refuted("DamageUnnoticed", how))
+        }
+        Some(By::Itself) | None => Ok(back.shown(node)),
+    }
+}
+
 /// Starts a node whose disk was damaged. One that refuses gets an empty disk: that is the mend it names.
 /// Returns when it answers under another identity, or has heard from all its peers that it may keep its own.
 pub(super) async fn came_back<C: Cluster>(

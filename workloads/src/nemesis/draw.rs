@@ -184,6 +184,29 @@ impl<'a> Draw<'a> {
         (!picked.is_empty()).then_some(picked)
     }
 
+    /// Whom to hit of the plan's targets, of those whose processes run and are nobody else's.
+    pub(crate) fn running(&mut self, at: Duration) -> Option<Vec<NodeId>> {
+        let free = self.free(at);
+        let mut picked = self.target(at)?;
+        picked.retain(|node| free.contains(node));
+        if picked.is_empty() {
+            picked.extend(free.choose(&mut self.rng));
+        }
+        (!picked.is_empty()).then_some(picked)
+    }
+
+    /// One whose process to stop.
+    pub(crate) fn process(&mut self, at: Duration) -> Option<NodeId> {
+        let picked = self.processes(at)?;
+        picked.choose(&mut self.rng).copied()
+    }
+
+    /// All that are in, if none of them is stopped.
+    pub(crate) fn everybody(&self, at: Duration) -> Option<Vec<NodeId>> {
+        let all = self.nodes(at);
+        (self.free(at).len() == all.len()).then_some(all)
+    }
+
     fn free(&self, at: Duration) -> Vec<NodeId> {
         let is_free = |node: &NodeId| self.busy.get(node).is_none_or(|until| *until <= at);
         self.nodes(at).into_iter().filter(is_free).collect()
@@ -213,7 +236,12 @@ impl<'a> Draw<'a> {
     }
 
     fn resolve(&mut self, target: Target, nodes: &[NodeId]) -> Vec<NodeId> {
-        let (homes, fallbacks) = match self.keys.choose(&mut self.rng) {
+        let key = match target {
+            // Low ones are busier than high ones.
+            Target::Role(Role::Hottest) => self.keys.first(),
+            _ => self.keys.choose(&mut self.rng),
+        };
+        let (homes, fallbacks) = match key {
             Some(key) => self.view.preference_list(key),
             None => self.view.preference_list(&Key::from("")),
         };
@@ -221,7 +249,9 @@ impl<'a> Draw<'a> {
         match target {
             Target::Node(node) => vec![node],
             Target::Home(index) => homes.get(index - 1).copied().into_iter().collect(),
-            Target::Role(Role::Coordinator) => homes.first().copied().into_iter().collect(),
+            Target::Role(Role::Coordinator | Role::Hottest) => {
+                homes.first().copied().into_iter().collect()
+            }
             Target::Role(Role::Homes) => homes.to_vec(),
             // With as many homes as nodes nobody is a fallback.
             Target::Role(Role::Fallback) => match fallbacks.first() {

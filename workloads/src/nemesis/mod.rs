@@ -9,6 +9,7 @@ pub(crate) mod claims;
 mod disks;
 pub(crate) mod draw;
 pub mod faults;
+mod hooks;
 pub(crate) mod links;
 mod processes;
 pub mod proof;
@@ -322,6 +323,7 @@ pub async fn heal_all<C: Cluster>(cluster: &C, faults: &[Episode]) -> Vec<String
     let mut failures = Vec::new();
     for episode in faults {
         failures.extend(cluster.unshape(episode.id).await.err());
+        hooks::forget(cluster, episode).await;
     }
     for node in cluster.nodes().into_iter().filter(|node| !cluster.is_lost(*node)) {
         let healed = match cluster.life(node) {

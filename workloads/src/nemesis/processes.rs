@@ -2,7 +2,7 @@
 
 use dynamo_protocol::NodeId;
 
-use super::proof::{Unproven, until};
+use super::proof::{Site, Unproven, until};
 use crate::cluster::{Cluster, Life, Status};
 
 /// The process id of a node that runs.
@@ -28,4 +28,19 @@ pub(super) async fn return_of(cluster: &impl Cluster, node: NodeId) -> Result<St
         cluster.start(node).await?;
     }
     Ok(until(async || cluster.status(node).await.ok()).await)
+}
+
+/// The same; it has to be on the directory that it was on before.
+pub(super) async fn return_as_before<C: Cluster>(
+    site: &Site<'_, C>,
+    node: NodeId,
+) -> Result<String, Unproven> {
+    let now = return_of(site.cluster, node).await?;
+    if let Ok(then) = site.identity(node)
+        && then != now.identity
+    {
+        let now = now.identity;
+        return Err(Unproven::from(format!("{node} came back as {now}, not {then}")));
+    }
+    Ok(format!("{node}: answers as incarnation {}", now.incarnation))
 }

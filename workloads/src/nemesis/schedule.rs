@@ -1,7 +1,8 @@
 //! Which faults happen, when and to whom: drawn whole from the plan's seed before the run.
 //!
 //! Faults come in turns of about `hold + gap`, every kind once before any comes again. In one
-//! turn of three a second fault of another kind falls into the first. Faults of processes never
+//! turn of three a second fault of another kind falls into the first, or, where the plan says how many are to
+//! overlap, in every turn as many of other kinds as it says. Faults of processes never
 //! meet on one node and, unless a target says so, leave more than half of the nodes alone.
 
 use std::time::Duration;
@@ -89,9 +90,7 @@ impl Turns<'_> {
             let hold = self.vary(turn.mul_f64(self.held_share())).min(turn - RECOVERY.min(turn));
             if let Some(kind) = self.kind(at) {
                 self.episode(kind, at, hold);
-                if self.draw.rng.random_ratio(1, OVERLAP_ONE_IN) {
-                    self.overlap(kind, at, hold, at + turn);
-                }
+                self.overlaps(kind, at, hold, at + turn);
             }
             at += turn;
         }
@@ -147,15 +146,34 @@ impl Turns<'_> {
         span.mul_f64(self.draw.rng.random_range(0.8..1.2))
     }
 
+    /// Others that fall into a fault, each of a kind of its own.
+    fn overlaps(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
+        let wanted = match self.plan.fault.overlap {
+            0 => usize::from(self.draw.rng.random_ratio(1, OVERLAP_ONE_IN)),
+            wanted => wanted,
+        };
+        let mut kinds = vec![first];
+        for _ in 0..wanted {
+            kinds.extend(self.overlap(&kinds, at, hold, end));
+        }
+    }
+
     /// It ends within its turn, so that the next one finds every process running.
-    fn overlap(&mut self, first: FaultName, at: Duration, hold: Duration, end: Duration) {
+    fn overlap(
+        &mut self,
+        kinds: &[FaultName],
+        at: Duration,
+        hold: Duration,
+        end: Duration,
+    ) -> Option<FaultName> {
         let others = self.plan.faults.iter().copied();
         let others: Vec<_> =
-            others.filter(|kind| *kind != first && !is_slow(kind.nature())).collect();
-        let Some(kind) = others.choose(&mut self.draw.rng).copied() else { return };
+            others.filter(|kind| !kinds.contains(kind) && !is_slow(kind.nature())).collect();
+        let kind = others.choose(&mut self.draw.rng).copied()?;
         let at = at + hold.mul_f64(self.draw.rng.random_range(0.2..0.6));
         let hold = self.vary(hold).min(end.saturating_sub(at + RECOVERY));
         self.episode(kind, at, hold);
+        Some(kind)
     }
 
     fn episode(&mut self, kind: FaultName, at: Duration, hold: Duration) {
@@ -201,12 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn every_named_fault_comes_a_few_times_in_half_a_minute() {
+    fn every_named_fault_comes_a_few_times_in_a_minute_and_a_half() {
         for seed in 0..50 {
             let mut plan = seeded(seed);
             plan.faults = FaultName::ALL.to_vec();
-            plan.cluster.nodes = 6;
-            (plan.cluster.settings.n, plan.cluster.settings.w) = (4, 4);
+            plan.cluster.nodes = 7;
+            plan.time = Span::secs(90);
+            (plan.cluster.settings.n, plan.cluster.settings.w) = (5, 5);
             plan.cluster.settings.timing.exchange = Duration::from_millis(50);
             let episodes = drawn(&plan);
             for kind in FaultName::ALL {
@@ -242,6 +261,25 @@ mod tests {
             }
         }
         assert!(overlaps > 50 && gaps > 200, "{overlaps} overlaps, {gaps} gaps");
+    }
+
+    #[test]
+    fn as_many_faults_overlap_as_the_plan_says() {
+        for seed in 0..20 {
+            let mut plan = seeded(seed);
+            plan.faults.extend([FaultName::Delay, FaultName::Loss, FaultName::Clock]);
+            plan.fault.overlap = 2;
+            let episodes = drawn(&plan);
+            let at_a_time = |at: Duration| {
+                let in_force = |it: &&Episode| it.at <= at && at < it.at + it.hold;
+                let kinds = episodes.iter().filter(in_force).map(|it| it.fault.name());
+                kinds.collect::<std::collections::BTreeSet<_>>().len()
+            };
+            let most = episodes.iter().map(|episode| at_a_time(episode.at)).max();
+            assert_eq!(most, Some(3), "seed {seed}");
+            let pairs = episodes.iter().filter(|episode| at_a_time(episode.at) > 1).count();
+            assert!(pairs * 2 > episodes.len(), "seed {seed}: {pairs} of {}", episodes.len());
+        }
     }
 
     #[test]

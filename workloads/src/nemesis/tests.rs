@@ -2,8 +2,9 @@ use checker::history::History;
 use checker::verdict::{CheckReport, Verdict};
 
 use super::draw::Draw;
+use super::faults::eio::Fails;
 use super::faults::rollback::How;
-use super::faults::{Bitflip, Kill, Rollback, Wipe};
+use super::faults::{Bitflip, Diskfull, Eio, Kill, Rollback, Wipe};
 use super::*;
 use crate::cluster::fake::FakeCluster;
 use crate::plan::{FaultName, Plan};
@@ -37,13 +38,18 @@ fn one_of_each() -> Vec<Episode> {
 
 /// The history of these faults of `cluster`, one after the other.
 async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
+    history_within(cluster, episodes, 100).await
+}
+
+/// The same, each step of which may take so many milliseconds.
+async fn history_within(cluster: FakeCluster, episodes: Vec<Episode>, patience: u64) -> History {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
     let time = Duration::from_secs(60);
     let terms = Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO };
     let mut nemesis = Nemesis::new(Arc::new(cluster), journal, terms, time);
-    nemesis.patience = Duration::from_millis(100);
+    nemesis.patience = Duration::from_millis(patience);
     for episode in &episodes {
         nemesis.run(std::slice::from_ref(episode)).await.unwrap();
     }
@@ -56,16 +62,24 @@ async fn covered(
     cluster: FakeCluster,
     episodes: Vec<Episode>,
 ) -> BTreeMap<FaultName, coverage::FaultCoverage> {
-    let history = history(cluster, episodes).await;
+    seen(&history(cluster, episodes).await)
+}
+
+fn seen(history: &History) -> BTreeMap<FaultName, coverage::FaultCoverage> {
     let plan = Plan { faults: FaultName::ALL.to_vec(), ..Plan::default() };
     let view = plan.view().unwrap();
-    coverage::judge(&plan, &Rings::only(view), &history, &BTreeMap::new()).faults
+    coverage::judge(&plan, &Rings::only(view), history, &BTreeMap::new()).faults
 }
 
 #[tokio::test]
 async fn faults_that_are_done_are_proven_and_healed() {
-    for (name, fault) in covered(FakeCluster::new(6, false), one_of_each()).await {
-        assert_eq!((fault.installed, fault.proven, fault.healed), (1, 1, 1), "{name}");
+    // A power cut takes its time.
+    let history = history_within(FakeCluster::new(6, false), one_of_each(), 1_000).await;
+    for (name, fault) in seen(&history) {
+        let of_it = history.iter().filter(|op| op.f == name.as_str());
+        let said: Vec<_> = of_it.filter_map(|op| op.error.clone()).collect();
+        let done = (fault.installed, fault.proven, fault.healed);
+        assert_eq!(done, (1, 1, 1), "{name}: {said:?}");
     }
 }
 
@@ -110,6 +124,36 @@ async fn what_a_disk_can_tell_by_itself_is_not_left_to_peers() {
         let report = judged(cluster, fault.clone()).await.unwrap();
         let found = report.details.get("violations").map(|found| found[0]["rule"].clone());
         assert_eq!(found, rule.map(Value::from), "{fault:?}");
+    }
+}
+
+/// A node of which a write failed.
+fn failed() -> [Fault; 3] {
+    let eio = |at| Fault::from(Eio { node: A, at });
+    [Diskfull { node: A, room: 9 }.into(), eio(Fails::Write), eio(Fails::Sync)]
+}
+
+#[tokio::test]
+async fn a_node_that_goes_on_after_a_failed_write_or_does_not_say_why_it_ends_is_accused() {
+    for fault in failed() {
+        for (last_words, rule) in [
+            (Some("ended with exit status: 1: the storage failed: no space"), None),
+            (Some("ended with exit status: 0"), Some("FailureUntold")),
+            (Some("ended with signal: 6 (SIGABRT)"), Some("FailureUntold")),
+            (None, Some("FailureIgnored")),
+        ] {
+            // It takes some seconds to be sure that it does.
+            if last_words.is_none() && !matches!(fault, Fault::Diskfull(_)) {
+                continue;
+            }
+            let cluster = FakeCluster::new(3, false);
+            cluster.set(A, |node| node.last_words = last_words);
+            let history = history_within(cluster, vec![once(1, fault.clone())], 10_000).await;
+            let report = noticed::judge(&history).unwrap();
+            let found = report.details.get("violations").map(|found| found[0]["rule"].clone());
+            assert_eq!(found, rule.map(Value::from), "{fault:?} {last_words:?}");
+        }
+        assert!(judged(FakeCluster::new(3, true), fault.clone()).await.is_none(), "{fault:?}");
     }
 }
 

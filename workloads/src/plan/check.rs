@@ -167,6 +167,7 @@ impl Plan {
         within(&["time"], self.time, least, LONGEST_RUN)?;
         within(&["fault.hold"], fault.hold, least, LONGEST_RUN)?;
         within(&["fault.gap"], fault.gap, Span::default(), LONGEST_RUN)?;
+        within(&["fault.overlap"], fault.overlap, 0, FaultName::ALL.len())?;
         let turn = (fault.hold.0 + fault.gap.0).as_nanos().max(1);
         let turns = self.time.0.as_nanos() / turn;
         let settings = &["fault.hold", "fault.gap", "time"];

@@ -18,6 +18,7 @@ use serde::de::{self, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::nemesis::faults::kind::Needs;
 use crate::nemesis::faults::table::catalogue;
 
 pub use arg::PlanArg;
@@ -77,6 +78,8 @@ pub struct FaultPlan {
     pub hold: Span,
     /// How long it is quiet between two faults, on average.
     pub gap: Span,
+    /// How many faults of other kinds fall into each; 0, one in one of three.
+    pub overlap: usize,
     /// Whom kill, pause and reset pick.
     pub targets: Vec<Target>,
     /// Shapes a partition takes in turn.
@@ -90,6 +93,13 @@ pub struct FaultPlan {
     pub jitter: Span,
     /// What `rate` lets pass on each connection, each way: bytes a second.
     pub rate: u64,
+    /// Of the messages between nodes so many are lost, sent twice or overtaken, by `loss`, `duplicate` and
+    /// `reorder`: a share of one.
+    pub share: f64,
+    /// By how much `slowdisk` makes every sync take longer.
+    pub slow: Span,
+    /// By how much `clock` sets a clock wrong, ahead or back.
+    pub clock: Span,
 }
 
 macro_rules! names {
@@ -174,6 +184,20 @@ names! {
         Cart = "cart",
         /// The same visits to plain values: put over what was read, put blindly, or deleted.
         Versions = "versions",
+        /// Numbers that one client each writes: what quorums promise of a register.
+        Register = "register",
+        /// Carts that nothing is taken out of.
+        Set = "set",
+        /// Counts of each client, added up.
+        Counter = "counter",
+        /// Plain values, each operation through another node: what a client sees of its own past.
+        Session = "session",
+        /// Carts, nine of ten visits to the first.
+        Hotkey = "hotkey",
+        /// Carts whose puts carry up to 1 MiB each.
+        Large = "large",
+        /// Many carts, each visited seldom.
+        Many = "many",
     }
 }
 
@@ -199,6 +223,8 @@ names! {
         Majority = "majority",
         /// The first home of some key: whoever coordinates it when all is well.
         Coordinator = "coordinator",
+        /// The coordinator of the key that is visited most.
+        Hottest = "hottest",
         /// The first fallback of some key.
         Fallback = "fallback",
         /// All homes of some key.
@@ -314,10 +340,36 @@ impl Plan {
         n + usize::from(nodes > n)
     }
 
+    /// Whether nodes have to be started so that their world can be falsified.
+    pub(crate) fn needs_hooks(&self) -> bool {
+        let by_hooks = |fault: &FaultName| matches!(fault.nature().needs, Needs::Hooks(_));
+        // Of those that may join they are told before there are any.
+        self.spares() > 0 || self.faults.iter().any(by_hooks)
+    }
+
     /// How many nodes more than at the genesis there may be at a time.
     #[must_use]
     pub fn spares(&self) -> u16 {
         if self.faults.contains(&FaultName::Join) { SPARES } else { 0 }
+    }
+}
+
+impl WorkloadName {
+    /// Whether its keys hold carts.
+    #[must_use]
+    pub fn is_of_carts(self) -> bool {
+        match self {
+            Self::Cart | Self::Set | Self::Hotkey | Self::Large | Self::Many => true,
+            Self::Versions | Self::Register | Self::Counter | Self::Session => false,
+        }
+    }
+}
+
+impl FaultPlan {
+    /// The share of messages that are hit, of a million.
+    #[must_use]
+    pub fn of_a_million(&self) -> u32 {
+        (self.share * 1e6).round() as u32
     }
 }
 
@@ -354,6 +406,7 @@ impl Default for FaultPlan {
         Self {
             hold: Span::millis(1500),
             gap: Span::millis(500),
+            overlap: 0,
             targets: vec![
                 Target::Role(Role::One),
                 Target::Role(Role::Coordinator),
@@ -366,6 +419,9 @@ impl Default for FaultPlan {
             delay: Span::millis(50),
             jitter: Span::millis(20),
             rate: 64 << 10,
+            share: 0.1,
+            slow: Span::millis(30),
+            clock: Span::secs(2),
         }
     }
 }

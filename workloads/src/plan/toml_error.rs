@@ -58,7 +58,8 @@ mod tests {
             "faults = [\"kill\", \"puase\"]\n",
             "plan.toml:1:19: unknown variant `puase`, expected one of `kill`, `pause`, `partition`, \
              `delay`, `rate`, `reset`, `wipe`, `rollback`, `bitflip`, `join`, `leave`, \
-             `replace`, `losehints`; is `pause` meant?",
+             `replace`, `losehints`, `powercut`, `diskfull`, `eio`, `slowdisk`, `truncate`, `clock`, \
+             `loss`, `duplicate`, `reorder`; is `pause` meant?",
         );
     }
 

@@ -15,7 +15,7 @@ use super::setup::{self, Setup};
 use super::store::Store;
 use super::stored::{Stored, cut_short};
 use super::verdict::{Document, REFUSED};
-use super::{judge, page, report, write};
+use super::{claims, judge, page, report, write};
 use crate::interpreter::Counts;
 use crate::plan::{Plan, PlanError, Source};
 use crate::simulated::single::latency;
@@ -153,7 +153,8 @@ impl Stored {
     /// What the history does not tell: checks that only the run itself could make, and doubts.
     fn closing(&self) -> Closing {
         let mut checks = self.checks();
-        checks.retain(|name, _| !JUDGED_AGAIN.contains(&name.as_str()));
+        let again = |name: &str| JUDGED_AGAIN.contains(&name) || claims::NAMES.contains(&name);
+        checks.retain(|name, _| !again(name));
         let untried = self.texts("/reasons/coverage");
         let untried =
             untried.into_iter().filter(|reason| reason.contains("is no home of")).collect();

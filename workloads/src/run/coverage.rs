@@ -87,8 +87,10 @@ pub fn judge(
         let mut may_serve = false;
         for pair in history.pairs().filter(|pair| pair.acknowledged_at().is_some()) {
             let touching: Vec<_> = windows.iter().filter(|w| homes.touched(w, &pair)).collect();
-            may_serve |= touching.iter().any(|window| !homes.must_refuse(window, &pair));
-            home_unreachable |= !touching.is_empty() && name.nature().silences;
+            // With nobody left there is nobody to hold a hint.
+            let may_be_served = touching.iter().any(|window| !homes.must_refuse(window, &pair));
+            home_unreachable |= may_be_served && name.nature().silences;
+            may_serve |= may_be_served;
             if touching.iter().any(|window| window.spans(&pair)) {
                 match pair.f() {
                     "get" => coverage.ok_gets_during += 1,
@@ -280,13 +282,15 @@ impl Homes<'_> {
         window.nodes.iter().any(is_hit) || window.cuts.iter().any(cut)
     }
 
-    /// Strict mode has to refuse while too few homes are left.
+    /// Strict mode has to refuse while too few homes are left, and any mode while nobody is.
     fn must_refuse(&self, window: &Window, pair: &Pair<'_>) -> bool {
         let settings = self.settings;
         let Some(key) = pair.key() else { return false };
         let homes = self.rings.homes(key, pair.invoke.time);
         let left = homes.iter().filter(|home| !window.nodes.contains(home)).count();
-        window.stops && settings.quorum == Quorum::Strict && left < settings.r.max(settings.w)
+        let is_strict = settings.quorum == Quorum::Strict;
+        let nobody = window.nodes.len() >= self.rings.founders();
+        window.stops && (nobody || is_strict && left < settings.r.max(settings.w))
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a history to verdicts: which checkers, with which claims.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use checker::budget::Budget;
@@ -14,6 +13,7 @@ use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::{ReadMode, Settings};
 
 use crate::plan::{ClusterKind, FaultName, Plan, WorkloadName};
+use crate::run::claims::{self, NotEntitled};
 use crate::run::coverage::FaultCoverage;
 use crate::run::noticed;
 
@@ -32,20 +32,25 @@ pub fn check(
     faults: &BTreeMap<FaultName, FaultCoverage>,
     history: &History,
 ) -> BTreeMap<String, CheckReport> {
-    let lost = faults.iter().filter(|(name, _)| name.nature().loses_a_disk);
-    let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
-    let lost = usize::try_from(lost).unwrap_or(usize::MAX);
-    // However many were lost one after the other, no more were at a time.
-    let lost = if plan.refills() { lost.min(plan.most_lost()) } else { lost };
-    let checkers = checkers(plan.workload.name, &plan.cluster.settings, lost);
-    let checkers: Vec<&dyn Checker> = checkers.iter().map(AsRef::as_ref).collect();
-    let budget = Budget { time: Some(TIME), memory: Some(MEMORY) };
-    let mut checks = compose(&checkers, history, &budget);
+    let mut checks = composed(&checkers_of(plan, faults), history);
     // Of simulated nodes the simulator's invariants know more than the nemesis asks.
     if plan.cluster.kind != ClusterKind::Sim {
         checks.extend(noticed::judge(history).map(|report| (noticed::CHECK.to_owned(), report)));
     }
     checks
+}
+
+/// Who judges the history of a run in which these faults were done.
+pub(super) fn checkers_of(
+    plan: &Plan,
+    faults: &BTreeMap<FaultName, FaultCoverage>,
+) -> Vec<Box<dyn Checker>> {
+    let lost = faults.iter().filter(|(name, _)| name.nature().loses_a_disk);
+    let lost = lost.map(|(_, fault)| fault.installed).sum::<u64>();
+    let lost = usize::try_from(lost).unwrap_or(usize::MAX);
+    // However many were lost one after the other, no more were at a time.
+    let lost = if plan.refills() { lost.min(plan.most_lost()) } else { lost };
+    checkers(plan.workload.name, &plan.cluster.settings, lost)
 }
 
 /// Who judges the history of a workload on a cluster that has lost so many disks.
@@ -55,14 +60,34 @@ pub(crate) fn checkers(
     lost: usize,
 ) -> Vec<Box<dyn Checker>> {
     let (cart, siblings) = entitled(settings, lost);
-    let mut checkers: Vec<Box<dyn Checker>> = vec![Box::new(siblings)];
-    match workload {
-        WorkloadName::Cart => checkers.insert(0, Box::new(cart)),
-        // Nothing is in a cart.
-        WorkloadName::Versions => {}
+    let mut checkers: Vec<Box<dyn Checker>> = Vec::new();
+    if workload.is_of_carts() {
+        checkers.push(Box::new(cart));
     }
+    let claims = claims::of(workload, settings).into_iter();
+    let claims = claims.filter(|claim| claim.not_entitled.is_none());
+    checkers.extend(claims.map(|claim| claim.checker));
+    checkers.push(Box::new(siblings));
     checkers.push(Box::new(WellFormed::default()));
     checkers
+}
+
+/// What a workload could be held to and its plan is not entitled to, with what would have been said.
+#[must_use]
+pub fn not_entitled(plan: &Plan, history: &History) -> BTreeMap<String, NotEntitled> {
+    let claims = claims::of(plan.workload.name, &plan.cluster.settings).into_iter();
+    let not = claims.filter_map(|claim| {
+        let why = claim.not_entitled?;
+        let name = claim.checker.name().to_owned();
+        let report = composed(&[claim.checker], history).remove(&name)?;
+        Some((name, NotEntitled { why, would_be: report.verdict(), reason: report.reason }))
+    });
+    not.collect()
+}
+
+fn composed(checkers: &[Box<dyn Checker>], history: &History) -> BTreeMap<String, CheckReport> {
+    let checkers: Vec<&dyn Checker> = checkers.iter().map(AsRef::as_ref).collect();
+    compose(&checkers, history, &Budget { time: Some(TIME), memory: Some(MEMORY) })
 }
 
 /// What may be asked of a cluster, real or simulated, that has lost so many disks.
@@ -103,30 +128,11 @@ fn said<'a>(checks: impl Iterator<Item = (&'a String, &'a CheckReport)>) -> (Ver
     (verdict, reasons.collect())
 }
 
-/// The panics in a log, with their places: a node's own assertions are part of what is tested.
-#[must_use]
-pub fn panics(log: &Path) -> Vec<String> {
-    let Ok(text) = std::fs::read(log) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().filter(|line| line.contains("panicked at"));
-    lines.map(|line| line.trim().to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use dynamo_protocol::Quorum;
 
     use super::*;
-
-    #[test]
-    fn panics_are_found_in_logs() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("n1.log");
-        std::fs::write(&log, "INFO ready\nthread 'main' panicked at src/x.rs:1:1:\nboom\n")
-            .unwrap();
-        assert_eq!(panics(&log), ["thread 'main' panicked at src/x.rs:1:1:"]);
-        assert!(panics(&dir.path().join("none.log")).is_empty());
-    }
 
     #[test]
     fn a_lost_disk_lessens_the_copies_promised_and_the_claim_to_converge() {

@@ -1,6 +1,7 @@
 //! A run, from the plan to the verdict. Read this first.
 
 pub mod analyze;
+pub mod claims;
 pub mod counters;
 pub mod coverage;
 pub mod export;
@@ -8,6 +9,7 @@ pub mod finish;
 pub mod journal;
 pub mod judge;
 pub mod judged;
+pub mod minimal;
 pub(crate) mod nodes;
 pub mod noticed;
 pub mod page;
@@ -26,8 +28,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
+use checker::availability::Availability;
+use checker::budget::Budget;
 use checker::history::History;
-use checker::verdict::{CheckReport, Verdict};
+use checker::logs::{self, SUSPICIOUS};
+use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::View;
 
 use crate::cluster::{
@@ -57,6 +62,8 @@ use crate::workload::generator::TimeLimit;
 
 /// The name of the check that replays the nodes' records.
 pub(crate) const RECORDS: &str = "records";
+/// The name of the check that looks for panics in the nodes' logs.
+pub(crate) const LOGS: &str = "logs";
 
 /// A plan that was checked, its seed, and the command that does it again.
 pub struct Order<'a> {
@@ -331,6 +338,12 @@ fn judge(
     document.coverage = coverage.verdict;
     document.reasons.coverage = coverage.reasons;
     document.checks = judge::check(plan, &coverage.faults, &history);
+    document.not_entitled = judge::not_entitled(plan, &history);
+    let checkers = judge::checkers_of(plan, &coverage.faults);
+    if let Err(error) = minimal::write(&checkers, &document.checks, &history, store.dir()) {
+        document.doubt(format!("what is left of the history: {error}"));
+    }
+    document.availability = served(&history);
     document.checks.extend(closing.checks);
     document.faults = coverage.faults;
     if plan.cluster.record && plan.cluster.kind == ClusterKind::Local {
@@ -344,6 +357,16 @@ fn judge(
         document.reasons.coverage.extend(closing.untried);
     }
     Some(history)
+}
+
+/// How the store served, in all and while each fault was in force: nothing is demanded of it.
+fn served(history: &History) -> BTreeMap<String, serde_json::Value> {
+    let report = Availability::default().check(history, &Budget::UNLIMITED);
+    report
+        .details
+        .into_iter()
+        .filter(|(name, _)| ["windows", "overall"].contains(&&**name))
+        .collect()
 }
 
 /// Runs what the nodes recorded through the core: a step that comes out otherwise refutes that the
@@ -381,7 +404,8 @@ fn replay_records(view: &View, store: &Store, document: &mut Document) {
 }
 
 /// What nodes did that the driver did not make them do. What somebody else did to them is no fault of
-/// the run, but its plan was not what happened.
+/// the run, but its plan was not what happened. What their logs say is theirs: their own assertions are part of what
+/// is tested.
 async fn complaints(
     cluster: &impl Deployed,
     began: Instant,
@@ -394,9 +418,10 @@ async fn complaints(
         let told = format!("{node} {what}{after}");
         if from_outside { document.doubt(told) } else { harness.push(told) }
     }
-    for (node, log) in cluster.logs().await {
-        let panics = judge::panics(&log).into_iter();
-        harness.extend(panics.map(|panic| format!("{node}: {panic} ({})", log.display())));
+    let logs: Vec<_> = cluster.logs().await.into_iter().map(|(_, log)| log).collect();
+    if !logs.is_empty() {
+        document.checks.insert(LOGS.to_owned(), logs::search(&logs, &SUSPICIOUS));
+        (document.property, document.reasons.property) = judge::property(&document.checks);
     }
 }
 
@@ -444,6 +469,8 @@ impl Document {
             faults: BTreeMap::new(),
             counters: BTreeMap::new(),
             memberships: Vec::new(),
+            not_entitled: BTreeMap::new(),
+            availability: BTreeMap::new(),
         }
     }
 

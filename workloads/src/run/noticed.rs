@@ -10,38 +10,41 @@ use crate::plan::FaultName;
 /// The name of the check.
 pub const CHECK: &str = "disks";
 
-/// Judges every disk that was lost, rolled back or damaged and whose node was seen to be back; nothing, if
-/// there was none. Whether there should have been is a question of coverage.
+/// Judges every disk that was lost, rolled back or damaged and whose node was seen to be back, and every one that
+/// refused a write; nothing, if there was none. Whether there should have been is a question of coverage.
 #[must_use]
 pub fn judge(history: &History) -> Option<CheckReport> {
     let (mut noticed, mut broken) = (0, Vec::new());
-    for (op, value) in history.iter().filter_map(healed) {
+    for (op, value) in history.iter().filter_map(judged) {
         match (op.kind, value.get("broken")) {
             (Kind::Ok, _) => noticed += 1,
             (_, Some(rule)) => broken.push((op, rule)),
             _ => {}
         }
     }
-    let judged = noticed + broken.len();
+    let all = noticed + broken.len();
     let Some((first, _)) = broken.first() else {
-        return (judged > 0).then(|| CheckReport::valid_if_judged(judged, "no disk was lost"));
+        return (all > 0).then(|| CheckReport::valid_if_judged(all, "no disk was lost"));
     };
     let said = |op: &Op| op.error.clone().unwrap_or_default();
     let finding =
         |(op, rule): &(&Op, &Value)| json!({ "rule": rule, "ops": [op.index], "what": said(op) });
     let more = broken.len() - 1;
     let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
-    let report = CheckReport::invalid(format!("{}{more}", said(first))).judging(judged);
+    let report = CheckReport::invalid(format!("{}{more}", said(first))).judging(all);
     let report = report.with("witness", [first.index]);
     Some(report.with("violations", broken.iter().map(finding).collect::<Vec<_>>()))
 }
 
-/// The end of a fault that costs a disk.
-fn healed(op: &Op) -> Option<(&Op, &Value)> {
-    let value = op.value.as_ref()?;
-    let costs = |name: FaultName| name.nature().is_noticed;
-    let is_heal = value.get("step").and_then(Value::as_str) == Some("heal");
-    let is_one = op.process == Process::Nemesis && is_heal && op.f.parse().is_ok_and(costs);
+/// The end of a fault that costs a disk, or the beginning of one of which a node has to end.
+fn judged(op: &Op) -> Option<(&Op, &Value)> {
+    let value = op.value.as_ref().filter(|_| op.process == Process::Nemesis)?;
+    let nature = op.f.parse::<FaultName>().ok()?.nature();
+    let is_one = match value.get("step").and_then(Value::as_str) {
+        Some("heal") => nature.is_noticed,
+        Some("inject") => nature.fails_writes,
+        _ => false,
+    };
     is_one.then_some((op, value))
 }
 
@@ -65,6 +68,10 @@ mod tests {
         let broken = json!({ "broken": "RollbackUnnoticed" });
         let unnoticed = healing(Kind::Info, "rollback", broken).error("n1 goes on");
         let killed = healing(Kind::Ok, "kill", json!({}));
+        let goes_on = Op::new(Process::Nemesis, Kind::Info, "diskfull").error("n1 goes on");
+        let value = json!({ "step": "inject", "broken": "FailureIgnored" });
+        let report = judge(&history(vec![goes_on.value(value)])).unwrap();
+        assert_eq!(report.details["violations"][0]["rule"], "FailureIgnored");
         assert!(judge(&history(vec![killed.clone(), unseen.clone()])).is_none());
         let report = judge(&history(vec![killed, noticed.clone(), unseen])).unwrap();
         assert_eq!((report.verdict(), report.judged()), (Verdict::Valid, 1));

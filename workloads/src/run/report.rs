@@ -74,6 +74,9 @@ fn work(text: &mut String, document: &Document) {
         ops.ok, ops.fail, ops.info, document.seconds, latency.p50, latency.p99
     );
     line(text, "operations", &work);
+    if let Some(served) = served(document) {
+        line(text, "served", &served);
+    }
     for (name, fault) in &document.faults {
         let during = format!("{} gets, {} puts ok", fault.ok_gets_during, fault.ok_puts_during);
         let skipped = match fault.skipped {
@@ -102,6 +105,10 @@ fn work(text: &mut String, document: &Document) {
         let replayed = format!("{steps} steps of all nodes replayed equal in {seconds:.2} s");
         line(text, "records", &replayed);
     }
+    for (name, not) in &document.not_entitled {
+        let would = format!("{name}: {}; it would be {}", not.why, not.would_be);
+        line(text, "not held to", &would);
+    }
     if let Some(cart) = document.checks.get("cart") {
         let detail =
             |name: &str| cart.details.get(name).and_then(Value::as_u64).unwrap_or_default();
@@ -118,6 +125,19 @@ fn work(text: &mut String, document: &Document) {
         );
         line(text, "carts", &carts);
     }
+}
+
+/// `97.1 % were ok; least under partition: 81.0 %`
+fn served(document: &Document) -> Option<String> {
+    let share = |of: &Value| of["ok_share"].as_f64().map(|share| share * 100.0);
+    let all = share(document.availability.get("overall")?)?;
+    let windows = document.availability.get("windows").and_then(Value::as_array);
+    let shares = windows.into_iter().flatten().filter_map(|row| Some((share(row)?, &row["fault"])));
+    let least = shares.min_by(|one, other| one.0.total_cmp(&other.0));
+    let least = least.map(|(share, fault)| {
+        format!("; least under {}: {share:.1} %", fault.as_str().unwrap_or_default())
+    });
+    Some(format!("{all:.1} % of the operations were ok{}", least.unwrap_or_default()))
 }
 
 /// The items no home holds, and those that a home holds and a final read lacks.
@@ -164,6 +184,7 @@ mod tests {
     use super::*;
     use crate::interpreter::Counts;
     use crate::plan::{FaultName, Plan};
+    use crate::run::claims::NotEntitled;
     use crate::run::coverage::FaultCoverage;
     use crate::run::setup::Setup;
     use crate::run::verdict::{Latency, Reasons};
@@ -199,6 +220,21 @@ mod tests {
             faults: BTreeMap::from([(FaultName::Kill, kill)]),
             counters: BTreeMap::from([("hints_stored".to_owned(), 3)]),
             memberships: Vec::new(),
+            not_entitled: BTreeMap::from([(
+                "set-fresh".to_owned(),
+                NotEntitled { why: "plain gets", would_be: Verdict::Invalid, reason: None },
+            )]),
+            availability: BTreeMap::from([
+                ("overall".to_owned(), json!({ "ok_share": 0.97 })),
+                (
+                    "windows".to_owned(),
+                    json!([
+                        { "fault": "kill", "ok_share": 0.9 },
+                        { "fault": "pause", "ok_share": 0.801 },
+                        { "fault": "clock", "ok_share": null },
+                    ]),
+                ),
+            ]),
         }
     }
 
@@ -209,8 +245,10 @@ INVALID: the store broke its promise
   verdicts   property invalid, coverage valid, harness valid
   because    cart: 1 acknowledged add lost
   operations 100 ok, 2 failed, 1 unknown in 31.0 s; p50 1.0 ms, p99 9.5 ms
+  served     97.0 % of the operations were ok; least under pause: 80.1 %
   kill       1 injected, 1 proven, 1 healed; during it 5 gets, 4 puts ok
   counters   3 hints stored, 0 delivered, 0 read repairs, 0 keys synced
+  not held to set-fresh: plain gets; it would be invalid
   carts      30 adds acknowledged, 1 lost, 0 stale for a while, 0 removals resurfaced
   lost       item-7 of cart-1: added by op #12; missing from reads #90, #91
   results    results/cart/x

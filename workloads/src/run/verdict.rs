@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::interpreter::{Counts, Tally};
 use crate::plan::FaultName;
+use crate::run::claims::NotEntitled;
 use crate::run::coverage::FaultCoverage;
 use crate::run::judged::Judged;
 use crate::run::setup::Setup;
@@ -50,6 +51,12 @@ pub struct Document {
     pub latency_ms: Latency,
     /// By checker.
     pub checks: BTreeMap<String, CheckReport>,
+    /// What the workload could be held to and the plan is not entitled to: no part of the verdict.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_entitled: BTreeMap<String, NotEntitled>,
+    /// How the store served, in all and while each fault was in force: measured, and no part of the verdict.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub availability: BTreeMap<String, serde_json::Value>,
     /// By fault.
     pub faults: BTreeMap<FaultName, FaultCoverage>,
     /// What the nodes counted, over all their processes; at least that much.

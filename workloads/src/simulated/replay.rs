@@ -76,8 +76,9 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
 /// What made it, which no trace says: carts hold items.
 fn workload(history: &History) -> WorkloadName {
     let is_plain = |pair: Pair<'_>| {
+        let is_plain = |value: &Value| !value.is_object() || value.get("counts").is_some();
         pair.f() == "delete"
-            || pair.f() == "put" && pair.invoke.value.as_ref().is_some_and(Value::is_string)
+            || pair.f() == "put" && pair.invoke.value.as_ref().is_some_and(is_plain)
     };
     if history.pairs().any(is_plain) { WorkloadName::Versions } else { WorkloadName::Cart }
 }

@@ -324,7 +324,7 @@ mod tests {
             let told = Told { id: 1, name: "a fault", whom: json!({}) };
             Fault { told: Some(told), ..Fault::new(0, 9, what) }
         };
-        let slow = on(1, Shape { delay: 50, jitter: 5, loss: 0 });
+        let slow = on(1, Shape { delay: 50, jitter: 5, ..Shape::default() });
         let broken = on(2, Shape { loss: 1_000_000, ..Shape::default() });
         slow.what.begin(&mut world);
         slow.share(&[&slow], &mut world);

@@ -1,10 +1,12 @@
-//! A shard at work: one unit after the other, each sealed before the next begins.
+//! A shard at work: one unit after the other, and those that take one core each side by side.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use dyno_command::{Jobs, output};
+use futures::future::try_join_all;
 
 use super::attempt::{self, Bounds, Ran, Stopped};
 use super::clock;
@@ -68,27 +70,51 @@ impl Share<'_> {
                 "{before} of {all} units were sealed before, and stay as they are"
             ));
         }
-        for (at, (unit, work)) in self.units.iter().enumerate() {
-            if done.contains(&unit.id) {
-                continue;
-            }
+        let mut from = 0;
+        while let Some(abreast) = self.next(from, &done) {
             if self.bounds.interrupt.is_asked() {
                 return Ok(Rest::Asked);
             }
-            if self.is_time_up(pace.expected(unit)) {
+            let expected = abreast.iter().map(|at| pace.expected(&self.units[*at].0)).max();
+            if self.is_time_up(expected.unwrap_or_default()) {
                 return Ok(Rest::TimeUp);
             }
-            let (outcome, stopped) = self.unit(unit, work, night).await?;
-            let Some(outcome) = outcome else {
-                let rest = if stopped == Stopped::Asked { Rest::Asked } else { Rest::TimeUp };
+            let each = abreast.iter().map(|at| self.unit(&self.units[*at]));
+            let ended = try_join_all(each).await?;
+            let mut rest = None;
+            for (at, (outcome, stopped)) in abreast.iter().copied().zip(ended) {
+                from = at + 1;
+                let Some((outcome, place)) = outcome else {
+                    let asked = stopped == Stopped::Asked;
+                    rest = Some(if asked { Rest::Asked } else { Rest::TimeUp });
+                    continue;
+                };
+                night.add(outcome.clone(), &place);
+                pace.took(&outcome.unit, outcome.ms);
+                let still = self.units[from..].iter().filter(|(unit, _)| !done.contains(&unit.id));
+                let still: Duration = still.map(|(unit, _)| pace.expected(unit)).sum();
+                output::note(self.line(from, &outcome, still));
+            }
+            if let Some(rest) = rest {
                 return Ok(rest);
-            };
-            pace.took(unit, outcome.ms);
-            let still = self.units[at + 1..].iter().filter(|(unit, _)| !done.contains(&unit.id));
-            let still: Duration = still.map(|(unit, _)| pace.expected(unit)).sum();
-            output::note(self.line(at + 1, &outcome, still));
+            }
         }
         Ok(Rest::Done)
+    }
+
+    /// The units that are run next, by their places from `from` on: one, or as many as there may be side by side
+    /// of those that take a core each.
+    fn next(&self, from: usize, done: &BTreeSet<String>) -> Option<Vec<usize>> {
+        let waits = |at: &usize| !done.contains(&self.units[*at].0.id);
+        let mut waiting = (from..self.units.len()).filter(waits);
+        let takes_one = |at: usize| self.units[at].1.takes_one_core();
+        let first = waiting.next()?;
+        let mut abreast = vec![first];
+        if takes_one(first) {
+            let more = waiting.take_while(|at| takes_one(*at));
+            abreast.extend(more.take(self.jobs.threads().saturating_sub(1)));
+        }
+        Some(abreast)
     }
 
     /// Whether a unit that takes so long would not be done in time.
@@ -99,10 +125,8 @@ impl Share<'_> {
     /// Runs a unit and seals it; nothing came of one that had to be given up.
     async fn unit(
         &self,
-        unit: &Unit,
-        work: &Work,
-        night: &mut Night,
-    ) -> io::Result<(Option<Outcome>, Stopped)> {
+        (unit, work): &(Unit, Work),
+    ) -> io::Result<(Option<(Outcome, PathBuf)>, Stopped)> {
         let (began, setup) = (Instant::now(), work.plan().cloned().unwrap_or_default());
         let Setup { host, began: date, .. } = Setup::of(&setup);
         let folder = self.own.begin(unit, work)?;
@@ -142,8 +166,7 @@ impl Share<'_> {
             ms: began.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
         };
         let place = self.own.seal(&outcome, &folder)?;
-        night.add(outcome.clone(), &place);
-        Ok((Some(outcome), stopped))
+        Ok((Some((outcome, place)), stopped))
     }
 
     /// `[3/41] valid: NAME (41 s; kill 3, pause 2); end about 05:41`

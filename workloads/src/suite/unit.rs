@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hosts::remote::Binary;
-use crate::plan::{FaultName, Plan};
+use crate::plan::{ClusterKind, FaultName, Plan};
 use crate::suite::shard::Shard;
 
 /// What is run.
@@ -132,6 +132,12 @@ impl Work {
             Self::Test(_) => 1,
             Self::Sim(_, seeds) | Self::Cuts(_, seeds) => seeds.end - seeds.start,
         }
+    }
+
+    /// Whether it takes one core and no more: then others may be run beside it.
+    #[must_use]
+    pub fn takes_one_core(&self) -> bool {
+        matches!(self, Self::Test(plan) if plan.cluster.kind == ClusterKind::Sim)
     }
 
     /// All that it depends on but for the build.

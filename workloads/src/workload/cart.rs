@@ -1,10 +1,12 @@
 //! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
 //! it shows, and a put of the cart with one item more or less and with that get's context.
 //!
-//! The workload `versions` makes the same visits to keys with plain values: each is put over what the get
-//! showed, beside it, or what it showed is deleted. Of those siblings alone are judged, and deletes.
+//! Other workloads make the same visits. `versions`: to keys with plain values: each is put over what the get
+//! showed, beside it, or what it showed is deleted; of those siblings alone are judged, and deletes. `session`: to
+//! plain values, each operation through another node. `register`, `set` and `counter`: to [objects](super::object)
+//! that clients keep in siblings. `hotkey`, `large` and `many`: to carts, one of them busy, heavy ones, many.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
-use super::Workload;
+use super::{Workload, object, wire};
 use crate::plan::seed::{Purpose, exponential, stream};
 use crate::plan::{WorkloadName, WorkloadPlan};
 use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Outcome, Worker};
@@ -31,6 +33,14 @@ const HOSTILE: u32 = 25;
 const DELETES: u32 = 25;
 /// Of a hundred other ones, how many put without having read.
 const BLIND: u32 = 20;
+/// The same of workloads that are about what is read.
+const MANY_LOOKS: u32 = 60;
+/// Of a hundred visits to a hot key's neighbourhood, how many go to the key itself.
+const HOT: u32 = 90;
+/// The most that a put carries beside its cart, in bytes: with it a value is just short of the longest there may be.
+const MOST_PAD: usize = 1_000_000;
+/// How many carts there are, where there are many, for each that the plan has, and how often each is changed.
+const MANY: [usize; 2] = [50, 4];
 /// A get and a put: what a visit mostly is, to turn operations a second into visits a second.
 const OPS_PER_VISIT: f64 = 1.0 + (100 - LOOKS) as f64 / 100.0;
 
@@ -41,6 +51,8 @@ pub struct Carts {
     nodes: Vec<NodeId>,
     shelf: Shelf,
     pace: Pace,
+    /// Of each register its writer, and the number it wrote last.
+    registers: BTreeMap<Arc<str>, (Worker, u64)>,
     /// By number; none of one that was never free.
     workers: Vec<Option<Client>>,
     seed: u64,
@@ -77,6 +89,8 @@ enum Pace {
 struct Client {
     rng: ChaCha8Rng,
     node: usize,
+    /// How often it added to each counter, as far as that did not surely fail.
+    added: BTreeMap<Arc<str>, u64>,
     at: State,
 }
 
@@ -87,9 +101,11 @@ enum State {
     /// The get is open.
     Getting { key: Arc<str>, look: bool },
     /// The get is answered; the put comes next.
-    Deciding { key: Arc<str>, get: u64, items: Vec<Value> },
+    Deciding { key: Arc<str>, get: u64, shown: Vec<Value> },
     /// The put is open.
-    Putting,
+    Putting { key: Arc<str> },
+    /// What is open is not known.
+    Lost,
 }
 
 impl Carts {
@@ -104,8 +120,13 @@ impl Carts {
                 rng: Box::new(stream(seed, Purpose::Arrivals)),
             },
         };
-        let shelf = Shelf::new(plan.carts, plan.puts_per_cart, seed);
-        Self { name: plan.name, nodes, shelf, pace, workers: Vec::new(), seed, writes: 0 }
+        let [more, puts] = MANY;
+        let shelf = match plan.name {
+            WorkloadName::Many => Shelf::new(plan.carts.saturating_mul(more), puts, seed),
+            _ => Shelf::new(plan.carts, plan.puts_per_cart, seed),
+        };
+        let (registers, workers) = (BTreeMap::new(), Vec::new());
+        Self { name: plan.name, nodes, shelf, pace, registers, workers, seed, writes: 0 }
     }
 
     fn client(&mut self, worker: Worker) -> &mut Client {
@@ -116,6 +137,7 @@ impl Carts {
         self.workers[worker.0].get_or_insert_with(|| Client {
             rng: stream(seed, Purpose::Worker(u32::try_from(worker.0).unwrap_or(u32::MAX))),
             node: worker.0 % nodes,
+            added: BTreeMap::new(),
             at: State::Thinking { until: Duration::ZERO },
         })
     }
@@ -124,14 +146,35 @@ impl Carts {
     fn put(&mut self, worker: Worker) -> Option<Call> {
         let (write, name) = (self.writes, self.name);
         let client = self.workers.get_mut(worker.0)?.as_mut()?;
-        let State::Deciding { key, get, items } = &mut client.at else { return None };
-        let (key, get, items) = (key.clone(), *get, std::mem::take(items));
-        client.at = State::Putting;
+        let State::Deciding { key, get, shown } = &mut client.at else { return None };
+        let (key, get, shown) = (key.clone(), *get, std::mem::take(shown));
+        client.at = State::Putting { key: key.clone() };
+        let rng = &mut client.rng;
+        let put = |value| Action::Put { value, context: Some(get) };
         let action = match name {
-            WorkloadName::Cart => {
-                Action::Put { value: change(items, write, &mut client.rng), context: Some(get) }
+            WorkloadName::Cart | WorkloadName::Hotkey | WorkloadName::Many => {
+                put(change(shown, write, REMOVES, rng))
             }
-            WorkloadName::Versions => replace(get, write, &mut client.rng),
+            WorkloadName::Large => {
+                let mut cart = change(shown, write, REMOVES, rng);
+                // As many of each length: of 10 to 100 bytes as of 100,000 to a million.
+                let pad = (MOST_PAD as f64).powf(rng.random::<f64>());
+                cart[wire::PAD] = (pad as u64).into();
+                put(cart)
+            }
+            WorkloadName::Set => put(change(shown, write, 0, rng)),
+            WorkloadName::Counter => {
+                let own = client.added.entry(key.clone()).or_default();
+                *own += 1;
+                put(object::count(&shown, &format!("w{}", worker.0), *own, write))
+            }
+            WorkloadName::Register => {
+                let (_, last) = self.registers.entry(key.clone()).or_insert((worker, 0));
+                *last += 1;
+                put((*last).into())
+            }
+            WorkloadName::Session => put(Value::String(format!("put-{write}"))),
+            WorkloadName::Versions => replace(get, write, rng),
         };
         let node = self.nodes[client.node];
         self.writes += 1;
@@ -141,15 +184,31 @@ impl Carts {
 
     /// The get that begins a visit.
     fn get(&mut self, worker: Worker) -> Call {
-        let nodes = self.nodes.len();
+        let (nodes, name) = (self.nodes.len(), self.name);
+        let (strays, looks) = match name {
+            WorkloadName::Session => (100, MANY_LOOKS),
+            WorkloadName::Register => (STRAYS, MANY_LOOKS),
+            _ => (STRAYS, LOOKS),
+        };
         let client = self.client(worker);
-        if client.rng.random_ratio(STRAYS, 100) {
+        if client.rng.random_ratio(strays, 100) {
             client.node = client.rng.random_range(0..nodes);
         }
-        let (node, look) = (client.node, client.rng.random_ratio(LOOKS, 100));
+        let (node, look) = (client.node, client.rng.random_ratio(looks, 100));
         // Squaring makes low carts busy and high ones long-lived: some carts see many faults.
-        let at = client.rng.random::<f64>().powi(2);
+        let even = client.rng.random::<f64>();
+        let at = match name {
+            WorkloadName::Hotkey if client.rng.random_ratio(HOT, 100) => 0.0,
+            WorkloadName::Many => even,
+            _ => even.powi(2),
+        };
         let key = self.shelf.pick(at);
+        // Who looks first at a register writes it, and nobody else.
+        let mut is_anothers = || {
+            let (writer, _) = self.registers.entry(key.clone()).or_insert((worker, 0));
+            *writer != worker
+        };
+        let look = name == WorkloadName::Register && is_anothers() || look;
         self.client(worker).at = State::Getting { key: key.clone(), look };
         Call { key, node: self.nodes[node], action: Action::Get, is_final: false }
     }
@@ -162,7 +221,10 @@ impl Carts {
         match &self.client(worker).at {
             State::Thinking { until } => *until,
             // Its completion was never told: it may as well begin anew.
-            State::Getting { .. } | State::Deciding { .. } | State::Putting => Duration::ZERO,
+            State::Getting { .. }
+            | State::Deciding { .. }
+            | State::Putting { .. }
+            | State::Lost => Duration::ZERO,
         }
     }
 
@@ -204,11 +266,18 @@ impl Generator for Carts {
 
     fn update(&mut self, event: &Event<'_>) {
         let worker = event.worker;
-        let before = std::mem::replace(&mut self.client(worker).at, State::Putting);
+        let client = self.client(worker);
+        let before = std::mem::replace(&mut client.at, State::Lost);
+        if let (State::Putting { key }, Outcome::Fail) = (&before, &event.outcome)
+            && let Some(added) = client.added.get_mut(key)
+        {
+            // Of what may have happened it has to count on.
+            *added -= 1;
+        }
         match (before, &event.outcome) {
             (State::Getting { key, look: false }, Outcome::Ok { index, values }) => {
-                let items = union(values);
-                self.client(worker).at = State::Deciding { key, get: *index, items };
+                let shown = shown(self.name, values);
+                self.client(worker).at = State::Deciding { key, get: *index, shown };
             }
             (_, Outcome::Ok { .. }) => self.rest(worker, event.now),
             (_, Outcome::Uncounted | Outcome::Fail | Outcome::Info) => {
@@ -296,6 +365,19 @@ impl Shelf {
     }
 }
 
+/// What a visit has to know of the siblings it was shown.
+fn shown(name: WorkloadName, siblings: &[&Value]) -> Vec<Value> {
+    match name {
+        WorkloadName::Cart
+        | WorkloadName::Hotkey
+        | WorkloadName::Many
+        | WorkloadName::Large
+        | WorkloadName::Set => union(siblings),
+        WorkloadName::Counter => siblings.iter().map(|value| (*value).clone()).collect(),
+        WorkloadName::Register | WorkloadName::Session | WorkloadName::Versions => Vec::new(),
+    }
+}
+
 /// A plain value in the place of what `get` showed, or beside it; or none.
 fn replace(get: u64, write: u64, rng: &mut ChaCha8Rng) -> Action {
     if rng.random_ratio(DELETES, 100) {
@@ -316,9 +398,9 @@ fn union(siblings: &[&Value]) -> Vec<Value> {
     union
 }
 
-/// The cart with one item more or less.
-fn change(mut items: Vec<Value>, write: u64, rng: &mut ChaCha8Rng) -> Value {
-    let removed = items.choose(rng).filter(|_| rng.random_ratio(REMOVES, 100)).cloned();
+/// The cart with one item more, or, of a hundred with something in it so often, less.
+fn change(mut items: Vec<Value>, write: u64, removes: u32, rng: &mut ChaCha8Rng) -> Value {
+    let removed = items.choose(rng).filter(|_| rng.random_ratio(removes, 100)).cloned();
     let place =
         |items: &[Value], item: &Value| items.partition_point(|held| held.as_str() < item.as_str());
     let (verb, item) = match removed {
@@ -339,8 +421,6 @@ fn change(mut items: Vec<Value>, write: u64, rng: &mut ChaCha8Rng) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::plan::Plan;
 

@@ -3,6 +3,8 @@
 pub mod cart;
 pub mod client;
 pub mod generator;
+pub mod object;
+pub mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

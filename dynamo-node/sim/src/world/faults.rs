@@ -269,6 +269,12 @@ impl World {
         self.hosts[index(node)].slowness = times.max(1);
     }
 
+    /// How many times as long as they should syncs of the node's disk take.
+    #[must_use]
+    pub fn slowness(&self, node: NodeId) -> u64 {
+        self.hosts[index(node)].slowness
+    }
+
     /// Links, disks and clocks are well again and quick, and every process runs. What nodes hold of
     /// that is up to them. A network slower than nodes' hedging delay would not be: they would go on
     /// suspecting each other, and a sloppy get may then be answered by fallbacks alone.

@@ -116,7 +116,11 @@ pub(crate) fn trouble(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) 
         9 => world.disk(node, DiskFault::ReadsFail(3)),
         10 => world.fail_sync(node),
         11 if node != peer => {
-            world.shape(node, peer, Shape { delay: 150_000, jitter: 50_000, loss: 100_000 });
+            world.shape(
+                node,
+                peer,
+                Shape { delay: 150_000, jitter: 50_000, loss: 100_000, ..Shape::default() },
+            );
         }
         _ => world.clock(node, rng.random_range(-SECOND.cast_signed()..SECOND.cast_signed())),
     }

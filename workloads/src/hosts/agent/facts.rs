@@ -21,21 +21,10 @@ pub(super) async fn all(data: IpAddr) -> Vec<Fact> {
         Means::Proxy => aside.clone(),
     };
     let tried = |fault: &FaultName| match fault.nature().needs {
-        Needs::Node(how) => Ok(how.to_owned()),
+        Needs::Node(how) | Needs::Hooks(how) => Ok(how.to_owned()),
         Needs::Links(of) => means(of),
     };
-    let mut facts: Vec<_> =
-        FaultName::ALL.iter().map(|fault| fact(fault.as_str(), tried(fault))).collect();
-    let unknown = |name: &&str| name.parse::<FaultName>().is_err();
-    for name in ["loss", "duplicate", "reorder"].into_iter().filter(unknown) {
-        // What the kernel could do and dyno does not do yet is not available either.
-        let why = match &netem {
-            Ok(_) => "the kernel has netem, dyno uses it for delay only".to_owned(),
-            Err(error) => format!("needs netem: {error}"),
-        };
-        facts.push(fact(name, Err(why)));
-    }
-    facts
+    FaultName::ALL.iter().map(|fault| fact(fault.as_str(), tried(fault))).collect()
 }
 
 fn fact(name: &str, tried: Result<String, String>) -> Fact {

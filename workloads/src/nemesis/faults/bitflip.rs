@@ -12,7 +12,7 @@ use super::kind::{Kind, Nature, Whom};
 use super::partition::Partition;
 use crate::cluster::Cluster;
 use crate::hosts::disk::Damage;
-use crate::nemesis::disks::{self, By};
+use crate::nemesis::disks;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven};
 use crate::plan::{Cut, FaultName, Plan, Wrong};
@@ -56,16 +56,7 @@ impl Kind for Bitflip {
     /// Healed when the node has noticed, or when it has read all of its disk and no peer knows of anything
     /// that is missing.
     async fn heal<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
-        let node = self.node;
-        let back = disks::came_back(site, node).await?;
-        match back.noticed_by() {
-            Some(By::Peers) => {
-                let how =
-                    format!("{node} lost what its peers remember and did not miss it by itself");
-                Err(Unproven::Refuted("DamageUnnoticed", how))
-            }
-            Some(By::Itself) | None => Ok(back.shown(node)),
-        }
+        disks::damage_noticed(site, self.node).await
     }
 
     fn twin(&self, _nodes: &[NodeId]) -> Arc<dyn Twin> {
@@ -75,7 +66,7 @@ impl Kind for Bitflip {
 
 /// A record of a simulated disk, which has no files, is damaged where it lies.
 #[derive(Debug)]
-struct Record(NodeId);
+pub(super) struct Record(pub(super) NodeId);
 
 impl Twin for Record {
     fn begin(&self, world: &mut World) -> bool {

@@ -66,7 +66,11 @@ impl Kind for Delay {
 
     fn twin(&self, nodes: &[NodeId]) -> Arc<dyn Twin> {
         let (delay, jitter) = (micros(self.delay), micros(self.jitter));
-        Shaped::links_of(&self.nodes, nodes, network::Shape { delay, jitter, loss: 0 })
+        Shaped::links_of(
+            &self.nodes,
+            nodes,
+            network::Shape { delay, jitter, ..network::Shape::default() },
+        )
     }
 }
 
@@ -74,6 +78,6 @@ impl Kind for Delay {
 pub(crate) const DRAWN: Drawn = Drawn::new("delay", |luck| {
     let (delay, jitter) =
         (luck.rng.random_range(1_000..300_000), luck.rng.random_range(0..100_000));
-    let shape = network::Shape { delay, jitter, loss: 0 };
+    let shape = network::Shape { delay, jitter, ..network::Shape::default() };
     Some(Shaped::links_of(&[luck.one], luck.nodes, shape))
 });

@@ -47,16 +47,7 @@ impl Kind for Kill {
 
     /// Healed when another process answers for each node, on the same disk.
     async fn heal<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
-        let each = self.0.iter().map(async |node| {
-            let now = processes::return_of(site.cluster, *node).await?;
-            if let Ok(then) = site.identity(*node)
-                && then != now.identity
-            {
-                let now = now.identity;
-                return Err(Unproven::from(format!("{node} came back as {now}, not {then}")));
-            }
-            Ok(format!("{node}: answers as incarnation {}", now.incarnation))
-        });
+        let each = self.0.iter().map(|node| processes::return_as_before(site, *node));
         Ok(try_join_all(each).await?.into_iter().collect())
     }
 

@@ -86,6 +86,8 @@ pub(crate) struct Nature {
     /// The nodes it hits cannot have what is put meanwhile, and have the rest: coverage asks that it is
     /// brought to them.
     pub(crate) misses: bool,
+    /// A write of the nodes it hits fails: they have to end, or to refuse.
+    pub(crate) fails_writes: bool,
     /// What a host must have for it.
     pub(crate) needs: Needs,
     /// Why simulated clusters have no such fault, if they have none.
@@ -97,6 +99,8 @@ pub(crate) struct Nature {
 pub(crate) enum Needs {
     /// No more than a node: how it is done, human-readable.
     Node(&'static str),
+    /// A node that was started with its fault hooks on: how it is done by them.
+    Hooks(&'static str),
     /// A way to do something to links.
     Links(Means),
 }
@@ -105,7 +109,7 @@ impl Needs {
     /// The means, if it is a fault of links.
     pub(crate) fn means(self) -> Option<Means> {
         match self {
-            Self::Node(_) => None,
+            Self::Node(_) | Self::Hooks(_) => None,
             Self::Links(means) => Some(means),
         }
     }
@@ -122,6 +126,7 @@ impl Nature {
             changes_the_ring: false,
             silences: true,
             misses: false,
+            fails_writes: false,
             needs: Needs::Node(how),
             unsimulated: None,
         }
@@ -135,6 +140,21 @@ impl Nature {
     /// Of one that changes the ring, by this means, and keeps everybody within reach.
     pub(crate) const fn of_the_ring(how: &'static str) -> Self {
         Self { stops: false, changes_the_ring: true, silences: false, ..Self::of_processes(how) }
+    }
+
+    /// Of one that nodes do to themselves when they are told to, and go on.
+    pub(crate) const fn of_hooks(how: &'static str) -> Self {
+        Self { stops: false, silences: false, needs: Needs::Hooks(how), ..Self::of_processes("") }
+    }
+
+    /// Of one that nodes do to themselves, and of which their processes end.
+    pub(crate) const fn of_broken_disks(how: &'static str) -> Self {
+        Self {
+            fails_writes: true,
+            misses: true,
+            needs: Needs::Hooks(how),
+            ..Self::of_processes("")
+        }
     }
 
     /// Of one of the links, for which hosts need these means.

@@ -1,4 +1,4 @@
-//! The faults that plans can name, and those that only the simulator has so far: one kind, one file.
+//! The faults that plans can name: one kind, one file.
 //!
 //! A file has all of its kind: what a plan with it must have, how it is drawn, how it is injected, healed and
 //! proven, what coverage asks for it, and its twin in the simulator, with how that is drawn there. [`table`]
@@ -8,6 +8,7 @@ pub(crate) mod bitflip;
 pub mod clock;
 pub(crate) mod delay;
 pub(crate) mod diskfull;
+mod duplicate;
 pub(crate) mod eio;
 pub(crate) mod join;
 pub(crate) mod kill;
@@ -19,11 +20,13 @@ pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod powercut;
 mod rate;
+mod reorder;
 pub(crate) mod replace;
 mod reset;
 pub(crate) mod rollback;
 pub(crate) mod slowdisk;
 pub(crate) mod table;
+mod truncate;
 pub(crate) mod wipe;
 
 use std::fmt;

@@ -1,15 +1,98 @@
-//! The power of one host or of all is cut: what was not synced is gone. The simulator's alone, so far.
+//! The power of hosts is cut, of some or of all at once: what was not synced is gone.
+//!
+//! Of real nodes nothing is synced any more from a moment on, until there is something to lose; then their
+//! processes end. Whoever acknowledged any of it has acknowledged what no disk holds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use dynamo_node::Hooks;
+use dynamo_protocol::NodeId;
 use dynamo_sim::World;
+use futures::future::{join_all, try_join_all};
 use rand::Rng;
+use serde_json::Value;
 
-use crate::simulated::twin::{Drawn, Each};
+use super::kind::{Kind, Nature, Needs, Whom};
+use crate::cluster::Cluster;
+use crate::nemesis::draw::Draw;
+use crate::nemesis::proof::{Site, Unproven, until};
+use crate::nemesis::{hooks, processes};
+use crate::plan::{FaultName, Plan, Wrong};
+use crate::simulated::twin::{Drawn, Each, Twin};
+
+/// How long a node goes on at most with nothing synced, in milliseconds: less than a request's deadline, so that
+/// a node that answers too early is heard.
+const MOST_UNSYNCED: u64 = 300;
+/// The power of all is cut once in so many times.
+const ALL_ONE_IN: u32 = 3;
+
+/// The power of these nodes' hosts is cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Powercut {
+    /// Whose.
+    pub nodes: Vec<NodeId>,
+    /// How long they go on without a sync once there is something to lose.
+    pub unsynced: Duration,
+}
+
+impl Kind for Powercut {
+    const NATURE: Nature = Nature {
+        misses: true,
+        needs: Needs::Hooks("the node's storage hook holds syncs up, and then SIGKILL"),
+        ..Nature::of_processes("")
+    };
+
+    fn check(plan: &Plan) -> Result<(), Wrong> {
+        plan.check_files(FaultName::Powercut)?;
+        plan.check_targets()
+    }
+
+    fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self> {
+        let all = draw.rng.random_ratio(1, ALL_ONE_IN).then(|| draw.everybody(at)).flatten();
+        let nodes = all.or_else(|| draw.processes(at))?;
+        let unsynced = Duration::from_millis(draw.rng.random_range(20..MOST_UNSYNCED));
+        Some(Self { nodes, unsynced })
+    }
+
+    fn whom(&self) -> Whom<'_> {
+        Whom::Nodes(&self.nodes)
+    }
+
+    /// In force when all processes are gone, and one of them at least had written what was not synced.
+    async fn inject<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
+        let cluster = site.cluster;
+        hooks::on(site, &self.nodes, |_| Hooks { hold: true, ..Hooks::default() }).await?;
+        let held = async || {
+            let each = self.nodes.iter().map(|node| cluster.hooks(*node, site.id, None));
+            let each = join_all(each).await.into_iter();
+            each.map(|hooked| hooked.map_or(0, |hooked| hooked.held)).collect::<Vec<_>>()
+        };
+        until(async || held().await.iter().any(|held| *held > 0).then_some(())).await;
+        tokio::time::sleep(self.unsynced).await;
+        let lost = held().await;
+        let gone = self.nodes.iter().map(|node| processes::kill(cluster, *node));
+        let gone = try_join_all(gone).await?.into_iter().zip(lost);
+        Ok(gone.map(|(gone, lost)| format!("{gone}, {lost} changes were not synced")).collect())
+    }
+
+    /// Healed when each answers as who it was: all that it had ever told was synced.
+    async fn heal<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
+        hooks::back(site, &self.nodes).await
+    }
+
+    fn twin(&self, _nodes: &[NodeId]) -> Arc<dyn Twin> {
+        twin(self.nodes.clone())
+    }
+}
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("powercut", |luck| {
     let hosts = if luck.rng.random() { luck.nodes.to_vec() } else { luck.some() };
-    Some(Arc::new(Each::ended(hosts, World::power_cut)))
+    Some(twin(hosts))
 })
 .that_ends_processes();
+
+fn twin(nodes: Vec<NodeId>) -> Arc<dyn Twin> {
+    Arc::new(Each::ended(nodes, World::power_cut))
+}

@@ -31,6 +31,24 @@ macro_rules! catalogue {
             replace: Replace,
             /// A disk loses the hints on it.
             losehints: Losehints,
+            /// The power of hosts is cut: what was not synced is gone.
+            powercut: Powercut,
+            /// A disk is full, and its node ends.
+            diskfull: Diskfull,
+            /// A disk answers with an error.
+            eio: Eio,
+            /// Syncs of a disk take long.
+            slowdisk: Slowdisk,
+            /// A file of a disk has lost its end.
+            truncate: Truncate,
+            /// A host's wall clock is wrong.
+            clock: Clock,
+            /// Messages are lost.
+            loss: Loss,
+            /// Messages arrive twice.
+            duplicate: Duplicate,
+            /// Messages are overtaken by others.
+            reorder: Reorder,
         }
     };
 }

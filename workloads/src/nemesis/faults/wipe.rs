@@ -87,7 +87,7 @@ impl Twin for Wipe {
         // It asks them all as it starts, and each tells at once: the answers are under way for as long as
         // they are slow.
         let begins = until + luck.rng.random_range(0..SLOW);
-        let slow = Shape { delay: 0, jitter: luck.rng.random_range(0..SLOW), loss: 0 };
+        let slow = Shape { delay: 0, jitter: luck.rng.random_range(0..SLOW), ..Shape::default() };
         let answers = links_among(luck.nodes).into_iter().filter(|(from, _)| *from == self.0);
         let answers = Shaped { links: answers.collect(), shape: slow };
         let away = Fault::new(at, until, kill::twin(vec![self.0]));
