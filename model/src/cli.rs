@@ -279,6 +279,7 @@ fn check_all(args: &CheckArgs) -> anyhow::Result<u8> {
         memory: usize::try_from(args.memory.0).unwrap_or(usize::MAX),
         until: 0,
         stop: interrupt::asked,
+        hopeless: |_, _| false,
     };
     interrupt::listen("what was searched")?;
     let (sender, receiver) = std::sync::mpsc::channel();

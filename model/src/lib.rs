@@ -25,7 +25,9 @@ mod traces;
 mod world;
 
 pub use properties::{Kind, PROPERTIES, Property, property};
-pub use scenarios::check::{Checked, Judgement, Keep, Report, Verdict, check, check_kept};
+pub use scenarios::check::{
+    Checked, Judgement, Keep, Report, Verdict, check, check_beside, check_kept,
+};
 pub use scenarios::mutants;
 pub use scenarios::scenario::{Expected, Scenario, deep, defaults};
 pub use search::checkpoint::CheckpointError;

@@ -73,3 +73,71 @@ fn a_prediction_has_a_seed() {
     assert_eq!(run(), run());
     assert!(String::from_utf8_lossy(&run()).contains("\"coordinator\":\"home\""));
 }
+
+/// The text of a file, with parts replaced.
+fn altered(file: &std::path::Path, parts: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(file).unwrap();
+    for (from, to) in parts {
+        assert!(text.contains(from), "{from}: {text}");
+        text = text.replace(from, to);
+    }
+    std::fs::write(file, text).unwrap();
+}
+
+/// A run of a weak cluster is measured; the same run said to be of one whose gets are proven to be fresh is the
+/// loudest there is.
+#[test]
+fn a_run_is_measured_beside_its_prediction_and_contradicts_what_is_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let program = env!("CARGO_BIN_EXE_dyno");
+    let test =
+        ["test", "--cluster", "sim", "--quorum", "strict", "-r", "1", "-w", "1", "--seed", "1"];
+    let more = ["--time", "2s", "--rate", "40", "--faults", "partition", "--record", "--no-report"];
+    let ran = Command::new(program).args(test).args(more).args(["--out", out]).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let weak = ["-n", "3", "-r", "1", "-w", "1", "--quorum", "strict", "--no-cache", "--runs", out];
+    let output = claims(&weak);
+    let told = text(&output);
+    let told = told.lines().find(|line| line.starts_with("  partition: MEASURED")).unwrap();
+    assert!(told.contains("gets fresh at once, 1 simulated run, predicted"), "{told}");
+    assert_eq!(output.status.code(), Some(0));
+    let predicted = text(&claims_alone(&["predict", "--runs", out]));
+    assert!(
+        predicted.contains("as recorded") && predicted.contains("fresh at    0 ms"),
+        "{predicted}"
+    );
+    let run =
+        std::fs::read_dir(folder.path().join("cart")).unwrap().next().unwrap().unwrap().path();
+    altered(&run.join("plan.toml"), &[("\nr = 1\n", "\nr = 2\n"), ("\nw = 1\n", "\nw = 2\n")]);
+    let proven =
+        ["-n", "3", "-r", "2", "-w", "2", "--quorum", "strict", "--no-cache", "--runs", out];
+    let output = claims(&proven);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("WHAT IS PROVEN WAS SEEN TO BE BROKEN"), "{told}");
+    assert!(told.contains("fresh/partition of 3/2/2 strict dotted plain is PROVEN"), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn claims_alone(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dyno")).arg("claims").args(words).output().unwrap()
+}
+
+#[test]
+fn every_path_that_is_kept_replays() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().to_str().unwrap();
+    let weak = ["-n", "2", "-r", "1", "-w", "1", "--quorum", "strict", "--cache", cache];
+    let searched = claims(&[&["why", "fresh/crash"], &weak[..]].concat());
+    assert_eq!(searched.status.code(), Some(0));
+    let output = claims_alone(&["replay", "--cache", cache]);
+    let told = text(&output);
+    let rate = |on: &str| {
+        let line = told.lines().find(|line| line.starts_with(on)).unwrap();
+        line.ends_with("100.0 %")
+    };
+    assert!(rate("core:") && rate("simulator:"), "{told}");
+    assert_eq!(output.status.code(), Some(0));
+    let output = claims_alone(&["replay", "--cache", cache, "--on", "local", "--most", "2"]);
+    assert!(text(&output).contains("real nodes: 2 of 2 replay"), "{}", text(&output));
+}

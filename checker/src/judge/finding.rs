@@ -54,6 +54,11 @@ impl Findings {
         self.listed.is_empty()
     }
 
+    /// How many break `rule`.
+    pub(crate) fn of(&self, rule: &str) -> u64 {
+        self.counts.get(rule).copied().unwrap_or_default()
+    }
+
     pub(crate) fn total(&self) -> u64 {
         self.counts.values().sum()
     }

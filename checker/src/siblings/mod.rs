@@ -37,6 +37,7 @@ use crate::siblings::versions::{
 pub mod cart;
 pub mod fates;
 mod log;
+pub mod measure;
 mod online;
 pub mod stream;
 pub(crate) mod versions;
@@ -162,6 +163,8 @@ struct Tally {
     /// Gets that did not account for what was acknowledged before they began.
     stale_gets: usize,
     session_violations: usize,
+    /// Of these the ones that missed a write of their own session.
+    own_missed: u64,
     /// The most siblings any get returned.
     most_siblings: usize,
 }
@@ -179,6 +182,7 @@ impl Tally {
         self.widest = self.widest.max(other.widest);
         self.stale_gets += other.stale_gets;
         self.session_violations += other.session_violations;
+        self.own_missed += other.own_missed;
         self.most_siblings = self.most_siblings.max(other.most_siblings);
     }
 

@@ -80,7 +80,7 @@ impl KeyJudge<'_, '_> {
     }
 
     /// Did a delete of `id` that can have happened by the time of the read take it away?
-    fn may_be_deleted(&self, id: VersionId, read: &Read) -> bool {
+    pub(super) fn may_be_deleted(&self, id: VersionId, read: &Read) -> bool {
         let begun = read.op.begun;
         let ended = read.op.acknowledged_at().unwrap_or(u64::MAX);
         self.deletes.iter().any(|&delete| {
@@ -152,12 +152,13 @@ impl KeyJudge<'_, '_> {
             !self.key.is_below(id, &read.returned) && !self.may_be_deleted(id, read)
         });
         let Some(id) = missing else { return };
+        let version = &self.key.versions[id as usize];
+        let own = version.op.process == read.op.process;
         self.tally.session_violations += 1;
+        self.tally.own_missed += u64::from(own);
         if !self.rules.sessions {
             return;
         }
-        let version = &self.key.versions[id as usize];
-        let own = version.op.process == read.op.process;
         let since = if own {
             format!("its session had {} #{} of it", version.op.does.name(), version.op.name)
         } else {

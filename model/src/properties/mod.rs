@@ -5,10 +5,14 @@
 //! that had overwritten, and so on. It is the truth of the script, not what a clock says.
 
 pub(crate) mod monitor;
-mod rest;
+mod promised;
+pub(crate) mod rest;
 
-use dynamo_protocol::{Limits, Quorum, Versioning};
+use dynamo_protocol::Limits;
 
+use crate::properties::promised::{
+    changes_strictly, expects_hints, is_atomic, is_dotted, is_strict, settles,
+};
 use crate::properties::rest::Rest;
 use crate::world::history::{each, flag};
 use crate::world::model::DynamoModel;
@@ -317,6 +321,22 @@ pub static PROPERTIES: &[Property] = &[
         check: |view| view.has(flag::SIBLINGS),
     },
     Property {
+        name: "a-get-shows-three-siblings",
+        flag: flag::THREE_SIBLINGS,
+        kind: Kind::Sometimes,
+        source: "paper 4.4: concurrent puts are all returned",
+        promised: |_| false,
+        check: |view| view.has(flag::THREE_SIBLINGS),
+    },
+    Property {
+        name: "a-get-follows-three-puts",
+        flag: flag::THREE_PUTS,
+        kind: Kind::Sometimes,
+        source: "not vacuous: a get could have shown three siblings",
+        promised: |_| false,
+        check: |view| view.has(flag::THREE_PUTS),
+    },
+    Property {
         name: "a-hint-is-stored",
         flag: flag::HINTED,
         kind: Kind::Sometimes,
@@ -487,64 +507,6 @@ impl View<'_> {
         let spent = self.world.spent;
         usize::from(spent.wipes + spent.forgotten + spent.rollbacks)
     }
-}
-
-fn is_strict(spec: &Spec) -> bool {
-    // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
-    // home does not vote. A forgotten record is a disk that broke its promise.
-    spec.settings.r + spec.settings.w > spec.settings.n
-        && (spec.settings.quorum == Quorum::Strict
-            || spec.nodes == spec.settings.n && spec.shifts.is_empty())
-        && is_dotted(spec)
-        && (spec.faults.wipes == 0 || spec.renew)
-        && spec.faults.forgotten == 0
-        && !loses_unsynced(spec)
-        && hears_of_rollbacks(spec)
-}
-
-/// A rolled-back home does not vote as long as somebody remembers what it acknowledged: the position that an
-/// acknowledgement came with is on its hearer's disk with the hearer's next write, and not before.
-fn hears_of_rollbacks(spec: &Spec) -> bool {
-    let faults = &spec.faults;
-    faults.rollbacks == 0
-        || spec.renew
-            && spec.settings.quorum == Quorum::Strict
-            && faults.crashes + faults.wipes + faults.power_cuts == 0
-}
-
-fn is_atomic(spec: &Spec) -> bool {
-    let written_back = spec.settings.read == dynamo_protocol::ReadMode::Atomic;
-    is_strict(spec)
-        && (written_back || spec.settings.r == spec.settings.n)
-        && spec.settings.versioning == Versioning::Dotted
-}
-
-fn changes_strictly(spec: &Spec) -> bool {
-    spec.settings.quorum == Quorum::Strict && !spec.shifts.is_empty()
-}
-
-fn is_dotted(spec: &Spec) -> bool {
-    spec.settings.versioning == Versioning::Dotted
-}
-
-fn loses_unsynced(spec: &Spec) -> bool {
-    spec.durability == crate::world::spec::Durability::Buffered && spec.faults.power_cuts > 0
-}
-
-/// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.
-fn settles(spec: &Spec) -> bool {
-    is_dotted(spec)
-        && usize::from(spec.faults.wipes + spec.faults.rollbacks)
-            <= spec.settings.n - spec.settings.r
-        && !loses_unsynced(spec)
-}
-
-fn expects_hints(spec: &Spec) -> bool {
-    let faults = &spec.faults;
-    spec.settings.quorum == Quorum::Sloppy
-        && spec.nodes > spec.settings.n
-        && spec.script.puts() > 0
-        && (faults.crashes > 0 || faults.partitions > 0)
 }
 
 /// Merging all that is on all disks still has the put, or a version that covers it. A version that

@@ -327,6 +327,8 @@ fn got(step: &mut Step<'_>, index: usize, values: &[bytes::Bytes], context: &Con
     raise(claimed & !closed != 0, flag::OPEN_CONTEXT);
     raise(writers.contains(&None) || values & step.world.history.refused != 0, flag::UNWRITTEN);
     raise(values.count_ones() > 1, flag::SIBLINGS);
+    raise(values.count_ones() > 2, flag::THREE_SIBLINGS);
+    raise(step.world.history.minted().count_ones() > 2, flag::THREE_PUTS);
     let earlier = earlier(step, closed);
     raise(earlier & !closed != 0, flag::OUT_OF_ORDER);
     raise(earlier != 0, flag::ORDER_DUE);

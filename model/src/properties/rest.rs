@@ -34,6 +34,16 @@ pub(crate) struct Rest {
     pub(crate) resurrected: bool,
 }
 
+/// The same, of the hosts alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Drained {
+    equal_unread: bool,
+    all_count: bool,
+    equal_after_reads: bool,
+    /// What each home's get shows, if it is answered.
+    shown: Vec<Option<Versions>>,
+}
+
 struct Drain<'a> {
     model: &'a DynamoModel,
     tables: &'a mut Tables,
@@ -46,6 +56,32 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     if !is_at_rest(model, tables, world) {
         return None;
     }
+    let Drained { equal_unread, all_count, equal_after_reads, shown: all } =
+        drained(model, tables, world);
+    let history = &world.history;
+    let deleted = history.acked & model.spec.script.deletes();
+    let overwritten = history.closure(deleted) & !deleted;
+    let shown =
+        |wanted: &dyn Fn(Versions) -> bool| all.iter().all(|shown| shown.is_some_and(wanted));
+    let values = history.acked & !model.spec.script.deletes() & !overwritten;
+    Some(Rest {
+        equal_unread,
+        all_count,
+        equal_after_reads,
+        shows_acknowledged: shown(&|shown| {
+            values & !history.closure(shown | deleted_over(world, model)) == 0
+        }),
+        resurrected: all.iter().flatten().any(|shown| shown & overwritten != 0),
+    })
+}
+
+/// What becomes of the hosts and of what is under way between them: all else decides nothing of it, and many
+/// states of rest have the same of these.
+fn drained(model: &DynamoModel, tables: &mut Tables, world: &World) -> Drained {
+    let place = (world.hosts.clone(), world.flight.clone());
+    if let Some(known) = tables.drained.get(&place) {
+        return known.clone();
+    }
     let mut drain = Drain { model, tables, world: world.clone(), shown: Vec::new() };
     drain.start_all();
     drain.learn_all();
@@ -55,22 +91,10 @@ pub(crate) fn judge(model: &DynamoModel, tables: &mut Tables, world: &World) -> 
     drain.read_all();
     let settled = drain.settle();
     let equal_after_reads = settled && drain.homes_agree(|_, record| stable_hash(&record.set));
-    let history = &world.history;
-    let deleted = history.acked & model.spec.script.deletes();
-    let overwritten = history.closure(deleted) & !deleted;
-    let shown = |wanted: &dyn Fn(Versions) -> bool| {
-        drain.shown.iter().all(|shown| shown.is_some_and(wanted))
-    };
-    let values = history.acked & !model.spec.script.deletes() & !overwritten;
-    Some(Rest {
-        equal_unread,
-        all_count,
-        equal_after_reads,
-        shows_acknowledged: shown(&|shown| {
-            values & !history.closure(shown | deleted_over(world, model)) == 0
-        }),
-        resurrected: drain.shown.iter().flatten().any(|shown| shown & overwritten != 0),
-    })
+    let shown = drain.shown;
+    let drained = Drained { equal_unread, all_count, equal_after_reads, shown };
+    tables.drained.insert(place, drained.clone());
+    drained
 }
 
 /// Values may be gone because a delete that nobody acknowledged overwrote them.

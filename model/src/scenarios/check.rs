@@ -104,7 +104,21 @@ pub fn check(
     budget: &Budget,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Checked, SpecError> {
-    let model = DynamoModel::new(scenario.spec.clone())?;
+    check_beside(scenario, None, budget, progress)
+}
+
+/// The same, with what the model of an earlier search has computed, where the two differ in what may go wrong
+/// alone.
+///
+/// # Errors
+/// If the core refuses the configuration.
+pub fn check_beside(
+    scenario: &Scenario,
+    kin: Option<&DynamoModel>,
+    budget: &Budget,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Checked, SpecError> {
+    let model = DynamoModel::beside(scenario.spec.clone(), kin)?;
     let outcome = Search::new(&model, PROPERTIES.len()).run(budget, progress);
     let outcome = shortened(&model, outcome);
     let report = report(scenario, &model, &outcome);

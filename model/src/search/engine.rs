@@ -47,6 +47,9 @@ pub struct Budget {
     pub until: u64,
     /// End when this says so: it is asked now and then.
     pub stop: fn() -> bool,
+    /// End when this says of the sizes of the layers so far, the one to be expanded last, that the search will
+    /// not come to its end within so many states.
+    pub hopeless: fn(&[usize], usize) -> bool,
 }
 
 /// How far a search is.
@@ -77,6 +80,8 @@ pub struct Outcome<A> {
     pub bytes_per_state: f64,
     /// For each property, the path found first, one of the shortest in moves of the search.
     pub found: Vec<Option<Vec<A>>>,
+    /// How many states are so many moves from the first, as far as that was searched.
+    pub layers: Vec<usize>,
 }
 
 /// A search: [`Search::run`] again goes on where a budget ended it.
@@ -139,6 +144,7 @@ impl Budget {
         memory: usize::MAX,
         until: 0,
         stop: || false,
+        hopeless: |_, _| false,
     };
 }
 
@@ -197,6 +203,7 @@ impl<'m, M: Compact> Search<'m, M> {
             }
             if !stopped {
                 self.turn();
+                stopped = self.layer.len() > 0 && (budget.hopeless)(&self.sizes(), budget.states);
             }
         }
         let complete = self.layer.len() == 0;
@@ -207,7 +214,15 @@ impl<'m, M: Compact> Search<'m, M> {
             progress,
             bytes_per_state: self.seen.bytes_per_state(),
             found: self.firsts.iter().map(|first| first.map(|at| self.path(at))).collect(),
+            layers: self.sizes(),
         }
+    }
+
+    /// How many states each layer has.
+    fn sizes(&self) -> Vec<usize> {
+        let ends = self.layers.iter().skip(1).map(|first| *first as usize);
+        let ends = ends.chain([self.seen.len()]);
+        self.layers.iter().zip(ends).map(|(first, end)| end - *first as usize).collect()
     }
 
     fn expand(&mut self, actions: &mut Vec<M::Action>) {

@@ -99,6 +99,10 @@ pub(crate) mod flag {
     pub(crate) const ORDER_DUE: u64 = 1 << 29;
     /// One showed a put whose client had read something before.
     pub(crate) const BUILT_ON: u64 = 1 << 30;
+    /// A get showed three siblings, or more.
+    pub(crate) const THREE_SIBLINGS: u64 = 1 << 33;
+    /// A get was answered when three puts had been made.
+    pub(crate) const THREE_PUTS: u64 = 1 << 34;
     /// A client was served after a fault.
     pub(crate) const SERVED_AFTER: u64 = 1 << 31;
 }

@@ -1,6 +1,6 @@
 //! The model: a bounded configuration under stateright's trait.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use smallvec::SmallVec;
 use stateright::Model;
@@ -17,7 +17,7 @@ use crate::world::tables::Tables;
 pub struct DynamoModel {
     pub(crate) spec: Spec,
     pub(crate) setup: Setup,
-    pub(crate) tables: Mutex<Tables>,
+    pub(crate) tables: Arc<Mutex<Tables>>,
 }
 
 impl DynamoModel {
@@ -25,15 +25,34 @@ impl DynamoModel {
     ///
     /// # Errors
     /// If the core refuses the configuration.
-    pub fn new(mut spec: Spec) -> Result<Self, SpecError> {
+    pub fn new(spec: Spec) -> Result<Self, SpecError> {
+        Self::beside(spec, None)
+    }
+
+    /// The same, with what another model has computed of hosts that are alike in both: where two differ in
+    /// what may go wrong alone, a host does the same on an input in either. What is found, and in what order,
+    /// is not touched by that: all order is by hashes of what things are.
+    ///
+    /// # Errors
+    /// If the core refuses the configuration.
+    pub fn beside(mut spec: Spec, kin: Option<&Self>) -> Result<Self, SpecError> {
         if spec.faults.rollbacks > 0 || spec.settings.anti_entropy || !spec.shifts.is_empty() {
             spec.reductions = spec.reductions.for_messages_that_do_more();
             // A start in doubt asks under its incarnation, which renaming changes.
             spec.reductions.renaming &= spec.faults.rollbacks == 0;
         }
         let setup = spec.setup()?;
-        let tables = Tables::new(symmetry::swaps(&spec, &setup));
-        Ok(Self { spec, setup, tables: Mutex::new(tables) })
+        let tables = match kin.filter(|kin| kin.spec.is_kin(&spec)) {
+            Some(kin) => Arc::clone(&kin.tables),
+            None => Arc::new(Mutex::new(Tables::new(symmetry::swaps(&spec, &setup)))),
+        };
+        Ok(Self { spec, setup, tables })
+    }
+
+    /// How many states of hosts it has met: each takes some 3 KiB with what it does on its inputs.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        self.lock().hosts.len()
     }
 
     /// The configuration.

@@ -368,6 +368,14 @@ impl Spec {
         self
     }
 
+    /// Whether it differs from `other` in what may go wrong alone.
+    #[must_use]
+    pub fn is_kin(&self, other: &Self) -> bool {
+        let rolls_back = |spec: &Self| spec.faults.rollbacks > 0;
+        let same = Self { faults: other.faults, ..self.clone() };
+        same == *other && rolls_back(self) == rolls_back(other)
+    }
+
     /// How many copies the faults may destroy.
     #[must_use]
     pub fn copies_lost(&self) -> u8 {

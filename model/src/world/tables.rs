@@ -17,10 +17,11 @@ use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
+use crate::properties::rest::Drained;
 use crate::reductions::symmetry::{Swap, Swapped};
 use crate::world::host::{Host, HostInput, Stepped};
 use crate::world::script::Versions;
-use crate::world::spec::Setup;
+use crate::world::spec::{MAX_NODES, Setup};
 
 /// Values kept once, named by their numbers.
 pub(crate) struct Interner<T> {
@@ -165,6 +166,8 @@ pub(crate) struct Tables {
     pub(crate) renamed_hosts: FxHashMap<(u32, Open, SmallVec<[OpId; 2]>), u32>,
     /// Whether a host that crashes and starts is as before.
     pub(crate) steady: FxHashMap<(u32, Open), bool>,
+    /// What becomes of hosts at rest and of what is under way between them.
+    pub(crate) drained: FxHashMap<(SmallVec<[u32; MAX_NODES]>, SmallVec<[u32; 12]>), Drained>,
     /// The first assertion of the core that failed.
     pub(crate) panic: Option<String>,
 }
@@ -273,6 +276,10 @@ impl<T: Hash + Eq> Interner<T> {
         at
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     pub(crate) fn get(&self, number: u32) -> &T {
         &self.values[number as usize]
     }
@@ -312,6 +319,7 @@ impl Tables {
             renamed_messages: FxHashMap::default(),
             renamed_hosts: FxHashMap::default(),
             steady: FxHashMap::default(),
+            drained: FxHashMap::default(),
             panic: None,
         }
     }

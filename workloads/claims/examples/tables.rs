@@ -1,5 +1,5 @@
-//! The tables without the rest of the harness, and how long they take: `tables 3 2 2 sloppy`, or
-//! `tables all 2 DIR`.
+//! The tables without the rest of the harness, and how long they take: `tables 3 2 2 sloppy`,
+//! `tables searches 3 2 2 sloppy STATES` for each search by itself, or `tables all 2 DIR`.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,9 +7,9 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
 use dyno_claims::pbs::{Coordinator, Fit, Prediction, predict};
-use dyno_claims::{Cache, Column, Setting, Table, Work, page, specs, text};
+use dyno_claims::{Cache, Column, Setting, Table, Work, hopeless, page, specs, text};
 use dyno_command::output;
-use model::Budget;
+use model::{Budget, DynamoModel, PROPERTIES, Search};
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -27,15 +27,45 @@ fn main() -> anyhow::Result<()> {
             trials();
             Ok(())
         }
+        ["searches", n, r, w, quorum, states] => {
+            let quorum: Quorum = quorum.parse()?;
+            let settings =
+                Settings { quorum, ..Settings::new([n.parse()?, r.parse()?, w.parse()?]) };
+            searches(&Setting::of(&settings), states.parse()?)
+        }
         ["all", n, folder] => all(n.parse()?, Path::new(folder)),
         _ => bail!("tables N R W QUORUM, or tables all N DIR"),
     }
 }
 
 fn table(setting: &Setting, states: usize, cache: Option<&Cache>) -> anyhow::Result<Table> {
-    let budget = Budget { states, ..Budget::NONE };
+    let budget = Budget { states, hopeless, ..Budget::NONE };
     let work = Work { cache, budget, jobs: 2, kept_only: false, tell: &|_| () };
     Ok(Table::of(setting, &work.gather(specs(setting, Column::ALL))?))
+}
+
+/// What each search takes, and how many states each layer has.
+fn searches(setting: &Setting, states: usize) -> anyhow::Result<()> {
+    let budget = Budget { states, ..Budget::NONE };
+    let mut kin = None;
+    let mut specs: Vec<_> =
+        Column::ALL.iter().flat_map(|column| specs(setting, &[*column])).collect();
+    specs.sort_by_key(|spec| spec.script.to_string());
+    for spec in specs {
+        let label = spec.label();
+        let model = DynamoModel::beside(spec, kin.as_ref())?;
+        let outcome = Search::new(&model, PROPERTIES.len()).run(&budget, &mut |_| ());
+        output::say(format_args!(
+            "{} {:>7} states {:6.2} s {:6} hosts {label} {:?}",
+            if outcome.complete { "whole" } else { "open " },
+            outcome.progress.states,
+            outcome.progress.elapsed.as_secs_f64(),
+            model.hosts(),
+            outcome.layers,
+        ));
+        kin = Some(model);
+    }
+    Ok(())
 }
 
 /// How long a million predictions take.

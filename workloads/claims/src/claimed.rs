@@ -9,6 +9,8 @@ use toml::Spanned;
 use crate::cells::cell::Known;
 use crate::cells::table::Table;
 use crate::column::Column;
+use crate::observed::Observed;
+use crate::pbs::wilson;
 use crate::property::Property;
 use crate::setting::Setting;
 
@@ -137,8 +139,18 @@ pub struct Claim {
     columns: Columns,
     /// Why the model can refute it and never prove it.
     outside: Option<&'static str>,
+    /// A share of gets, where it is one that is claimed.
+    share: Option<Share>,
     /// Why the core cannot run it.
     not_applicable: Option<&'static str>,
+}
+
+/// A share of gets that is claimed to be fresh, after a wait or within puts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share {
+    p: f64,
+    t_ms: Option<f64>,
+    k: Option<u32>,
 }
 
 /// The columns a claim is about.
@@ -229,6 +241,7 @@ fn fan_out(written: &Written, property: Property, columns: &Columns) -> Vec<Clai
                             expect: written.expect,
                             columns: columns.clone(),
                             outside: outside(written, property),
+                            share: share(written, property),
                             not_applicable: (repair == Repair::Responders).then_some(
                                 "the core mends those that answered later, or W slots before it answers",
                             ),
@@ -251,11 +264,18 @@ fn outside(written: &Written, property: Property) -> Option<&'static str> {
     let is_share = p.is_some_and(|p| p < 1.0);
     let is_of_staleness = matches!(property, Property::TStale | Property::KStale);
     if is_of_staleness && (is_share || k.is_some() && t_ms.is_none()) {
-        return Some(
-            "how often it is stale, or by how many puts, is measured: `dyno claims predict`",
-        );
+        return Some("how often it is stale, or by how many puts, is measured: give `--runs`");
     }
     None
+}
+
+fn share(written: &Written, property: Property) -> Option<Share> {
+    let Bound { t_ms, p, k } = written.bound;
+    let is_one = matches!(
+        (property, t_ms, k),
+        (Property::TStale, Some(_), _) | (Property::KStale, _, Some(_))
+    );
+    p.filter(|_| is_one).map(|p| Share { p, t_ms, k })
 }
 
 /// What faults come to: `crash:1`, `partition:any`, `wipe:0`.
@@ -298,9 +318,62 @@ impl Claim {
         &self.columns.all
     }
 
-    /// Holds it against the table of its setting.
+    /// The wait that it speaks of, in ms.
     #[must_use]
-    pub fn held(&self, table: &Table) -> Held {
+    pub fn wait(&self) -> Option<f64> {
+        self.share.and_then(|share| share.t_ms)
+    }
+
+    /// The puts that it speaks of.
+    #[must_use]
+    pub fn puts(&self) -> Option<u32> {
+        self.share.and_then(|share| share.k)
+    }
+
+    /// Decides a share by what runs measured, where Wilson's interval lies on one side of it.
+    fn by_runs(&self, runs: &[Observed]) -> Option<Held> {
+        let Share { p, t_ms, k } = self.share?;
+        let is_own = |run: &&Observed| {
+            let is_column = run.column.is_some_and(|column| self.columns.all.contains(&column));
+            run.setting == self.setting && run.is_covered && is_column
+        };
+        let own: Vec<_> = runs.iter().filter(is_own).collect();
+        let (good, all) = own.iter().fold((0, 0), |sum: (u64, u64), run| {
+            let at = match (self.property, t_ms, k) {
+                (Property::TStale, Some(t), _) => {
+                    run.fresh.iter().find(|it| it.t_ms == t).map(|it| (it.good, it.all))
+                }
+                (Property::KStale, _, Some(k)) => {
+                    run.within.iter().find(|it| it.k == k).map(|it| (it.good, it.all))
+                }
+                _ => None,
+            };
+            at.map_or(sum, |(good, all)| (sum.0 + good, sum.1 + all))
+        });
+        if all == 0 {
+            return None;
+        }
+        let [low, high] = wilson(good, all);
+        let told = format!(
+            "MEASURED {:.2} % [{:.2}, {:.2}] of {all} gets in {} runs",
+            good as f64 / all as f64 * 100.0,
+            low * 100.0,
+            high * 100.0,
+            own.len()
+        );
+        Some(if low >= p {
+            self.judged(Expect::Holds, told)
+        } else if high < p {
+            self.judged(Expect::Refuted, told)
+        } else {
+            let because = format!("{told}: that is on neither side of {:.2} %", p * 100.0);
+            Held { outcome: Outcome::Undecided, because }
+        })
+    }
+
+    /// Holds it against the table of its setting, and a share against runs.
+    #[must_use]
+    pub fn held(&self, table: &Table, runs: &[Observed]) -> Held {
         let undecided = |because: String| Held { outcome: Outcome::Undecided, because };
         if let Some(why) = self.not_applicable {
             return undecided(format!("NOT APPLICABLE: {why}"));
@@ -314,6 +387,9 @@ impl Claim {
         let proven = found.filter(|cell| matches!(cell.known, Known::Proven(_)));
         if let Some(cell) = proven {
             return self.judged(Expect::Holds, format!("{} {}", cell.name(), cell.wording()));
+        }
+        if let Some(held) = self.by_runs(runs) {
+            return held;
         }
         if let Some(why) = self.outside {
             return undecided(format!("NOT SEARCHED: {why}"));

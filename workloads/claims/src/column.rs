@@ -42,6 +42,8 @@ pub(crate) struct Bounds {
     pub(crate) faults: Faults,
     /// How the ring changes.
     pub(crate) shifts: Vec<Shift>,
+    /// The exchanges that fill a newcomer, where it has to be filled to count.
+    pub(crate) filled: u8,
 }
 
 /// Why a column cannot be searched for a setting.
@@ -153,7 +155,7 @@ impl Column {
             ));
         }
         let more_nodes = setting.fallbacks();
-        Ok(Bounds { more_nodes, faults, shifts: Vec::new() })
+        Ok(Bounds { more_nodes, faults, shifts: Vec::new(), filled: 0 })
     }
 
     /// How much of the margin it may cost, and what that is.
@@ -179,8 +181,8 @@ impl Column {
     }
 }
 
-/// The first home of the key is a newcomer. How it is filled is left out where there are three homes: that
-/// search takes minutes and gigabytes (`dyno model check strict-join-three`).
+/// The first home of the key is a newcomer. How it is filled is left out where there are three homes, but for
+/// the shortest scripts: that search takes minutes and gigabytes (`dyno model check strict-join-three`).
 fn newcomer(setting: &Setting) -> Result<Bounds, Outside> {
     let is_strict = setting.quorum == Quorum::Strict;
     if setting.n + 1 > MAX_NODES {
@@ -192,10 +194,10 @@ fn newcomer(setting: &Setting) -> Result<Bounds, Outside> {
         return Err(Outside::NotSearched("the ring changes in searches of dotted clusters alone"));
     }
     let needed = setting.n - setting.r.min(setting.w) + 1;
-    let exchanges = if is_strict && setting.n < 3 { needed } else { 0 };
-    let exchanges = u8::try_from(exchanges).unwrap_or(u8::MAX);
+    let filled = if is_strict { u8::try_from(needed).unwrap_or(u8::MAX) } else { 0 };
+    let exchanges = if setting.n < 3 { filled } else { 0 };
     let faults = Faults { exchanges, ..Faults::default() };
-    Ok(Bounds { more_nodes: 1, faults, shifts: vec![Shift::Join(0)] })
+    Ok(Bounds { more_nodes: 1, faults, shifts: vec![Shift::Join(0)], filled })
 }
 
 impl fmt::Display for Column {

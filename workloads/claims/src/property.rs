@@ -30,6 +30,8 @@ pub enum Property {
     Converges,
     /// A get shows one version at most.
     OneSibling,
+    /// A get shows two at most.
+    TwoSiblings,
     /// No request is refused or times out.
     Available,
     /// A get shows what was acknowledged longer than some time ago.
@@ -56,6 +58,7 @@ impl Property {
         Self::NoResurrection,
         Self::Converges,
         Self::OneSibling,
+        Self::TwoSiblings,
         Self::Available,
         Self::TStale,
         Self::KStale,
@@ -85,6 +88,7 @@ impl Property {
             Self::NoResurrection => "no-resurrection",
             Self::Converges => "converges",
             Self::OneSibling => "siblings<=1",
+            Self::TwoSiblings => "siblings<=2",
             Self::Available => "available",
             Self::TStale => "t-stale",
             Self::KStale => "k-stale",
@@ -114,6 +118,7 @@ impl Property {
             Self::NoResurrection => "what a delete overwrote is not shown again once homes agree",
             Self::Converges => "healed, at rest and read once everywhere, all homes hold the same",
             Self::OneSibling => "a get shows one version at most",
+            Self::TwoSiblings => "a get shows two versions at most",
             Self::Available => "no request of a client is refused or times out",
             Self::TStale => "a get shows what was acknowledged more than t before it began",
             Self::KStale => "a get shows one of the k puts that were acknowledged last",
@@ -121,7 +126,8 @@ impl Property {
     }
 
     /// The properties of the model of which any found refutes it.
-    pub(crate) fn refuted_by(self) -> &'static [&'static str] {
+    #[must_use]
+    pub fn refuted_by(self) -> &'static [&'static str] {
         match self {
             Self::NoLostAck => &["acknowledged-kept"],
             Self::Fresh => &["regular-gets"],
@@ -136,6 +142,7 @@ impl Property {
             Self::NoResurrection => &["no-resurrection"],
             Self::Converges => &["converges"],
             Self::OneSibling => &["a-get-shows-siblings"],
+            Self::TwoSiblings => &["a-get-shows-three-siblings"],
             Self::Available => &["all-answered"],
             Self::Causal | Self::TStale | Self::KStale => &[],
         }
@@ -147,6 +154,7 @@ impl Property {
         match self {
             Self::NoLostAck => &["a-put-comes-to-rest"],
             Self::Fresh | Self::OneSibling => &["a-get-is-due"],
+            Self::TwoSiblings => &["a-get-follows-three-puts"],
             Self::ReadYourWrites => &["a-client-reads-its-own"],
             Self::MonotonicReads => &["a-client-reads-again"],
             Self::MonotonicWrites => &["a-second-write-is-seen"],

@@ -123,7 +123,7 @@ pub fn why(cell: &Cell) -> String {
             let _ = writeln!(text, "  not replayed: {why}");
         }
     }
-    if let Known::Unrefuted { searches } = &cell.known {
+    if let Known::Unrefuted { searches, .. } = &cell.known {
         for search in searches {
             let _ = writeln!(text, "  {}: {} states", search.bounds, search.states);
         }

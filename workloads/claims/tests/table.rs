@@ -7,7 +7,7 @@ use dynamo_sim::replay::{on_core, on_sim};
 use dynamo_sim::trace::Trace;
 use dyno_claims::{
     Cache, Cell, Column, Evidence, Kept, Known, NoProof, Proof, Property, Setting, Table, Work,
-    margin, specs,
+    margin, observed::Observed, specs,
 };
 use model::{Budget, Spec};
 
@@ -237,4 +237,37 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
         if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
     }
     files
+}
+
+fn observed(setting: &Setting, column: Column, broken: Property) -> Observed {
+    Observed {
+        name: "results/cart/one".to_owned(),
+        setting: *setting,
+        is_simulated: false,
+        column: Some(column),
+        faults: "nothing went wrong".to_owned(),
+        is_covered: true,
+        fresh: Vec::new(),
+        within: Vec::new(),
+        broken: [(broken, 2)].into(),
+    }
+}
+
+/// A run in which gets were stale, of a cluster whose gets are proven to be fresh; and others that it is no
+/// matter that they were.
+#[test]
+fn a_run_that_breaks_what_is_proven_is_told_and_one_that_breaks_what_is_refuted_is_not() {
+    let setting = setting([3, 2, 2], Quorum::Strict);
+    let mut table = table(&setting, &[Column::None]);
+    let told = table.observe(&[observed(&setting, Column::None, Property::Fresh)]);
+    assert_eq!(told.len(), 1);
+    let words = "fresh/none of 3/2/2 strict dotted plain is PROVEN";
+    assert!(told[0].0.starts_with(words), "{}", told[0].0);
+    assert!(told[0].0.contains("broken 2 times in the run results/cart/one"), "{}", told[0].0);
+    let refuted = observed(&setting, Column::None, Property::MonotonicReads);
+    assert_eq!(table.observe(&[refuted]), [], "it is refuted");
+    let not_searched = observed(&setting, Column::Crash, Property::Fresh);
+    assert_eq!(table.observe(&[not_searched]), [], "nothing is proven there");
+    let other = Setting { r: 1, ..setting };
+    assert_eq!(table.observe(&[observed(&other, Column::None, Property::Fresh)]), [], "another");
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
-use dyno_claims::{Column, Setting, Table, page, sources};
+use dyno_claims::{Column, Setting, Table, fill_across, page, sources};
 use dyno_command::{document, output, within};
 use model::interrupt;
 use serde_json::json;
@@ -22,6 +22,12 @@ pub(super) struct AllArgs {
     /// How versions are told apart; all ways if not given.
     #[arg(long, value_name = "MODE", value_parser = dyno_command::word::<Versioning>(Versioning::WORDS))]
     versioning: Option<Versioning>,
+    /// Sloppy or strict; both if not given.
+    #[arg(long, value_name = "MODE", value_parser = dyno_command::word::<Quorum>(Quorum::WORDS))]
+    quorum: Option<Quorum>,
+    /// How gets repair; both ways if not given.
+    #[arg(long, value_name = "MODE", value_parser = dyno_command::word::<ReadMode>(ReadMode::WORDS))]
+    read: Option<ReadMode>,
     #[command(flatten)]
     searched: Searched,
     /// Write the tables into this folder: a page, and a trace for every refuted cell.
@@ -32,17 +38,21 @@ pub(super) struct AllArgs {
     json: bool,
 }
 
+/// States of a search, if nobody says: there are thousands of them.
+const STATES: usize = 40_000;
+
 impl AllArgs {
-    fn settings(&self) -> Vec<Setting> {
+    /// Those of one N.
+    fn settings(&self, n: usize) -> Vec<Setting> {
+        let one_or_all = |one: Option<Quorum>| one.map_or(Quorum::ALL.to_vec(), |one| vec![one]);
         let ways = self.versioning.map_or(Versioning::ALL.to_vec(), |way| vec![way]);
+        let reads = self.read.map_or(ReadMode::ALL.to_vec(), |read| vec![read]);
         let mut settings = Vec::new();
-        for n in 1..=self.n {
-            for (r, w) in (1..=n).flat_map(|r| (1..=n).map(move |w| (r, w))) {
-                for &quorum in Quorum::ALL {
-                    for &versioning in &ways {
-                        for &read in ReadMode::ALL {
-                            settings.push(Setting { n, r, w, quorum, versioning, read });
-                        }
+        for (r, w) in (1..=n).flat_map(|r| (1..=n).map(move |w| (r, w))) {
+            for quorum in one_or_all(self.quorum) {
+                for &versioning in &ways {
+                    for &read in &reads {
+                        settings.push(Setting { n, r, w, quorum, versioning, read });
                     }
                 }
             }
@@ -52,18 +62,29 @@ impl AllArgs {
 }
 
 pub(super) fn run(args: &AllArgs) -> u8 {
-    let settings = args.settings();
+    let states = Some(args.searched.states.unwrap_or(STATES));
+    let searched = Searched { states, ..args.searched.clone() };
     let mut tables = Vec::new();
-    for (at, setting) in (1..).zip(&settings) {
+    let mut is_whole = true;
+    for n in 1..=args.n {
+        let settings = args.settings(n);
+        output::note(format_args!("N = {n}: {} settings", settings.len()));
+        // All searches of an N at once, so that no thread waits for another at the end of a setting.
+        let gathered = match searched.gather(&settings, Column::ALL) {
+            Ok(gathered) => gathered,
+            Err(error) => return broken(&error),
+        };
+        tables.extend(settings.iter().map(|setting| Table::of(setting, &gathered)));
         if interrupt::asked() {
+            is_whole = false;
             break;
         }
-        output::note(format_args!("{at} of {}: {setting}", settings.len()));
-        match args.searched.gather(&[*setting], Column::ALL) {
-            Ok(gathered) => tables.push(Table::of(setting, &gathered)),
-            Err(error) => return broken(&error),
-        }
     }
+    let mut contradictions: Vec<_> = tables.iter().flat_map(Table::contradictions).collect();
+    for table in &tables {
+        contradictions.extend(tables.iter().flat_map(|other| table.against(other)));
+    }
+    fill_across(&mut tables);
     for table in &tables {
         if args.json {
             let body = json!({ "core": sources::core(), "table": table });
@@ -71,10 +92,6 @@ pub(super) fn run(args: &AllArgs) -> u8 {
         } else {
             output::say(line(table));
         }
-    }
-    let mut contradictions: Vec<_> = tables.iter().flat_map(Table::contradictions).collect();
-    for table in &tables {
-        contradictions.extend(tables.iter().flat_map(|other| table.against(other)));
     }
     for contradiction in &contradictions {
         output::refuse(format_args!("THE TABLES CONTRADICT EACH OTHER: {}", contradiction.0));
@@ -85,7 +102,7 @@ pub(super) fn run(args: &AllArgs) -> u8 {
     {
         return broken(&error);
     }
-    match (contradictions.is_empty(), tables.len() == settings.len()) {
+    match (contradictions.is_empty(), is_whole) {
         (false, _) => BROKEN,
         (true, false) => UNKNOWN,
         (true, true) => VALID,

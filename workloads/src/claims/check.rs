@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dyno_claims::claimed::{self, Claim, Held, Outcome};
+use dyno_claims::observed::{PUTS, WAITS};
 use dyno_claims::{Column, Gathered, Setting, Table};
 use dyno_command::{document, exit, output};
 use serde_json::json;
 
-use super::{Searched, broken, refuse};
+use super::{Searched, broken, loudly, observed, refuse};
 use crate::plan::PlanError;
 use crate::run::verdict::{INVALID, UNKNOWN, VALID};
 
@@ -21,6 +22,10 @@ pub(super) struct CheckArgs {
     file: PathBuf,
     #[command(flatten)]
     searched: Searched,
+    /// Take in the runs in this folder, or below it: how often gets were stale they alone can tell. May be
+    /// given several times.
+    #[arg(long, value_name = "DIR")]
+    runs: Vec<PathBuf>,
     /// Print what came of them as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -55,11 +60,30 @@ pub(super) fn run(args: &CheckArgs) -> u8 {
             Err(error) => return broken(&error),
         }
     }
-    let held =
-        claims.iter().map(|claim| (claim, claim.held(&Table::of(&claim.setting, &gathered))));
+    let mut waits: Vec<f64> = claims.iter().filter_map(Claim::wait).chain(WAITS).collect();
+    waits.sort_by(f64::total_cmp);
+    waits.dedup();
+    let mut puts: Vec<u32> = claims.iter().filter_map(Claim::puts).chain(PUTS).collect();
+    puts.sort_unstable();
+    puts.dedup();
+    let runs = match observed(&args.runs, &waits, &puts) {
+        Ok(runs) => runs,
+        Err(error) => return refuse(&error),
+    };
+    let mut against = Vec::new();
+    let held = claims.iter().map(|claim| {
+        let table = Table::of(&claim.setting, &gathered);
+        for contradiction in table.clone().observe(&runs) {
+            if !against.contains(&contradiction) {
+                against.push(contradiction);
+            }
+        }
+        (claim, claim.held(&table, &runs))
+    });
     let held: Vec<_> = held.collect();
     let has = |outcome: Outcome| held.iter().any(|(_, held)| held.outcome == outcome);
-    let status = match (has(Outcome::Contradicted), has(Outcome::Undecided)) {
+    let is_contradicted = has(Outcome::Contradicted) || !against.is_empty();
+    let status = match (is_contradicted, has(Outcome::Undecided)) {
         (true, _) => INVALID,
         (false, true) => UNKNOWN,
         (false, false) => VALID,
@@ -74,6 +98,7 @@ pub(super) fn run(args: &CheckArgs) -> u8 {
     } else {
         held.iter().for_each(|(claim, held)| tell(claim, held));
     }
+    loudly(&against);
     status
 }
 

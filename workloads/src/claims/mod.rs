@@ -1,8 +1,12 @@
 //! `dyno claims`: what a setting promises, cell by cell, and what each cell rests on.
 
+mod again;
 mod all;
 mod check;
+mod legs;
 mod predict;
+mod runs;
+mod seeds;
 mod why;
 
 use std::path::PathBuf;
@@ -11,13 +15,16 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use dynamo_node::cli::SettingFlags;
 use dynamo_protocol::Settings;
-use dyno_claims::{Cache, Column, Gathered, Setting, Table, Work, sources, specs, text};
+use dyno_claims::observed::{Observed, PUTS, WAITS};
+use dyno_claims::{
+    Cache, Column, Contradiction, Gathered, Setting, Table, Work, hopeless, sources, specs, text,
+};
 use dyno_command::{Jobs, Size, Span, document, output};
 use model::{Budget, interrupt};
 use serde_json::json;
 
 use crate::plan::{Plan, PlanArg, PlanError, Source};
-use crate::run::verdict::{BROKEN, REFUSED, UNKNOWN, VALID};
+use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
 
 /// Arguments of `dyno claims`.
 #[derive(Debug, Args)]
@@ -35,6 +42,8 @@ enum Command {
     Why(why::WhyArgs),
     /// The tables of all settings up to an N, held against each other.
     All(all::AllArgs),
+    /// Every path that is kept and refutes something, run again: on the core, in the simulator, on real nodes.
+    Replay(again::AgainArgs),
     /// Claims that people make, from a file: as expected (0), contradicted (1), or undecided (2).
     Check(check::CheckArgs),
     /// How stale gets are likely to be: PBS, a prediction and no promise.
@@ -48,6 +57,13 @@ struct TableArgs {
     plan: PlanArg,
     #[command(flatten)]
     asked: Asked,
+    /// Take in the runs in this folder, or below it, that are of the same settings: what they measured, and
+    /// what they contradict. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    runs: Vec<PathBuf>,
+    /// Where the search has no room for a ring that changes, simulate so many runs in which it does.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    seeds: u64,
     /// Print the table as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -63,11 +79,12 @@ struct Asked {
 }
 
 /// How far evidence is looked for, and where it is kept.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 struct Searched {
-    /// Give up a search after this many states: what did not end proves nothing.
-    #[arg(long, value_name = "COUNT", default_value_t = 160_000)]
-    states: usize,
+    /// Give up a search after this many states: what did not end proves nothing. 160000 if not given, of `all`
+    /// 40000.
+    #[arg(long, value_name = "COUNT")]
+    states: Option<usize>,
     /// Give up a search after this long, too.
     #[arg(long, value_name = "TIME")]
     budget: Option<Span>,
@@ -88,6 +105,9 @@ struct Searched {
     kept: bool,
 }
 
+/// States of a search, if nobody says.
+const STATES: usize = 160_000;
+
 /// Shows the table, or does what the subcommand says; the status to exit with.
 #[must_use]
 pub fn run(args: &ClaimsArgs) -> u8 {
@@ -95,6 +115,7 @@ pub fn run(args: &ClaimsArgs) -> u8 {
         None => table(&args.table),
         Some(Command::Why(args)) => why::run(args),
         Some(Command::All(args)) => all::run(args),
+        Some(Command::Replay(args)) => again::run(args),
         Some(Command::Check(args)) => check::run(args),
         Some(Command::Predict(args)) => predict::run(args),
     }
@@ -109,7 +130,7 @@ impl ClaimsArgs {
         match &self.command {
             None => self.table.asked.setting(&self.table.plan).map(drop),
             Some(Command::Why(args)) => args.check(),
-            Some(Command::All(_)) => Ok(()),
+            Some(Command::All(_) | Command::Replay(_)) => Ok(()),
             Some(Command::Check(args)) => args.check(),
             Some(Command::Predict(args)) => args.check(),
         }
@@ -145,10 +166,11 @@ impl Searched {
         interrupt::listen("what was searched")?;
         let budget = Budget {
             time: self.budget.map_or(Duration::MAX, |budget| budget.0),
-            states: self.states,
+            states: self.states.unwrap_or(STATES),
             memory: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
             until: 0,
             stop: interrupt::asked,
+            hopeless,
         };
         let (cache, kept_only) = (self.cache(), self.kept);
         let tell = |line: &str| output::note(line);
@@ -167,25 +189,63 @@ fn table(args: &TableArgs) -> u8 {
         Ok(gathered) => gathered,
         Err(error) => return broken(&error),
     };
-    let table = Table::of(&setting, &gathered);
+    let mut table = Table::of(&setting, &gathered);
+    let mut against = match observed(&args.runs, &WAITS, &PUTS) {
+        Ok(runs) => table.observe(&runs),
+        Err(error) => return refuse(&error),
+    };
+    if args.seeds > 0 {
+        match seeds::changing(&setting, args.seeds, args.asked.searched.jobs.threads()) {
+            Ok(seeded) => against.extend(table.seeded(Column::Membership, &seeded)),
+            Err(error) => return refuse(&error),
+        }
+    }
+    let contradictions = table.contradictions();
     if args.json {
+        let said = |all: &[Contradiction]| all.iter().map(|it| it.0.clone()).collect::<Vec<_>>();
         let body = json!({
             "core": sources::core(), "table": table,
-            "contradictions": table.contradictions().iter().map(|it| &it.0).collect::<Vec<_>>(),
+            "contradictions": said(&contradictions), "contradicted_by_runs": said(&against),
         });
         output::say(document("claims", None, body));
     } else {
         output::text(text::table(&table, width()));
     }
-    let contradictions = table.contradictions();
     for contradiction in &contradictions {
         output::refuse(format_args!("THE TABLE CONTRADICTS ITSELF: {}", contradiction.0));
     }
-    match contradictions.is_empty() {
-        false => BROKEN,
-        true if interrupt::asked() => UNKNOWN,
-        true => VALID,
+    loudly(&against);
+    match (contradictions.is_empty(), against.is_empty()) {
+        (false, _) => BROKEN,
+        (true, false) => INVALID,
+        (true, true) if interrupt::asked() => UNKNOWN,
+        (true, true) => VALID,
     }
+}
+
+/// What the runs in these folders tell.
+fn observed(folders: &[PathBuf], waits: &[f64], puts: &[u32]) -> Result<Vec<Observed>, PlanError> {
+    let runs = runs::read(folders, waits, puts)?;
+    Ok(runs.into_iter().map(|run| run.observed).collect())
+}
+
+/// Nothing else that a run tells is worse: either what runs is not what was searched, or the search is wrong.
+fn loudly(against: &[Contradiction]) {
+    if against.is_empty() {
+        return;
+    }
+    let bar = "!".repeat(72);
+    output::refuse(&bar);
+    output::refuse(
+        "WHAT IS PROVEN WAS SEEN TO BE BROKEN. Either what ran is not the core that was searched, or the",
+    );
+    output::refuse(
+        "search is wrong, or more went wrong than the proof allows for: look at the run, and at the bounds.",
+    );
+    for contradiction in against {
+        output::refuse(&contradiction.0);
+    }
+    output::refuse(&bar);
 }
 
 /// Columns of the terminal; where there is none, what most have.

@@ -1,13 +1,16 @@
 //! `dyno claims predict`: how stale gets are likely to be.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use dynamo_node::cli::SettingFlags;
 use dynamo_protocol::{Quorum, Settings};
-use dyno_claims::pbs::{Coordinator, Curve, Fit, Prediction, k_fresh, predict};
+use dyno_claims::observed::Observed;
+use dyno_claims::pbs::{Coordinator, Curve, Fit, Prediction, k_fresh, predict, wilson};
 use dyno_command::{document, output, within};
 use serde_json::json;
 
-use super::refuse;
+use super::{refuse, runs};
 use crate::plan::PlanError;
 use crate::run::verdict::VALID;
 
@@ -26,6 +29,10 @@ pub(super) struct PredictArgs {
     /// Where every draw comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Predict by how long messages took in the runs in this folder, or below it, of their settings and not of
+    /// those above; and show what was measured beside it. May be given several times.
+    #[arg(long, value_name = "DIR", conflicts_with = "fit")]
+    runs: Vec<PathBuf>,
     /// Print the predictions as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -62,6 +69,9 @@ pub(super) fn run(args: &PredictArgs) -> u8 {
         Ok(settings) => settings,
         Err(error) => return refuse(&error),
     };
+    if !args.runs.is_empty() {
+        return by_runs(args);
+    }
     let Settings { n, r, w, quorum, .. } = settings;
     let fits = args.fit.map_or(Fit::ALL.to_vec(), |fit| vec![fit]);
     let mut curves = Vec::new();
@@ -104,6 +114,70 @@ pub(super) fn run(args: &PredictArgs) -> u8 {
         "of the last k puts at least, if each reached just W homes:  {behind}"
     ));
     VALID
+}
+
+/// What runs measured, beside what is predicted of just their gets.
+fn by_runs(args: &PredictArgs) -> u8 {
+    let runs = match runs::read(&args.runs, &WAITS, &BEHIND) {
+        Ok(runs) => runs,
+        Err(error) => return refuse(&error),
+    };
+    if args.json {
+        let runs: Vec<_> = runs.iter().map(run_as_json).collect();
+        output::say(document("claims predict", None, json!({ "runs": runs })));
+        return VALID;
+    }
+    for run in &runs {
+        let Observed { name, setting, faults, is_simulated, fresh, within, .. } = &run.observed;
+        let kind = if *is_simulated { "simulated" } else { "real" };
+        output::say(format_args!("{name}: {setting}, {kind}; {faults}; predicted by {}", run.legs));
+        for it in fresh.iter().filter(|it| it.all > 0) {
+            let share = shares(it.good, it.all);
+            let percent = |sum: f64| sum / it.all as f64 * 100.0;
+            let predicted = it.predicted.map_or("nothing".to_owned(), |[low, high]| {
+                format!("{:.2}-{:.2} %", percent(low), percent(high))
+            });
+            let t = format!("{} ms", it.t_ms);
+            output::say(format_args!("  fresh at {t:>7}: {share}, predicted {predicted}"));
+        }
+        for it in within.iter().filter(|it| it.all > 0) {
+            let share = shares(it.good, it.all);
+            let predicted = k_fresh(setting.n, setting.r, setting.w, it.k) * 100.0;
+            output::say(format_args!(
+                "  of the last {:>2} puts: {share}, predicted at least {predicted:.2} %",
+                it.k
+            ));
+        }
+    }
+    VALID
+}
+
+/// A share with Wilson's interval, 95 %.
+fn shares(good: u64, all: u64) -> String {
+    let [low, high] = wilson(good, all).map(|end| end * 100.0);
+    let share = good as f64 / all as f64 * 100.0;
+    format!("{share:6.2} % [{low:.2}, {high:.2}] of {all} gets")
+}
+
+fn run_as_json(run: &runs::Run) -> serde_json::Value {
+    let Observed { name, setting, is_simulated, faults, fresh, within, .. } = &run.observed;
+    let fresh = fresh.iter().map(|it| {
+        let predicted = it.predicted.map(|sums| sums.map(|sum| sum / it.all.max(1) as f64));
+        json!({
+            "t_ms": it.t_ms, "fresh": it.good, "gets": it.all,
+            "interval": wilson(it.good, it.all), "predicted": predicted,
+        })
+    });
+    let within = within.iter().map(|it| {
+        json!({
+            "k": it.k, "within": it.good, "gets": it.all, "interval": wilson(it.good, it.all),
+            "predicted": k_fresh(setting.n, setting.r, setting.w, it.k),
+        })
+    });
+    json!({
+        "run": name, "setting": setting, "simulated": is_simulated, "faults": faults, "legs": run.legs,
+        "fresh": fresh.collect::<Vec<_>>(), "versions": within.collect::<Vec<_>>(),
+    })
 }
 
 fn name(coordinator: Coordinator) -> &'static str {

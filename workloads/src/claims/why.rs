@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use dyno_claims::observed::{PUTS, WAITS};
 use dyno_claims::{Cell, Column, Property, Table, text};
 use dyno_command::{document, output};
 use serde_json::json;
 
-use super::{Asked, broken, refuse};
+use super::{Asked, broken, loudly, observed, refuse};
 use crate::plan::{PlanArg, PlanError};
 use crate::replay::{On, ReplayArgs, replay};
 use crate::run::verdict::{UNKNOWN, VALID};
@@ -30,6 +31,9 @@ pub(super) struct WhyArgs {
     /// Write the trace of a refuted cell here, for `dyno replay`.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Take in the runs in this folder, or below it. May be given several times.
+    #[arg(long, value_name = "DIR")]
+    runs: Vec<PathBuf>,
     /// Print the cell as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -64,7 +68,11 @@ pub(super) fn run(args: &WhyArgs) -> u8 {
         Ok(gathered) => gathered,
         Err(error) => return broken(&error),
     };
-    let table = Table::of(&setting, &gathered);
+    let mut table = Table::of(&setting, &gathered);
+    match observed(&args.runs, &WAITS, &PUTS) {
+        Ok(runs) => loudly(&table.observe(&runs)),
+        Err(error) => return refuse(&error),
+    }
     let cell = table.cell(row, column);
     if args.json {
         output::say(document("claims why", None, json!({ "setting": setting, "cell": cell })));

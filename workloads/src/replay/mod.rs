@@ -219,7 +219,11 @@ fn local(trace: &Trace, args: &ReplayArgs) -> u8 {
     status
 }
 
-fn replay_on_local(trace: &Trace, binary: Option<&Path>) -> Result<Compared, LocalError> {
+/// Replays a trace on processes in a folder that is gone afterwards.
+pub(crate) fn replay_on_local(
+    trace: &Trace,
+    binary: Option<&Path>,
+) -> Result<Compared, LocalError> {
     let broken = |error: std::io::Error| LocalError::Broken(error.to_string());
     let scratch = Scratch::new().map_err(broken)?;
     let program = binary.map_or_else(std::env::current_exe, |binary| Ok(binary.to_owned()));

@@ -64,7 +64,9 @@ pub struct Bounded {
 /// A share that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// Of the gets, how many did as claimed.
+    /// What gets did: "fresh at 10 ms".
+    pub what: String,
+    /// Of the gets, how many did so.
     pub good: u64,
     /// How many gets there were.
     pub all: u64,
@@ -72,6 +74,8 @@ pub struct Measured {
     pub interval: [f64; 2],
     /// Where.
     pub of: String,
+    /// The least and the most of what is predicted, if anything is.
+    pub predicted: Option<[f64; 2]>,
 }
 
 /// What is known.
@@ -92,11 +96,26 @@ pub enum Known {
         without: Refutation,
     },
     /// In runs.
-    Measured(Measured),
+    Measured {
+        /// A share each.
+        shares: Vec<Measured>,
+    },
     /// Nothing was found, and not all was searched.
     Unrefuted {
-        /// Where searches ended, or seeds.
+        /// Where searches ended.
         searches: Vec<Bounded>,
+        /// Simulated runs that found nothing either.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seeds: Option<u64>,
+    },
+    /// In simulated runs, where searches found nothing.
+    Broken {
+        /// In how many.
+        count: u64,
+        /// Of how many.
+        of: u64,
+        /// The command that runs the first of them.
+        again: String,
     },
     /// It is about something that is not there.
     NotApplicable {
@@ -128,9 +147,9 @@ pub struct Cell {
     /// The other core that the evidence is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale: Option<String>,
-    /// What is predicted beside it.
+    /// What is known beside it, of another kind.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub predicted: Option<String>,
+    pub beside: Option<String>,
 }
 
 fn word<S: serde::Serializer>(it: &impl std::fmt::Display, to: S) -> Result<S::Ok, S::Error> {
@@ -263,6 +282,29 @@ impl Refutation {
     }
 }
 
+impl Measured {
+    /// The share itself.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.good as f64 / self.all.max(1) as f64
+    }
+
+    /// In full.
+    #[must_use]
+    pub fn wording(&self) -> String {
+        let percent = |share: f64| format!("{:.2}", share * 100.0);
+        let [low, high] = self.interval.map(percent);
+        let predicted = match self.predicted.map(|ends| ends.map(percent)) {
+            None => String::new(),
+            Some([low, high]) if low == high => format!(", predicted {low} %"),
+            Some([low, high]) => format!(", predicted {low}-{high} %"),
+        };
+        let Self { what, all, of, .. } = self;
+        let share = percent(self.share());
+        format!("MEASURED {share} % [{low}, {high}] of {all} gets {what}, {of}{predicted}")
+    }
+}
+
 impl Known {
     /// The kind, where there is little room.
     #[must_use]
@@ -271,8 +313,11 @@ impl Known {
             Self::Proven(_) => "PROVEN".to_owned(),
             Self::Refuted(it) => format!("REFUTED {}", it.steps),
             Self::HoldsIf { .. } => "HOLDS IF".to_owned(),
-            Self::Measured(_) => "MEASURED".to_owned(),
+            Self::Measured { shares } => shares
+                .first()
+                .map_or("MEASURED".to_owned(), |it| format!("M {:.2} %", it.share() * 100.0)),
             Self::Unrefuted { .. } => "no c.ex.".to_owned(),
+            Self::Broken { .. } => "REFUTED sim".to_owned(),
             Self::NotApplicable { .. } => "n/a".to_owned(),
             Self::NotSearched { .. } => "not run".to_owned(),
         }
@@ -285,8 +330,9 @@ impl Known {
             Self::Proven(_) => "proven",
             Self::Refuted(_) => "refuted",
             Self::HoldsIf { .. } => "holds-if",
-            Self::Measured(_) => "measured",
+            Self::Measured { .. } => "measured",
             Self::Unrefuted { .. } => "unrefuted",
+            Self::Broken { .. } => "refuted",
             Self::NotApplicable { .. } => "not-applicable",
             Self::NotSearched { .. } => "not-searched",
         }
@@ -304,28 +350,12 @@ impl Known {
                 without.steps,
                 without.bounds
             ),
-            Self::Measured(it) => {
-                let percent = |share: f64| format!("{:.2}", share * 100.0);
-                let share = it.good as f64 / it.all.max(1) as f64;
-                let [low, high] = it.interval.map(percent);
-                format!(
-                    "MEASURED {} % [{low}, {high}] of {} gets, {}",
-                    percent(share),
-                    it.all,
-                    it.of
-                )
+            Self::Measured { shares } => {
+                shares.iter().map(Measured::wording).collect::<Vec<_>>().join("; ")
             }
-            Self::Unrefuted { searches } => {
-                let told = searches.first().map(|it| {
-                    let Bounded { bounds, states, depth } = it;
-                    format!("{bounds}: {states} states, bound hit at depth {depth}")
-                });
-                let more = match searches.len() {
-                    0 | 1 => String::new(),
-                    count => format!("; and {} more searches", count - 1),
-                };
-                let told = told.unwrap_or_default();
-                format!("NO COUNTEREXAMPLE, not proven ({told}{more})")
+            Self::Unrefuted { searches, seeds } => unrefuted(searches, *seeds),
+            Self::Broken { count, of, again } => {
+                format!("REFUTED in {count} of {of} simulated runs, not by a search: {again}")
             }
             Self::NotApplicable { reason } => format!("NOT APPLICABLE: {reason}"),
             Self::NotSearched { reason } => format!("NOT SEARCHED: {reason}"),
@@ -351,11 +381,29 @@ impl Known {
     }
 }
 
+fn unrefuted(searches: &[Bounded], seeds: Option<u64>) -> String {
+    let told = searches.first().map(|it| {
+        let Bounded { bounds, states, depth } = it;
+        let more = match searches.len() {
+            1 => String::new(),
+            count => format!("; and {} more searches", count - 1),
+        };
+        format!("({bounds}: {states} states, ended at depth {depth}{more})")
+    });
+    match (seeds, told) {
+        (None, told) => format!("NO COUNTEREXAMPLE, not proven {}", told.unwrap_or_default()),
+        (Some(seeds), None) => format!("NO COUNTEREXAMPLE in {seeds} seeds, not proven"),
+        (Some(seeds), Some(told)) => {
+            format!("NO COUNTEREXAMPLE in {seeds} seeds, not proven {told}")
+        }
+    }
+}
+
 impl Cell {
     /// What is known of a property in a column.
     #[must_use]
     pub fn new(property: Property, column: Column, known: Known) -> Self {
-        Self { property, column, known, by: None, stale: None, predicted: None }
+        Self { property, column, known, by: None, stale: None, beside: None }
     }
 
     /// Its name: `fresh/crash`.
@@ -380,8 +428,8 @@ impl Cell {
         if let Some(by) = &self.by {
             text += &format!(", by {by}");
         }
-        if let Some(predicted) = &self.predicted {
-            text += &format!("; {predicted}");
+        if let Some(beside) = &self.beside {
+            text += &format!("; {beside}");
         }
         text
     }

@@ -157,6 +157,45 @@ impl Table {
     }
 }
 
+/// Fills open cells of `tables` by those of settings that differ in R and W alone: what is refuted stays so with
+/// less of both, what is proven stays so with more.
+pub fn fill_across(tables: &mut [Table]) {
+    let mut filled = Vec::new();
+    for (at, table) in tables.iter().enumerate() {
+        for (place, cell) in table.cells.iter().enumerate() {
+            let s = &table.setting;
+            if !is_open(&cell.known) || !cell.property.grows_with_quorums(s.versioning) {
+                continue;
+            }
+            let kin = tables.iter().filter(|other| {
+                let o = &other.setting;
+                Setting { r: s.r, w: s.w, ..*o } == *s && o != s
+            });
+            let tells = kin.filter_map(|other| {
+                let o = &other.setting;
+                let it = other.cell(cell.property, cell.column);
+                let is_more = o.r >= s.r && o.w >= s.w;
+                let is_less = o.r <= s.r && o.w <= s.w;
+                let tells = match it.known {
+                    Known::Refuted(_) => is_more,
+                    Known::Proven(_) => is_less,
+                    _ => false,
+                };
+                let far = o.r.abs_diff(s.r) + o.w.abs_diff(s.w);
+                (tells && it.stale.is_none()).then_some((far, o, it))
+            });
+            if let Some((_, other, it)) = tells.min_by_key(|(far, ..)| *far) {
+                let by = Some(format!("{} of {other}", it.source().unwrap_or_default()));
+                filled.push((at, place, Cell { by, ..it.clone() }));
+            }
+        }
+    }
+    for (at, place, cell) in filled {
+        tables[at].cells[place] = cell;
+    }
+    tables.iter_mut().for_each(Table::derive);
+}
+
 fn contradiction(s1: &Setting, refuted: &Cell, s2: &Setting, proven: &Cell) -> Contradiction {
     let (refuted_is, proven_is) = (refuted.wording(), proven.wording());
     Contradiction(format!(
@@ -297,7 +336,7 @@ fn unproven(searched: &[(&Query, &Evidence)], with: &[(&Query, &Evidence)]) -> K
         })
         .collect();
     if !searches.is_empty() {
-        return Known::Unrefuted { searches };
+        return Known::Unrefuted { searches, seeds: None };
     }
     let reason = if searched.is_empty() {
         "no evidence is kept, and none was looked for"

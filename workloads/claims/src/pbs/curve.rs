@@ -7,7 +7,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Coordinator, Prediction};
+use super::{Coordinator, Legs, Prediction};
 
 /// More homes than any cluster of the published paper.
 const MOST: usize = 16;
@@ -23,6 +23,9 @@ pub struct Curve {
     gets: Vec<f64>,
 }
 
+/// The four ways to and from each replica in one trial: write, acknowledgement, read, answer.
+type Trial = [[f64; 4]; MOST];
+
 /// Runs so many trials.
 ///
 /// # Panics
@@ -30,28 +33,62 @@ pub struct Curve {
 #[must_use]
 pub fn predict(what: &Prediction, trials: usize, seed: u64) -> Curve {
     let Prediction { n, r, w, fit, coordinator } = *what;
-    assert!(n <= MOST && (1..=n).contains(&r) && (1..=n).contains(&w), "{what:?}");
+    run([n, r, w], coordinator, trials, seed, |asked, rng, legs| {
+        for (replica, legs) in legs.iter_mut().enumerate() {
+            *legs = fit.draw([replica != 0, replica != asked], rng);
+        }
+    })
+}
+
+/// The same of ways that messages took in runs: of each trial the put's are those of one recorded put, and the
+/// get's those of one recorded get, so that what made all of an operation's messages slow is in it. None where
+/// either was never recorded.
+///
+/// # Panics
+/// If R or W is not from 1 to N, or N is more than 16.
+#[must_use]
+pub fn predict_by(
+    [n, r, w]: [usize; 3],
+    coordinator: Coordinator,
+    legs: &Legs,
+    trials: usize,
+    seed: u64,
+) -> Option<Curve> {
+    if !legs.is_enough() {
+        return None;
+    }
+    Some(run([n, r, w], coordinator, trials, seed, |asked, rng, trial| {
+        legs.draw(asked, coordinator, rng, trial);
+    }))
+}
+
+fn run(
+    [n, r, w]: [usize; 3],
+    coordinator: Coordinator,
+    trials: usize,
+    seed: u64,
+    mut draw: impl FnMut(usize, &mut ChaCha8Rng, &mut [[f64; 4]]),
+) -> Curve {
+    let is_possible = n <= MOST && (1..=n).contains(&r) && (1..=n).contains(&w);
+    assert!(is_possible, "{n}/{r}/{w}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut curve = Curve {
         waits: Vec::with_capacity(trials),
         puts: Vec::with_capacity(trials),
         gets: Vec::with_capacity(trials),
     };
-    let (mut legs, mut acks, mut answers) = ([[0.0; 4]; MOST], [0.0; MOST], [(0.0, 0); MOST]);
+    let mut legs: Trial = [[0.0; 4]; MOST];
+    let (mut acks, mut answers) = ([0.0; MOST], [(0.0, 0); MOST]);
     for _ in 0..trials {
         let is_home = coordinator == Coordinator::Home;
         // Clients ask any home: that of the put is the first, that of the get may be another.
         let asked = if is_home { rng.random_range(0..n) } else { 0 };
-        for replica in 0..n {
-            let [mut write, mut ack, mut read, mut answer] =
-                fit.draw([replica != 0, replica != asked], &mut rng);
-            if is_home && replica == 0 {
-                (write, ack) = (0.0, 0.0);
-            }
-            if is_home && replica == asked {
-                (read, answer) = (0.0, 0.0);
-            }
-            legs[replica] = [write, ack, read, answer];
+        draw(asked, &mut rng, &mut legs[..n]);
+        if is_home {
+            (legs[0][0], legs[0][1]) = (0.0, 0.0);
+            (legs[asked][2], legs[asked][3]) = (0.0, 0.0);
+        }
+        for (replica, [write, ack, read, answer]) in legs[..n].iter().enumerate() {
             acks[replica] = write + ack;
             answers[replica] = (read + answer, replica);
         }

@@ -8,9 +8,13 @@
 
 mod curve;
 mod fits;
+mod legs;
+mod wilson;
 
-pub use curve::{Curve, k_fresh, predict};
+pub use curve::{Curve, k_fresh, predict, predict_by};
 pub use fits::{Fit, UnknownFit};
+pub use legs::Legs;
+pub use wilson::wilson;
 
 /// Who coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

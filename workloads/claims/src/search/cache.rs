@@ -88,6 +88,16 @@ impl Cache {
         }
     }
 
+    /// All that is kept of this core and this model; files that cannot be trusted are passed over.
+    #[must_use]
+    pub fn all(&self) -> Vec<Evidence> {
+        let entries = fs::read_dir(self.of_this_core()).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        files.sort();
+        let kept = files.iter().filter_map(|path| unsealed(path).ok()?);
+        kept.filter(Evidence::is_of_this_core).collect()
+    }
+
     /// Keeps `evidence`: the file is whole or is not there.
     ///
     /// # Errors
@@ -118,6 +128,15 @@ fn folders(folder: &Path) -> Vec<PathBuf> {
 
 /// Nothing if there is no file; an error if it cannot be trusted.
 fn read(path: &Path, bounds: &str) -> Result<Option<Evidence>, String> {
+    match unsealed(path)? {
+        Some(evidence) if evidence.bounds != bounds => {
+            Err(format!("of another search: {}", evidence.bounds))
+        }
+        found => Ok(found),
+    }
+}
+
+fn unsealed(path: &Path) -> Result<Option<Evidence>, String> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -130,11 +149,8 @@ fn read(path: &Path, bounds: &str) -> Result<Option<Evidence>, String> {
     if sealed.sha256 != hash(&sealed.evidence) {
         return Err("its checksum does not fit".to_owned());
     }
-    let evidence: Evidence =
+    let evidence =
         serde_json::from_str(&sealed.evidence).map_err(|_| "no evidence of this form")?;
-    if evidence.bounds != bounds {
-        return Err(format!("of another search: {}", evidence.bounds));
-    }
     Ok(Some(evidence))
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use dynamo_sim::trace::Trace;
-use model::{Budget, Kind, PROPERTIES, PathError, Progress, Scenario, Spec, check};
+use model::{
+    Budget, DynamoModel, Kind, PROPERTIES, PathError, Progress, Scenario, Spec, check_beside,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::sources;
@@ -24,6 +26,9 @@ pub struct Evidence {
     pub complete: bool,
     /// Different states.
     pub states: usize,
+    /// Looked for within so many: with no more of them a search would not come further.
+    #[serde(default)]
+    pub bound: usize,
     /// The longest shortest path, in moves of the search.
     pub depth: usize,
     /// Wall time.
@@ -50,7 +55,7 @@ pub struct Found {
 }
 
 /// Reached, and yet a counterexample to what a property says.
-const COUNTEREXAMPLES: &[&str] = &["a-get-shows-siblings"];
+const COUNTEREXAMPLES: &[&str] = &["a-get-shows-siblings", "a-get-shows-three-siblings"];
 
 impl Evidence {
     /// Searches `spec`.
@@ -62,8 +67,22 @@ impl Evidence {
         budget: &Budget,
         progress: &mut dyn FnMut(Progress),
     ) -> anyhow::Result<Self> {
+        Self::gather_beside(spec, None, budget, progress).map(|(evidence, _)| evidence)
+    }
+
+    /// The same, with what the model of an earlier search has computed; and the model, for the next one.
+    ///
+    /// # Errors
+    /// If the core refuses it.
+    pub(crate) fn gather_beside(
+        spec: &Spec,
+        kin: Option<&DynamoModel>,
+        budget: &Budget,
+        progress: &mut dyn FnMut(Progress),
+    ) -> anyhow::Result<(Self, DynamoModel)> {
         let scenario = Scenario::of(spec.clone());
-        let checked = check(&scenario, budget, progress)?;
+        let checked = check_beside(&scenario, kin, budget, progress)?;
+        let gave_up = (budget.hopeless)(&checked.outcome.layers, budget.states);
         let (report, mut found) = (&checked.report, BTreeMap::new());
         for (property, path) in PROPERTIES.iter().zip(&checked.outcome.found) {
             let Some(path) = path else { continue };
@@ -84,17 +103,19 @@ impl Evidence {
             }
             found.insert(property.name.to_owned(), it);
         }
-        Ok(Self {
+        let evidence = Self {
             core: sources::core(),
             model: sources::model().to_owned(),
             bounds: report.bounds.clone(),
             script: spec.script.to_string(),
             complete: report.complete,
             states: report.states,
+            bound: if gave_up { budget.states } else { report.states },
             depth: report.depth,
             seconds: report.seconds,
             found,
-        })
+        };
+        Ok((evidence, checked.model))
     }
 
     /// Whether it is of the core that this is built with, searched by the model that it is built with.

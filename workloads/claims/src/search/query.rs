@@ -16,11 +16,23 @@ use crate::setting::Setting;
 /// | `pgd,g` | a client that reads its own put and deletes it: read your writes, resurrection |
 /// | `pgp,g` | a put over what was read: writes follow reads, one version at a time |
 /// | `p,p,g` | two puts at a time: siblings |
-pub(crate) const SCRIPTS: [&str; 5] = ["p,gg", "p,p,g", "pp,g", "pgd,g", "pgp,g"];
+/// | `pgd`, `pgpg` | the same as the two before, of one client alone: where another one makes too many states |
+pub(crate) const SCRIPTS: [&str; 7] = ["p,gg", "p,p,g", "pp,g", "pgd,g", "pgp,g", "pgd", "pgpg"];
+
+/// What is searched beside them where a member is replaced, which takes reductions away: less. Of three homes
+/// of a strict cluster the newcomer is filled in these alone.
+const MOVING: [&str; 3] = ["p", "pg", "p,g"];
 
 /// What an overwrite takes with it that its client never read. Without a fault always, since it takes none;
 /// with faults, which multiply its states, where clocks and not dots tell versions apart.
 const OVERWRITES: &str = "p,pgp";
+
+/// Three puts that nobody reads between: as many siblings. Where puts are dropped in the other columns, too;
+/// where they are not it is found without a fault.
+const BLIND: &str = "ppp,g";
+
+/// What is searched with group commit, too: when a sync comes is another thing that may happen.
+const GROUPED: [&str; 3] = ["p", "p,g", "pg"];
 
 /// What a search does without, of what a property may rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,18 +76,26 @@ pub(crate) fn queries(setting: &Setting, column: Column) -> Result<Vec<Query>, O
         Query { without, script, spec }
     };
     let may_drop = setting.versioning != Versioning::Dotted || column == Column::None;
-    let overwrites = may_drop.then_some(OVERWRITES);
-    let scripts = SCRIPTS.into_iter().chain(overwrites);
+    let more = [OVERWRITES, BLIND].into_iter().filter(|_| may_drop);
+    let scripts = SCRIPTS.into_iter().chain(more);
     let mut queries: Vec<_> = scripts.map(|script| query(script, Without::Nothing)).collect();
     match column {
         Column::PowerCut => {
-            // With a fallback, pings between the two have no end in the model.
+            // With a fallback there is no end of it: operations keep their names where outputs are held, and so
+            // every attempt to hand over is another state.
             if setting.quorum == Quorum::Strict {
-                queries.push(query("p", Without::Group));
+                queries.extend(GROUPED.map(|script| query(script, Without::Group)));
             }
             queries.push(query("p", Without::Sync));
         }
         Column::Wipe => queries.push(query("p,gg", Without::Renewal)),
+        Column::Membership => {
+            let filled = |mut query: Query| {
+                query.spec.faults.exchanges = bounds.filled;
+                query
+            };
+            queries.extend(MOVING.map(|script| filled(query(script, Without::Nothing))));
+        }
         _ => {}
     }
     Ok(queries)
