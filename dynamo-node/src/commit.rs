@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use crate::config::Durability;
 use crate::storage::{Batch, Directory, EngineError};
 
-/// How long what was acknowledged may wait for a sync where that is allowed: what a power cut of W machines at
-/// once can take, about.
+/// How long what was acknowledged may wait for a sync where that is allowed: what a power cut of W machines
+/// at once can take, about.
 const BUFFERED: Duration = Duration::from_millis(50);
 /// When nothing waits for that: any time will do.
 const IDLE: Duration = Duration::from_secs(60);

@@ -46,8 +46,8 @@ pub(crate) const ARRIVALS: usize = 256;
 const TURN: usize = 64;
 /// How long clients' requests are begun before peers and timers are looked after again.
 const CLIENT_TURN: Duration = Duration::from_millis(2);
-/// How many of one batch are begun before the next one has its turn: few, since a get of the largest value takes
-/// a millisecond.
+/// How many of one batch are begun before the next one has its turn: few, since a get of the largest value
+/// takes a millisecond.
 const SLICE: usize = 16;
 /// How many bytes may wait for the disk before no more is handled: a second of a slow one.
 const UNDURABLE_BYTES: usize = 64 << 20;
@@ -332,8 +332,8 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Begins some of what clients ask, a few of each in turn: one that asks for much, or for what takes long,
-    /// keeps nobody else waiting.
+    /// Begins some of what clients ask, a few of each in turn: one that asks for much, or for what takes
+    /// long, keeps nobody else waiting.
     fn serve_clients(&mut self) {
         let end = Instant::now() + CLIENT_TURN;
         while let Some(mut batch) = self.backlog.pop_front() {

@@ -97,8 +97,8 @@ impl Engine for FjallEngine {
         self.write(writes, PersistMode::SyncData)
     }
 
-    /// The gap that [`Self::commit`] closes is open here: half a batch may survive a crash of the machine. The
-    /// census of the directory tells, and it counts as lost.
+    /// The gap that [`Self::commit`] closes is open here: half a batch may survive a crash of the machine.
+    /// The census of the directory tells, and it counts as lost.
     fn commit_buffered(&self, writes: Vec<Write>) -> Result<(), EngineError> {
         self.write(writes, PersistMode::Buffer)
     }

@@ -1,5 +1,5 @@
-//! Another engine: redb, a copy-on-write B-tree in one file. Slower to write than [fjall](super::fjall), which
-//! appends, and quicker to open: nothing is replayed.
+//! Another engine: redb, a copy-on-write B-tree in one file. Slower to write than [fjall](super::fjall),
+//! which appends.
 
 use std::fmt;
 use std::fs::File;
