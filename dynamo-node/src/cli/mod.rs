@@ -27,7 +27,7 @@ pub use change::{CancelArgs, LeaveArgs, RemoveArgs};
 pub use client::{AcceptLossArgs, AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
 pub use ring::RingArgs;
 pub use security::TlsFlags;
-pub use serve::{JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
+pub use serve::{CheckConfigArgs, JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
 pub use settings::SettingFlags;
 pub use top::TopArgs;
 
@@ -44,7 +44,7 @@ pub enum NodeCommand {
     /// Run a node until it is told to stop.
     Serve(Box<ServeArgs>),
     /// Check what `serve` would be started with, and print it; nothing is started.
-    CheckConfig(Box<ServeArgs>),
+    CheckConfig(Box<CheckConfigArgs>),
     /// Print all versions of a key, and their context.
     Get(GetArgs),
     /// Write a version of a key.
@@ -134,9 +134,8 @@ pub fn configured(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
 /// What is wrong, and the mend.
 pub fn check(command: &NodeCommand) -> Result<(), String> {
     let checked = match command {
-        NodeCommand::Serve(args) | NodeCommand::CheckConfig(args) => {
-            Serving::from((**args).clone()).check()
-        }
+        NodeCommand::Serve(args) => Serving::from((**args).clone()).check(),
+        NodeCommand::CheckConfig(args) => args.check(),
         NodeCommand::Join(args) => Serving::from((**args).clone()).check(),
         NodeCommand::Replace(args) => Serving::from((**args).clone()).check(),
         NodeCommand::Put(args) => args.check(),
@@ -186,7 +185,7 @@ pub fn run(command: NodeCommand) -> u8 {
 async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::Serve(args) => Serving::from(*args).run().await,
-        NodeCommand::CheckConfig(args) => Serving::from(*args).tell(),
+        NodeCommand::CheckConfig(args) => args.run(),
         NodeCommand::Join(args) => Serving::from(*args).run().await,
         NodeCommand::Replace(args) => Serving::from(*args).run().await,
         NodeCommand::Get(args) => args.run().await,

@@ -64,6 +64,20 @@ pub struct ServeArgs {
     node: NodeArgs,
 }
 
+/// Arguments of `check-config`: those of `serve`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Looks at flags, at the environment and at the file, and at the files that these name. No \
+    directory is opened, and nothing listens."
+)]
+pub struct CheckConfigArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Print it as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Arguments of `join`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -99,9 +113,6 @@ pub struct NodeArgs {
     /// DYNAMO_CLUSTER, and flags before that.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print what was understood as one line of JSON, where nothing is started.
-    #[arg(long, hide = true)]
-    json: bool,
     /// This node's number; by default that of the directory, or the lowest one that no member has.
     #[arg(long)]
     id: Option<u16>,
@@ -301,6 +312,16 @@ impl NodeArgs {
     }
 }
 
+impl CheckConfigArgs {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        Serving::from(self.serve.clone()).check()
+    }
+
+    pub(super) fn run(self) -> Result<(), Failure> {
+        Serving::from(self.serve).tell(self.json)
+    }
+}
+
 impl ServeArgs {
     pub(super) fn threads(&self) -> usize {
         self.node.threads()
@@ -331,7 +352,7 @@ impl Serving {
     }
 
     /// Says what a node would be started with, once all of it was found to do.
-    pub(super) fn tell(self) -> Result<(), Failure> {
+    fn tell(&self, json: bool) -> Result<(), Failure> {
         self.check()?;
         let node = &self.node;
         let options = self.options(NodeId(node.id.unwrap_or_default()))?;
@@ -349,7 +370,7 @@ impl Serving {
             "config": node.config.as_ref().map(|file| file.display().to_string()),
             "settings": options.settings,
         });
-        if node.json {
+        if json {
             output::say(document("node check-config", None, told));
         } else {
             let lines = super::client::lines(&told);

@@ -170,8 +170,8 @@ pub(super) fn run(args: &PeersArgs) -> Result<(), Failure> {
     }
     for Ratio { of, over, ops_per_s, server_cpu_us_per_op, p999_ms } in ratios {
         output::say(format_args!(
-            "{} over {}: {ops_per_s} x the rate, {server_cpu_us_per_op} x the processor time an op, {p999_ms} \
-             x the p99.9",
+            "{} over {}: {ops_per_s} x the rate, {server_cpu_us_per_op} x the processor time an op, \
+             {p999_ms} x the p99.9",
             of.name(),
             over.name(),
         ));
