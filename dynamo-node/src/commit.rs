@@ -6,10 +6,18 @@
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::config::Durability;
 use crate::storage::{Batch, Directory, EngineError};
+
+/// How long what was acknowledged may wait for a sync where that is allowed: what a power cut of W machines
+/// at once can take, about.
+const BUFFERED: Duration = Duration::from_millis(50);
+/// When nothing waits for that: any time will do.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Makes batches durable, in order.
 pub(crate) struct Committer {
@@ -27,13 +35,19 @@ enum Way {
 
 impl Committer {
     /// Starts the thread, if the directory's engine needs one. It ends when the committer is dropped.
-    pub(crate) fn start(directory: Arc<Directory>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        directory: Arc<Directory>,
+        durability: Durability,
+    ) -> std::io::Result<Self> {
         let (done, durable) = watch::channel(Ok(directory.state().position));
         if directory.engine.is_volatile() {
             return Ok(Self { way: Way::AtOnce { directory, done }, durable });
         }
         let (batches, waiting) = mpsc::channel();
-        let run = move || commit_all(&directory, &waiting, &done);
+        let run = move || match durability {
+            Durability::Sync => commit_all(&directory, &waiting, &done),
+            Durability::Buffered => commit_soon(&directory, &waiting, &done),
+        };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         let way = Way::Thread { batches: Some(batches), thread: Some(thread) };
         Ok(Self { way, durable })
@@ -78,21 +92,61 @@ impl Drop for Committer {
     }
 }
 
+/// The next batch, with all that wait behind it.
+fn joined(mut batch: Batch, waiting: &mpsc::Receiver<Batch>) -> Batch {
+    for next in waiting.try_iter() {
+        (batch.number, batch.state) = (next.number, next.state);
+        batch.writes.extend(next.writes);
+    }
+    batch
+}
+
 fn commit_all(
     directory: &Directory,
     waiting: &mpsc::Receiver<Batch>,
     done: &watch::Sender<Result<u64, EngineError>>,
 ) {
-    while let Ok(mut batch) = waiting.recv() {
-        for next in waiting.try_iter() {
-            (batch.number, batch.state) = (next.number, next.state);
-            batch.writes.extend(next.writes);
-        }
+    while let Ok(batch) = waiting.recv() {
+        let batch = joined(batch, waiting);
         let number = batch.number;
         let result = directory.commit(batch).map(|()| number);
         let failed = result.is_err();
         let _ = done.send_replace(result);
         if failed {
+            return;
+        }
+    }
+}
+
+/// Says that batches are durable when the system has them, and syncs them all at once a little later.
+fn commit_soon(
+    directory: &Directory,
+    waiting: &mpsc::Receiver<Batch>,
+    done: &watch::Sender<Result<u64, EngineError>>,
+) {
+    // Since when something is not synced.
+    let mut unsynced: Option<Instant> = None;
+    let fail = |error| drop(done.send_replace(Err(error)));
+    loop {
+        let patience = unsynced.map_or(IDLE, |since| BUFFERED.saturating_sub(since.elapsed()));
+        let received = waiting.recv_timeout(patience);
+        let ends = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
+        if let Ok(batch) = received {
+            let batch = joined(batch, waiting);
+            let number = batch.number;
+            if let Err(error) = directory.commit_buffered(batch) {
+                return fail(error);
+            }
+            unsynced.get_or_insert_with(Instant::now);
+            let _ = done.send_replace(Ok(number));
+        }
+        if unsynced.is_some_and(|since| ends || since.elapsed() >= BUFFERED) {
+            if let Err(error) = directory.engine.sync() {
+                return fail(error);
+            }
+            unsynced = None;
+        }
+        if ends {
             return;
         }
     }

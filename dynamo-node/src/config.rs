@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dynamo_protocol::{NodeId, Settings, View};
 
 use crate::join::Join;
+use crate::seal::Seal;
 use crate::stepped::Nonces;
+use crate::tls::Tls;
 
 /// Everything a node is started with.
 #[derive(Clone, Debug)]
@@ -25,12 +28,20 @@ pub struct Options {
     pub peers: BTreeMap<NodeId, String>,
     /// Where it keeps its records.
     pub storage: Storage,
+    /// When a change counts as kept.
+    pub durability: Durability,
     /// Where peers reach this node, HOST:PORT; none: where it listens, unless that is everywhere.
     pub advertise: Option<String>,
     /// Become a member of a cluster that runs, unless the directory is one already.
     pub join: Option<Join>,
     /// This start is part of the cluster's genesis: an empty directory is no reason to be amnesiac.
     pub genesis: bool,
+    /// Who it is, and whom it believes; without, whoever connects is believed to be whoever it says.
+    pub tls: Option<Arc<Tls>>,
+    /// What clients' contexts are sealed with; without, a client can make one up.
+    pub seal: Option<Arc<Seal>>,
+    /// Where to answer Prometheus, HOST:PORT; port 0 takes a free one.
+    pub metrics: Option<String>,
     /// Where to record every step, for [`replay`](crate::record::replay).
     pub record: Option<PathBuf>,
     /// Take no step but those that are asked for by [`Admin::step`](crate::Admin::step), and draw nothing:
@@ -47,6 +58,29 @@ pub enum Storage {
     Memory,
     /// In a data directory, by the default engine.
     Disk(PathBuf),
+    /// In a data directory, by redb.
+    Redb(PathBuf),
+}
+
+/// When what is acknowledged is safe from what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Durability {
+    /// From a crash of every machine at once: nothing is acknowledged before it is synced.
+    #[default]
+    Sync,
+    /// From a crash of processes, and of fewer than W machines: it is synced some 50 ms later. A machine that
+    /// loses power counts as one that lost its disk.
+    Buffered,
+}
+
+impl Storage {
+    /// The data directory, if there is one.
+    pub(crate) fn directory(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Memory => None,
+            Self::Disk(path) | Self::Redb(path) => Some(path),
+        }
+    }
 }
 
 impl Options {
@@ -71,9 +105,13 @@ impl Options {
             cluster: DEFAULT_CLUSTER.to_owned(),
             peers,
             storage: Storage::Memory,
+            durability: Durability::Sync,
             advertise: None,
             join: None,
             genesis: false,
+            tls: None,
+            seal: None,
+            metrics: None,
             record: None,
             stepped: None,
             fault_hooks: false,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dynamo_protocol::NodeId;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Sleep;
@@ -19,6 +20,9 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 
 use crate::guests::{Guest, Guise};
+use crate::rpc::removed_status;
+use crate::tls::Role;
+use crate::wire::Agreement;
 
 /// How many bytes of messages that are not whole may be held for all clients and operators together.
 /// Whoever sends at all sends a message in milliseconds, so this is what is on its way at one moment: four
@@ -35,7 +39,11 @@ pub(crate) struct Door<S> {
     inner: S,
     guise: Guise,
     unfinished: Arc<Unfinished>,
+    agreement: Arc<Agreement>,
 }
+
+/// What peers ask as operators do, over TLS too: a node that joins, and one that looks whether others count.
+const OF_PEERS: [&str; 2] = ["/dynamo.v1.Admin/Ring", "/dynamo.v1.Admin/Propose"];
 
 /// How many bytes of messages that are not whole are held.
 #[derive(Debug)]
@@ -68,8 +76,36 @@ impl Unfinished {
 }
 
 impl<S> Door<S> {
-    pub(crate) fn new(inner: S, guise: Guise, unfinished: &Arc<Unfinished>) -> Self {
-        Self { inner, guise, unfinished: Arc::clone(unfinished) }
+    pub(crate) fn new(
+        inner: S,
+        guise: Guise,
+        unfinished: &Arc<Unfinished>,
+        agreement: &Arc<Agreement>,
+    ) -> Self {
+        let (unfinished, agreement) = (Arc::clone(unfinished), Arc::clone(agreement));
+        Self { inner, guise, unfinished, agreement }
+    }
+
+    /// Whether the guest may ask for what is at `path`.
+    fn check(&self, guest: &Guest, path: &str) -> Result<(), Status> {
+        let allowed = match self.guise {
+            Guise::Client => guest.may(Role::Client),
+            Guise::Operator => guest.may(Role::Operator),
+            Guise::Peer => Ok(()),
+        };
+        // Clients that choose the home themselves have to know the ring.
+        if path == OF_PEERS[0] && guest.may(Role::Client).is_ok() {
+            return Ok(());
+        }
+        let peers = guest.peers();
+        if allowed.is_err() && OF_PEERS.contains(&path) && !peers.is_empty() {
+            let removed = |node: &NodeId| {
+                let node = u32::from(node.0);
+                self.agreement.has_removed(node).map(|epoch| removed_status(node, epoch))
+            };
+            return peers.iter().find_map(removed).map_or(Ok(()), Err);
+        }
+        allowed
     }
 }
 
@@ -92,7 +128,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if let Some(guest) = request.extensions().get::<Guest>()
-            && let Err(refused) = guest.shows(self.guise)
+            && let Err(refused) =
+                self.check(guest, request.uri().path()).and_then(|()| guest.shows(self.guise))
         {
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
     ClientOp, Envelope, Epoch, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record,
@@ -23,9 +24,10 @@ use tokio::time::{Instant, Sleep};
 
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
+use crate::metrics::{Measures, Moment, Text};
 use crate::proposals::Proposals;
 use crate::record::Recorder;
-use crate::replies::{Answer, ReplyTo};
+use crate::replies::{Answer, Excess, Overload, ReplyTo};
 use crate::ring::{self, Proposed, RingReport};
 use crate::status::Status;
 use crate::stepped::{Step, Stepped};
@@ -42,19 +44,25 @@ use crate::wire::Agreement;
 pub(crate) const ARRIVALS: usize = 256;
 /// How many arrivals one batch takes: what comes later in a long queue must not hold up what came first.
 const TURN: usize = 64;
+/// How long clients' requests are begun before peers and timers are looked after again.
+const CLIENT_TURN: Duration = Duration::from_millis(2);
+/// How many of one batch are begun before the next one has its turn: few, since a get of the largest value
+/// takes a millisecond.
+const SLICE: usize = 16;
 /// How many bytes may wait for the disk before no more is handled: a second of a slow one.
 const UNDURABLE_BYTES: usize = 64 << 20;
 /// How many client requests may be open. Each may hold a value of 1 MiB, most hold hundreds of bytes.
 /// More are refused, which tells a client more than a late answer would.
 const OPEN_REQUESTS: usize = 1 << 15;
+/// How many bytes the open ones may hold, or one of them however large: sixty-four of the largest values.
+/// What a put holds here its peers, and the disk, are about to hold too.
+const OPEN_BYTES: usize = 64 << 20;
 
 /// What the network brings.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     /// From one peer.
     Peer(Vec<Envelope>),
-    /// From one client.
-    Client(Vec<Asked>),
     /// A link broke or cannot be made.
     Unreachable(NodeId),
     /// Where members are reached, as one of them says.
@@ -66,6 +74,30 @@ pub(crate) enum Arrival {
 pub(crate) struct Asked {
     pub(crate) op: ClientOp,
     pub(crate) reply_to: ReplyTo,
+    /// When it was read.
+    at: Instant,
+}
+
+impl Asked {
+    pub(crate) fn now(op: ClientOp, reply_to: ReplyTo) -> Self {
+        Self { op, reply_to, at: Instant::now() }
+    }
+
+    /// About how many bytes it holds while it is open.
+    fn bytes(&self) -> usize {
+        match &self.op {
+            ClientOp::Get { key } => key.0.len(),
+            ClientOp::Put { key, value, .. } => key.0.len() + value.as_ref().map_or(0, Bytes::len),
+        }
+    }
+}
+
+/// A client's request that is not answered.
+struct Open {
+    reply_to: ReplyTo,
+    bytes: usize,
+    at: Instant,
+    is_get: bool,
 }
 
 /// A home record straight from storage.
@@ -75,6 +107,7 @@ pub(crate) type ReplicaRead = Result<Option<Record>, StoreError>;
 #[derive(Debug)]
 pub(crate) enum Command {
     Status(oneshot::Sender<Status>),
+    Metrics(oneshot::Sender<Text>),
     ReadReplica(Key, oneshot::Sender<ReplicaRead>),
     /// Sets the clock wrong, if there is how; what it reads then.
     Clock(Option<Skew>, oneshot::Sender<Time>),
@@ -129,7 +162,12 @@ pub(crate) struct Driver<T> {
     timers: Timers,
     transport: T,
     telemetry: Telemetry,
-    requests: HashMap<RequestId, ReplyTo>,
+    measures: Measures,
+    /// Of clients, what is not begun.
+    backlog: VecDeque<std::vec::IntoIter<Asked>>,
+    requests: HashMap<RequestId, Open>,
+    /// What they hold.
+    open_bytes: usize,
     next_request: u64,
     proposals: Proposals,
     /// What the turn under way wants done.
@@ -174,12 +212,17 @@ struct Effects {
 struct Held {
     batch: u64,
     bytes: usize,
+    /// When it was submitted.
+    at: Instant,
     effects: Effects,
 }
 
 /// Where arrivals and commands come from.
 pub(crate) struct Sources {
+    /// From peers, and of them.
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    /// From clients, a batch a session.
+    pub(crate) clients: mpsc::Receiver<Vec<Asked>>,
     pub(crate) commands: mpsc::Receiver<Command>,
 }
 
@@ -201,7 +244,10 @@ impl<T: Transport> Driver<T> {
             timers: Timers::default(),
             transport,
             telemetry,
+            measures: Measures::default(),
+            backlog: VecDeque::new(),
             requests: HashMap::new(),
+            open_bytes: 0,
             next_request: 0,
             proposals: Proposals::default(),
             effects: Effects::default(),
@@ -220,7 +266,7 @@ impl<T: Transport> Driver<T> {
     pub(crate) async fn run(mut self, mut sources: Sources) -> Result<(), Fatal> {
         self.step(self.clock.now(), Input::Started);
         self.submit()?;
-        let mut arrived = Vec::with_capacity(TURN);
+        let (mut arrived, mut asked) = (Vec::with_capacity(TURN), Vec::with_capacity(TURN));
         let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
         while !self.has_ended() {
             self.arm(alarm.as_mut());
@@ -228,9 +274,21 @@ impl<T: Transport> Driver<T> {
                 biased;
                 durable = self.committer.changed() => self.made_durable(durable?)?,
                 Some(command) = sources.commands.recv() => self.command(command),
-                () = alarm.as_mut() => self.run_timers(),
+                () = alarm.as_mut() => {
+                    self.hear_out(&mut sources.arrivals);
+                    self.run_timers();
+                }
+                // What is begun is ended first: new requests wait while answers of peers do.
                 _ = sources.arrivals.recv_many(&mut arrived, TURN), if self.has_room() => {
                     arrived.drain(..).for_each(|arrival| self.arrive(arrival));
+                    // And yet peers that never fall silent do not keep clients from being heard.
+                    self.serve_clients();
+                }
+                _ = sources.clients.recv_many(&mut asked, TURN), if self.backlog.len() < ARRIVALS => {
+                    self.backlog.extend(asked.drain(..).map(Vec::into_iter));
+                }
+                () = std::future::ready(()), if !self.backlog.is_empty() && self.has_room() => {
+                    self.serve_clients();
                 }
             }
             self.submit()?;
@@ -261,9 +319,6 @@ impl<T: Transport> Driver<T> {
             Arrival::Peer(envelopes) => {
                 envelopes.into_iter().for_each(|envelope| self.step(now, Input::Peer(envelope)));
             }
-            Arrival::Client(requests) => {
-                requests.into_iter().for_each(|asked| self.ask(now, asked));
-            }
             Arrival::Unreachable(peer) => self.step(now, Input::Unreachable(peer)),
             Arrival::Addresses { from, told } => {
                 for (node, address) in self.about.book.learn(from, told) {
@@ -275,18 +330,66 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn ask(&mut self, now: Time, Asked { op, reply_to }: Asked) {
+    /// Hears what has come from peers by now: a timer that waits for a peer must not run out because its
+    /// answer lies here unread.
+    fn hear_out(&mut self, arrivals: &mut mpsc::Receiver<Arrival>) {
+        for _ in 0..arrivals.len() {
+            let Ok(arrival) = arrivals.try_recv() else { return };
+            self.arrive(arrival);
+        }
+    }
+
+    /// Begins some of what clients ask, a few of each in turn: one that asks for much, or for what takes
+    /// long, keeps nobody else waiting.
+    fn serve_clients(&mut self) {
+        let end = Instant::now() + CLIENT_TURN;
+        while let Some(mut batch) = self.backlog.pop_front() {
+            let (now, clock) = (Instant::now(), self.clock.now());
+            batch.by_ref().take(SLICE).for_each(|asked| self.ask(now, clock, asked));
+            if batch.len() > 0 {
+                self.backlog.push_back(batch);
+            }
+            if Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, clock: Time, asked: Asked) {
         if self.ends.is_some() {
-            return reply_to.answer(Answer::Stopping);
+            return asked.reply_to.answer(Answer::Stopping);
         }
-        if self.requests.len() >= OPEN_REQUESTS {
+        let bytes = asked.bytes();
+        if let Some(overload) = self.overload(now, &asked, bytes) {
             self.telemetry.counters.overloaded += 1;
-            return reply_to.answer(Answer::Overloaded);
+            return asked.reply_to.answer(Answer::Overloaded(overload));
         }
+        let Asked { op, reply_to, at } = asked;
         let request = RequestId(self.next_request);
         self.next_request += 1;
-        self.requests.insert(request, reply_to);
-        self.step(now, Input::Client { request, op });
+        self.open_bytes += bytes;
+        self.measures.waited.observe(now.saturating_duration_since(at).as_secs_f64());
+        let is_get = matches!(op, ClientOp::Get { .. });
+        self.requests.insert(request, Open { reply_to, bytes, at, is_get });
+        self.step(clock, Input::Client { request, op });
+    }
+
+    /// Why a request is better not begun, if it is.
+    fn overload(&self, now: Instant, asked: &Asked, bytes: usize) -> Option<Overload> {
+        let deadline = self.node.settings().timing.deadline;
+        let age = now.saturating_duration_since(asked.at);
+        // Half of the time in which it can be answered is gone, and what is left is that of those before it.
+        let what = if age > deadline / 2 {
+            Excess::Age(age)
+        } else if self.requests.len() >= OPEN_REQUESTS {
+            Excess::Open
+        } else if self.open_bytes > 0 && self.open_bytes + bytes > OPEN_BYTES {
+            Excess::Bytes
+        } else {
+            return None;
+        };
+        // Those that wait now are done by then, or refused as well.
+        Some(Overload { what, after: age.clamp(Duration::from_millis(50), deadline) })
     }
 
     fn run_timers(&mut self) {
@@ -302,6 +405,17 @@ impl<T: Transport> Driver<T> {
             Command::Status(asker) => {
                 let status = self.status();
                 self.effects.statuses.push((asker, status));
+            }
+            // Told at once: a disk that does not answer shows in them.
+            Command::Metrics(asker) => {
+                let counters = self.telemetry.snapshot();
+                let status = Status { counters, ..self.status() };
+                let moment = Moment {
+                    open_bytes: self.open_bytes,
+                    undurable: self.undurable,
+                    links: self.transport.waiting(),
+                };
+                drop(asker.send(self.measures.text(&status, &moment)));
             }
             Command::ReadReplica(key, asker) => {
                 let read = self.store.record(&Place::home(key));
@@ -364,7 +478,7 @@ impl<T: Transport> Driver<T> {
             self.committer.submit(batch);
         }
         self.undurable += bytes;
-        self.held.push_back(Held { batch: self.submitted, bytes, effects });
+        self.held.push_back(Held { batch: self.submitted, bytes, at: Instant::now(), effects });
         let durable = self.committer.durable()?;
         self.made_durable(durable)
     }
@@ -379,6 +493,9 @@ impl<T: Transport> Driver<T> {
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
+            if held.bytes > 0 {
+                self.measures.commits.observe(held.at.elapsed().as_secs_f64());
+            }
             let Effects { outbox, replicas, operated, statuses, rings } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
@@ -403,8 +520,10 @@ impl<T: Transport> Driver<T> {
             Output::Send(envelope) => self.transport.send(envelope),
             Output::Reply(request, reply) => {
                 self.telemetry.replied(&reply);
-                if let Some(reply_to) = self.requests.remove(&request) {
-                    reply_to.answer(Answer::Reply(reply));
+                if let Some(open) = self.requests.remove(&request) {
+                    self.open_bytes -= open.bytes;
+                    self.measures.answered(&reply, open.is_get, open.at.elapsed());
+                    open.reply_to.answer(Answer::Reply(reply));
                 }
             }
             Output::SetTimer(timer, after) => self.timers.set(timer, Instant::now() + after),
@@ -439,7 +558,8 @@ impl<T: Transport> Driver<T> {
     }
 
     fn has_ended(&self) -> bool {
-        let at_rest = self.requests.is_empty() && self.node.open_operations() == 0;
+        let is_answered = self.requests.is_empty() && self.backlog.is_empty();
+        let at_rest = is_answered && self.node.open_operations() == 0;
         self.ends.is_some_and(|ends| self.held.is_empty() && (at_rest || Instant::now() >= ends))
     }
 

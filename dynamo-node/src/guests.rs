@@ -7,9 +7,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use dynamo_protocol::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +21,7 @@ use tonic::Status;
 use tonic::transport::server::Connected;
 
 use crate::telemetry::{LinkCounters, add};
+use crate::tls::{Role, Stream as Wire, Tls, Who};
 
 /// How many connections may be newcomers at a time. Each holds a window and a frame (`http2`), 128 KiB at
 /// most: 16 MiB together.
@@ -48,6 +50,8 @@ pub(crate) struct Guests {
     clients: Arc<Semaphore>,
     operators: Arc<Semaphore>,
     newcomer_time: Duration,
+    /// Without, whoever connects is believed to be whoever it says.
+    tls: Option<Arc<Tls>>,
 }
 
 /// One connection's place among them. Every request of the connection carries it.
@@ -58,6 +62,8 @@ pub(crate) struct Guest(Arc<Place>);
 struct Place {
     guests: Arc<Guests>,
     guise: OnceLock<Guise>,
+    /// Over TLS, whom its certificate names: nobody until that has shown.
+    who: OnceLock<Who>,
     /// What it counts against; nothing if it is a peer's.
     permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
@@ -65,24 +71,29 @@ struct Place {
 /// A connection that reads nothing more when it has been a newcomer for too long.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     guest: Guest,
     /// While it is a newcomer.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Guests {
-    pub(crate) fn new() -> Arc<Self> {
-        Self::with([NEWCOMERS, CLIENTS, OPERATORS], NEWCOMER_TIME)
+    pub(crate) fn new(tls: Option<Arc<Tls>>) -> Arc<Self> {
+        Self::with([NEWCOMERS, CLIENTS, OPERATORS], NEWCOMER_TIME, tls)
     }
 
-    fn with([newcomers, clients, operators]: [usize; 3], newcomer_time: Duration) -> Arc<Self> {
+    fn with(
+        [newcomers, clients, operators]: [usize; 3],
+        newcomer_time: Duration,
+        tls: Option<Arc<Tls>>,
+    ) -> Arc<Self> {
         let seats = |count| Arc::new(Semaphore::new(count));
         Arc::new(Self {
             newcomers: seats(newcomers),
             clients: seats(clients),
             operators: seats(operators),
             newcomer_time,
+            tls,
         })
     }
 
@@ -109,9 +120,12 @@ impl Guests {
         let permit = Arc::clone(&self.newcomers).try_acquire_owned().ok()?;
         // What is sent is small and waited for; a connection that takes no such wish is none.
         stream.set_nodelay(true).ok()?;
+        let wire = Wire::accepted(stream, self.tls.as_deref());
+        let stream = wire.map_err(|error| tracing::error!(%error, "connection refused")).ok()?;
         let place = Place {
             guests: Arc::clone(self),
             guise: OnceLock::new(),
+            who: OnceLock::new(),
             permit: Mutex::new(Some(permit)),
         };
         let alarm = Some(Box::pin(tokio::time::sleep(self.newcomer_time)));
@@ -148,8 +162,46 @@ impl Guest {
         Ok(())
     }
 
+    /// Whether its certificate lets it do this.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) fn may(&self, role: Role) -> Result<(), Status> {
+        let place = &*self.0;
+        let Some(tls) = &place.guests.tls else { return Ok(()) };
+        let who = place.who.get().ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        let is_so = match role {
+            Role::Client => who.is_client(),
+            Role::Operator => who.is_operator(),
+            Role::Peer(node) => who.is_peer(node),
+        };
+        let wanted = role.uri(tls.cluster());
+        let why = || format!("this is asked by {who}; it takes a certificate that names {wanted}");
+        is_so.then_some(()).ok_or_else(|| Status::permission_denied(why()))
+    }
+
+    /// Which nodes its certificate names; none without TLS, where it says so itself.
+    pub(crate) fn peers(&self) -> Vec<NodeId> {
+        self.0.who.get().map(|who| who.peers().collect()).unwrap_or_default()
+    }
+
     fn is_newcomer(&self) -> bool {
         self.0.guise.get().is_none()
+    }
+}
+
+impl Connection {
+    /// Goes on with the handshake, if there is one, and notes who is at the other end when it is done.
+    fn poll_shaken(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(leaf) = ready!(self.stream.poll_shaken(context))? else {
+            return Poll::Ready(Ok(()));
+        };
+        let place = &*self.guest.0;
+        if let Some(tls) = &place.guests.tls {
+            let who = Who::of(&leaf, tls.cluster()).map_err(io::Error::other)?;
+            let _ = place.who.set(who);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -168,6 +220,10 @@ impl AsyncRead for Connection {
             let why = "no request within the time a newcomer has";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
         }
+        if let Err(error) = ready!(self.poll_shaken(context)) {
+            tracing::warn!(%error, "connection refused");
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -178,6 +234,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_shaken(context))?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -186,6 +243,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_shaken(context))?;
         Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 
@@ -194,6 +252,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_shaken(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -227,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_says_nothing_is_closed() {
-        let guests = Guests::with([1, 1, 1], Duration::from_millis(1));
+        let guests = Guests::with([1, 1, 1], Duration::from_millis(1), None);
         let (_dialled, accepted) = connected(&guests).await;
         let error = accepted.unwrap().read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -235,7 +294,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_has_said_what_it_is_may_be_silent_as_long_as_it_likes() {
-        let guests = Guests::with([1, 1, 1], Duration::from_millis(1));
+        let guests = Guests::with([1, 1, 1], Duration::from_millis(1), None);
         let (dialled, accepted) = connected(&guests).await;
         let mut accepted = accepted.unwrap();
         accepted.guest.shows(Guise::Client).unwrap();
@@ -247,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn newcomers_are_turned_away_when_there_are_too_many() {
-        let guests = Guests::with([2, 1, 1], LONG);
+        let guests = Guests::with([2, 1, 1], LONG, None);
         let first = connected(&guests).await;
         let (_second, kept) = connected(&guests).await;
         assert!(first.1.is_some() && kept.is_some());
@@ -260,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_crowd_out_neither_peers_nor_operators_nor_newcomers() {
-        let guests = Guests::with([1, 1, 1], LONG);
+        let guests = Guests::with([1, 1, 1], LONG, None);
         let mut there = Vec::new();
         for guise in [Guise::Client, Guise::Operator, Guise::Peer, Guise::Peer] {
             let accepted = connected(&guests).await.1.unwrap();

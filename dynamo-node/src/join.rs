@@ -5,6 +5,7 @@
 //! membership that names it is not proposed again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::membership::{Directory, Edit, Membership, Seat};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Admin, ClientError};
 use crate::config::Options;
 use crate::ring::{Proposed, RingReport};
+use crate::tls::Tls;
 use crate::wire;
 
 /// How long one member may take to answer.
@@ -123,9 +125,14 @@ impl From<ClientError> for Failed {
 ///
 /// # Errors
 /// If none of them answers in time.
-pub async fn free_id(seeds: &[String], patience: Duration) -> Result<NodeId, JoinError> {
+pub async fn free_id(
+    seeds: &[String],
+    patience: Duration,
+    tls: Option<Arc<Tls>>,
+) -> Result<NodeId, JoinError> {
     let free = async |seed: &str| {
-        let report = Admin::new(seed).with_deadline(ANSWER).ring().await?;
+        let admin = Admin::new(seed).with_deadline(ANSWER).over(tls.clone());
+        let report = admin.ring().await?;
         let is_free = |id: &NodeId| report.latest().seat(*id).is_none();
         (1..=u16::MAX).map(NodeId).find(is_free).ok_or(Failed::ForGood(JoinError::Full))
     };
@@ -136,7 +143,7 @@ pub async fn free_id(seeds: &[String], patience: Duration) -> Result<NodeId, Joi
 pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<Joined, JoinError> {
     let directory = meta.directory(options.me);
     let attempt = async |seed: &str| {
-        let admin = Admin::new(seed).with_deadline(ANSWER);
+        let admin = Admin::new(seed).with_deadline(ANSWER).over(options.tls.clone());
         let report = admin.ring().await?;
         agreed(options, seed, &report).map_err(Failed::ForGood)?;
         let seat = report.latest().seat(options.me).copied();

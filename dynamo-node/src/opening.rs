@@ -13,7 +13,7 @@ use crate::join::{self, JoinError, Joined};
 use crate::record::Recorder;
 use crate::server::StartError;
 use crate::storage::{
-    Directory, EngineError, Origin, Owner, Records, Space, addresses, peers, place_of,
+    Directory, EngineError, EngineKind, Origin, Owner, Records, Space, addresses, peers, place_of,
 };
 
 /// Of a cluster that begins, all addresses are told.
@@ -79,7 +79,7 @@ async fn blocking<T: Send + 'static>(
 
 /// Opens the directory, or makes it. What was told is looked at before one is made.
 fn open_directory(options: &Options) -> Result<Directory, StartError> {
-    let is_there = matches!(&options.storage, Storage::Disk(path) if path.exists());
+    let is_there = options.storage.directory().is_some_and(|path| path.exists());
     match &options.view {
         Some(view) if !is_there && options.stepped.is_none() => check_addresses(options, view)?,
         None if !is_there && options.join.is_none() => return Err(StartError::NoMembership),
@@ -89,11 +89,16 @@ fn open_directory(options: &Options) -> Result<Directory, StartError> {
     let origin = Origin { genesis: options.genesis, identity };
     Ok(match &options.storage {
         Storage::Memory => Directory::in_memory(origin),
-        Storage::Disk(path) => {
-            let (cluster, versioning) = (options.cluster.clone(), options.settings.versioning);
-            Directory::open(path, &Owner { node: options.me, cluster, versioning }, origin)?
+        Storage::Disk(path) => Directory::open(path, &owner(options), origin)?,
+        Storage::Redb(path) => {
+            Directory::open_with(EngineKind::Redb, path, &owner(options), origin)?
         }
     })
+}
+
+fn owner(options: &Options) -> Owner {
+    let (cluster, versioning) = (options.cluster.clone(), options.settings.versioning);
+    Owner { node: options.me, cluster, versioning }
 }
 
 fn read(

@@ -103,6 +103,11 @@ impl<T> Queue<T> {
         self.state().closed
     }
 
+    /// How many bytes wait.
+    pub(crate) fn weight(&self) -> usize {
+        self.state().weight
+    }
+
     /// How far its reading has come, for those who watch over it.
     pub(crate) fn progress(&self) -> Progress {
         let state = self.state();

@@ -10,6 +10,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::commit::Committer;
 use crate::config::Options;
@@ -19,14 +20,16 @@ use crate::guests::{Guests, Guise};
 use crate::hooks::Hook;
 use crate::http2;
 use crate::join::JoinError;
+use crate::metrics::{self, Endpoint};
 use crate::opening::{self, Opened};
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
-use crate::rpc::{AdminService, KvService, PeerService, Shared};
+use crate::rpc::{AdminService, HealthService, KvService, PeerService, Shared};
 use crate::stepped::Hand;
 use crate::storage::{DirectoryError, EngineError};
 use crate::telemetry::Telemetry;
+use crate::tls::TlsError;
 use crate::transport::{Book, GrpcTransport, Links, is_address, largest_message};
 use crate::wire::Agreement;
 
@@ -41,6 +44,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// A node that runs. Dropping it does not stop it.
 pub struct Running {
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     identity: Identity,
     incarnation: u64,
     commands: mpsc::Sender<Command>,
@@ -92,6 +96,9 @@ pub enum StartError {
     /// An address that is none.
     #[error("--advertise {0}: not HOST:PORT")]
     Advertise(String),
+    /// Its certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data directory.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -127,12 +134,10 @@ pub enum Ended {
 /// # Errors
 /// If its address book, its directory or its storage will not do.
 pub async fn start(options: Options, listener: TcpListener) -> Result<Running, StartError> {
-    let system = |what| move |error| StartError::System { what, error };
     let address = listener.local_addr().map_err(system("tell the address"))?;
+    check(&options)?;
     let (me, settings) = (options.me, Arc::new(options.settings));
-    if let Some(address) = options.advertise.as_ref().filter(|address| !is_address(address)) {
-        return Err(StartError::Advertise(address.clone()));
-    }
+    let metrics = metrics_listener(&options).await?;
     let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
     let hook = Hook::of(&options);
     let opened = opening::open(&options, incarnation, hook.as_ref()).await?;
@@ -142,54 +147,99 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
 
     let telemetry = Telemetry::default();
     let (arrive, arrivals) = mpsc::channel(ARRIVALS);
+    let (ask, clients) = mpsc::channel(ARRIVALS);
     let (command, commands) = mpsc::channel(COMMANDS);
     let (close, closing) = watch::channel(false);
     let everywhere = address.ip().is_unspecified();
     let own = options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()));
     let book = Arc::new(Book::new(me, own, options.peers.clone(), addresses));
-    let links = Links {
-        me,
-        agreement: Arc::clone(&agreement),
-        book: Arc::clone(&book),
-        incarnation,
-        arrivals: arrive.clone(),
-        counters: Arc::clone(&telemetry.links),
-        hook: hook.clone(),
-    };
     let shared = Shared {
         me,
         agreement: Arc::clone(&agreement),
         hook,
         stepped: options.stepped.is_some(),
         arrivals: arrive,
+        clients: ask,
+        untaken: Arc::default(),
         commands: command.clone(),
         counters: Arc::clone(&telemetry.links),
         links: Arc::default(),
+        tls: options.tls.clone(),
+        seal: options.seal.clone(),
         closing,
     };
     // As many as now may join while it runs.
     let largest = largest_message(&settings.limits, 2 * view.everybody().count());
     let node = Node::new(me, settings, view, start);
-    let sources = Sources { arrivals, commands };
+    let sources = Sources { arrivals, clients, commands };
     let driving = if let Some(nonces) = options.stepped {
         let hand = Hand::new(node, (directory, store), nonces.counts, recorder);
         tokio::spawn(hand.run(sources))
     } else {
-        let committer = Committer::start(directory);
+        let committer = Committer::start(directory, options.durability);
         let committer = committer.map_err(system("start the committer"))?;
-        let transport = GrpcTransport::start(&links);
+        let transport = GrpcTransport::start(&links(&shared, &book, incarnation));
         let about = About { incarnation, agreement, book };
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };
-    let serving = tokio::spawn(serve(shared, listener, largest));
-    let task = tokio::spawn(oversee(driving, serving, close));
+    let measured = metrics.map(|listener| measured(listener, &shared)).transpose()?;
+    let guests = Guests::new(options.tls.clone());
+    let serving = tokio::spawn(serve(shared, guests, listener, largest));
+    let (metrics, measuring) = measured.unzip();
+    let task = tokio::spawn(oversee(driving, serving, measuring, close));
     let identity = meta.identity;
     tracing::info!(
         node = %me, %address, %identity, incarnation,
         amnesiac = meta.amnesiac, "started"
     );
-    Ok(Running { address, identity, incarnation, commands: command, task })
+    Ok(Running { address, metrics, identity, incarnation, commands: command, task })
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
+    move |error| StartError::System { what, error }
+}
+
+/// Refuses what can be told to be wrong without looking at the directory.
+fn check(options: &Options) -> Result<(), StartError> {
+    if let Some(address) = options.advertise.as_ref().filter(|address| !is_address(address)) {
+        return Err(StartError::Advertise(address.clone()));
+    }
+    Ok(options.tls.as_ref().map_or(Ok(()), |tls| tls.check_is(options.me))?)
+}
+
+async fn metrics_listener(options: &Options) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = &options.metrics else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(system("listen for readers of metrics"))
+}
+
+/// Answers readers of metrics; where, and the task that does.
+fn measured(
+    listener: TcpListener,
+    shared: &Shared,
+) -> Result<(SocketAddr, JoinHandle<()>), StartError> {
+    let address = listener.local_addr().map_err(system("tell the address"))?;
+    let endpoint = Endpoint {
+        commands: shared.commands.clone(),
+        arrivals: shared.arrivals.clone(),
+        clients: shared.clients.clone(),
+        untaken: Arc::clone(&shared.untaken),
+    };
+    Ok((address, tokio::spawn(metrics::serve(listener, endpoint))))
+}
+
+fn links(shared: &Shared, book: &Arc<Book>, incarnation: u64) -> Links {
+    Links {
+        me: shared.me,
+        agreement: Arc::clone(&shared.agreement),
+        book: Arc::clone(book),
+        incarnation,
+        arrivals: shared.arrivals.clone(),
+        counters: Arc::clone(&shared.counters),
+        hook: shared.hook.clone(),
+        tls: shared.tls.clone(),
+    }
 }
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has
@@ -200,6 +250,7 @@ fn nonce() -> u64 {
 
 async fn serve(
     shared: Shared,
+    guests: Arc<Guests>,
     listener: TcpListener,
     largest: usize,
 ) -> Result<(), tonic::transport::Error> {
@@ -207,17 +258,20 @@ async fn serve(
     let kv = KvServer::new(KvService(shared.clone()))
         .max_decoding_message_size(CLIENT_MESSAGE)
         .max_encoding_message_size(usize::MAX);
-    let kv = Door::new(kv, Guise::Client, &unfinished);
+    let kv = Door::new(kv, Guise::Client, &unfinished, &shared.agreement);
     // A peer is admitted before any of its messages is read.
     let peer = PeerServer::new(PeerService(shared.clone())).max_decoding_message_size(largest);
     let admin =
         AdminServer::new(AdminService(shared.clone())).max_encoding_message_size(usize::MAX);
-    let admin = Door::new(admin, Guise::Operator, &unfinished);
-    let incoming = Guests::new().incoming(listener, Arc::clone(&shared.counters));
+    let admin = Door::new(admin, Guise::Operator, &unfinished, &shared.agreement);
+    let health = HealthServer::new(HealthService(shared.clone()));
+    let health = Door::new(health, Guise::Client, &unfinished, &shared.agreement);
+    let incoming = guests.incoming(listener, Arc::clone(&shared.counters));
     http2::server()
         .add_service(kv)
         .add_service(peer)
         .add_service(admin)
+        .add_service(health)
         .serve_with_incoming_shutdown(incoming, shared.closed())
         .await
 }
@@ -226,22 +280,27 @@ async fn serve(
 async fn oversee(
     mut driving: JoinHandle<Result<(), Fatal>>,
     mut serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    measuring: Option<JoinHandle<()>>,
     close: watch::Sender<bool>,
 ) -> Result<(), Ended> {
-    tokio::select! {
+    let ended = tokio::select! {
         driven = &mut driving => {
             // Dropping the driver has closed the links; now the streams and the listener.
             close.send_replace(true);
             if tokio::time::timeout(LINGER, &mut serving).await.is_err() {
                 serving.abort();
             }
-            Ok(driven.map_err(Ended::Panicked)??)
+            driven.map_err(Ended::Panicked).and_then(|driven| Ok(driven?))
         }
         served = &mut serving => {
             driving.abort();
-            Ok(served.map_err(Ended::Panicked)??)
+            served.map_err(Ended::Panicked).and_then(|served| Ok(served?))
         }
+    };
+    if let Some(measuring) = measuring {
+        measuring.abort();
     }
+    ended
 }
 
 impl Running {
@@ -249,6 +308,12 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where Prometheus reads its metrics, if it does.
+    #[must_use]
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Its data directory's identity.

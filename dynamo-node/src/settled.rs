@@ -4,6 +4,7 @@
 //! counts, and then a disk is lost, too few of those may be left, and the ranges answer nobody. So whoever
 //! asks for a change waits until all members count that answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_protocol::NodeId;
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::client::Admin;
 use crate::ring::RingReport;
+use crate::tls::Tls;
 
 /// What keeps the cluster of `report` from another change, which is about `node`: nothing in a sloppy one,
 /// and nothing that a member would have to say that does not answer within `deadline`.
@@ -18,6 +20,7 @@ pub(crate) async fn keeps_from_changing(
     report: &RingReport,
     node: NodeId,
     deadline: Duration,
+    tls: Option<&Arc<Tls>>,
 ) -> Option<String> {
     if !report.settings.quorums_meet() {
         return None;
@@ -27,7 +30,7 @@ pub(crate) async fn keeps_from_changing(
     let addresses = others.filter_map(|id| report.addresses.get(&id));
     let mut asking = JoinSet::new();
     for address in addresses {
-        let admin = Admin::new(address.as_str()).with_deadline(deadline);
+        let admin = Admin::new(address.as_str()).with_deadline(deadline).over(tls.cloned());
         asking.spawn(async move { admin.ring().await });
     }
     let others = asking.join_all().await;

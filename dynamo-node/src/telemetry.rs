@@ -47,6 +47,8 @@ pub(crate) struct LinkCounters {
     pub(crate) malformed: AtomicU64,
     /// Links that were found dead: neither up nor dialling while messages wait.
     pub(crate) dead: AtomicU64,
+    /// Requests that were refused before the driver saw them.
+    pub(crate) shed: AtomicU64,
     /// Connections for which there was no room.
     pub(crate) turned_away: AtomicU64,
 }
@@ -77,6 +79,7 @@ impl Telemetry {
             messages_malformed: read(&self.links.malformed),
             links_dead: read(&self.links.dead),
             connections_turned_away: read(&self.links.turned_away),
+            overloaded: self.counters.overloaded + read(&self.links.shed),
             ..self.counters
         }
     }

@@ -577,3 +577,28 @@ async fn messages_that_are_lost_sent_twice_or_overtaken_are_counted_and_borne() 
     assert_eq!(cluster.client(NodeId(3)).get("k").await.unwrap().values, ["v"]);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_knows_the_ring_asks_homes_and_goes_on_when_one_is_gone() {
+    use dynamo_node::ClusterClient;
+    let mut cluster = Cluster::start(5).await;
+    let seeds: Vec<_> = cluster.addresses.values().cloned().collect();
+    let client = ClusterClient::new(["127.0.0.1:1".to_owned(), seeds[0].clone()]);
+    let keys: Vec<_> = (0..20).map(|number| format!("key-{number}")).collect();
+    for key in &keys {
+        client.put(key.clone(), "", "one").await.unwrap();
+    }
+    let mut forwarded = 0;
+    for node in cluster.nodes.keys() {
+        forwarded += cluster.status(*node).await.counters.unwrap().forwarded;
+    }
+    assert_eq!(forwarded, 0, "each was asked of a home");
+    let (homes, _) = cluster.preference_list(&keys[0]);
+    cluster.nodes.remove(&homes[0]).unwrap().stop().await.unwrap();
+    for key in &keys {
+        let got = client.get(key.clone()).await.unwrap();
+        assert_eq!(got.values, ["one"]);
+        client.put(key.clone(), got.context, "two").await.unwrap();
+    }
+    cluster.stop().await;
+}

@@ -12,6 +12,7 @@ use dyno_serve::ServeArgs;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
+use crate::bench::{self, BenchArgs};
 use crate::claims::{self, ClaimsArgs};
 use crate::hosts::agent::{self, AgentArgs};
 use crate::hosts::doctor::{self, DoctorArgs};
@@ -66,6 +67,8 @@ enum Command {
     Model(Box<model::cli::ModelArgs>),
     /// What N, R and W promise: proven, refuted, or not known, and why.
     Claims(Box<ClaimsArgs>),
+    /// What a cluster delivers, beside its peers, and how it grows.
+    Bench(Box<BenchArgs>),
     /// Judge recorded histories, this bench's or others'.
     Check(CheckArgs),
     /// Judge a stored run again, and make its page anew.
@@ -168,6 +171,7 @@ pub fn refusal(words: &[String]) -> Result<(), String> {
         Command::Suite(args) => suite::cli::check(&args).map_err(plan_error),
         Command::Model(args) => model::cli::check(&args).map_err(|error| format!("{error:#}")),
         Command::Claims(args) => args.check().map_err(plan_error),
+        Command::Bench(args) => args.check().map_err(plan_error),
         Command::Generate(args) => args.check().map_err(|error| error.to_string()),
         Command::Replay(args) => args.check(),
         Command::Node(command) => dynamo_node::cli::check(&command),
@@ -192,7 +196,11 @@ where
     I: IntoIterator,
     I::Item: Into<OsString>,
 {
-    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    let arguments = match dynamo_node::cli::configured(arguments) {
+        Ok(arguments) => arguments,
+        Err(why) => return refuse(&PlanError(why)),
+    };
     let CommandLine { log, command } = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
         Err(error) if is_missing_mutants(&error) => {
@@ -237,6 +245,7 @@ fn carry_out(command: Command, given: &[OsString]) -> u8 {
         Command::Generate(args) => checker::cli::generate::generate(&args),
         Command::Model(args) => model::cli::run(&args),
         Command::Claims(args) => claims::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Test(args) => test(&args, given),
         Command::Sim(args) => sim(&args),
         Command::Suite(args) => suite::cli::run(&args),

@@ -5,6 +5,7 @@
 //! breaks the [`cluster`] meanwhile, and what the history shows is judged at the end. Processes, links and
 //! machines are the matter of [`hosts`]; [`simulated`] has it all under virtual time.
 
+pub mod bench;
 pub mod claims;
 pub mod cli;
 pub mod cluster;

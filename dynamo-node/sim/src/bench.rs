@@ -217,6 +217,12 @@ impl Bench {
         self.flight.iter()
     }
 
+    /// How many messages were sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.flight.sent()
+    }
+
     /// The message of this number, if it is under way.
     #[must_use]
     pub fn message(&self, number: u64) -> Option<&Envelope> {

@@ -19,6 +19,11 @@ impl Flight {
         self.first + self.slots.len() as u64 - 1
     }
 
+    /// How many were sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.first + self.slots.len() as u64
+    }
+
     pub(crate) fn get(&self, number: u64) -> Option<&Envelope> {
         self.slots.get(self.slot(number)?)?.as_ref()
     }

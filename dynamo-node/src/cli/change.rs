@@ -12,9 +12,8 @@ use tokio::time::sleep;
 use super::Failure;
 use super::client::AskArgs;
 use super::look::{Look, Part};
-use crate::client::{Admin, ClientError};
+use crate::client::ClientError;
 use crate::ring::Proposed;
-use crate::settled::keeps_from_changing;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -179,7 +178,7 @@ impl ChangeArgs {
     }
 
     async fn look(&self) -> Result<Look, Failure> {
-        Look::at(self.ask.at(), self.ask.timeout()).await
+        Look::at(&self.ask).await
     }
 
     /// Removes a member that was seen to be drained, under the epoch in which it was seen.
@@ -193,7 +192,7 @@ impl ChangeArgs {
         let mut last = String::new();
         loop {
             let look = self.look().await?;
-            match keeps_from_changing(&look.newest, self.node, self.ask.timeout()).await {
+            match look.keeps_from_changing(&self.ask, self.node).await? {
                 Some(why) => last = self.progress(why, last, end).await?,
                 None => return self.propose(&look, edit, self.expect_epoch.map(Epoch), end).await,
             }
@@ -211,7 +210,7 @@ impl ChangeArgs {
         loop {
             let mut last = String::new();
             for address in look.proposers(self.node) {
-                let admin = Admin::new(address.as_str()).with_deadline(self.ask.timeout());
+                let admin = self.ask.admin(&address)?;
                 match admin.propose(edit, expect).await {
                     Ok(Proposed::Decided(epoch)) => return Ok(epoch),
                     Ok(Proposed::Refused(why)) => return Err(Failure::failed(why)),

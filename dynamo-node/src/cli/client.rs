@@ -1,5 +1,6 @@
 //! `get`, `put`, `delete`, `status`: one question to one node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,7 +8,9 @@ use dyno_command::{Span, document, output, span_within};
 use serde_json::{Value, json};
 
 use super::Failure;
+use super::security::AskTls;
 use crate::client::{Admin, Client, ClientError};
+use crate::tls::Tls;
 
 /// Whom to ask, and how long.
 #[derive(Clone, Debug, Args)]
@@ -21,6 +24,8 @@ pub struct AskArgs {
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tls: AskTls,
 }
 
 /// Arguments of `get`.
@@ -76,6 +81,8 @@ pub struct PruneArgs {
     /// Print one line of JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tls: AskTls,
     /// The key.
     key: String,
 }
@@ -114,14 +121,23 @@ impl AskArgs {
         self.json
     }
 
-    fn client(&self) -> Client {
-        Client::new(self.at.as_str()).with_deadline(self.timeout.0)
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(self.tls.client(&self.at)?.with_deadline(self.timeout.0))
+    }
+
+    pub(super) fn tls(&self) -> Result<Option<Arc<Tls>>, Failure> {
+        self.tls.read()
+    }
+
+    /// Asks the node at `address`, which need not be the one that was named.
+    pub(super) fn admin(&self, address: &str) -> Result<Admin, Failure> {
+        Ok(self.tls.admin(address)?.with_deadline(self.timeout.0))
     }
 }
 
 impl GetArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let got = self.ask.client().get(self.key).await.map_err(failed)?;
+        let got = self.ask.client()?.get(self.key).await.map_err(failed)?;
         let context = hex(&got.context);
         if self.ask.json {
             let values: Vec<_> = got.values.iter().map(|value| text(value)).collect();
@@ -146,7 +162,7 @@ impl PutArgs {
 
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
-        self.ask.client().put(self.key, context, self.value).await.map_err(failed)?;
+        self.ask.client()?.put(self.key, context, self.value).await.map_err(failed)?;
         done(&self.ask, "node put");
         Ok(())
     }
@@ -159,7 +175,7 @@ impl DeleteArgs {
 
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
-        self.ask.client().delete(self.key, context).await.map_err(failed)?;
+        self.ask.client()?.delete(self.key, context).await.map_err(failed)?;
         done(&self.ask, "node delete");
         Ok(())
     }
@@ -175,7 +191,7 @@ impl PruneArgs {
         for pass in 1..=PRUNE_PASSES {
             let mut entries = 0;
             for at in &self.at {
-                let admin = Admin::new(at.as_str()).with_deadline(deadline);
+                let admin = self.tls.admin(at)?.with_deadline(deadline);
                 let pruned = admin.prune(self.key.clone()).await;
                 entries += pruned.map_err(|error| Failure::failed(format!("{at}: {error}")))?;
             }
@@ -195,23 +211,21 @@ impl PruneArgs {
 
 impl StatusArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.timeout.0);
+        let admin = self.ask.admin(&self.ask.at)?;
         let status = admin.status().await.map_err(failed)?;
         let status = serde_json::to_value(&status).map_err(Failure::failed)?;
         if self.ask.json {
             output::say(document("node status", None, status));
             return Ok(());
         }
-        let mut lines = Vec::new();
-        flatten(&status, &mut lines);
-        output::say(lines.join("\n"));
+        output::say(lines(&status).join("\n"));
         Ok(())
     }
 }
 
 impl AcceptLossArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let admin = Admin::new(self.ask.at.as_str()).with_deadline(self.ask.timeout.0);
+        let admin = self.ask.admin(&self.ask.at)?;
         let ranges = admin.accept_loss().await.map_err(failed)?;
         if self.ask.json {
             output::say(document("node accept-loss", None, json!({ "ranges": ranges })));
@@ -222,6 +236,13 @@ impl AcceptLossArgs {
         }
         Ok(())
     }
+}
+
+/// The fields of an object, one a line.
+pub(super) fn lines(value: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    flatten(value, &mut lines);
+    lines
 }
 
 /// One line a field, those of inner objects beside those of the outer one.

@@ -1,15 +1,16 @@
 //! A look at the ring: what every member that answers says of its part, held together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use dynamo_protocol::membership::{Membership, Seat, Standing};
 use dynamo_protocol::{Epoch, NodeId, Span, View};
 use tokio::task::JoinSet;
 
 use super::Failure;
-use crate::client::{Admin, ClientError};
+use super::client::AskArgs;
+use crate::client::ClientError;
 use crate::ring::RingReport;
+use crate::settled::keeps_from_changing;
 
 /// See the [module](self).
 pub(super) struct Look {
@@ -47,8 +48,9 @@ pub(super) enum Part {
 
 impl Look {
     /// Asks the node at `asked`, and through it everybody else.
-    pub(super) async fn at(asked: &str, timeout: Duration) -> Result<Self, Failure> {
-        let admin = Admin::new(asked).with_deadline(timeout);
+    pub(super) async fn at(args: &AskArgs) -> Result<Self, Failure> {
+        let asked = args.at();
+        let admin = args.admin(asked)?;
         let first = admin.ring().await.map_err(|error| failed(asked, &error))?;
         let mut members = BTreeMap::from([(first.id, Ok(first.clone()))]);
         // Some of them may know of more members, or where they are reached.
@@ -66,7 +68,7 @@ impl Look {
             if others.is_empty() {
                 break newest;
             }
-            members.extend(ask(&first, others, timeout).await?);
+            members.extend(ask(&first, others, args).await?);
         };
         let latest = newest.latest();
         members.retain(|node, _| latest.seat(*node).is_some());
@@ -76,6 +78,16 @@ impl Look {
         }
         let view = View::of(&newest.settings, newest.epochs.clone()).map_err(Failure::failed)?;
         Ok(Self { asked: asked.to_owned(), newest, view, members })
+    }
+
+    /// What keeps the cluster from a change that is about `node`, if anything does.
+    pub(super) async fn keeps_from_changing(
+        &self,
+        args: &AskArgs,
+        node: NodeId,
+    ) -> Result<Option<String>, Failure> {
+        let tls = args.tls()?;
+        Ok(keeps_from_changing(&self.newest, node, args.timeout(), tls.as_ref()).await)
     }
 
     pub(super) fn latest(&self) -> &Membership {
@@ -169,11 +181,11 @@ impl Look {
 async fn ask(
     first: &RingReport,
     whom: Vec<(NodeId, String)>,
-    timeout: Duration,
+    args: &AskArgs,
 ) -> Result<Vec<(NodeId, Result<RingReport, String>)>, Failure> {
     let mut asking = JoinSet::new();
     for (node, address) in whom {
-        let admin = Admin::new(address).with_deadline(timeout);
+        let admin = args.admin(&address)?;
         asking.spawn(async move { (node, admin.ring().await) });
     }
     let mut answers = Vec::new();

@@ -6,16 +6,19 @@
 
 mod change;
 mod client;
+mod configured;
 mod look;
 mod parent;
 mod ring;
+mod security;
 mod serve;
 mod settings;
+mod top;
 
 use std::ffi::OsString;
 use std::fmt;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use dyno_command::{help_or_refusal, output};
 use serve::Serving;
 use tokio::runtime::Builder;
@@ -23,8 +26,10 @@ use tokio::runtime::Builder;
 pub use change::{CancelArgs, LeaveArgs, RemoveArgs, WeighArgs};
 pub use client::{AcceptLossArgs, AskArgs, DeleteArgs, GetArgs, PruneArgs, PutArgs, StatusArgs};
 pub use ring::RingArgs;
-pub use serve::{JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
+pub use security::TlsFlags;
+pub use serve::{CheckConfigArgs, JoinArgs, NodeArgs, ReplaceArgs, ServeArgs};
 pub use settings::SettingFlags;
+pub use top::TopArgs;
 
 /// It could not start, or it failed.
 pub use dyno_command::exit::BROKEN as FAILED;
@@ -38,6 +43,8 @@ pub use dyno_command::exit::VALID as DONE;
 pub enum NodeCommand {
     /// Run a node until it is told to stop.
     Serve(Box<ServeArgs>),
+    /// Check what `serve` would be started with, and print it; nothing is started.
+    CheckConfig(Box<CheckConfigArgs>),
     /// Print all versions of a key, and their context.
     Get(GetArgs),
     /// Write a version of a key.
@@ -52,6 +59,8 @@ pub enum NodeCommand {
     Status(StatusArgs),
     /// Print who the members are, and how far a change of the membership is.
     Ring(RingArgs),
+    /// Show how all members do, again and again.
+    Top(TopArgs),
     /// Run a node that becomes a member of a cluster that runs.
     Join(Box<JoinArgs>),
     /// Run a member that lost its directory, on an empty one.
@@ -96,10 +105,29 @@ where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
+    let arguments = match configured(arguments.into_iter().map(Into::into).collect()) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            output::refuse(why);
+            return REFUSED;
+        }
+    };
     match CommandLine::try_parse_from(arguments) {
         Ok(line) => output::status(run(line.command)),
         Err(error) => help_or_refusal(&error),
     }
+}
+
+/// A command line, the program's name first, with what it leaves out and the environment or a file has: of
+/// commands that run a node, and of no other.
+///
+/// # Errors
+/// What is wrong with the file, in one line.
+pub fn configured(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    // What is no text names no setting.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    configured::configured(arguments, &CommandLine::command(), &environment.collect())
 }
 
 /// Refuses what cannot be started.
@@ -109,6 +137,7 @@ where
 pub fn check(command: &NodeCommand) -> Result<(), String> {
     let checked = match command {
         NodeCommand::Serve(args) => Serving::from((**args).clone()).check(),
+        NodeCommand::CheckConfig(args) => args.check(),
         NodeCommand::Join(args) => Serving::from((**args).clone()).check(),
         NodeCommand::Replace(args) => Serving::from((**args).clone()).check(),
         NodeCommand::Put(args) => args.check(),
@@ -118,6 +147,7 @@ pub fn check(command: &NodeCommand) -> Result<(), String> {
         | NodeCommand::AcceptLoss(_)
         | NodeCommand::Status(_)
         | NodeCommand::Ring(_)
+        | NodeCommand::Top(_)
         | NodeCommand::Leave(_)
         | NodeCommand::Cancel(_)
         | NodeCommand::Weigh(_)
@@ -158,6 +188,7 @@ pub fn run(command: NodeCommand) -> u8 {
 async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::Serve(args) => Serving::from(*args).run().await,
+        NodeCommand::CheckConfig(args) => args.run(),
         NodeCommand::Join(args) => Serving::from(*args).run().await,
         NodeCommand::Replace(args) => Serving::from(*args).run().await,
         NodeCommand::Get(args) => args.run().await,
@@ -167,6 +198,7 @@ async fn dispatch(command: NodeCommand) -> Result<(), Failure> {
         NodeCommand::AcceptLoss(args) => args.run().await,
         NodeCommand::Status(args) => args.run().await,
         NodeCommand::Ring(args) => args.run().await,
+        NodeCommand::Top(args) => args.run().await,
         NodeCommand::Leave(args) => args.run().await,
         NodeCommand::Cancel(args) => args.run().await,
         NodeCommand::Weigh(args) => args.run().await,

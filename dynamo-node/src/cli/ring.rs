@@ -19,7 +19,7 @@ pub struct RingArgs {
 
 impl RingArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let look = Look::at(self.ask.at(), self.ask.timeout()).await?;
+        let look = Look::at(&self.ask).await?;
         if self.ask.json() {
             output::say(document("node ring", None, whole(&look)));
         } else {

@@ -11,13 +11,15 @@ use dyno_command::{Span, document, output, span_within, within};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::security::SecurityArgs;
 use super::settings::{self, SettingFlags, TimingFlags, by_flag};
 use super::{Failure, parent};
-use crate::config::{DEFAULT_CLUSTER, Options, Storage};
+use crate::config::{DEFAULT_CLUSTER, Durability, Options, Storage};
 use crate::driver::Fatal;
 use crate::join::{Join, JoinError, free_id};
 use crate::server::{Ended, Running, StartError, start};
@@ -69,6 +71,20 @@ pub struct ServeArgs {
     node: NodeArgs,
 }
 
+/// Arguments of `check-config`: those of `serve`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Looks at flags, at the environment and at the file, and at the files that these name. No \
+    directory is opened, and nothing listens."
+)]
+pub struct CheckConfigArgs {
+    #[command(flatten)]
+    serve: ServeArgs,
+    /// Print it as one line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Arguments of `join`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -107,11 +123,15 @@ pub struct ReplaceArgs {
 /// What every node is told that runs.
 #[derive(Clone, Debug, Args)]
 pub struct NodeArgs {
+    /// A file that has what flags leave out: TOML, by their names. The environment comes before it, as in
+    /// DYNAMO_CLUSTER, and flags before that.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// This node's number; by default that of the directory, or the lowest one that no member has.
     #[arg(long)]
     id: Option<u16>,
     /// The data directory; made if it is not there.
-    #[arg(long, required_if_eq("engine", "fjall"))]
+    #[arg(long, required_if_eq_any([("engine", "fjall"), ("engine", "redb")]))]
     data: Option<PathBuf>,
     /// Where to listen, HOST:PORT; port 0 takes a free one, which the ready line names.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -128,6 +148,8 @@ pub struct NodeArgs {
     /// The cluster's name: nodes of another one are refused.
     #[arg(long, default_value = DEFAULT_CLUSTER)]
     cluster: String,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// All settings of the cluster at once, as JSON: for programs. Other flags override it.
     #[arg(long, value_name = "JSON", value_parser = settings::json)]
     settings: Option<Settings>,
@@ -141,12 +163,21 @@ pub struct NodeArgs {
     /// What keeps the records.
     #[arg(long, value_enum, default_value = "fjall")]
     engine: EngineKind,
+    /// When a change counts as kept: synced, or held by the system and synced some 50 ms later.
+    #[arg(long, value_enum, default_value = "sync")]
+    durability: Durability,
+    /// Answer Prometheus here, HOST:PORT, in plain HTTP; port 0 takes a free one, which the ready line names.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<String>,
     /// Record every step of the protocol in this folder, to be replayed.
     #[arg(long)]
     record: Option<PathBuf>,
     /// What to log, as in `info` or `dynamo_node=debug`.
     #[arg(long, default_value = "info,fjall=warn,lsm_tree=warn")]
     log: String,
+    /// How logs are written: lines for people, or JSON, an object a line.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
     /// Threads that serve; by default as many as there are cores.
     #[arg(long, value_parser = within(0, MOST_THREADS))]
     threads: Option<usize>,
@@ -177,6 +208,13 @@ pub struct NodeArgs {
     #[cfg(feature = "faults")]
     #[arg(long, requires = "stepped")]
     counts: bool,
+}
+
+/// See `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 /// More threads only wait for each other.
@@ -268,7 +306,7 @@ impl NodeArgs {
 
     /// The number that the directory belongs to, if there is one.
     fn id_of_the_directory(&self) -> Result<Option<NodeId>, Failure> {
-        let path = self.data.as_ref().filter(|_| self.engine == EngineKind::Fjall);
+        let path = self.data.as_ref().filter(|_| self.engine != EngineKind::Memory);
         let path = path.filter(|path| path.exists());
         path.map_or(Ok(None), |path| Directory::node(path).map_err(Failure::failed))
     }
@@ -296,12 +334,24 @@ impl NodeArgs {
 
     fn start_log(&self) -> Result<(), Failure> {
         let filter = self.log_filter()?;
-        let written = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal());
+        let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let written = match self.log_format {
+            LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        };
         // A host that has a log already keeps it.
         let _ = tracing_subscriber::registry().with(filter).with(written).try_init();
         Ok(())
+    }
+}
+
+impl CheckConfigArgs {
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        Serving::from(self.serve.clone()).check()
+    }
+
+    pub(super) fn run(self) -> Result<(), Failure> {
+        Serving::from(self.serve).tell(self.json)
     }
 }
 
@@ -334,6 +384,34 @@ impl Serving {
         self.options(NodeId(self.node.id.or(any).unwrap_or_default())).map(drop)
     }
 
+    /// Says what a node would be started with, once all of it was found to do.
+    fn tell(&self, json: bool) -> Result<(), Failure> {
+        self.check()?;
+        let node = &self.node;
+        let options = self.options(NodeId(node.id.unwrap_or_default()))?;
+        let data = options.storage.directory().map(|path| path.display().to_string());
+        let told = json!({
+            "id": node.id,
+            "cluster": options.cluster,
+            "listen": node.listen,
+            "advertise": options.advertise,
+            "metrics": options.metrics,
+            "data": data,
+            "durability": format!("{:?}", options.durability).to_lowercase(),
+            "certificates": options.tls.is_some(),
+            "context_key": options.seal.is_some(),
+            "config": node.config.as_ref().map(|file| file.display().to_string()),
+            "settings": options.settings,
+        });
+        if json {
+            output::say(document("node check-config", None, told));
+        } else {
+            let lines = super::client::lines(&told);
+            output::say(lines.join("\n"));
+        }
+        Ok(())
+    }
+
     pub(super) async fn run(self) -> Result<(), Failure> {
         #[cfg(feature = "mutants")]
         self.node.seed_bug()?;
@@ -348,6 +426,7 @@ impl Serving {
         let listener = TcpListener::bind(listen).await;
         let listener = listener
             .map_err(|error| Failure::failed(format!("cannot listen on {listen}: {error}")))?;
+        self.node.security.check_listens(listener.local_addr().map_err(Failure::failed)?)?;
         let mut running = start(options, listener).await.map_err(|error| match error {
             StartError::View(_)
             | StartError::NoAddress(_)
@@ -355,6 +434,7 @@ impl Serving {
             | StartError::NoMembership
             | StartError::AnotherGenesis { .. }
             | StartError::Removed { .. }
+            | StartError::Tls(_)
             | StartError::Advertise(_) => Failure::refused(error),
             StartError::Join(ref why) if !matches!(why, JoinError::TooLong { .. }) => {
                 Failure::refused(error)
@@ -383,6 +463,10 @@ impl Serving {
         if let Some(id) = self.node.id_of_the_directory()? {
             return Ok(id);
         }
+        let tls = self.node.security.tls(&self.node.cluster)?;
+        if let Some(node) = tls.as_ref().and_then(|tls| tls.node()) {
+            return Ok(node);
+        }
         match &self.beginning {
             Beginning::Members { .. } => {
                 Err(Failure::refused("--id is missing: which of the members is this?"))
@@ -391,7 +475,7 @@ impl Serving {
                 Err(Failure::refused("--id is missing: which member is replaced?"))
             }
             Beginning::Join { seeds, .. } => {
-                free_id(seeds, self.node.join_within.0).await.map_err(Failure::failed)
+                free_id(seeds, self.node.join_within.0, tls).await.map_err(Failure::failed)
             }
         }
     }
@@ -411,6 +495,10 @@ impl Serving {
         }
         let mut options = Options { view, ..Options::without_view(me, settings, peers) };
         options.cluster.clone_from(&node.cluster);
+        options.tls = node.security.tls(&node.cluster)?;
+        options.seal = node.security.seal()?;
+        options.metrics.clone_from(&node.metrics);
+        options.durability = node.durability;
         options.advertise.clone_from(&node.advertise);
         options.record.clone_from(&node.record);
         match &self.beginning {
@@ -428,7 +516,10 @@ impl Serving {
         options.storage = match (node.engine, &node.data) {
             (EngineKind::Memory, _) => Storage::Memory,
             (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
-            (EngineKind::Fjall, None) => return Err(Failure::refused("--data is missing")),
+            (EngineKind::Redb, Some(path)) => Storage::Redb(path.clone()),
+            (EngineKind::Fjall | EngineKind::Redb, None) => {
+                return Err(Failure::refused("--data is missing"));
+            }
         };
         #[cfg(feature = "faults")]
         {
@@ -506,6 +597,7 @@ fn say_ready(running: &Running) -> Result<(), Failure> {
             "identity": running.identity().to_string(),
             "incarnation": running.incarnation(),
             "pid": std::process::id(),
+            "metrics": running.metrics().map(|address| address.to_string()),
         }}),
     );
     let mut output = std::io::stdout().lock();

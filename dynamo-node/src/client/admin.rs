@@ -1,5 +1,6 @@
 //! What operators and test drivers ask of a node.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::proto::admin_client::AdminClient;
 use crate::proto::replica::State;
 use crate::ring::{Proposed, RingReport};
 use crate::stepped::{Step, Stepped};
+use crate::tls::{self, Tls};
 use crate::transport::describe;
 use crate::wire;
 
@@ -24,6 +26,8 @@ use crate::wire;
 #[derive(Clone, Debug)]
 pub struct Admin {
     endpoint: Result<Endpoint, ClientError>,
+    address: String,
+    tls: Option<Arc<Tls>>,
     deadline: Duration,
 }
 
@@ -36,7 +40,14 @@ impl Admin {
         let endpoint = endpoint.map(http2::tune).map_err(|error| {
             ClientError::Refused(format!("{address} is not an address: {}", describe(&error)))
         });
-        Self { endpoint, deadline: Duration::from_secs(2) }
+        Self { endpoint, address, tls: None, deadline: Duration::from_secs(2) }
+    }
+
+    /// The same over TLS, if there is any: as whom, and whom to believe, it says.
+    #[must_use]
+    pub fn over(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// The same with another deadline.
@@ -179,10 +190,11 @@ impl Admin {
         &self,
         question: impl AsyncFnOnce(AdminClient<Channel>) -> Result<tonic::Response<A>, Status>,
     ) -> Result<A, ClientError> {
-        let endpoint = self.endpoint.clone()?.connect_timeout(self.deadline);
+        let endpoint = self.endpoint.clone()?;
         let late = |_| ClientError::Indeterminate(format!("none within {:?}", self.deadline));
         let asking = async {
-            let channel = endpoint.connect().await;
+            let to = (self.address.as_str(), None);
+            let channel = tls::connect(endpoint, to, self.tls.as_ref(), self.deadline).await;
             let channel = channel.map_err(|error| ClientError::Refused(describe(&error)))?;
             let node = AdminClient::new(channel).max_decoding_message_size(usize::MAX);
             let answer = question(node).await.map_err(|status| refused(&status))?;
@@ -194,9 +206,11 @@ impl Admin {
 
 fn refused(status: &Status) -> ClientError {
     match status.code() {
-        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => {
-            ClientError::Refused(status.message().to_owned())
-        }
+        Code::FailedPrecondition
+        | Code::InvalidArgument
+        | Code::Unimplemented
+        | Code::PermissionDenied
+        | Code::Unauthenticated => ClientError::Refused(status.message().to_owned()),
         _ => ClientError::Indeterminate(describe(status)),
     }
 }

@@ -4,6 +4,7 @@
 //! reading.
 
 mod admin;
+mod driven;
 mod session;
 
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 pub use admin::Admin;
+pub use driven::ClusterClient;
 
 use crate::proto::outcome::Outcome;
 use crate::proto::request::Op;
 use crate::proto::{DeleteRequest, Done, GetRequest, PutRequest, Refused, TimedOut};
+use crate::tls::Tls;
 use session::{Answered, Session};
 
 /// A client of one node. Cheap to clone; all clones share one session, on which any number of requests
@@ -55,7 +58,23 @@ impl Client {
     /// the node itself does by default, so that the node's own answer is heard.
     #[must_use]
     pub fn new(address: impl Into<String>) -> Self {
-        Self { session: Arc::new(Session::start(address.into())), deadline: Duration::from_secs(2) }
+        Self::over(address.into(), None)
+    }
+
+    /// The same over TLS: as whom, and whom to believe, `tls` says.
+    #[must_use]
+    pub fn over_tls(address: impl Into<String>, tls: Arc<Tls>) -> Self {
+        Self::over(address.into(), Some(tls))
+    }
+
+    pub(crate) fn over(address: String, tls: Option<Arc<Tls>>) -> Self {
+        let session = Arc::new(Session::start(address, tls));
+        Self { session, deadline: Duration::from_secs(2) }
+    }
+
+    /// The highest epoch under which the node has answered; 0 before it has.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.session.epoch()
     }
 
     /// The same client with another deadline.

@@ -23,6 +23,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::request::Op;
 use crate::queue::{Queue, Reader};
 use crate::server::CLIENT_MESSAGE;
+use crate::tls::{self, Tls};
 use crate::transport::describe;
 
 /// How many bytes of requests go in one message, or one request however large.
@@ -42,6 +43,8 @@ pub(super) struct Session {
     /// Ends when the queue is closed.
     task: std::sync::Once,
     address: String,
+    tls: Option<Arc<Tls>>,
+    epoch: Arc<AtomicU64>,
 }
 
 /// What became of a request.
@@ -72,13 +75,20 @@ pub(super) struct Asked {
 }
 
 impl Session {
-    pub(super) fn start(address: String) -> Self {
+    pub(super) fn start(address: String, tls: Option<Arc<Tls>>) -> Self {
         Self {
             queue: Arc::new(Queue::new(QUEUE_BYTES)),
             next_id: AtomicU64::new(1),
             task: std::sync::Once::new(),
             address,
+            tls,
+            epoch: Arc::default(),
         }
+    }
+
+    /// The highest epoch under which the node has answered.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// Puts a request on its way.
@@ -91,7 +101,8 @@ impl Session {
         }
         // Started by the first request, so that a client can be made outside of a runtime.
         self.task.call_once(|| {
-            tokio::spawn(keep(self.address.clone(), Arc::clone(&self.queue)));
+            let to = (self.address.clone(), self.tls.clone());
+            tokio::spawn(keep(to, Arc::clone(&self.queue), Arc::clone(&self.epoch)));
         });
         let claim = Arc::new(AtomicBool::new(false));
         let (caller, answer) = oneshot::channel();
@@ -126,11 +137,15 @@ impl Asked {
 }
 
 /// Opens sessions, one after the other, whenever there is something to ask.
-async fn keep(address: String, queue: Arc<Queue<Waiting>>) {
+async fn keep(
+    (address, tls): (String, Option<Arc<Tls>>),
+    queue: Arc<Queue<Waiting>>,
+    epoch: Arc<AtomicU64>,
+) {
     let mut waiting = queue.reader();
     while waiting.wait().await {
         let sent = Arc::new(Sent::default());
-        let why = match converse(&address, &queue, &sent).await {
+        let why = match converse((&address, tls.as_ref()), &queue, &sent, &epoch).await {
             Ok(()) => format!("{address} ended the session"),
             Err(error) => format!("{address}: {error}"),
         };
@@ -151,13 +166,14 @@ async fn keep(address: String, queue: Arc<Queue<Waiting>>) {
 }
 
 async fn converse(
-    address: &str,
+    (address, tls): (&str, Option<&Arc<Tls>>),
     queue: &Arc<Queue<Waiting>>,
     sent: &Arc<Sent>,
+    epoch: &AtomicU64,
 ) -> Result<(), String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| format!("not an address: {}", describe(&error)))?;
-    let channel = http2::tune(endpoint).connect_timeout(DIAL).connect().await;
+    let channel = tls::connect(http2::tune(endpoint), (address, None), tls, DIAL).await;
     let channel = channel.map_err(|error| describe(&error))?;
     let mut client = KvClient::new(channel).max_decoding_message_size(usize::MAX);
     let (open, opened) = oneshot::channel();
@@ -169,6 +185,7 @@ async fn converse(
     sent.opened.store(true, Ordering::Release);
     let _ = open.send(());
     while let Some(batch) = outcomes.message().await.map_err(|status| describe(&status))? {
+        epoch.fetch_max(batch.epoch, Ordering::Relaxed);
         sent.answer(batch.outcomes);
     }
     Ok(())

@@ -85,7 +85,9 @@ impl admin_server::Admin for AdminService {
         // Who is gone is no home of anything.
         if !matches!(edit, Edit::Gone { .. }) {
             let report = self.command(Command::Ring).await?;
-            if let Some(why) = keeps_from_changing(&report, edit.node(), LOOK).await {
+            if let Some(why) =
+                keeps_from_changing(&report, edit.node(), LOOK, self.0.tls.as_ref()).await
+            {
                 return Ok(Response::new(wire::proposed_to_proto(Proposed::Refused(why))));
             }
         }

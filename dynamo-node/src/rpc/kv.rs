@@ -3,23 +3,31 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answering, Shared, gone};
-use crate::driver::{Arrival, Asked};
+use crate::driver::Asked;
 use crate::proto;
 use crate::proto::request::Op;
 use crate::proto::{RefusalKind, kv_server};
-use crate::queue::Reader;
-use crate::replies::{Answer, Answers, ReplyTo};
-use crate::wire;
+use crate::replies::{Answer, Answers, Excess, Overload, ReplyTo, Taker};
+use crate::seal::Seal;
+use crate::telemetry::add;
+use crate::wire::{self, Agreement};
 
-/// How many requests of one session may be open, or answered and not taken. No more are read from a
-/// client that does not read its answers.
+/// How many requests of one session may be open: what a node can answer within its deadline. More are refused
+/// at once, and not left waiting where nobody can tell how long they did.
 const SESSION_OPEN: usize = 4096;
+/// How many may be open, or answered and not taken. No more are read from a client that does not read its
+/// answers.
+const SESSION_HELD: usize = 4 * SESSION_OPEN;
+/// When a request that found no room is worth trying again: what waits before it is done by then.
+const SOON: Duration = Duration::from_millis(50);
 /// How many bytes of outcomes go in one message, or one outcome however large.
 const OUTCOMES_BYTES: usize = 256 << 10;
 
@@ -55,31 +63,38 @@ impl kv_server::Kv for KvService {
         &self,
         request: Request<Streaming<proto::Requests>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let answers = Arc::new(Answers::new(usize::MAX));
-        let permits = Arc::new(Semaphore::new(SESSION_OPEN));
+        let answers = Arc::new(Answers::new(&self.0.untaken));
+        let permits = Arc::new(Semaphore::new(SESSION_HELD));
         let session = Session {
             shared: self.0.clone(),
             answers: Arc::clone(&answers),
             permits: Arc::clone(&permits),
         };
         tokio::spawn(session.run(request.into_inner()));
-        let outcomes = Outcomes { waiting: answers.reader(), answers, permits };
+        let seal = self.0.seal.clone();
+        let agreement = Arc::clone(&self.0.agreement);
+        let waiting = answers.taker();
+        let outcomes = Outcomes { waiting, answers, permits, seal, agreement };
         Ok(Response::new(Box::pin(outcomes)))
     }
 }
 
 impl KvService {
     async fn call(&self, op: Op) -> Result<Response<proto::Outcome>, Status> {
-        let op = match wire::client_op(Some(op)) {
+        let seal = self.0.seal.as_deref();
+        let op = match wire::client_op(Some(op), seal) {
             Ok(op) => op,
-            Err(why) => return Ok(Response::new(outcome(0, Answer::Malformed(why.to_string())))),
+            Err(why) => {
+                let answer = Answer::Malformed(why.to_string());
+                return Ok(Response::new(outcome(0, answer, seal)));
+            }
         };
         let (caller, answer) = oneshot::channel();
-        let asked = Asked { op, reply_to: ReplyTo::Call(caller) };
-        self.0.arrivals.send(Arrival::Client(vec![asked])).await.map_err(|_| gone())?;
+        let asked = Asked::now(op, ReplyTo::Call(caller));
+        hand_over(&self.0, vec![asked]).ok_or_else(gone)?;
         // Whether it was applied is not known then: this status is no refusal.
         let answer = answer.await.map_err(|_| gone())?;
-        Ok(Response::new(outcome(0, answer)))
+        Ok(Response::new(outcome(0, answer, seal)))
     }
 }
 
@@ -113,39 +128,64 @@ impl Session {
             }
         }
         // The client asks no more: what it asked is still answered.
-        drop(self.permits.acquire_many(SESSION_OPEN as u32).await);
+        self.answers.all_answered().await;
     }
 
-    /// Hands requests to the driver, as many at a time as may be open; `None` if nobody listens.
+    /// Hands requests to the driver; `None` if nobody listens.
     async fn take(&self, requests: Vec<proto::Request>) -> Option<()> {
         let mut requests = requests.into_iter();
         while requests.len() > 0 {
             let some = requests.len().min(SESSION_OPEN / 4);
             self.permits.acquire_many(some as u32).await.ok()?.forget();
             let asked = requests.by_ref().take(some).filter_map(|request| self.asked(request));
-            let asked: Vec<_> = asked.collect();
-            self.shared.arrivals.send(Arrival::Client(asked)).await.ok()?;
+            hand_over(&self.shared, asked.collect())?;
         }
         Some(())
     }
 
     fn asked(&self, request: proto::Request) -> Option<Asked> {
-        let reply_to = ReplyTo::Session(request.id, Arc::clone(&self.answers));
-        match wire::client_op(request.op) {
-            Ok(op) => Some(Asked { op, reply_to }),
+        let op = match wire::client_op(request.op, self.shared.seal.as_deref()) {
+            Ok(op) => op,
             Err(why) => {
-                reply_to.answer(Answer::Malformed(why.to_string()));
-                None
+                self.answers.refuse(request.id, Answer::Malformed(why.to_string()));
+                return None;
             }
+        };
+        if !self.answers.open(SESSION_OPEN) {
+            add(&self.shared.counters.shed, 1);
+            let overload = Overload { what: Excess::Session, after: SOON };
+            self.answers.refuse(request.id, Answer::Overloaded(overload));
+            return None;
+        }
+        Some(Asked::now(op, ReplyTo::Session(request.id, Arc::clone(&self.answers))))
+    }
+}
+
+/// Hands requests to the driver, or refuses them: where so many wait for it that there is no room for more,
+/// they would wait for longer than anybody waits for them. `None` if nobody listens.
+fn hand_over(shared: &Shared, asked: Vec<Asked>) -> Option<()> {
+    if asked.is_empty() {
+        return Some(());
+    }
+    match shared.clients.try_send(asked) {
+        Ok(()) => Some(()),
+        Err(TrySendError::Closed(_)) => None,
+        Err(TrySendError::Full(asked)) => {
+            add(&shared.counters.shed, asked.len());
+            let overload = Overload { what: Excess::Waiting, after: SOON };
+            asked.into_iter().for_each(|one| one.reply_to.answer(Answer::Overloaded(overload)));
+            Some(())
         }
     }
 }
 
 /// The writing half of a session: whatever is answered, whenever the client can take it.
 struct Outcomes {
-    waiting: Reader<(u64, Answer)>,
+    waiting: Taker,
     answers: Arc<Answers>,
     permits: Arc<Semaphore>,
+    seal: Option<Arc<Seal>>,
+    agreement: Arc<Agreement>,
 }
 
 impl Stream for Outcomes {
@@ -155,8 +195,10 @@ impl Stream for Outcomes {
         self.waiting.poll_take(context, OUTCOMES_BYTES).map(|answers| {
             let answers = answers?;
             self.permits.add_permits(answers.len());
-            let outcomes = answers.into_iter().map(|(id, answer)| outcome(id, answer)).collect();
-            Some(Ok(proto::Outcomes { outcomes }))
+            let seal = self.seal.as_deref();
+            let outcomes = answers.into_iter().map(|(id, answer)| outcome(id, answer, seal));
+            let outcomes = outcomes.collect();
+            Some(Ok(proto::Outcomes { outcomes, epoch: self.agreement.epoch() }))
         })
     }
 }
@@ -169,16 +211,25 @@ impl Drop for Outcomes {
     }
 }
 
-fn outcome(id: u64, answer: Answer) -> proto::Outcome {
+fn outcome(id: u64, answer: Answer, seal: Option<&Seal>) -> proto::Outcome {
     match answer {
-        Answer::Reply(reply) => wire::outcome(id, reply),
-        Answer::Overloaded => {
-            let reason = "the node has too many open requests: ask again later".to_owned();
-            wire::refused(id, RefusalKind::Overloaded, reason)
+        Answer::Reply(reply) => wire::outcome(id, reply, seal),
+        Answer::Overloaded(Overload { what, after }) => {
+            let why = match what {
+                Excess::Session => "this session has too many open requests".to_owned(),
+                Excess::Waiting => "too many requests wait for the node".to_owned(),
+                Excess::Open => "the node has too many open requests".to_owned(),
+                Excess::Bytes => "the node has too many bytes of open requests".to_owned(),
+                Excess::Age(age) => format!("it waited {age:?} for the node, and was not begun"),
+                Excess::Untaken => "too many answers were not read".to_owned(),
+            };
+            let reason = format!("{why}: ask again after {after:?}");
+            wire::refused(id, RefusalKind::Overloaded, reason, after)
         }
         Answer::Stopping => {
-            wire::refused(id, RefusalKind::Stopping, "the node is stopping".to_owned())
+            let why = "the node is stopping".to_owned();
+            wire::refused(id, RefusalKind::Stopping, why, Duration::ZERO)
         }
-        Answer::Malformed(why) => wire::refused(id, RefusalKind::Malformed, why),
+        Answer::Malformed(why) => wire::refused(id, RefusalKind::Malformed, why, Duration::ZERO),
     }
 }

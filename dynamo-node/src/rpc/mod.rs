@@ -2,6 +2,7 @@
 //! answers into what the call returns.
 
 mod admin;
+mod health;
 mod kv;
 mod peer;
 
@@ -14,12 +15,16 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 pub(crate) use admin::AdminService;
+pub(crate) use health::HealthService;
 pub(crate) use kv::KvService;
-pub(crate) use peer::{Incoming, PeerService};
+pub(crate) use peer::{Incoming, PeerService, removed_status};
 
-use crate::driver::{Arrival, Command};
+use crate::driver::{Arrival, Asked, Command};
 use crate::hooks::Hook;
+use crate::replies::Untaken;
+use crate::seal::Seal;
 use crate::telemetry::LinkCounters;
+use crate::tls::Tls;
 use crate::wire::Agreement;
 
 /// A stream of answers.
@@ -35,9 +40,16 @@ pub(crate) struct Shared {
     /// Stepped by hand: requests and peers are not heard.
     pub(crate) stepped: bool,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
+    pub(crate) clients: mpsc::Sender<Vec<Asked>>,
+    /// What clients have not taken.
+    pub(crate) untaken: Arc<Untaken>,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) counters: Arc<LinkCounters>,
     pub(crate) links: Arc<Incoming>,
+    /// As whom it asks others.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// What clients' contexts are sealed with.
+    pub(crate) seal: Option<Arc<Seal>>,
     /// True when the driver has ended: streams end too.
     pub(crate) closing: watch::Receiver<bool>,
 }

@@ -19,6 +19,7 @@ use crate::guests::{Guest, Guise};
 use crate::proto;
 use crate::proto::peer_server;
 use crate::telemetry::add;
+use crate::tls::Role;
 use crate::transport::HELLO;
 use crate::wire;
 
@@ -150,6 +151,14 @@ impl Incoming {
     }
 }
 
+/// What the certificate of a former member gets.
+pub(crate) fn removed_status(node: u32, epoch: u64) -> Status {
+    Status::permission_denied(format!(
+        "node {node} was removed from the membership, which is at epoch {epoch}: its certificate counts no \
+         more. Join under another number, or have an operator propose it"
+    ))
+}
+
 fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
     let hello = metadata.get_bin(HELLO).and_then(|hello| hello.to_bytes().ok());
     let hello = hello.and_then(|hello| proto::Hello::decode(hello).ok());
@@ -157,9 +166,28 @@ fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
 }
 
 impl PeerService {
+    /// Over TLS a peer is the node that its certificate names, as long as that is no former member: the
+    /// certificate of one that was removed opens nothing any more. Without TLS the protocol tells a former
+    /// member that it is one.
+    fn check_certificate(&self, guest: &Guest, from: u32) -> Result<(), Status> {
+        let node = wire::node_id(from).map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let shown = guest.may(Role::Peer(node));
+        let removed = self.0.agreement.has_removed(from).filter(|_| !guest.peers().is_empty());
+        let refused = match (shown, removed) {
+            (Err(status), _) => status,
+            (Ok(()), Some(epoch)) => removed_status(from, epoch),
+            (Ok(()), None) => return Ok(()),
+        };
+        tracing::warn!(from, why = refused.message(), "link refused");
+        Err(refused)
+    }
+
     /// Nodes that disagree about the cluster must not exchange a single message.
     fn admit<T>(&self, request: &Request<T>) -> Result<proto::Hello, Status> {
         let hello = hello(request.metadata())?;
+        // Who it is comes first: to a stranger nothing is told of the cluster.
+        let guest = request.extensions().get::<Guest>();
+        guest.map_or(Ok(()), |guest| self.check_certificate(guest, hello.from))?;
         let Shared { me, agreement, .. } = &self.0;
         let refuse = |why: String| {
             tracing::warn!(from = hello.from, why, "link refused");
@@ -178,7 +206,7 @@ impl PeerService {
         if !wire::node_id(hello.from).is_ok_and(|from| from != *me) {
             return refuse(format!("node {} is no peer of node {}", hello.from, me.0));
         }
-        if let Some(guest) = request.extensions().get::<Guest>() {
+        if let Some(guest) = guest {
             guest.shows(Guise::Peer)?;
         }
         Ok(hello)

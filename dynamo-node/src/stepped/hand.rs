@@ -7,7 +7,7 @@ use dynamo_protocol::{Node, Outbox, Output, Time};
 
 use super::disk::Disk;
 use super::{Step, Stepped};
-use crate::driver::{Arrival, Command, Fatal, Sources};
+use crate::driver::{Asked, Command, Fatal, Sources};
 use crate::record::Recorder;
 use crate::replies::Answer;
 use crate::storage::{Directory, EngineError, Records};
@@ -43,6 +43,7 @@ impl Hand {
                     // The services ask nothing else of a node that is stepped.
                     Some(
                         Command::Status(_)
+                        | Command::Metrics(_)
                         | Command::ReadReplica(..)
                         | Command::Prune(..)
                         | Command::AcceptLoss(_)
@@ -52,7 +53,8 @@ impl Hand {
                         | Command::Clock(..),
                     ) => {}
                 },
-                Some(arrival) = sources.arrivals.recv() => refuse(arrival),
+                Some(_) = sources.arrivals.recv() => {}
+                Some(requests) = sources.clients.recv() => refuse(requests),
             }
         }
     }
@@ -86,11 +88,9 @@ impl Hand {
 }
 
 /// Nobody hears a node that is stepped by hand, and it hears nobody.
-fn refuse(arrival: Arrival) {
-    if let Arrival::Client(requests) = arrival {
-        for asked in requests {
-            let why = "this node is stepped by hand".to_owned();
-            asked.reply_to.answer(Answer::Malformed(why));
-        }
+fn refuse(requests: Vec<Asked>) {
+    for asked in requests {
+        let why = "this node is stepped by hand".to_owned();
+        asked.reply_to.answer(Answer::Malformed(why));
     }
 }

@@ -26,7 +26,8 @@ use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
 use super::state::{Census, State};
 use super::{
-    Batch, Engine, EngineError, FjallEngine, MemoryEngine, Space, Write, addresses, enrolment,
+    Batch, Engine, EngineError, FjallEngine, MemoryEngine, RedbEngine, Space, Write, addresses,
+    enrolment,
 };
 
 /// The key of the directory's [`Owner`].
@@ -39,8 +40,10 @@ pub(super) const ENGINE: &str = "engine";
 /// Which engine keeps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
-    /// On disk.
+    /// On disk: a log-structured merge tree.
     Fjall,
+    /// On disk: a B-tree in one file.
+    Redb,
     /// In memory: nothing survives the process, and the directory is not used.
     Memory,
 }
@@ -130,6 +133,9 @@ pub enum DirectoryError {
         /// What is wrong.
         error: String,
     },
+    /// It was made with another engine.
+    #[error("{0}: another engine keeps what is in it: give --engine {engine}", engine = word(*.1))]
+    AnotherEngine(PathBuf, EngineKind),
     /// It was made before directories had a mark, or keeps what it holds in another format.
     #[error(
         "{0}: made by another version, which this one does not read: give this node a new directory; it \
@@ -146,6 +152,15 @@ pub enum DirectoryError {
     },
 }
 
+/// As flags have it.
+fn word(kind: EngineKind) -> &'static str {
+    match kind {
+        EngineKind::Fjall => "fjall",
+        EngineKind::Redb => "redb",
+        EngineKind::Memory => "memory",
+    }
+}
+
 impl Directory {
     /// Opens `owner`'s directory, or makes one: under a new identity, which is amnesiac unless this is
     /// the genesis of the cluster. Reads all records, once.
@@ -154,6 +169,20 @@ impl Directory {
     /// If it is in use, another's, damaged, or cannot be written; or if it is not empty although
     /// this is a genesis.
     pub fn open(path: &Path, owner: &Owner, origin: Origin) -> Result<Self, DirectoryError> {
+        Self::open_with(EngineKind::Fjall, path, owner, origin)
+    }
+
+    /// The same with an engine that is not the default one. [`EngineKind::Memory`] has no directory, and is
+    /// taken for that.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; or if another engine keeps what is there.
+    pub fn open_with(
+        kind: EngineKind,
+        path: &Path,
+        owner: &Owner,
+        origin: Origin,
+    ) -> Result<Self, DirectoryError> {
         fs::create_dir_all(path).map_err(io("make the directory", path))?;
         if path.join("keyspaces").exists() {
             return Err(DirectoryError::AnotherVersion(path.to_owned()));
@@ -165,9 +194,9 @@ impl Directory {
         })?;
         let is_made = found.marked.map_or(path.join(ENGINE).exists(), |marked| marked.made);
         if is_made {
-            Opening { path, owner }.existing(mark, &found, origin)
+            Opening { path, owner, kind }.existing(mark, &found, origin)
         } else {
-            let made = Opening { path, owner }.make(mark, origin)?;
+            let made = Opening { path, owner, kind }.make(mark, origin)?;
             Ok(Self { is_new: true, ..made })
         }
     }
@@ -193,7 +222,7 @@ impl Directory {
         if found.marked.is_some_and(|marked| !marked.made) {
             return Ok(None);
         }
-        let engine = FjallEngine::open_made(&folder).map_err(engine_error(path))?;
+        let engine = open_made(&folder).map_err(engine_error(path))?;
         let owner = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
         let owner = owner.ok_or(StoreError::Corrupt).and_then(|owner| unseal(OWNER, &owner));
         let owner: Owner = owner.map_err(|error| DirectoryError::Damaged {
@@ -245,9 +274,21 @@ impl Directory {
     /// # Errors
     /// As [`Engine::commit`]; a panic of the engine is an error that names the keys.
     pub(crate) fn commit(&self, batch: Batch) -> Result<(), EngineError> {
+        self.keep(batch, Keep::Synced)
+    }
+
+    /// The same, durable with the next [`Engine::sync`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(crate) fn commit_buffered(&self, batch: Batch) -> Result<(), EngineError> {
+        self.keep(batch, Keep::Buffered)
+    }
+
+    fn keep(&self, batch: Batch, keep: Keep) -> Result<(), EngineError> {
         let Batch { mut writes, state, .. } = batch;
         writes.push(state.write());
-        commit_caught(&*self.engine, writes)?;
+        commit_caught(&*self.engine, writes, keep)?;
         let mut last = self.last();
         last.state = state;
         let Some(mark) = &mut last.mark else { return Ok(()) };
@@ -256,7 +297,16 @@ impl Directory {
     }
 }
 
-fn commit_caught(engine: &dyn Engine, writes: Vec<Write>) -> Result<(), EngineError> {
+/// When a commit has to be durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// When it returns.
+    Synced,
+    /// After the next sync.
+    Buffered,
+}
+
+fn commit_caught(engine: &dyn Engine, writes: Vec<Write>, keep: Keep) -> Result<(), EngineError> {
     const NAMED: usize = 4;
     let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum::<usize>());
     let first: Vec<_> =
@@ -267,7 +317,10 @@ fn commit_caught(engine: &dyn Engine, writes: Vec<Write>) -> Result<(), EngineEr
         let more = if count > NAMED { " and others" } else { "" };
         format!("committing {count} changes of {bytes} bytes, of {}{more}", named.join(", "))
     };
-    EngineError::caught(at, || engine.commit(writes))
+    EngineError::caught(at, || match keep {
+        Keep::Synced => engine.commit(writes),
+        Keep::Buffered => engine.commit_buffered(writes),
+    })
 }
 
 /// A directory that is being opened.
@@ -275,6 +328,20 @@ fn commit_caught(engine: &dyn Engine, writes: Vec<Write>) -> Result<(), EngineEr
 struct Opening<'a> {
     path: &'a Path,
     owner: &'a Owner,
+    kind: EngineKind,
+}
+
+/// Which engine keeps what lies in `folder`.
+fn kind_in(folder: &Path) -> EngineKind {
+    if RedbEngine::is_in(folder) { EngineKind::Redb } else { EngineKind::Fjall }
+}
+
+/// Opens what an engine has made before.
+fn open_made(folder: &Path) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(match kind_in(folder) {
+        EngineKind::Redb => Arc::new(RedbEngine::open_made(folder)?),
+        EngineKind::Fjall | EngineKind::Memory => Arc::new(FjallEngine::open_made(folder)?),
+    })
 }
 
 impl Opening<'_> {
@@ -289,12 +356,17 @@ impl Opening<'_> {
         if folder.exists() {
             fs::remove_dir_all(&folder).map_err(io("empty", &folder))?;
         }
-        let engine = FjallEngine::open(&folder).map_err(engine_error(path))?;
+        let engine: Arc<dyn Engine> = match self.kind {
+            EngineKind::Redb => Arc::new(RedbEngine::open(&folder).map_err(engine_error(path))?),
+            EngineKind::Fjall | EngineKind::Memory => {
+                Arc::new(FjallEngine::open(&folder).map_err(engine_error(path))?)
+            }
+        };
         let value = Some(seal(OWNER, self.owner));
         let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
-        let commit = commit_caught(&engine, vec![owned, state.write()]);
+        let commit = commit_caught(&*engine, vec![owned, state.write()], Keep::Synced);
         commit.map_err(engine_error(path))?;
-        self.opened(mark, Arc::new(engine), state, Enrolment::default())
+        self.opened(mark, engine, state, Enrolment::default())
     }
 
     fn existing(
@@ -304,14 +376,17 @@ impl Opening<'_> {
         origin: Origin,
     ) -> Result<Directory, DirectoryError> {
         let (path, folder) = (self.path, self.path.join(ENGINE));
-        let engine = FjallEngine::open_made(&folder).map_err(engine_error(path))?;
-        let kept = self.identify(&engine)?;
+        if kind_in(&folder) != self.kind && folder.exists() {
+            return Err(DirectoryError::AnotherEngine(path.to_owned(), kind_in(&folder)));
+        }
+        let engine = open_made(&folder).map_err(engine_error(path))?;
+        let kept = self.identify(&*engine)?;
         if origin.genesis {
             return Err(DirectoryError::NotEmpty(path.to_owned()));
         }
-        let mut enrolment = self.membership(&engine)?;
+        let mut enrolment = self.membership(&*engine)?;
         let mut writes = Vec::new();
-        let counted = kept.counted(&engine).map_err(engine_error(path))?;
+        let counted = kept.counted(&*engine).map_err(engine_error(path))?;
         let mut state = kept;
         if let Some(doubt) = doubt(found, &kept, &counted) {
             state = renewed(found.marked, &counted);
@@ -338,8 +413,8 @@ impl Opening<'_> {
         // Whether or not it is another: an engine that reads and cannot write is found now, and not by
         // the first put of every start.
         writes.push(state.write());
-        commit_caught(&engine, writes).map_err(engine_error(path))?;
-        self.opened(mark, Arc::new(engine), state, enrolment)
+        commit_caught(&*engine, writes, Keep::Synced).map_err(engine_error(path))?;
+        self.opened(mark, engine, state, enrolment)
     }
 
     /// Nothing is kept before the mark says durably for whom.

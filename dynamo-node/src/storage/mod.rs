@@ -13,6 +13,7 @@ mod mark;
 mod memory;
 pub(crate) mod peers;
 mod records;
+mod redb;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use fjall::FjallEngine;
 pub use lose::{LoseError, lose_hints};
 pub use memory::MemoryEngine;
 pub(crate) use records::{Batch, Records, address_of, place_of};
+pub use redb::RedbEngine;
 pub(crate) use state::State;
 
 /// Kinds of things an engine keeps apart, each with keys of its own.
@@ -178,6 +180,23 @@ pub trait Engine: Send + Sync {
     /// holds is not known, and a second try proves nothing (the system may have dropped what it could
     /// not write and forgotten that it did): the process has to end.
     fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError>;
+
+    /// The same, but that the changes need not be durable before the next [`Self::sync`]: a crash of the
+    /// process loses none of them, one of the machine may, with those of later commits.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn commit_buffered(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        self.commit(writes)
+    }
+
+    /// Makes all that was committed durable.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// Whether nothing survives the process anyway: then a commit takes no time, and no thread is
     /// needed to wait for it.

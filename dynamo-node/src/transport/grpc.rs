@@ -28,6 +28,7 @@ use crate::proto::peer_client::PeerClient;
 use crate::proto::{Address, Delivery, Hello, TicketRequest};
 use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
+use crate::tls::{self, Tls};
 use crate::wire::{self, Agreement};
 
 /// How many bytes may wait for one peer. While it is silent its operations are hedged and
@@ -60,6 +61,7 @@ pub(crate) struct Links {
     pub(crate) counters: Arc<LinkCounters>,
     /// Of a node that was started for it: what a test driver does to messages.
     pub(crate) hook: Option<Arc<Hook>>,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl GrpcTransport {
@@ -113,6 +115,11 @@ impl Transport for GrpcTransport {
             Some(hook) => hook.pass(envelope).into_iter().for_each(|passed| self.push(passed)),
             None => self.push(envelope),
         }
+    }
+
+    fn waiting(&self) -> Vec<(NodeId, usize)> {
+        let links = self.links.borrow();
+        links.iter().map(|(peer, link)| (*peer, link.queue.weight())).collect()
     }
 
     /// A link that is there dials the other address when its connection ends.
@@ -178,9 +185,11 @@ impl Grpc {
         waiting: Reader<Envelope>,
         greeted: &mut bool,
     ) -> Result<(), String> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address()));
-        let endpoint = endpoint.map_err(|error| describe(&error))?;
-        let channel = http2::tune(endpoint).connect_timeout(DIAL).connect().await;
+        let address = self.address();
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        let endpoint = http2::tune(endpoint.map_err(|error| describe(&error))?);
+        let to = (address.as_str(), Some(self.peer));
+        let channel = tls::connect(endpoint, to, self.links.tls.as_ref(), DIAL).await;
         let channel = channel.map_err(|error| describe(&error))?;
         let client = PeerClient::new(channel).max_encoding_message_size(usize::MAX);
         let progress = Arc::default();

@@ -33,6 +33,9 @@ pub(crate) trait Transport: Send {
     /// Sends, soon or never: the protocol tolerates loss. Does not wait.
     fn send(&mut self, envelope: Envelope);
 
+    /// How many bytes wait for each peer.
+    fn waiting(&self) -> Vec<(NodeId, usize)>;
+
     /// There is a way to `peer` from now on, or another one.
     fn meet(&mut self, peer: NodeId);
 }

@@ -3,6 +3,7 @@
 //! Never the list of members: it changes, and a node that is behind has to be heard. But two views of one
 //! number that differ are two clusters, and so are two that began with different members.
 
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
 
 use dynamo_protocol::membership::{History, Membership};
@@ -18,8 +19,36 @@ pub(crate) struct Agreement {
     settings: Settings,
     /// Of the first view.
     genesis: u64,
-    /// The number of the view it goes by now, and its digest.
-    now: RwLock<(u64, u64)>,
+    now: RwLock<Now>,
+}
+
+/// The view it goes by now.
+#[derive(Debug)]
+struct Now {
+    /// Its number, and its digest.
+    numbered: (u64, u64),
+    members: BTreeSet<u32>,
+    /// Who was a member before and is none any more.
+    removed: BTreeSet<u32>,
+}
+
+impl Now {
+    fn of(history: &History) -> Self {
+        let mut now = Self {
+            numbered: numbered(history.latest()),
+            members: BTreeSet::new(),
+            removed: BTreeSet::new(),
+        };
+        history.epochs().iter().for_each(|membership| now.enter(membership));
+        now
+    }
+
+    fn enter(&mut self, membership: &Membership) {
+        self.numbered = numbered(membership);
+        let members = membership.seats().iter().map(|seat| u32::from(seat.node.0)).collect();
+        self.removed.append(&mut std::mem::replace(&mut self.members, members));
+        self.removed.retain(|node| !self.members.contains(node));
+    }
 }
 
 impl Agreement {
@@ -28,17 +57,28 @@ impl Agreement {
             cluster: cluster.to_owned(),
             settings: settings.agreed(),
             genesis: Digest::of(&history.epochs()[0]).0,
-            now: RwLock::new(numbered(history.latest())),
+            now: RwLock::new(Now::of(history)),
         }
     }
 
     /// It goes by this membership from now on.
     pub(crate) fn enter(&self, membership: &Membership) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = numbered(membership);
+        self.now.write().unwrap_or_else(PoisonError::into_inner).enter(membership);
     }
 
     fn now(&self) -> (u64, u64) {
-        *self.now.read().unwrap_or_else(PoisonError::into_inner)
+        self.now.read().unwrap_or_else(PoisonError::into_inner).numbered
+    }
+
+    /// The number of the view it goes by.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.now().0
+    }
+
+    /// Since which epoch at the latest this node is a member no more, if it was one.
+    pub(crate) fn has_removed(&self, node: u32) -> Option<u64> {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.removed.contains(&node).then_some(now.numbered.0)
     }
 
     /// The cluster's name.

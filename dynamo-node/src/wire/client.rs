@@ -1,5 +1,7 @@
 //! What clients ask, and what they are answered.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use dynamo_protocol::{ClientOp, NodeId, Refusal, Reply, StoreError};
 
@@ -9,25 +11,25 @@ use crate::proto;
 use crate::proto::RefusalKind;
 use crate::proto::outcome::Outcome;
 use crate::proto::request::Op;
+use crate::seal::Seal;
 
 /// What a request asks for.
-pub(crate) fn client_op(op: Option<Op>) -> Result<ClientOp, Malformed> {
+pub(crate) fn client_op(op: Option<Op>, seal: Option<&Seal>) -> Result<ClientOp, Malformed> {
+    let put = |name: Bytes, context: &[u8], value| {
+        Ok(ClientOp::Put { key: key(name)?, context: context_from_bytes(context, seal)?, value })
+    };
     match op.ok_or(Malformed::Missing("the operation"))? {
         Op::Get(get) => Ok(ClientOp::Get { key: key(get.key)? }),
-        Op::Put(put) => client_put(put.key, &put.context, Some(put.value)),
-        Op::Delete(delete) => client_put(delete.key, &delete.context, None),
+        Op::Put(asked) => put(asked.key, &asked.context, Some(asked.value)),
+        Op::Delete(asked) => put(asked.key, &asked.context, None),
     }
 }
 
-fn client_put(name: Bytes, context: &[u8], value: Option<Bytes>) -> Result<ClientOp, Malformed> {
-    Ok(ClientOp::Put { key: key(name)?, context: context_from_bytes(context)?, value })
-}
-
 /// The answer to the client's request `id`.
-pub(crate) fn outcome(id: u64, reply: Reply) -> proto::Outcome {
+pub(crate) fn outcome(id: u64, reply: Reply, seal: Option<&Seal>) -> proto::Outcome {
     let outcome = match reply {
         Reply::Got { values, context } => {
-            Outcome::Got(proto::Got { values, context: context_to_bytes(&context) })
+            Outcome::Got(proto::Got { values, context: context_to_bytes(&context, seal) })
         }
         Reply::Done => Outcome::Done(proto::Done {}),
         Reply::Refused(refusal) => Outcome::Refused(refusal_to_proto(&refusal)),
@@ -37,8 +39,14 @@ pub(crate) fn outcome(id: u64, reply: Reply) -> proto::Outcome {
 }
 
 /// A refusal of the host itself: the request never reached the protocol.
-pub(crate) fn refused(id: u64, kind: RefusalKind, reason: String) -> proto::Outcome {
-    let refused = proto::Refused { kind: kind.into(), reason, asked: 0, limit: 0 };
+pub(crate) fn refused(
+    id: u64,
+    kind: RefusalKind,
+    reason: String,
+    after: Duration,
+) -> proto::Outcome {
+    let retry_after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    let refused = proto::Refused { kind: kind.into(), reason, asked: 0, limit: 0, retry_after_ms };
     proto::Outcome { id, outcome: Some(Outcome::Refused(refused)) }
 }
 
@@ -46,7 +54,7 @@ pub(crate) fn refused(id: u64, kind: RefusalKind, reason: String) -> proto::Outc
 pub(super) fn reply(outcome: proto::Outcome) -> Result<Reply, Malformed> {
     Ok(match outcome.outcome.ok_or(Malformed::Missing("the outcome"))? {
         Outcome::Got(got) => {
-            Reply::Got { values: got.values, context: context_from_bytes(&got.context)? }
+            Reply::Got { values: got.values, context: context_from_bytes(&got.context, None)? }
         }
         Outcome::Done(proto::Done {}) => Reply::Done,
         Outcome::Refused(refused) => Reply::Refused(refusal_from_proto(&refused)?),
@@ -81,7 +89,8 @@ fn refusal_to_proto(refusal: &Refusal) -> proto::Refused {
         Refusal::Storage(StoreError::Unreadable) => (RefusalKind::StorageUnreadable, 0, 0),
         Refusal::Storage(StoreError::Unwritable) => (RefusalKind::StorageUnwritable, 0, 0),
     };
-    proto::Refused { kind: kind.into(), reason: refusal.to_string(), asked, limit }
+    let reason = refusal.to_string();
+    proto::Refused { kind: kind.into(), reason, asked, limit, retry_after_ms: 0 }
 }
 
 fn refusal_from_proto(refused: &proto::Refused) -> Result<Refusal, Malformed> {

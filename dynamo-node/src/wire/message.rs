@@ -38,7 +38,9 @@ pub(crate) fn envelope_to_proto(envelope: Envelope) -> proto::Envelope {
 fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
     match message {
         Message::Forward { op, request } => (Some(op), Wire::Forward(forward_to_proto(request))),
-        Message::Forwarded { op, reply } => (Some(op), Wire::Forwarded(client::outcome(0, reply))),
+        Message::Forwarded { op, reply } => {
+            (Some(op), Wire::Forwarded(client::outcome(0, reply, None)))
+        }
         Message::Store { op, role, key, set } => {
             let hint_for = role_to_proto(role);
             let set = Some(siblings_to_proto(set));

@@ -61,6 +61,10 @@ pub(crate) enum Malformed {
     Step(&'static str),
     #[error("the context is malformed")]
     Context,
+    #[error(
+        "the context was not made by this cluster, or with a key that is used no more: get the key again"
+    )]
+    Unsealed,
     #[error("a stretch of the ring or a fingerprint is malformed")]
     Span,
     #[error("the settings are malformed")]

@@ -325,20 +325,20 @@ proptest! {
         vector in vector(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
     ) {
         let context = Context(vector);
-        let mut bytes = context_to_bytes(&context).to_vec();
-        prop_assert_eq!(context_from_bytes(&bytes), Ok(context));
+        let mut bytes = context_to_bytes(&context, None).to_vec();
+        prop_assert_eq!(context_from_bytes(&bytes, None), Ok(context));
         prop_assume!(!bytes.is_empty());
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        prop_assert_eq!(context_from_bytes(&bytes), Err(Malformed::Context));
+        prop_assert_eq!(context_from_bytes(&bytes, None), Err(Malformed::Context));
         bytes[at] ^= 1 << bit;
         bytes.truncate(at);
-        prop_assert!(at == 0 || context_from_bytes(&bytes) == Err(Malformed::Context));
+        prop_assert!(at == 0 || context_from_bytes(&bytes, None) == Err(Malformed::Context));
     }
 
     #[test]
     fn no_bytes_of_a_client_bring_the_context_decoder_down(bytes in vec(any::<u8>(), 0..60)) {
-        drop(context_from_bytes(&bytes));
+        drop(context_from_bytes(&bytes, None));
     }
 }
 
@@ -390,14 +390,14 @@ fn what_is_missing_is_refused() {
     assert_eq!(envelope_from_proto(no_message), Err(Malformed::Missing("the message")));
     let node = proto::Envelope { from: 1 << 16, ..whole };
     assert_eq!(envelope_from_proto(node), Err(Malformed::NodeId(1 << 16)));
-    assert_eq!(client_op(None), Err(Malformed::Missing("the operation")));
+    assert_eq!(client_op(None, None), Err(Malformed::Missing("the operation")));
 }
 
 #[test]
 fn a_key_that_storage_cannot_hold_is_refused() {
     let get = |length| {
         let key = Bytes::from(vec![0; length]);
-        client_op(Some(proto::request::Op::Get(proto::GetRequest { key })))
+        client_op(Some(proto::request::Op::Get(proto::GetRequest { key })), None)
     };
     assert!(get(LONGEST_KEY).is_ok());
     assert_eq!(get(LONGEST_KEY + 1), Err(Malformed::Key(LONGEST_KEY + 1)));

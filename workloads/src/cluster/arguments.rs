@@ -98,6 +98,10 @@ impl Arguments<'_> {
         if matches!(self.beginning, Beginning::Genesis) {
             words.push("--genesis".into());
         }
+        // A test bed is a network of its own.
+        if !self.listen.ip().is_loopback() {
+            words.push("--plaintext".into());
+        }
         if self.hooks {
             words.push("--fault-hooks".into());
         }

@@ -41,3 +41,13 @@ pub(crate) fn has_duckdb() -> bool {
     can("python3", &["-c", "import duckdb"])
         || skip("needs python3 with duckdb: pip install duckdb")
 }
+
+/// The same for tests that measure Redis.
+pub(crate) fn has_redis() -> bool {
+    can("redis-server", &["--version"]) || skip("needs redis-server")
+}
+
+/// The same for tests that measure etcd.
+pub(crate) fn has_etcd() -> bool {
+    can("etcd", &["--version"]) || skip("needs etcd: Debian's etcd-server")
+}

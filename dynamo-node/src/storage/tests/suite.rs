@@ -15,8 +15,8 @@ use tempfile::TempDir;
 use super::super::records::{Records, address_of};
 use super::super::state::STATE;
 use super::super::{
-    Directory, DirectoryError, Engine, EngineError, FjallEngine, LONGEST, MemoryEngine, Origin,
-    Owner, Space, Visit, Write,
+    Directory, DirectoryError, Engine, EngineError, EngineKind, FjallEngine, LONGEST, MemoryEngine,
+    Origin, Owner, RedbEngine, Space, Visit, Write,
 };
 use super::owner;
 use crate::wire::LONGEST_KEY;
@@ -26,6 +26,17 @@ fn over_all(test: impl Fn(Arc<dyn Engine>)) {
     test(Arc::new(MemoryEngine::default()));
     let folder = TempDir::new().unwrap();
     test(Arc::new(FjallEngine::open(folder.path()).unwrap()));
+    let folder = TempDir::new().unwrap();
+    test(Arc::new(RedbEngine::open(folder.path()).unwrap()));
+}
+
+/// How an engine on disk is opened.
+type Open = fn(&Path) -> Arc<dyn Engine>;
+
+/// Runs `test` over every engine that outlives its process.
+fn over_all_on_disk(test: impl Fn(Open)) {
+    test(|folder| Arc::new(FjallEngine::open(folder).unwrap()));
+    test(|folder| Arc::new(RedbEngine::open(folder).unwrap()));
 }
 
 fn put(space: Space, key: &str, value: &str) -> Write {
@@ -136,17 +147,68 @@ fn crash(folder: &Path) -> TempDir {
 
 #[test]
 fn a_crash_loses_no_commit_that_returned() {
-    let folder = TempDir::new().unwrap();
-    let engine = FjallEngine::open(folder.path()).unwrap();
-    for round in 0..5 {
-        let value = round.to_string();
-        let pair = [put(Space::Home, "a", &value), put(Space::Meta, "a", &value)];
-        engine.commit(pair.to_vec()).unwrap();
+    over_all_on_disk(|open| {
+        let folder = TempDir::new().unwrap();
+        let engine = open(folder.path());
+        for round in 0..5 {
+            let value = round.to_string();
+            let pair = [put(Space::Home, "a", &value), put(Space::Meta, "a", &value)];
+            engine.commit(pair.to_vec()).unwrap();
+            let left = crash(folder.path());
+            let after = open(left.path());
+            assert_eq!(after.get(Space::Home, b"a").unwrap().unwrap(), value);
+            assert_eq!(after.get(Space::Meta, b"a").unwrap().unwrap(), value);
+        }
+    });
+}
+
+#[test]
+fn what_is_buffered_is_read_at_once_and_outlives_its_process_once_it_is_synced() {
+    over_all_on_disk(|open| {
+        let folder = TempDir::new().unwrap();
+        let engine = open(folder.path());
+        engine.commit_buffered(vec![put(Space::Home, "a", "1")]).unwrap();
+        assert_eq!(engine.get(Space::Home, b"a").unwrap().unwrap(), "1");
+        engine.commit_buffered(vec![put(Space::Home, "b", "2")]).unwrap();
+        engine.sync().unwrap();
         let left = crash(folder.path());
-        let after = FjallEngine::open(left.path()).unwrap();
-        assert_eq!(after.get(Space::Home, b"a").unwrap().unwrap(), value);
-        assert_eq!(after.get(Space::Meta, b"a").unwrap().unwrap(), value);
+        let after = open(left.path());
+        assert_eq!(after.get(Space::Home, b"a").unwrap().unwrap(), "1");
+        assert_eq!(after.get(Space::Home, b"b").unwrap().unwrap(), "2");
+        drop(engine);
+        assert_eq!(open(folder.path()).get(Space::Home, b"b").unwrap().unwrap(), "2");
+    });
+}
+
+/// A file that is damaged is told of, or read as it was: never as something else.
+#[test]
+fn a_flipped_bit_of_redbs_file_is_noticed_or_means_nothing() {
+    let folder = TempDir::new().unwrap();
+    let engine = RedbEngine::open(folder.path()).unwrap();
+    for number in 0..200 {
+        let key = format!("key-{number}");
+        engine.commit(vec![put(Space::Home, &key, &key)]).unwrap();
     }
+    drop(engine);
+    let file = |folder: &Path| folder.join("records.redb");
+    let length = fs::metadata(file(folder.path())).unwrap().len();
+    let mut noticed = 0;
+    for flip in 0..64 {
+        let left = crash(folder.path());
+        let mut bytes = fs::read(file(left.path())).unwrap();
+        bytes[usize::try_from(flip * length / 64).unwrap()] ^= 1 << (flip % 8);
+        fs::write(file(left.path()), bytes).unwrap();
+        let Ok(engine) = RedbEngine::open_made(left.path()) else {
+            noticed += 1;
+            continue;
+        };
+        for number in 0..200 {
+            let key = format!("key-{number}");
+            let read = engine.get(Space::Home, key.as_bytes()).unwrap();
+            assert_eq!(read.unwrap(), key, "flip {flip}");
+        }
+    }
+    assert!(noticed > 0, "none of 64 flips was noticed");
 }
 
 #[test]
@@ -252,6 +314,27 @@ fn over_all_directories(test: impl Fn(Directory, &dyn Fn() -> Option<Directory>)
     let directory = Directory::open(folder.path(), &owner(), Origin::GENESIS).unwrap();
     let again = || Some(Directory::open(folder.path(), &owner(), Origin::LATER).unwrap());
     test(directory, &again);
+    let folder = TempDir::new().unwrap();
+    let open =
+        |origin| Directory::open_with(EngineKind::Redb, folder.path(), &owner(), origin).unwrap();
+    test(open(Origin::GENESIS), &|| Some(open(Origin::LATER)));
+}
+
+#[test]
+fn a_directory_is_opened_with_the_engine_that_made_it_and_no_other() {
+    let kinds = [EngineKind::Fjall, EngineKind::Redb];
+    for (kind, other) in [(kinds[0], kinds[1]), (kinds[1], kinds[0])] {
+        let folder = TempDir::new().unwrap();
+        let open = |kind, origin| Directory::open_with(kind, folder.path(), &owner(), origin);
+        drop(open(kind, Origin::GENESIS).unwrap());
+        let refused = open(other, Origin::LATER).unwrap_err();
+        assert!(
+            matches!(refused, DirectoryError::AnotherEngine(_, made) if made == kind),
+            "{refused}"
+        );
+        assert_eq!(Directory::node(folder.path()).unwrap(), Some(NodeId(1)));
+        drop(open(kind, Origin::LATER).unwrap());
+    }
 }
 
 fn store(directory: &Directory) -> Records {

@@ -1,0 +1,119 @@
+//! `dyno bench` on real processes: what it prints, and that it measures what it says.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Runs `dyno bench` with these words: its exit status, and the document it printed.
+fn bench(line: &str) -> (Option<i32>, Value, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyno"));
+    let output = command.arg("bench").args(line.split_whitespace()).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let document = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code(), document, told)
+}
+
+fn number(document: &Value, field: &str) -> f64 {
+    document[field].as_f64().unwrap_or_else(|| panic!("no number {field}: {document}"))
+}
+
+#[test]
+fn puts_on_real_nodes_are_measured_in_a_closed_and_in_an_open_loop() {
+    let short = "--time 1s --warm-up 200ms --keys 200 --callers 8 --json";
+    for (line, rate) in [
+        (format!("kv --engine memory {short}"), None),
+        (format!("kv --engine fjall --put 50 --zipf 1 --rate 100 {short}"), Some(100.0)),
+    ] {
+        let (status, document, told) = bench(&line);
+        assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");
+        assert_eq!((&document["schema"], &document["command"]), (&1.into(), &"bench kv".into()));
+        let ops = number(&document, "ops_per_s");
+        assert!(ops > 20.0, "{document}");
+        if let Some(rate) = rate {
+            assert!((0.5 * rate..1.1 * rate).contains(&ops), "{document}");
+        }
+        let [p50, p99, p999] = ["p50_ms", "p99_ms", "p999_ms"].map(|name| number(&document, name));
+        assert!(0.0 < p50 && p50 <= p99 && p99 <= p999, "{document}");
+        assert!(number(&document, "server_cpu_us_per_op") > 0.0, "{document}");
+        assert!(number(&document, "rss_mb") > 1.0, "{document}");
+        assert_eq!((number(&document, "refused"), number(&document, "unanswered")), (0.0, 0.0));
+    }
+}
+
+#[test]
+fn peers_are_measured_beside_nodes_where_they_are_installed() {
+    if !(common::has_redis() && common::has_etcd()) {
+        return;
+    }
+    let (status, document, told) =
+        bench("peers --time 500ms --warm-up 200ms --callers 8 --keys 200 --json");
+    assert_eq!(status, Some(0), "{told}");
+    let rows = document["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 4, "{document}");
+    for row in rows {
+        assert!(
+            number(row, "ops_per_s") > 10.0 && number(row, "server_cpu_us_per_op") > 0.0,
+            "{row}"
+        );
+        assert_eq!(number(row, "refused"), 0.0, "{row}");
+    }
+    let ratios = document["ratios"].as_array().unwrap();
+    assert_eq!(ratios.len(), 2, "{document}");
+    assert_eq!(document["skipped"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn what_is_not_installed_is_skipped_with_the_reason() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dyno"));
+    command.args([
+        "bench",
+        "peers",
+        "--time",
+        "200ms",
+        "--warm-up",
+        "0s",
+        "--callers",
+        "2",
+        "--json",
+    ]);
+    // Nothing is found there but the driver and the nodes, which are named by their path.
+    let output = command.env("PATH", "").output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let skipped = document["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 2, "{document}");
+    assert_eq!(skipped[0]["why"], "redis-server is not installed");
+    assert_eq!(document["rows"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_starts() {
+    for (line, why) in [
+        ("kv --nodes 2", "a key has -n 3 homes"),
+        ("kv --put 101", "a number from 0 to 100"),
+        ("kv --rate 0", "a number from"),
+        ("kv --dir nowhere/at/all", "--dir nowhere/at/all"),
+        ("peers --nodes 5", "leave --nodes"),
+        ("scale --nodes 100,10", "list them upwards"),
+    ] {
+        let (status, _, told) = bench(line);
+        assert_eq!(status, Some(254), "{line}: {told}");
+        assert!(told.contains(why) && told.lines().count() == 1, "{line}: {told}");
+    }
+}
+
+#[test]
+fn partitioning_and_scale_print_what_the_paper_compares() {
+    let (status, document, told) = bench("partitioning --rings 10 --keys 500 --json");
+    assert_eq!(status, Some(0), "{told}");
+    assert_eq!(document["paper"], "3 > 1 > 2");
+    assert!(document["ordering"].as_str().unwrap().starts_with('3'), "{document}");
+    assert_eq!(document["join"].as_array().unwrap().len(), 3);
+    let (status, document, told) = bench("scale --nodes 5,20 --keys 2 --refill 5 --json");
+    assert_eq!(status, Some(0), "{told}");
+    let rows = document["rows"].as_array().unwrap();
+    assert!(number(&rows[0], "rounds") < number(&rows[1], "rounds"), "{document}");
+    assert!(number(&rows[0], "refill_s") > 0.0 && rows[1]["refill_s"].is_null(), "{document}");
+}
