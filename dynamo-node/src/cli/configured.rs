@@ -121,7 +121,8 @@ fn read(path: &OsStr) -> Result<(String, Table), String> {
     let name = path.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
     let table = text.parse::<Table>().map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        let before = |span: std::ops::Range<usize>| text[..span.start].matches('\n').count();
+        let line = error.span().map_or(1, |span| before(span) + 1);
         format!("{name}: line {line}: {}", error.message())
     })?;
     Ok((name, table))

@@ -113,7 +113,7 @@ impl RedisCaller {
         let stream = self.0.get_mut();
         let count = count.to_string();
         write(stream, &[&[b"SET", b"ready", b"1"], &[b"WAIT", count.as_bytes(), b"100"]]).await?;
-        drop(read(stream).await?);
+        read(stream).await?;
         match read(stream).await? {
             Said::Number(held) if held.to_string() == count => Ok(()),
             said => Err(format!("{said:?}")),
