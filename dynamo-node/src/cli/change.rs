@@ -244,7 +244,7 @@ impl ChangeArgs {
             return Err(Failure::failed(why));
         }
         for address in look.proposers(self.node) {
-            let admin = Admin::new(address.as_str()).with_deadline(self.ask.timeout());
+            let admin = self.ask.admin(&address)?;
             match admin.propose(edit, Some(expect)).await {
                 Ok(Proposed::Decided(epoch)) => return Ok(epoch),
                 Ok(Proposed::Undecided) => {
@@ -260,7 +260,7 @@ impl ChangeArgs {
                 Err(error) => output::note(format_args!("{address}: {error}")),
             }
         }
-        let admin = Admin::new(self.ask.at()).with_deadline(self.ask.timeout());
+        let admin = self.ask.admin(self.ask.at())?;
         match admin.force_epoch(edit, expect).await {
             Ok(Proposed::Decided(epoch)) => {
                 output::note(format_args!("epoch {epoch} was made without a vote"));
