@@ -43,7 +43,8 @@ pub(crate) struct Door<S> {
 }
 
 /// What peers ask as operators do, over TLS too: a node that joins, and one that looks whether others count.
-const OF_PEERS: [&str; 2] = ["/dynamo.v1.Admin/Ring", "/dynamo.v1.Admin/Propose"];
+const OF_PEERS: [&str; 3] =
+    ["/dynamo.v1.Admin/Ring", "/dynamo.v1.Admin/Propose", "/dynamo.v1.Admin/ForceEpoch"];
 
 /// How many bytes of messages that are not whole are held.
 #[derive(Debug)]
