@@ -155,7 +155,9 @@ fn dyno(folder: &Path, line: &str) -> (Option<i32>, Value) {
     let told = std::env::vars().map(|(name, _)| name).filter(|name| {
         ["SLURM_", "DYNO_", "CI_", "CIRCLE_", "GITHUB_"].iter().any(|of| name.starts_with(of))
     });
-    told.for_each(|name| drop(command.env_remove(name)));
+    for name in told {
+        command.env_remove(name);
+    }
     let ran = command.output().unwrap();
     let text = String::from_utf8_lossy(&ran.stdout).into_owned();
     let last = text.lines().last().unwrap_or_default();
