@@ -47,8 +47,8 @@ pub struct Shape {
     pub reorder: u32,
 }
 
-/// What chance adds to a message that a fault lets others overtake or that arrives again, in microseconds, where
-/// the network has nothing of the kind.
+/// What chance adds to a message that a fault lets others overtake or that arrives again, in microseconds,
+/// where the network has nothing of the kind.
 pub const LATE: u64 = 20_000;
 
 impl Shape {

@@ -212,8 +212,8 @@ pub trait Cluster: Send + Sync + 'static {
     /// Waits until the process of a node has ended by itself; how it ended, and what it said last.
     fn ended(&self, node: NodeId) -> impl Future<Output = Result<String, ClusterError>> + Send;
 
-    /// Falsifies a node's disk and its links under the name of a fault, if there is how; what the node's hooks
-    /// did so far, by its own count. The default of [`Hooks`] ends it.
+    /// Falsifies a node's disk and its links under the name of a fault, if there is how; what the node's
+    /// hooks did so far, by its own count. The default of [`Hooks`] ends it.
     fn hooks(
         &self,
         node: NodeId,

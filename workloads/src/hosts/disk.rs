@@ -26,7 +26,8 @@ pub enum Damage {
     Cut(u8),
     /// The hints are gone, and nothing else: a directory that does not miss them.
     LoseHints,
-    /// One file, drawn by a seed among all by what was written to them, is shorter by so many hundredths of that.
+    /// One file, drawn by a seed among all by what was written to them, is shorter by so many hundredths of
+    /// that.
     Truncate {
         /// How many.
         hundredths: u8,

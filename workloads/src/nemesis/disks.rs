@@ -59,8 +59,8 @@ impl Back {
     }
 }
 
-/// Starts a node whose disk was damaged. Healed when it has noticed, or when it has read all of its disk and no
-/// peer knows of anything that is missing.
+/// Starts a node whose disk was damaged. Healed when it has noticed, or when it has read all of its disk
+/// and no peer knows of anything that is missing.
 pub(super) async fn damage_noticed<C: Cluster>(
     site: &Site<'_, C>,
     node: NodeId,

@@ -49,7 +49,8 @@ pub(super) async fn bite<C: Cluster>(
     Ok(join_all(each).await.into_iter().collect())
 }
 
-/// Has the messages from and to these nodes meddled with, at both ends. In force when each of them has done it.
+/// Has the messages from and to these nodes meddled with, at both ends. In force when each of them has done
+/// it.
 pub(super) async fn meddle<C: Cluster>(
     site: &Site<'_, C>,
     nodes: &[NodeId],
@@ -98,8 +99,8 @@ pub(super) async fn forget(cluster: &impl Cluster, episode: &Episode) {
     }
 }
 
-/// Has a node's next write fail as `hooks` say, and waits for its end, which it owes: what the disk holds then it
-/// does not know. In force when it has ended by itself and said why.
+/// Has a node's next write fail as `hooks` say, and waits for its end, which it owes: what the disk holds
+/// then it does not know. In force when it has ended by itself and said why.
 pub(super) async fn broken<C: Cluster>(
     site: &Site<'_, C>,
     node: NodeId,

@@ -1,4 +1,5 @@
-//! What a workload can be held to beside what every history of siblings is, and when its plan is entitled to it.
+//! What a workload can be held to beside what every history of siblings is, and when its plan is entitled
+//! to it.
 
 use checker::budget::Budget;
 use checker::collections::{CounterBounds, SetFull};

@@ -19,8 +19,8 @@ pub const WORDS: &str = "minimal.txt";
 /// It may take so long: the verdict waits for it.
 const TIME: Duration = Duration::from_secs(20);
 
-/// Writes into `folder` what is left for the first of the checkers that calls the history invalid; nothing, if none
-/// does, or it cannot be made smaller by what it says.
+/// Writes into `folder` what is left for the first of the checkers that calls the history invalid; nothing,
+/// if none does, or it cannot be made smaller by what it says.
 ///
 /// # Errors
 /// If it cannot be written.

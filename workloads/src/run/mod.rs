@@ -403,9 +403,9 @@ fn replay_records(view: &View, store: &Store, document: &mut Document) {
     document.checks.insert(RECORDS.to_owned(), report);
 }
 
-/// What nodes did that the driver did not make them do. What somebody else did to them is no fault of
-/// the run, but its plan was not what happened. What their logs say is theirs: their own assertions are part of what
-/// is tested.
+/// What nodes did that the driver did not make them do. What somebody else did to them is no fault of the
+/// run, but its plan was not what happened. What their logs say is theirs: their own assertions are part of
+/// what is tested.
 async fn complaints(
     cluster: &impl Deployed,
     began: Instant,

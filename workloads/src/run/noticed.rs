@@ -10,8 +10,9 @@ use crate::plan::FaultName;
 /// The name of the check.
 pub const CHECK: &str = "disks";
 
-/// Judges every disk that was lost, rolled back or damaged and whose node was seen to be back, and every one that
-/// refused a write; nothing, if there was none. Whether there should have been is a question of coverage.
+/// Judges every disk that was lost, rolled back or damaged and whose node was seen to be back, and every
+/// one that refused a write; nothing, if there was none. Whether there should have been is a question of
+/// coverage.
 #[must_use]
 pub fn judge(history: &History) -> Option<CheckReport> {
     let (mut noticed, mut broken) = (0, Vec::new());

@@ -67,8 +67,8 @@ struct RunArgs {
     /// End after this long.
     #[arg(long, value_name = "8h")]
     budget: Option<Span>,
-    /// How many seeds of `dyno sim`, and how many simulated units of `dyno test`, are run at a time; 0 is one a
-    /// core.
+    /// How many seeds of `dyno sim`, and how many simulated units of `dyno test`, are run at a time; 0 is
+    /// one a core.
     #[arg(long, value_name = "COUNT", default_value = "0")]
     jobs: Jobs,
     /// Where results go; what is sealed there is not run again. Otherwise results/suite/NAME-DIGEST-PROGRAM.

@@ -102,8 +102,8 @@ impl Share<'_> {
         Ok(Rest::Done)
     }
 
-    /// The units that are run next, by their places from `from` on: one, or as many as there may be side by side
-    /// of those that take a core each.
+    /// The units that are run next, by their places from `from` on: one, or as many as there may be side by
+    /// side of those that take a core each.
     fn next(&self, from: usize, done: &BTreeSet<String>) -> Option<Vec<usize>> {
         let waits = |at: &usize| !done.contains(&self.units[*at].0.id);
         let mut waiting = (from..self.units.len()).filter(waits);

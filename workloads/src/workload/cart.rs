@@ -1,10 +1,11 @@
 //! Shared carts (paper, sections 4.4 and 6): a visit to a cart is a get, the union of the siblings
 //! it shows, and a put of the cart with one item more or less and with that get's context.
 //!
-//! Other workloads make the same visits. `versions`: to keys with plain values: each is put over what the get
-//! showed, beside it, or what it showed is deleted; of those siblings alone are judged, and deletes. `session`: to
-//! plain values, each operation through another node. `register`, `set` and `counter`: to [objects](super::object)
-//! that clients keep in siblings. `hotkey`, `large` and `many`: to carts, one of them busy, heavy ones, many.
+//! Other workloads make the same visits. `versions`: to keys with plain values: each is put over what the
+//! get showed, beside it, or what it showed is deleted; of those siblings alone are judged, and deletes.
+//! `session`: to plain values, each operation through another node. `register`, `set` and `counter`: to
+//! [objects](super::object) that clients keep in siblings. `hotkey`, `large` and `many`: to carts, one of
+//! them busy, heavy ones, many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ const BLIND: u32 = 20;
 const MANY_LOOKS: u32 = 60;
 /// Of a hundred visits to a hot key's neighbourhood, how many go to the key itself.
 const HOT: u32 = 90;
-/// The most that a put carries beside its cart, in bytes: with it a value is just short of the longest there may be.
+/// The most that a put carries beside its cart, in bytes: with it a value is just short of the longest
+/// there may be.
 const MOST_PAD: usize = 1_000_000;
 /// How many carts there are, where there are many, for each that the plan has, and how often each is changed.
 const MANY: [usize; 2] = [50, 4];

@@ -1,9 +1,10 @@
-//! Objects that clients keep in siblings: what a visit puts, and what clients make of the siblings a get shows.
+//! Objects that clients keep in siblings: what a visit puts, and what clients make of the siblings a get
+//! shows.
 //!
 //! - A *register* has one writer, who numbers what it writes; of siblings the highest number counts.
 //! - A *set* is a cart that nothing is taken out of: of siblings their union.
-//! - A *counter* has a count for each client, who adds to its own; of siblings the highest of each, and of those
-//!   the sum.
+//! - A *counter* has a count for each client, who adds to its own; of siblings the highest of each, and of
+//!   those the sum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,8 +40,8 @@ impl Object {
         }
     }
 
-    /// The history as clients of the object see it, line by line: reads of what siblings come to, and writes or
-    /// adds. Reads of homes are no reads of the object, and stay what they are.
+    /// The history as clients of the object see it, line by line: reads of what siblings come to, and
+    /// writes or adds. Reads of homes are no reads of the object, and stay what they are.
     ///
     /// # Errors
     /// Never, if `history` is one.

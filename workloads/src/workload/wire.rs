@@ -1,5 +1,5 @@
-//! What a value of a history is on the wire: its text, and, where it says how much, padding after it that nobody
-//! wants to read in a history.
+//! What a value of a history is on the wire: its text, and, where it says how much, padding after it that
+//! nobody wants to read in a history.
 
 use std::io::Write;
 
@@ -28,8 +28,8 @@ pub fn encode(value: &Value, mut to: &mut Vec<u8>) {
     }
 }
 
-/// Reads one. What nobody wrote stays visible as a text of its own: also a value whose padding is another one than
-/// was written.
+/// Reads one. What nobody wrote stays visible as a text of its own: also a value whose padding is another
+/// one than was written.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Value {
     let strange = |what: &[u8]| Value::String(String::from_utf8_lossy(what).into_owned());

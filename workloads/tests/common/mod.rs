@@ -31,6 +31,16 @@ pub(crate) fn is_root() -> bool {
     root.is_ok_and(|out| out.stdout == b"0\n") || skip("needs root")
 }
 
+/// The same for tests that have a scheduler of their own.
+pub(crate) fn has_slurm() -> bool {
+    let can_run =
+        ["/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged", "/usr/bin/sbatch"];
+    match can_run.iter().find(|tool| !std::path::Path::new(tool).exists()) {
+        None => is_root(),
+        Some(tool) => skip(&format!("needs {tool}: apt-get install slurm-wlm munge")),
+    }
+}
+
 /// The same for tests that look at pages in a browser.
 pub(crate) fn has_chromium() -> bool {
     can("chromium", &["--version"]) || skip("needs chromium")

@@ -1,5 +1,5 @@
-//! The wall clock of a host is wrong: ahead or back, jumping, or too fast or too slow. Simulated clocks are set
-//! wrong once, whichever it is.
+//! The wall clock of a host is wrong: ahead or back, jumping, or too fast or too slow. Simulated clocks are
+//! set wrong once, whichever it is.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,8 +19,8 @@ use crate::simulated::twin::{Drawn, Each, Twin};
 
 /// A clock that is further off than this is another century's.
 const MOST: Span = Span::secs(24 * 3600);
-/// A clock that is as little off as this, beside what a question takes, goes as it should, in microseconds: the
-/// driver's own may be stepped meanwhile.
+/// A clock that is as little off as this, beside what a question takes, goes as it should, in microseconds:
+/// the driver's own may be stepped meanwhile.
 const RIGHT: i64 = 100_000;
 /// What a clock of another speed has to gain or lose until that is seen, in microseconds.
 const GAIN: i64 = 150_000;
@@ -63,8 +63,8 @@ impl Clock {
         }
     }
 
-    /// What readings have shown of it so far, if it is as it is to be. Each is a bound from below and one from
-    /// above of how far the clock is ahead of what it was ahead before.
+    /// What readings have shown of it so far, if it is as it is to be. Each is a bound from below and one
+    /// from above of how far the clock is ahead of what it was ahead before.
     fn shows(&self, readings: &[(i64, i64)]) -> bool {
         let half = self.offset / 2;
         let is_off = |(least, most): &(i64, i64)| {
@@ -152,8 +152,8 @@ impl Kind for Clock {
     }
 }
 
-/// Reads a node's clock, once it is set wrong, if it is to be: how far it is ahead of this one, at least and at
-/// most, in microseconds.
+/// Reads a node's clock, once it is set wrong, if it is to be: how far it is ahead of this one, at least
+/// and at most, in microseconds.
 async fn read(
     cluster: &impl Cluster,
     node: NodeId,

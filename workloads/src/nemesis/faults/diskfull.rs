@@ -1,4 +1,5 @@
-//! A disk takes a little more, and then says that it is full. A node that cannot write has to end, and say why.
+//! A disk takes a little more, and then says that it is full. A node that cannot write has to end, and say
+//! why.
 
 use std::sync::Arc;
 use std::time::Duration;

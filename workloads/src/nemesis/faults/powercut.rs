@@ -21,8 +21,8 @@ use crate::nemesis::{hooks, processes};
 use crate::plan::{FaultName, Plan, Wrong};
 use crate::simulated::twin::{Drawn, Each, Twin};
 
-/// How long a node goes on at most with nothing synced, in milliseconds: less than a request's deadline, so that
-/// a node that answers too early is heard.
+/// How long a node goes on at most with nothing synced, in milliseconds: less than a request's deadline, so
+/// that a node that answers too early is heard.
 const MOST_UNSYNCED: u64 = 300;
 /// The power of all is cut once in so many times.
 const ALL_ONE_IN: u32 = 3;

@@ -77,7 +77,8 @@ impl Script<'_> {
             (Ok(()), Some(exchange)) => closing.blame(
                 CONVERGENCE,
                 format!(
-                    "the homes of {count} keys do not agree, the first: {first}, although each node began an                      exchange with another every {exchange:?}, {TURNS} with each"
+                    "the homes of {count} keys do not agree, the first: {first}, although each node began an \
+                     exchange with another every {exchange:?}, {TURNS} with each"
                 ),
             ),
             // Whatever is missing, gets show it.
