@@ -261,7 +261,7 @@ async fn how_long_a_hundred_thousand_keys_take_to_be_refilled() {
 #[tokio::test]
 async fn many_requests_are_under_way_on_one_session() {
     // So many at once are an overload on a machine that does other things: what is tried here is the session.
-    let patient = |options: &mut dynamo_node::Options| {
+    let patient = |options: &mut Options| {
         options.settings.timing.deadline = Duration::from_secs(30);
     };
     let cluster = Cluster::start_with(3, patient).await;

@@ -24,7 +24,11 @@ const GETS: usize = 4096;
 const MOST_MEMORY: u64 = 256_000_000;
 
 /// Node processes, and what keeps their ports.
-struct Nodes(Vec<(Child, String, TcpSocket)>, TempDir);
+struct Nodes {
+    all: Vec<(Child, String, TcpSocket)>,
+    /// Goes when they have.
+    _folder: TempDir,
+}
 
 impl Nodes {
     async fn start(count: usize) -> Self {
@@ -51,16 +55,16 @@ impl Nodes {
             assert!(serde_json::from_str::<Value>(&ready).unwrap()["ready"].is_object());
             nodes.push((child, addresses[at].clone(), socket));
         }
-        Self(nodes, folder)
+        Self { all: nodes, _folder: folder }
     }
 
     fn address(&self, node: usize) -> &str {
-        &self.0[node].1
+        &self.all[node].1
     }
 
     /// In bytes, now.
     fn resident(&self, node: usize) -> u64 {
-        let pid = self.0[node].0.id().unwrap();
+        let pid = self.all[node].0.id().unwrap();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix("kB").unwrap().trim().parse::<u64>().unwrap() << 10
