@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
+use crate::admission::Admission;
 use crate::clock::{Clock, Skew};
 use crate::commit::Committer;
 use crate::metrics::{Measures, Moment, Text};
@@ -163,6 +164,7 @@ pub(crate) struct Driver<T> {
     transport: T,
     telemetry: Telemetry,
     measures: Measures,
+    admission: Admission,
     /// Of clients, what is not begun.
     backlog: VecDeque<std::vec::IntoIter<Asked>>,
     requests: HashMap<RequestId, Open>,
@@ -245,6 +247,7 @@ impl<T: Transport> Driver<T> {
             transport,
             telemetry,
             measures: Measures::default(),
+            admission: Admission::default(),
             backlog: VecDeque::new(),
             requests: HashMap::new(),
             open_bytes: 0,
@@ -368,7 +371,9 @@ impl<T: Transport> Driver<T> {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         self.open_bytes += bytes;
-        self.measures.waited.observe(now.saturating_duration_since(at).as_secs_f64());
+        let waited = now.saturating_duration_since(at);
+        self.measures.waited.observe(waited.as_secs_f64());
+        self.admission.waited(now, waited);
         let is_get = matches!(op, ClientOp::Get { .. });
         self.requests.insert(request, Open { reply_to, bytes, at, is_get });
         self.step(clock, Input::Client { request, op });
@@ -395,7 +400,13 @@ impl<T: Transport> Driver<T> {
     fn run_timers(&mut self) {
         let (due, now) = (Instant::now(), self.clock.now());
         while let Some(timer) = self.timers.pop(due) {
-            self.step(now, Input::Timer(timer));
+            match self.admission.puts_off(timer, due) {
+                Some(after) => {
+                    self.telemetry.counters.background_put_off += 1;
+                    self.timers.set(timer, due + after);
+                }
+                None => self.step(now, Input::Timer(timer)),
+            }
         }
     }
 

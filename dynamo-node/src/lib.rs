@@ -11,6 +11,7 @@
 //!
 //! [`start`] runs a node in this process, [`Client`] talks to one, [`cli`] is the command line.
 
+mod admission;
 pub mod cli;
 mod client;
 mod clock;

@@ -18,7 +18,7 @@ macro_rules! with_counters {
             messages_received messages_malformed steps commits changes overloaded
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
             refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
-            counted_anew tombstones_dropped discarded_old_era idle_forgotten
+            counted_anew tombstones_dropped discarded_old_era idle_forgotten background_put_off
         }
     };
 }
