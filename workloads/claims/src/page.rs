@@ -95,12 +95,12 @@ fn page(tables: &[&Table], others: &[(Versioning, String)]) -> String {
 /// A row a setting, a column a property: in how many of the classes of faults that apply it is proven.
 fn overview(tables: &[&Table]) -> Markup {
     html! {
+        p.note {
+            "In how many classes of faults, of those that apply, each property is proven. "
+            "Red: refuted in one."
+        }
         div.scroll tabindex="0" role="group" aria-label="All settings, may be scrolled" {
             table.cells.overview {
-                caption.note {
-                    "In how many classes of faults, of those that apply, each property is proven. "
-                    "Red: refuted in one."
-                }
                 thead { tr {
                     th scope="col" { "N/R/W" }
                     th scope="col" { "margin" }
