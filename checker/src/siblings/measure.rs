@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::history::op::{Kind, Op};
 
-    fn history(ops: &[(&str, u64, u64, serde_json::Value)]) -> History {
+    fn history(ops: &[(&'static str, u64, u64, serde_json::Value)]) -> History {
         let mut lines = Vec::new();
         for (process, (f, begun, ended, value)) in (0..).zip(ops) {
             let op = Op::invoke(process, *f).key("k").at(*begun);
