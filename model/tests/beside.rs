@@ -4,8 +4,10 @@
 
 use model::{Budget, DynamoModel, Faults, PROPERTIES, Search, Spec};
 
-/// States, layers, and every path that was found, in words.
-fn told(model: &DynamoModel) -> (usize, u64, Vec<usize>, Vec<Option<Vec<String>>>) {
+/// States, all and generated, layers, and every path that was found, in words.
+type Told = (usize, u64, Vec<usize>, Vec<Option<Vec<String>>>);
+
+fn told(model: &DynamoModel) -> Told {
     let outcome = Search::new(model, PROPERTIES.len()).run(&Budget::NONE, &mut |_| ());
     assert!(outcome.complete);
     let paths = outcome.found.iter().map(|path| path.as_ref().map(|path| model.trace(path)));

@@ -4,7 +4,8 @@
 
 use dynamo_protocol::{Quorum, ReadMode, Versioning};
 use model::{
-    Budget, Durability, Expected, PROPERTIES, Report, Scenario, Spec, check, defaults, property,
+    Budget, Durability, Expected, PROPERTIES, Report, Scenario, Spec, Verdict, check, defaults,
+    property,
 };
 
 fn search(scenario: &Scenario) -> Report {
@@ -147,4 +148,18 @@ fn a_trace_says_which_property_it_breaks_and_how() {
     let property = dynamo_sim::trace::Trace::parse(&text).unwrap().property.unwrap();
     assert!(property.is_broken && property.name == "regular-gets", "{property:?}");
     assert_eq!((property.settings, property.story.len()), (weak.spec.label(), 2));
+}
+
+/// A delete that is under way to a node that is down when its forwarder gives it up is made while the cluster
+/// settles: what it overwrites then is not lost.
+#[test]
+fn what_a_late_delete_takes_away_is_not_missed_where_homes_settle() {
+    let mut spec = Spec::new("pgd".parse().unwrap()).sloppy();
+    (spec.nodes, spec.settings.n) = (3, 2);
+    (spec.settings.r, spec.settings.w) = (1, 2);
+    (spec.faults.crashes, spec.faults.restarts, spec.faults.partitions) = (1, 1, 1);
+    let report = search(&Scenario::of(spec));
+    assert!(report.complete);
+    let converges = &report.properties["converges"];
+    assert_eq!(converges.verdict, Verdict::Holds, "{:?}", converges.trace);
 }

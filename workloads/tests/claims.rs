@@ -84,8 +84,8 @@ fn altered(file: &std::path::Path, parts: &[(&str, &str)]) {
     std::fs::write(file, text).unwrap();
 }
 
-/// A run of a weak cluster is measured; the same run said to be of one whose gets are proven to be fresh is the
-/// loudest there is.
+/// A run of a weak cluster is measured; the same run said to be of one whose gets are proven to be fresh is
+/// the loudest there is.
 #[test]
 fn a_run_is_measured_beside_its_prediction_and_contradicts_what_is_proven() {
     let folder = tempfile::tempdir().unwrap();

@@ -97,9 +97,12 @@ fn drained(model: &DynamoModel, tables: &mut Tables, world: &World) -> Drained {
     drained
 }
 
-/// Values may be gone because a delete that nobody acknowledged overwrote them.
+/// Values may be gone because a delete that nobody acknowledged overwrote them: one that was made, or one
+/// that was forwarded and is made only while the cluster settles.
 fn deleted_over(world: &World, model: &DynamoModel) -> Versions {
-    world.history.minted() & model.spec.script.deletes()
+    let history = &world.history;
+    let under_way = history.forwarded.iter().fold(0, |all, (_, _, put)| all | 1 << put);
+    (history.minted() | under_way) & model.spec.script.deletes()
 }
 
 fn is_at_rest(model: &DynamoModel, tables: &mut Tables, world: &World) -> bool {

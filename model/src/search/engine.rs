@@ -47,8 +47,8 @@ pub struct Budget {
     pub until: u64,
     /// End when this says so: it is asked now and then.
     pub stop: fn() -> bool,
-    /// End when this says of the sizes of the layers so far, the one to be expanded last, that the search will
-    /// not come to its end within so many states.
+    /// End when this says of the sizes of the layers so far, the one to be expanded last, that the search
+    /// will not come to its end within so many states.
     pub hopeless: fn(&[usize], usize) -> bool,
 }
 

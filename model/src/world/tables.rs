@@ -147,6 +147,9 @@ pub(crate) struct RecordFacts {
     pub(crate) siblings: u8,
 }
 
+/// Hosts at rest, and what is under way between them.
+type AtRest = (SmallVec<[u32; MAX_NODES]>, SmallVec<[u32; 12]>);
+
 /// All that is kept for one model.
 pub(crate) struct Tables {
     pub(crate) swaps: Arc<[Swap]>,
@@ -167,7 +170,7 @@ pub(crate) struct Tables {
     /// Whether a host that crashes and starts is as before.
     pub(crate) steady: FxHashMap<(u32, Open), bool>,
     /// What becomes of hosts at rest and of what is under way between them.
-    pub(crate) drained: FxHashMap<(SmallVec<[u32; MAX_NODES]>, SmallVec<[u32; 12]>), Drained>,
+    pub(crate) drained: FxHashMap<AtRest, Drained>,
     /// The first assertion of the core that failed.
     pub(crate) panic: Option<String>,
 }

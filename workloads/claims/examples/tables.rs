@@ -1,5 +1,5 @@
 //! The tables without the rest of the harness, and how long they take: `tables 3 2 2 sloppy`,
-//! `tables searches 3 2 2 sloppy STATES` for each search by itself, or `tables all 2 DIR`.
+//! `tables searches 3 2 2 sloppy STATES` for each search by itself, or `tables all 2 8000 DIR`.
 
 use std::path::Path;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, bail};
 use dynamo_protocol::{Quorum, ReadMode, Settings, Versioning};
 use dyno_claims::pbs::{Coordinator, Fit, Prediction, predict};
-use dyno_claims::{Cache, Column, Setting, Table, Work, hopeless, page, specs, text};
+use dyno_claims::{Cache, Column, Setting, Table, Work, fill_across, hopeless, page, specs, text};
 use dyno_command::output;
 use model::{Budget, DynamoModel, PROPERTIES, Search};
 
@@ -15,6 +15,7 @@ fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
+        ["all", n, states, folder] => all(n.parse()?, states.parse()?, Path::new(folder)),
         [n, r, w, quorum] => {
             let quorum: Quorum = quorum.parse()?;
             let settings =
@@ -33,8 +34,7 @@ fn main() -> anyhow::Result<()> {
                 Settings { quorum, ..Settings::new([n.parse()?, r.parse()?, w.parse()?]) };
             searches(&Setting::of(&settings), states.parse()?)
         }
-        ["all", n, folder] => all(n.parse()?, Path::new(folder)),
-        _ => bail!("tables N R W QUORUM, or tables all N DIR"),
+        _ => bail!("tables N R W QUORUM, or tables all N STATES DIR"),
     }
 }
 
@@ -80,22 +80,24 @@ fn trials() {
 }
 
 /// Dotted versions, every R and W, all N up to `n`.
-fn all(n: usize, folder: &Path) -> anyhow::Result<()> {
+fn all(n: usize, states: usize, folder: &Path) -> anyhow::Result<()> {
     let cache = Cache::of_user();
-    let started = Instant::now();
-    let mut tables = Vec::new();
+    let budget = Budget { states, hopeless, ..Budget::NONE };
+    let tell = |line: &str| output::note(line);
+    let work = Work { cache: cache.as_ref(), budget, jobs: 2, kept_only: false, tell: &tell };
+    let mut settings = Vec::new();
     for n in 1..=n {
         for (r, w) in (1..=n).flat_map(|r| (1..=n).map(move |w| (r, w))) {
             for &quorum in Quorum::ALL {
                 for &read in ReadMode::ALL {
                     let versioning = Versioning::Dotted;
-                    let setting = Setting { n, r, w, quorum, versioning, read };
-                    tables.push(table(&setting, 20_000, cache.as_ref())?);
-                    let seconds = started.elapsed().as_secs_f64();
-                    output::note(format_args!("{setting}: {seconds:.0} s"));
+                    settings.push(Setting { n, r, w, quorum, versioning, read });
                 }
             }
         }
     }
+    let gathered = work.gather(settings.iter().flat_map(|it| specs(it, Column::ALL)))?;
+    let mut tables: Vec<_> = settings.iter().map(|it| Table::of(it, &gathered)).collect();
+    fill_across(&mut tables);
     page::write(&tables, folder).with_context(|| folder.display().to_string())
 }

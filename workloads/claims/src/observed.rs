@@ -117,8 +117,8 @@ impl Table {
         own.iter().flat_map(|run| self.contradicted(run)).collect()
     }
 
-    /// Takes in what seeds of a column told: where nothing else is known, how many found nothing, or the first
-    /// that did; and what of it cannot be if the table is right.
+    /// Takes in what seeds of a column told: where nothing else is known, how many found nothing, or the
+    /// first that did; and what of it cannot be if the table is right.
     pub fn seeded(&mut self, column: Column, seeded: &Seeded) -> Vec<Contradiction> {
         let mut against = Vec::new();
         // Where no ring changed, or nobody read, nothing was tried.
@@ -135,7 +135,8 @@ impl Table {
                 (Known::Proven(_), Some((count, first))) => {
                     let again = &seeded.again;
                     against.push(Contradiction(format!(
-                        "{} of {setting} is {}, and yet it was broken in {count} of {} simulated runs: {again} \
+                        "{} of {setting} is {}, and yet it was broken in {count} of {} simulated runs: \
+                         {again} \
                          --seed {first}",
                         cell.name(),
                         cell.wording(),
@@ -190,7 +191,8 @@ impl Table {
             matches!(cell.known, Known::Proven(_)).then(|| {
                 let (setting, name, faults) = (&self.setting, &run.name, &run.faults);
                 Contradiction(format!(
-                    "{} of {setting} is {}, and yet it was broken {count} times in the run {name}, in which {faults}",
+                    "{} of {setting} is {}, and yet it was broken {count} times in the run {name}, \
+                     in which {faults}",
                     cell.name(),
                     cell.wording(),
                 ))
@@ -292,7 +294,8 @@ mod tests {
         let runs = [real.clone(), real.clone(), run(&[], true)];
         assert_eq!(table.observe(&runs), []);
         let told = table.cell(Property::TStale, Column::Crash).wording();
-        let first = "MEASURED 90.00 % [85.06, 93.43] of 200 gets fresh at 10 ms, 2 real runs, predicted 89.00-93.00 %; \
+        let first = "MEASURED 90.00 % [85.06, 93.43] of 200 gets fresh at 10 ms, 2 real runs, predicted \
+                     89.00-93.00 %; \
                      MEASURED 90.00 % [82.56, 94.48] of 100 gets fresh at 10 ms, 1 simulated run, predicted";
         assert!(told.starts_with(first), "{told}");
         let told = table.cell(Property::KStale, Column::Crash).wording();

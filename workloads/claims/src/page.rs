@@ -1,5 +1,5 @@
-//! The tables as pages, one for each way to tell versions apart: files that ask for nothing and run nothing. A
-//! cell is a link to what it rests on.
+//! The tables as pages, one for each way to tell versions apart: files that ask for nothing and run
+//! nothing. A cell is a link to what it rests on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::property::Property;
 use crate::setting::Setting;
 use crate::sources::{self, short};
 
-/// Writes `index.html`, the pages of other ways to tell versions apart, and, beside it, `traces/` with a trace for every refuted cell that has one.
+/// Writes `index.html`, the pages of other ways to tell versions apart, and, beside it, `traces/` with a
+/// trace for every refuted cell that has one.
 ///
 /// # Errors
 /// If the file system refuses.
@@ -94,11 +95,12 @@ fn page(tables: &[&Table], others: &[(Versioning, String)]) -> String {
 /// A row a setting, a column a property: in how many of the classes of faults that apply it is proven.
 fn overview(tables: &[&Table]) -> Markup {
     html! {
+        p.note {
+            "In how many classes of faults, of those that apply, each property is proven. "
+            "Red: refuted in one."
+        }
         div.scroll tabindex="0" role="group" aria-label="All settings, may be scrolled" {
             table.cells.overview {
-                caption.note {
-                    "In how many classes of faults, of those that apply, each property is proven. Red: refuted in one."
-                }
                 thead { tr {
                     th scope="col" { "N/R/W" }
                     th scope="col" { "margin" }

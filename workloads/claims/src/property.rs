@@ -168,13 +168,18 @@ impl Property {
     }
 
     /// Whether more R or W can only help: a refutation then holds for less of both, a proof for more. Not so
-    /// of losses under last-writer-wins: a larger R shows more versions, and so has more of them dropped.
+    /// where puts are dropped by their stamps or clocks: a larger R shows more versions, and so has more of them
+    /// dropped, which others then miss.
     pub(crate) fn grows_with_quorums(self, versioning: Versioning) -> bool {
-        match self {
-            Self::Fresh | Self::ReadYourWrites | Self::MonotonicReads | Self::Linearizable => true,
-            Self::NoLostAck => versioning == Versioning::Dotted,
-            _ => false,
-        }
+        let grows = matches!(
+            self,
+            Self::NoLostAck
+                | Self::Fresh
+                | Self::ReadYourWrites
+                | Self::MonotonicReads
+                | Self::Linearizable
+        );
+        grows && versioning == Versioning::Dotted
     }
 }
 

@@ -76,7 +76,8 @@ pub(super) fn run(args: &AgainArgs) -> u8 {
         let paths = some(&paths, args.most);
         rates.push((*on, quietly(|| rate(&paths, *on, args.replays.threads()))));
     }
-    // What cannot be told as a trace, or not be done to a real disk, is named; what comes out otherwise is wrong.
+    // What cannot be told as a trace, or not be done to a real disk, is named; what comes out otherwise is
+    // wrong.
     let is_wrong = rates.iter().any(|(_, rate)| rate.others.keys().any(|why| why == DIFFERS));
     let status = match (is_wrong, interrupt::asked()) {
         (true, _) => INVALID,

@@ -1,5 +1,5 @@
-//! How long messages took between nodes, by request: from the steps that real nodes recorded on one clock, and
-//! from the trace of a simulated run.
+//! How long messages took between nodes, by request: from the steps that real nodes recorded on one clock,
+//! and from the trace of a simulated run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -42,7 +42,8 @@ enum Command {
     Why(why::WhyArgs),
     /// The tables of all settings up to an N, held against each other.
     All(all::AllArgs),
-    /// Every path that is kept and refutes something, run again: on the core, in the simulator, on real nodes.
+    /// Every path that is kept and refutes something, run again: on the core, in the simulator, on real
+    /// nodes.
     Replay(again::AgainArgs),
     /// Claims that people make, from a file: as expected (0), contradicted (1), or undecided (2).
     Check(check::CheckArgs),
@@ -81,8 +82,8 @@ struct Asked {
 /// How far evidence is looked for, and where it is kept.
 #[derive(Clone, Debug, Args)]
 struct Searched {
-    /// Give up a search after this many states: what did not end proves nothing. 160000 if not given, of `all`
-    /// 40000.
+    /// Give up a search after this many states: what did not end proves nothing. 160000 if not given, of
+    /// `all` 40000.
     #[arg(long, value_name = "COUNT")]
     states: Option<usize>,
     /// Give up a search after this long, too.

@@ -29,8 +29,8 @@ pub(super) struct PredictArgs {
     /// Where every draw comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Predict by how long messages took in the runs in this folder, or below it, of their settings and not of
-    /// those above; and show what was measured beside it. May be given several times.
+    /// Predict by how long messages took in the runs in this folder, or below it, of their settings and not
+    /// of those above; and show what was measured beside it. May be given several times.
     #[arg(long, value_name = "DIR", conflicts_with = "fit")]
     runs: Vec<PathBuf>,
     /// Print the predictions as one line of JSON.

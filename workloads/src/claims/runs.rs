@@ -1,5 +1,5 @@
-//! Runs that were kept, and what they tell of their settings: how stale gets were, beside what is predicted of
-//! how long their messages took, and which promises were broken.
+//! Runs that were kept, and what they tell of their settings: how stale gets were, beside what is predicted
+//! of how long their messages took, and which promises were broken.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ pub(super) struct Run {
     pub(super) legs: String,
 }
 
-/// Every run in these folders, or below them. What is no run is passed over; a run that cannot be read is said
-/// to be.
+/// Every run in these folders, or below them. What is no run is passed over; a run that cannot be read is
+/// said to be.
 ///
 /// # Errors
 /// If there is no run at all.
@@ -48,7 +48,7 @@ pub(super) fn read(
         if found.is_empty() {
             let folder = folder.display();
             return Err(PlanError(format!(
-                "--runs {folder}: no run is there: `dyno test` makes one, with a history.jsonl and a verdict.json"
+                "--runs {folder}: no run is there: `dyno test` makes one, with history.jsonl and verdict.json"
             )));
         }
         for dir in found {

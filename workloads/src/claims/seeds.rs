@@ -1,5 +1,5 @@
-//! Simulated runs of a setting whose ring changes: where the model has no room for a newcomer that is filled, so
-//! many seeds in which nothing was found are what can be said.
+//! Simulated runs of a setting whose ring changes: where the model has no room for a newcomer that is
+//! filled, so many seeds in which nothing was found are what can be said.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,8 +89,8 @@ fn again(plan: &Plan) -> String {
     let faults: Vec<_> = plan.faults.iter().map(ToString::to_string).collect();
     let ClusterPlan { nodes, settings, .. } = &plan.cluster;
     format!(
-        "dyno test --cluster sim --nodes {nodes} --time {} --faults {} -n {} -r {} -w {} --quorum {} --versioning {} \
-         --read {}",
+        "dyno test --cluster sim --nodes {nodes} --time {} --faults {} -n {} -r {} -w {} --quorum {} \
+         --versioning {} --read {}",
         plan.time,
         faults.join(","),
         settings.n,

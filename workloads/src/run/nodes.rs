@@ -11,9 +11,7 @@ use dyno_page::Carried;
 use serde_json::Value;
 
 use super::setup::Setup;
-use crate::plan::ClusterKind;
 use crate::replay::records::FOLDER;
-use crate::simulated::messages::of_run;
 
 /// Steps that are looked at beyond the first and the last of the operations, in nanoseconds.
 const BEFORE: u64 = 20_000_000;
@@ -33,11 +31,6 @@ struct Step {
 /// The messages that were sent for these operations; nothing where nodes did not record, or when the history
 /// began is not known. What cannot be read is left out: it explains, and judges nothing.
 pub(super) fn messages(dir: &Path, setup: &Setup, history: &History, ops: &[u64]) -> Vec<Carried> {
-    if setup.cluster.kind == ClusterKind::Sim {
-        let mut carried = of_run(&dir.join("trace.json"), history, ops);
-        carried.sort_by_key(|message| (message.sent, message.taken));
-        return carried;
-    }
     let (folder, pairs) = (dir.join(FOLDER), pairs(history, ops));
     let versioning = setup.cluster.settings.versioning;
     let Some(zero_us) = setup.zero_us.filter(|_| folder.is_dir() && !pairs.is_empty()) else {

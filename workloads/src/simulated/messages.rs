@@ -1,16 +1,14 @@
 //! What simulated nodes sent each other for their clients' requests, as a trace is replayed: for the page.
 
 use std::collections::HashMap;
-use std::path::Path;
 
+use checker::history::History;
 use checker::history::op::Process;
-use checker::history::{History, Pair};
 use dynamo_protocol::{NodeId, OpId, Output, RequestId};
 use dynamo_sim::trace::{Op, Step, Trace};
 use dynamo_sim::{Bench, Effect};
 use dyno_page::Carried;
 
-use super::replay::judge;
 use crate::run::nodes::word;
 
 /// Nanoseconds in a microsecond, which traces count.
@@ -35,27 +33,6 @@ struct UnderWay {
     forwarded: Option<OpId>,
     /// Its place among those that are told.
     told: Option<usize>,
-}
-
-/// The messages of some operations of a run's history, from the trace that the run left: a replay of it makes
-/// the same requests at the same times. Nothing where there is no trace, or where it is of something else.
-#[must_use]
-pub fn of_run(trace: &Path, history: &History, ops: &[u64]) -> Vec<Carried> {
-    let text = std::fs::read_to_string(trace).ok();
-    let trace = text.and_then(|text| Trace::parse(&text).ok());
-    let Some(judged) = trace.and_then(|trace| judge(&trace).ok()) else { return Vec::new() };
-    let place = |pair: &Pair<'_>| {
-        let (key, node) = (pair.key().map(str::to_owned), pair.node().map(str::to_owned));
-        (pair.f().to_owned(), key, node, pair.invoke.time)
-    };
-    let wanted = ops.iter().filter_map(|op| history.pair(*op));
-    let wanted: HashMap<_, u64> = wanted.map(|pair| (place(&pair), pair.name())).collect();
-    let again = judged.history.pairs();
-    let names: HashMap<u64, u64> =
-        again.filter_map(|pair| Some((pair.name(), *wanted.get(&place(&pair))?))).collect();
-    let own: Vec<u64> = names.keys().copied().collect();
-    let carried = judged.messages.of(&judged.history, &own).into_iter();
-    carried.filter_map(|told| Some(Carried { op: *names.get(&told.op)?, ..told })).collect()
 }
 
 impl Messages {
@@ -178,10 +155,8 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
+    use super::super::replay::judge;
     use super::*;
-    use crate::plan::{ClusterKind, ClusterPlan, Plan, Span};
-    use crate::simulated::run::{Options, run};
-    use crate::simulated::scenario::Scenario;
 
     #[test]
     fn a_put_and_a_get_are_followed_from_their_clients_to_the_replicas_and_back() {
@@ -204,25 +179,5 @@ mod tests {
         let answer = told.iter().find(|carried| carried.what == "fetched").unwrap();
         assert_eq!(answer.holds.as_deref(), Some(&["v".to_owned()][..]), "n2 holds the put");
         assert!(judged.messages.of(&judged.history, &[]).is_empty());
-    }
-
-    #[test]
-    fn messages_of_a_simulated_run_are_found_by_the_times_of_its_requests() {
-        let cluster = ClusterPlan { kind: ClusterKind::Sim, ..ClusterPlan::default() };
-        let plan = Plan { time: Span::secs(1), faults: Vec::new(), cluster, ..Plan::default() };
-        let options = Options { record: true, ..Options::default() };
-        let outcome = run(&Scenario::of_plan(&plan, 1), 1, options);
-        let history = outcome.history.resolved();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), outcome.trace.unwrap().to_json()).unwrap();
-        let put = history.pairs().find(|pair| pair.f() == "put").unwrap().name();
-        let told = of_run(file.path(), &history, &[put]);
-        let whats: Vec<&str> = told.iter().map(|told| &*told.what).collect();
-        assert!(
-            ["put", "store", "stored", "answer"].iter().all(|what| whats.contains(what)),
-            "{whats:?}"
-        );
-        assert!(told.iter().all(|told| told.op == put));
-        assert!(of_run(Path::new("/nowhere"), &history, &[put]).is_empty());
     }
 }

@@ -157,8 +157,8 @@ impl Table {
     }
 }
 
-/// Fills open cells of `tables` by those of settings that differ in R and W alone: what is refuted stays so with
-/// less of both, what is proven stays so with more.
+/// Fills open cells of `tables` by those of settings that differ in R and W alone: what is refuted stays so
+/// with less of both, what is proven stays so with more.
 pub fn fill_across(tables: &mut [Table]) {
     let mut filled = Vec::new();
     for (at, table) in tables.iter().enumerate() {

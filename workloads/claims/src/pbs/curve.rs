@@ -40,9 +40,9 @@ pub fn predict(what: &Prediction, trials: usize, seed: u64) -> Curve {
     })
 }
 
-/// The same of ways that messages took in runs: of each trial the put's are those of one recorded put, and the
-/// get's those of one recorded get, so that what made all of an operation's messages slow is in it. None where
-/// either was never recorded.
+/// The same of ways that messages took in runs: of each trial the put's are those of one recorded put, and
+/// the get's those of one recorded get, so that what made all of an operation's messages slow is in it.
+/// None where either was never recorded.
 ///
 /// # Panics
 /// If R or W is not from 1 to N, or N is more than 16.

@@ -4,8 +4,8 @@ use rand::Rng;
 
 use super::Coordinator;
 
-/// The ways of recorded requests, in milliseconds: of each put to every replica it was sent to the write's way
-/// there and the acknowledgement's back, of each get the read's and the answer's.
+/// The ways of recorded requests, in milliseconds: of each put to every replica it was sent to the write's
+/// way there and the acknowledgement's back, of each get the read's and the answer's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Legs {
     /// A put each.
@@ -28,8 +28,8 @@ impl Legs {
         self.gets.extend(other.gets);
     }
 
-    /// The ways of a put and of a get. Who coordinated them is replica 0, and `asked`, if a home did; their own
-    /// ways are drawn as well and left to the caller to forget.
+    /// The ways of a put and of a get. Who coordinated them is replica 0, and `asked`, if a home did; their
+    /// own ways are drawn as well and left to the caller to forget.
     pub(super) fn draw(
         &self,
         asked: usize,
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn the_ways_of_one_request_stay_together() {
-        // Half of the puts are slow to everybody: then a get that begins at once misses the other replicas just
-        // as often as a fast one does, since it waits for the first acknowledgement either way.
+        // Half of the puts are slow to everybody: then a get that begins at once misses the other replicas
+        // just as often as a fast one does, since it waits for the first acknowledgement either way.
         let puts = vec![vec![[1.0, 0.0]; 3], vec![[100.0, 0.0]; 3]];
         let legs = Legs { puts, gets: vec![vec![[0.0, 1.0]; 3]] };
         let together = predict_by([3, 1, 1], Coordinator::Outside, &legs, 20_000, 1).unwrap();

@@ -16,7 +16,8 @@ use crate::setting::Setting;
 /// | `pgd,g` | a client that reads its own put and deletes it: read your writes, resurrection |
 /// | `pgp,g` | a put over what was read: writes follow reads, one version at a time |
 /// | `p,p,g` | two puts at a time: siblings |
-/// | `pgd`, `pgpg` | the same as the two before, of one client alone: where another one makes too many states |
+/// | `pgd`, `pgpg` | the same as the two before, of one client alone: where another one makes too many
+/// states |
 pub(crate) const SCRIPTS: [&str; 7] = ["p,gg", "p,p,g", "pp,g", "pgd,g", "pgp,g", "pgd", "pgpg"];
 
 /// What is searched beside them where a member is replaced, which takes reductions away: less. Of three homes
@@ -81,8 +82,8 @@ pub(crate) fn queries(setting: &Setting, column: Column) -> Result<Vec<Query>, O
     let mut queries: Vec<_> = scripts.map(|script| query(script, Without::Nothing)).collect();
     match column {
         Column::PowerCut => {
-            // With a fallback there is no end of it: operations keep their names where outputs are held, and so
-            // every attempt to hand over is another state.
+            // With a fallback there is no end of it: operations keep their names where outputs are held,
+            // and so every attempt to hand over is another state.
             if setting.quorum == Quorum::Strict {
                 queries.extend(GROUPED.map(|script| query(script, Without::Group)));
             }

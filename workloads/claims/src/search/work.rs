@@ -33,16 +33,19 @@ const EVERY: Duration = Duration::from_secs(2);
 /// A family that has met so many states of hosts begins anew: they take memory.
 const MOST_HOSTS: usize = 200_000;
 
-/// Whether a search with layers of these sizes, the last one not expanded yet, will not come to its end within
-/// `states`. While a layer is nearly twice as large as the one before, or more, what is left is at least 1.6
-/// times that growth times the layer: so it was in each of the searches of 3/2/2 that came to their ends with
-/// 10,000 to 150,000 states. What is given up so proves as little as what is cut short.
+/// Whether a search with layers of these sizes, the last one not expanded yet, will not come to its end
+/// within `states`. While a layer is nearly twice as large as the one before, or more, as much again as is
+/// left was in each of the searches of 3/2/2 that came to their ends: twice the layer, and more where it is
+/// large. What is given up so proves as little as what is cut short.
 #[must_use]
 pub fn hopeless(layers: &[usize], states: usize) -> bool {
+    /// From so many states on a layer is large.
+    const LARGE: usize = 10_000;
     let [.., before, last] = *layers else { return false };
     let growth = last as f64 / before.max(1) as f64;
     let seen = layers.iter().sum::<usize>() as f64;
-    growth >= 1.8 && seen + 1.6 * growth * last as f64 > states as f64
+    let left = if last < LARGE { 2.0 } else { 1.6 * growth };
+    growth >= 1.8 && seen + left * last as f64 > states as f64
 }
 
 /// Searches that differ in what may go wrong alone, one after the other: what a host does on an input is
@@ -191,6 +194,10 @@ mod tests {
             for end in 1..=layers.len() {
                 assert!(!hopeless(&layers[..end], 160_000), "{:?}", &layers[..end]);
             }
+        }
+        let small = [1, 8, 73, 363, 1416, 4049, 4902, 3689, 1863, 542, 120, 31, 2];
+        for end in 1..=small.len() {
+            assert!(!hopeless(&small[..end], 20_000), "{:?}", &small[..end]);
         }
         let open = [1, 8, 51, 326, 1881, 9115, 26690];
         assert!(hopeless(&open, 160_000) && !hopeless(&open[..6], 160_000));
