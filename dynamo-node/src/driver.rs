@@ -19,7 +19,7 @@ use dynamo_protocol::{
     RequestId, Store, StoreError, Time,
 };
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
 use crate::admission::Admission;
@@ -43,6 +43,9 @@ use crate::wire::Agreement;
 /// single message is larger: enough to keep the driver busy, little enough that a slow disk is felt by
 /// those who send.
 pub(crate) const ARRIVALS: usize = 256;
+/// How many KiB of peers' messages may wait with them, or one message however large. A get has the answers of
+/// its peers here before anything of it is counted, and 256 of the largest would be 256 MiB.
+pub(crate) const ARRIVALS_KIB: usize = 16 << 10;
 /// How many arrivals one batch takes: what comes later in a long queue must not hold up what came first.
 const TURN: usize = 64;
 /// How long clients' requests are begun before peers and timers are looked after again.
@@ -62,8 +65,8 @@ const OPEN_BYTES: usize = 64 << 20;
 /// What the network brings.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// From one peer.
-    Peer(Vec<Envelope>),
+    /// From one peer; its room goes when they are handled.
+    Peer(Vec<Envelope>, OwnedSemaphorePermit),
     /// A link broke or cannot be made.
     Unreachable(NodeId),
     /// Where members are reached, as one of them says.
@@ -319,7 +322,7 @@ impl<T: Transport> Driver<T> {
     fn arrive(&mut self, arrival: Arrival) {
         let now = self.clock.now();
         match arrival {
-            Arrival::Peer(envelopes) => {
+            Arrival::Peer(envelopes, _room) => {
                 envelopes.into_iter().for_each(|envelope| self.step(now, Input::Peer(envelope)));
             }
             Arrival::Unreachable(peer) => self.step(now, Input::Unreachable(peer)),

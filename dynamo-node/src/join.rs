@@ -23,8 +23,8 @@ use crate::wire;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(100);
-const UNDECIDED: &str = "it is proposed, and no majority of the members answers: start more of them, or, if so \
-    many are lost for good, give --force-epoch";
+const UNDECIDED: &str = "it is proposed, and no majority of the members answers: start more of them, or, \
+    if so many are lost for good, give --force-epoch";
 
 /// What a node is told that is to become a member.
 #[derive(Clone, Debug, PartialEq, Eq)]

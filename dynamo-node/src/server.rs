@@ -8,14 +8,14 @@ use std::time::Duration;
 use dynamo_protocol::{Epoch, Identity, Node, NodeId, ViewError};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::commit::Committer;
 use crate::config::Options;
 use crate::door::{Door, Unfinished};
-use crate::driver::{ARRIVALS, About, Command, Driver, Fatal, Sources};
+use crate::driver::{ARRIVALS, ARRIVALS_KIB, About, Command, Driver, Fatal, Sources};
 use crate::guests::{Guests, Guise};
 use crate::hooks::Hook;
 use crate::http2;
@@ -159,6 +159,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         hook,
         stepped: options.stepped.is_some(),
         arrivals: arrive,
+        room: Arc::new(Semaphore::new(ARRIVALS_KIB)),
         clients: ask,
         untaken: Arc::default(),
         commands: command.clone(),

@@ -182,7 +182,7 @@ async fn of_four_members_two_are_lost_and_the_others_go_on_by_an_operators_word(
         .await;
     }
 
-    // Two disks are lost, and those that are left start anew: they wait for the lost to say what they remember.
+    // Two disks are lost, and those that are left start anew: they wait for the lost to say what they know.
     for node in &mut nodes {
         node.process.kill().await.unwrap();
     }

@@ -193,8 +193,8 @@ pub enum Event {
     StrayDropped,
     /// Nothing is left of what was deleted, anywhere; its tombstone is gone here.
     TombstoneDropped,
-    /// Nothing is left of what so many actors wrote of a key, anywhere: its record here does not name them any
-    /// more.
+    /// Nothing is left of what so many actors wrote of a key, anywhere: its record here does not name them
+    /// any more.
     IdleForgotten(usize),
     /// All other members have told what they remember: the directory is all that it ever was.
     Proven,

@@ -65,8 +65,8 @@ pub struct RemoveArgs {
     /// Give up what it holds.
     #[arg(long)]
     force: bool,
-    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only if
-    /// the directories of the others are lost for good: one that comes back makes a second cluster of it.
+    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only
+    /// if the directories of the others are lost for good: one that comes back makes a second cluster of it.
     #[arg(long, requires = "force")]
     force_epoch: bool,
 }

@@ -112,8 +112,8 @@ pub struct ReplaceArgs {
     /// Another member's address, HOST:PORT; several, separated by commas, are asked in turn.
     #[arg(long = "seed", value_name = "ADDRESS", value_delimiter = ',', required = true)]
     seeds: Vec<String>,
-    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only if
-    /// the directories of the others are lost for good: one that comes back makes a second cluster of it.
+    /// If no majority of the members is left to decide on it, the member that is asked does, by itself. Only
+    /// if the directories of the others are lost for good: one that comes back makes a second cluster of it.
     #[arg(long)]
     force_epoch: bool,
     #[command(flatten)]

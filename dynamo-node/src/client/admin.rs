@@ -92,8 +92,8 @@ impl Admin {
         wire::proposed_from_proto(report).map_err(|why| ClientError::Indeterminate(why.to_string()))
     }
 
-    /// Has it make the epoch after `expect` by its word alone: no majority of the members is left to vote. It is
-    /// another one than `edit` if it had voted for that, and says so.
+    /// Has it make the epoch after `expect` by its word alone: no majority of the members is left to vote. It
+    /// is another one than `edit` if it had voted for that, and says so.
     ///
     /// # Errors
     /// If it does not say.

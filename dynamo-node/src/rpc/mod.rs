@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use dynamo_protocol::NodeId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::Stream;
 use tonic::Status;
 
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     /// Stepped by hand: requests and peers are not heard.
     pub(crate) stepped: bool,
     pub(crate) arrivals: mpsc::Sender<Arrival>,
+    /// In KiB, for messages of peers.
+    pub(crate) room: Arc<Semaphore>,
     pub(crate) clients: mpsc::Sender<Vec<Asked>>,
     /// What clients have not taken.
     pub(crate) untaken: Arc<Untaken>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -14,7 +14,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answering, Shared, gone};
-use crate::driver::Arrival;
+use crate::driver::{ARRIVALS_KIB, Arrival};
 use crate::guests::{Guest, Guise};
 use crate::proto;
 use crate::proto::peer_server;
@@ -240,13 +240,17 @@ async fn receive(
             Ok(None) => return,
             Err(status) => return tracing::debug!(from, %status, "link broke"),
         };
+        let kib = (delivery.encoded_len() >> 10).clamp(1, ARRIVALS_KIB);
         if !said(shared, from, delivery.book).await {
             return;
         }
         add(&shared.counters.received, delivery.envelopes.len());
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        // Until there is room nothing more of this stream is read: the sender waits, too.
+        let Ok(room) = Arc::clone(&shared.room).acquire_many_owned(kib).await else { return };
         let envelopes = delivery.envelopes.into_iter();
         let envelopes: Vec<_> = envelopes.filter_map(|e| checked(shared, from, e)).collect();
-        if shared.arrivals.send(Arrival::Peer(envelopes)).await.is_err() {
+        if shared.arrivals.send(Arrival::Peer(envelopes, room)).await.is_err() {
             return;
         }
         taken.fetch_add(1, Ordering::Relaxed);

@@ -53,7 +53,7 @@ pub enum Step {
     Crash(u8),
     /// A directory is emptied, and its node starts on a new one.
     Wipe(u8),
-    /// An operator has `at` put the new directory `to` of `lost` in the place of its last one, without a vote.
+    /// An operator has `at` put the new directory `to` of `lost` in place of its last one, without a vote.
     Force {
         /// Who makes the epoch.
         at: u8,

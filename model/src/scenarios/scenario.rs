@@ -313,12 +313,11 @@ fn collections(scenarios: &mut Vec<Scenario>) {
     let mut wipe = collect("pgd", 2);
     (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
     add("collect-wipe", "the same while a directory is lost", wipe, &[]);
-    add("forget", "a context forgets an actor of which nothing is left", forget("pgp"), &[]);
-    add("forget-write", "the same while another client writes", forget("pgp,p"), &[]);
-    let mut late = forget("pgp");
+    add("forget", "a context forgets an actor of which nothing is left", forget("pgpgp"), &[]);
+    let mut late = forget("pgpgp");
     late.faults.hedges = 3;
     add("forget-late", "a put is given up, and may arrive when its actor is forgotten", late, &[]);
-    let mut wipe = forget("pgp");
+    let mut wipe = forget("pgpgp");
     (wipe.faults.wipes, wipe.faults.restarts) = (1, 1);
     add("forget-wipe", "the same while a directory is lost", wipe, &[]);
 }

@@ -168,8 +168,8 @@ impl Property {
     }
 
     /// Whether more R or W can only help: a refutation then holds for less of both, a proof for more. Not so
-    /// where puts are dropped by their stamps or clocks: a larger R shows more versions, and so has more of them
-    /// dropped, which others then miss.
+    /// where puts are dropped by their stamps or clocks: a larger R shows more versions, and so has more of
+    /// them dropped, which others then miss.
     pub(crate) fn grows_with_quorums(self, versioning: Versioning) -> bool {
         let grows = matches!(
             self,

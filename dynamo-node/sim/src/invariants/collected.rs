@@ -7,8 +7,8 @@ use crate::disk::Changed;
 use crate::host::Host;
 
 impl Monitor {
-    /// A tombstone goes, which was all that `before` held, or actors of which nothing is live in it: nobody has
-    /// anything that goes with them, nor would after a power cut now.
+    /// A tombstone goes, which was all that `before` held, or actors of which nothing is live in it: nobody
+    /// has anything that goes with them, nor would after a power cut now.
     pub(super) fn collected(
         &mut self,
         hosts: &[Host],

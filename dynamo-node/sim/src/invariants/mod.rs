@@ -99,6 +99,30 @@ pub(crate) struct Noted {
     value: Option<Bytes>,
 }
 
+/// What a node says that it let go.
+#[derive(Clone, Copy)]
+struct Goes {
+    /// Actors, since an operator asked for it.
+    pruned: bool,
+    /// A tombstone.
+    tombstone: bool,
+    /// Actors of which nothing is left.
+    idle: bool,
+}
+
+impl Goes {
+    fn of(outputs: &[Output]) -> Self {
+        let told = |what: fn(&Event) -> bool| {
+            outputs.iter().any(|output| matches!(output, Output::Event(event) if what(event)))
+        };
+        Self {
+            pruned: told(|event| matches!(event, Event::Pruned(_))),
+            tombstone: told(|event| matches!(event, Event::TombstoneDropped)),
+            idle: told(|event| matches!(event, Event::IdleForgotten(_))),
+        }
+    }
+}
+
 impl Monitor {
     pub(crate) fn new(cluster: &Cluster) -> Self {
         Self {
@@ -205,36 +229,39 @@ impl Monitor {
         if waits {
             self.given.extend(given.map(|noted| (id, noted)));
         }
-        // An operator has asked for it.
-        let is_pruned =
-            outputs.iter().any(|output| matches!(output, Output::Event(Event::Pruned(_))));
-        let is_told = |what: fn(&Event) -> bool| {
-            outputs.iter().any(|output| matches!(output, Output::Event(it) if what(it)))
-        };
-        let collects = is_told(|event| matches!(event, Event::TombstoneDropped));
-        let forgets = is_told(|event| matches!(event, Event::IdleForgotten(_)));
+        let goes = Goes::of(outputs);
         for changed in disk.changed_since(batch) {
             if !self.again.is_empty() {
                 self.one_value_a_dot(changed, &mut breach);
             }
-            if !is_pruned && !(forgets && changed.place.role == Role::Home) {
+            let may_forget = goes.pruned || goes.idle && changed.place.role == Role::Home;
+            if !may_forget {
                 record_forgets(changed, &mut breach);
             }
             self.no_dominated_sibling(changed, &mut breach);
             self.collected_is_back(changed, &mut breach);
-            if let (Some(before), Some(now)) = (changed.before, changed.now)
-                && forgets
-                && changed.place.role == Role::Home
-            {
-                self.collected(hosts, &changed.place.key, before, Some(now), &mut breach);
-            }
-            if let (Some(before), None) = (changed.before, changed.now) {
-                if collects && changed.place.role == Role::Home {
-                    self.collected(hosts, &changed.place.key, before, None, &mut breach);
-                    continue;
-                }
-                self.removed(hosts, id, changed.place, before, &mut breach);
-            }
+            self.gone(hosts, id, changed, goes, &mut breach);
+        }
+    }
+
+    /// What a change took away.
+    fn gone(
+        &mut self,
+        hosts: &[Host],
+        id: NodeId,
+        changed: Changed<'_>,
+        goes: Goes,
+        breach: &mut impl FnMut(&'static str, String),
+    ) {
+        let (place, Some(before)) = (changed.place, changed.before) else { return };
+        let is_settled = match changed.now {
+            Some(_) => goes.idle,
+            None => goes.tombstone,
+        };
+        if is_settled && place.role == Role::Home {
+            self.collected(hosts, &place.key, before, changed.now, breach);
+        } else if changed.now.is_none() {
+            self.removed(hosts, id, place, before, breach);
         }
     }
 
