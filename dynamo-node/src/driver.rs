@@ -379,7 +379,15 @@ impl<T: Transport> Driver<T> {
         self.admission.waited(now, waited);
         let is_get = matches!(op, ClientOp::Get { .. });
         self.requests.insert(request, Open { reply_to, bytes, at, is_get });
+        let before = self.store.bytes_read();
         self.step(clock, Input::Client { request, op });
+        // What a get has read here it holds until it is answered, and R-1 answers of others like it.
+        let answers = if is_get { self.node.settings().r } else { 1 };
+        let read = (self.store.bytes_read() - before) * answers;
+        if let Some(open) = self.requests.get_mut(&request) {
+            open.bytes += read;
+            self.open_bytes += read;
+        }
     }
 
     /// Why a request is better not begun, if it is.

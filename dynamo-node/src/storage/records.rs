@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dynamo_protocol::{
@@ -35,6 +36,8 @@ pub(crate) struct Records {
     tree: Tree,
     /// Whether the state is another than that of the batch last taken.
     changed: bool,
+    /// How many bytes of records were read from the engine: each has a copy of its own in memory.
+    read: AtomicUsize,
     /// The batches under way to the engine: number, and what to drop from the overlay after it.
     under_way: VecDeque<(u64, Vec<(Space, Bytes)>)>,
 }
@@ -78,6 +81,11 @@ impl Batch {
 }
 
 impl Records {
+    /// How many bytes of records were read from the engine so far.
+    pub(crate) fn bytes_read(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
+    }
+
     /// The store on an open directory. Reads all home records, for the tree.
     ///
     /// # Errors
@@ -98,6 +106,7 @@ impl Records {
             filling: Vec::new(),
             state: directory.state(),
             changed: false,
+            read: AtomicUsize::new(0),
             under_way: VecDeque::new(),
         })
     }
@@ -318,6 +327,7 @@ impl Store for Records {
         let Some(bytes) = self.engine.get(space, &key).map_err(|error| failed(&error))? else {
             return Ok(None);
         };
+        self.read.fetch_add(bytes.len(), Ordering::Relaxed);
         let record: Record = unseal(&key, &bytes)?;
         if record.set.fits(self.versioning) { Ok(Some(record)) } else { Err(StoreError::Corrupt) }
     }
