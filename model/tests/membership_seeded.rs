@@ -37,7 +37,7 @@ const STEPS: &[(&str, usize)] = &[
     ("votes-once", 3),
     ("ballot-reused", 13),
     ("gone-joins", 11),
-    ("forced-over-vote", 0),
+    ("forced-over-vote", 7),
 ];
 
 fn is_of_membership(searched: &Searched) -> bool {
