@@ -102,6 +102,20 @@ fn a_plan_whose_members_come_and_go_runs_under_virtual_time() {
     assert!(verdict["memberships"].as_array().unwrap().len() > 5);
 }
 
+/// Whoever is to be filled takes what counted before: a lost disk in between must not be replaced too early.
+#[test]
+fn a_disk_of_a_strict_cluster_is_lost_while_a_member_joins_and_all_come_to_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let line =
+        "test --cluster sim --nodes 6 --quorum strict --faults join,wipe --time 20s --seed 1";
+    let run = dyno(&line.split(' ').chain(["--json"]).collect::<Vec<_>>(), folder.path());
+    let verdict = document(&run);
+    assert_eq!(run.status.code(), Some(0), "{:#}", verdict["reasons"]);
+    let joined = verdict["faults"]["join"]["moved_keys"].as_u64();
+    let lost = verdict["faults"]["wipe"]["healed"].as_u64();
+    assert!(joined > Some(0) && lost > Some(0), "{:#}", verdict["faults"]);
+}
+
 #[test]
 fn a_plan_whose_disks_go_back_and_are_damaged_runs_under_virtual_time() {
     let folder = tempfile::tempdir().unwrap();

@@ -18,8 +18,7 @@ impl World {
         let (seat, asked) = (of(whose), of(asked).node);
         let tokens = u16::try_from(tokens % 12).unwrap_or_default() + 1;
         let Some(edit) = self.possible_change(kind, seat, tokens) else { return false };
-        let lost = matches!(edit, Edit::Replace { .. }).then_some(seat.node);
-        if self.bench.cluster().settings.quorums_meet() && !self.all_count_but(lost) {
+        if self.has_to_wait(&edit) {
             return false;
         }
         self.propose(asked, edit);
@@ -28,6 +27,9 @@ impl World {
 
     /// Asks some member for this change, another one after a while; not the node itself that it is about.
     pub fn ask_for(&mut self, edit: Edit) {
+        if self.has_to_wait(&edit) {
+            return;
+        }
         let able = |node: &NodeId| {
             let host = self.bench.host(*node);
             *node != edit.node()
@@ -103,12 +105,18 @@ impl World {
         }
     }
 
-    /// Whether all members but the one that is `lost` are up, know the last membership, and count wherever
-    /// they are homes. In a strict cluster an operator waits for that: who is to be filled takes what homes
-    /// have that counted before.
-    fn all_count_but(&self, lost: Option<NodeId>) -> bool {
+    /// Whether an operator of a strict cluster waits with this change, as that of real nodes does: until all
+    /// members are up, know the last membership, and count wherever they are homes, since who is to be filled
+    /// takes what homes have that counted before. A lost directory is not waited for in order to replace one.
+    fn has_to_wait(&self, edit: &Edit) -> bool {
+        let replaces = matches!(edit, Edit::Replace { .. });
+        let is_lost = |seat: &Seat| replaces && self.directory(seat.node) != seat.directory;
+        self.bench.cluster().settings.quorums_meet() && !self.all_count_but(is_lost)
+    }
+
+    fn all_count_but(&self, is_lost: impl Fn(&Seat) -> bool) -> bool {
         let membership = self.membership();
-        let others = membership.seats().iter().filter(|seat| Some(seat.node) != lost);
+        let others = membership.seats().iter().filter(|seat| !is_lost(seat));
         others.map(|seat| self.bench.host(seat.node)).all(|host| {
             // What is not on its disk yet a member has not told anybody.
             let is_durable = host.disk().applied() == host.disk().synced();
