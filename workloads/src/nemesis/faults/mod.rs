@@ -2,7 +2,8 @@
 //!
 //! A file has all of its kind: what a plan with it must have, how it is drawn, how it is injected, healed and
 //! proven, what coverage asks for it, and its twin in the simulator, with how that is drawn there. [`table`]
-//! lists them. What several of them do is beside this folder: processes, disks, links.
+//! lists them. What several of them do is beside this folder: processes, disks, links. `meddled` is what the
+//! three faults of messages have in common.
 
 pub(crate) mod bitflip;
 pub mod clock;
@@ -16,6 +17,7 @@ pub(crate) mod kind;
 pub(crate) mod leave;
 pub(crate) mod losehints;
 pub(crate) mod loss;
+mod meddled;
 pub(crate) mod partition;
 pub(crate) mod pause;
 pub(crate) mod powercut;
