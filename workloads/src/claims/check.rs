@@ -48,6 +48,16 @@ pub(super) fn run(args: &CheckArgs) -> u8 {
         Ok(claims) => claims,
         Err(error) => return refuse(&error),
     };
+    let mut waits: Vec<f64> = claims.iter().filter_map(Claim::wait).chain(WAITS).collect();
+    waits.sort_by(f64::total_cmp);
+    waits.dedup();
+    let mut puts: Vec<u32> = claims.iter().filter_map(Claim::puts).chain(PUTS).collect();
+    puts.sort_unstable();
+    puts.dedup();
+    let runs = match observed(&args.runs, &waits, &puts) {
+        Ok(runs) => runs,
+        Err(error) => return refuse(&error),
+    };
     let mut columns: BTreeMap<Setting, BTreeSet<Column>> = BTreeMap::new();
     for claim in &claims {
         columns.entry(claim.setting).or_default().extend(claim.columns());
@@ -60,16 +70,6 @@ pub(super) fn run(args: &CheckArgs) -> u8 {
             Err(error) => return broken(&error),
         }
     }
-    let mut waits: Vec<f64> = claims.iter().filter_map(Claim::wait).chain(WAITS).collect();
-    waits.sort_by(f64::total_cmp);
-    waits.dedup();
-    let mut puts: Vec<u32> = claims.iter().filter_map(Claim::puts).chain(PUTS).collect();
-    puts.sort_unstable();
-    puts.dedup();
-    let runs = match observed(&args.runs, &waits, &puts) {
-        Ok(runs) => runs,
-        Err(error) => return refuse(&error),
-    };
     let mut against = Vec::new();
     let held = claims.iter().map(|claim| {
         let table = Table::of(&claim.setting, &gathered);

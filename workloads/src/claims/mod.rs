@@ -186,15 +186,16 @@ fn table(args: &TableArgs) -> u8 {
         Ok(setting) => setting,
         Err(error) => return refuse(&error),
     };
+    let runs = match observed(&args.runs, &WAITS, &PUTS) {
+        Ok(runs) => runs,
+        Err(error) => return refuse(&error),
+    };
     let gathered = match args.asked.searched.gather(&[setting], Column::ALL) {
         Ok(gathered) => gathered,
         Err(error) => return broken(&error),
     };
     let mut table = Table::of(&setting, &gathered);
-    let mut against = match observed(&args.runs, &WAITS, &PUTS) {
-        Ok(runs) => table.observe(&runs),
-        Err(error) => return refuse(&error),
-    };
+    let mut against = table.observe(&runs);
     if args.seeds > 0 {
         match seeds::changing(&setting, args.seeds, args.asked.searched.jobs.threads()) {
             Ok(seeded) => against.extend(table.seeded(Column::Membership, &seeded)),
@@ -224,7 +225,7 @@ fn table(args: &TableArgs) -> u8 {
     }
 }
 
-/// What the runs in these folders tell.
+/// What the runs in these folders tell: read before anything is searched, for a search takes long.
 fn observed(folders: &[PathBuf], waits: &[f64], puts: &[u32]) -> Result<Vec<Observed>, PlanError> {
     let runs = runs::read(folders, waits, puts)?;
     Ok(runs.into_iter().map(|run| run.observed).collect())

@@ -62,6 +62,10 @@ pub(super) fn run(args: &WhyArgs) -> u8 {
         (Err(error), _) | (_, Err(error)) => return refuse(&error),
     };
     let (row, column) = cell;
+    let runs = match observed(&args.runs, &WAITS, &PUTS) {
+        Ok(runs) => runs,
+        Err(error) => return refuse(&error),
+    };
     // A cell may be filled from one with less.
     let columns: Vec<_> = column.includes().iter().copied().chain([column]).collect();
     let gathered = match args.asked.searched.gather(&[setting], &columns) {
@@ -69,10 +73,7 @@ pub(super) fn run(args: &WhyArgs) -> u8 {
         Err(error) => return broken(&error),
     };
     let mut table = Table::of(&setting, &gathered);
-    match observed(&args.runs, &WAITS, &PUTS) {
-        Ok(runs) => loudly(&table.observe(&runs)),
-        Err(error) => return refuse(&error),
-    }
+    loudly(&table.observe(&runs));
     let cell = table.cell(row, column);
     if args.json {
         output::say(document("claims why", None, json!({ "setting": setting, "cell": cell })));
