@@ -6,9 +6,12 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::history::op::{Kind, Names, Op, Process, known_f};
+
+/// How deep values are read: a list of carts, each of which is an object with lists, takes three.
+const DEPTH: u32 = 6;
 
 /// The op of a line, if the line is of the one shape.
 pub(crate) fn parse(line: &[u8], names: &mut Names) -> Option<Op> {
@@ -57,7 +60,7 @@ fn op(rest: &mut Cursor<'_>, names: &mut Names) -> Option<Op> {
         op.key = Some(names.share(rest.text()?));
     }
     if rest.take(b",\"value\":") {
-        op.value = Some(rest.value()?);
+        op.value = Some(rest.value(DEPTH)?);
     }
     if rest.take(b",\"context\":") {
         op.context = Some(rest.integer()?);
@@ -127,9 +130,11 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(&inner[..end]).ok()
     }
 
-    fn value(&mut self) -> Option<Value> {
+    /// A value in which lists and objects are within each other `depth` times at most.
+    fn value(&mut self, depth: u32) -> Option<Value> {
         match self.0.first()? {
-            b'[' => self.list(),
+            b'[' => self.list(depth.checked_sub(1)?),
+            b'{' => self.object(depth.checked_sub(1)?),
             _ => self.scalar(),
         }
     }
@@ -156,17 +161,34 @@ impl<'a> Cursor<'a> {
         (!matches!(self.0.first(), Some(b'.' | b'e' | b'E'))).then_some(number)
     }
 
-    /// A list of scalars.
-    fn list(&mut self) -> Option<Value> {
+    fn list(&mut self, depth: u32) -> Option<Value> {
         self.expect(b"[")?;
         let mut list = Vec::new();
         if self.take(b"]") {
             return Some(Value::Array(list));
         }
         loop {
-            list.push(self.scalar()?);
+            list.push(self.value(depth)?);
             if self.take(b"]") {
                 return Some(Value::Array(list));
+            }
+            self.expect(b",")?;
+        }
+    }
+
+    /// Of a name that comes twice the last counts, as in the general parser.
+    fn object(&mut self, depth: u32) -> Option<Value> {
+        self.expect(b"{")?;
+        let mut object = Map::new();
+        if self.take(b"}") {
+            return Some(Value::Object(object));
+        }
+        loop {
+            let name = self.text()?;
+            self.expect(b":")?;
+            object.insert(name.to_owned(), self.value(depth)?);
+            if self.take(b"}") {
+                return Some(Value::Object(object));
             }
             self.expect(b",")?;
         }
@@ -204,7 +226,7 @@ mod tests {
         fast.is_some()
     }
 
-    const LINES: [&str; 8] = [
+    const LINES: [&str; 11] = [
         r#"{"index":0,"time":7,"process":3,"type":"invoke","f":"read","key":"k"}"#,
         r#"{"index":12,"time":700,"process":"nemesis","type":"info","f":"kill","value":["n1","n2"]}"#,
         r#"{"index":3,"time":12,"process":0,"type":"ok","f":"put","key":"k","value":[1,-2,null],"context":1,"error":"e","node":"n1","final":true}"#,
@@ -213,6 +235,9 @@ mod tests {
         r#"{"index":3,"time":12,"process":0,"type":"ok","f":"read","value":[]}"#,
         r#"{"index":999999999999999999,"time":0,"process":0,"type":"ok","f":"read","value":"x y"}"#,
         r#"{"index":3,"time":12,"process":0,"type":"ok","f":"cas","value":[1,2],"node":"n"}"#,
+        r#"{"index":3,"time":12,"process":0,"type":"ok","f":"get","value":[{"id":"a","items":["x",null,-3]},{}]}"#,
+        r#"{"index":3,"time":12,"process":0,"type":"ok","f":"get","value":{"a":[[],{"b":7}],"c":{},"a":"d"}}"#,
+        r#"{"index":3,"time":12,"process":0,"type":"ok","f":"get","value":[[[[[[1]]]]]]}"#,
     ];
 
     #[test]
@@ -234,7 +259,9 @@ mod tests {
             r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read","final":false}"#,
             r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read"} "#,
             r#"{"index": 0,"time":0,"process":0,"type":"ok","f":"read"}"#,
-            r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read","value":{"a":1}}"#,
+            r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read","value":{"a":1 }}"#,
+            r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read","value":{"a\n":1}}"#,
+            r#"{"index":0,"time":0,"process":0,"type":"ok","f":"read","value":[[[[[[[1]]]]]]]}"#,
         ] {
             assert!(!agree(line.as_bytes()), "{line}");
         }
