@@ -24,10 +24,11 @@ class Chart {
       this.visible = entries[entries.length - 1].isIntersecting;
       if (this.visible && this.stale) redraw();
     }).observe(this.canvas);
-    new ResizeObserver(() => redraw()).observe(this.canvas.parentElement);
+    // Asked for in a frame, it would have the whole page laid out before each chart.
+    this.width = this.canvas.clientWidth || 600;
+    new ResizeObserver(() => { this.width = this.canvas.clientWidth || 600; redraw(); }).observe(this.canvas.parentElement);
     this.listen();
   }
-  get width() { return this.canvas.clientWidth || 600; }
   get plot() { return Math.max(this.width - LEFT - RIGHT, 10); }
   x(time) { return LEFT + (time - view.from) / (view.to - view.from) * this.plot; }
   time(x) { return view.from + (x - LEFT) / this.plot * (view.to - view.from); }

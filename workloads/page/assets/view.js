@@ -9,7 +9,7 @@ function refilter() {
   const key = view.key === '' ? -1 : T.keys.indexOf(view.key);
   const f = view.f === '' ? -1 : +view.f, node = view.node === '' ? -1 : +view.node;
   const outcome = view.outcome === '' ? -1 : +view.outcome;
-  const unknownKey = view.key !== '' && key < 0;
+  unknownKey = view.key !== '' && key < 0;
   const rows = new Uint32Array(T.rows);
   let count = 0;
   const { what, node: nodes, key: keys } = C;
@@ -28,11 +28,11 @@ function refilter() {
     if (C.marks[row] & MARKED) marked.push(row);
     if (what[row] & 3) notOk.push(row);
   }
-  tell(unknownKey);
   redraw();
 }
 
-function tell(unknownKey) {
+let unknownKey = false; // a key is looked for that is none
+function tell() {
   const all = T.rows, count = shown.length;
   const time = view.to - view.from < END * .999 ? `, ${seconds(view.from)} to ${seconds(view.to)}` : '';
   $('shown').textContent = unknownKey ? `no key is called that` :
@@ -59,7 +59,6 @@ function look(from, to) {
   from = Math.min(Math.max(middle - width / 2, -END * .01), END * 1.01 - width);
   view.from = from;
   view.to = from + width;
-  tell(false);
   redraw();
 }
 const zoom = (factor, at = (view.from + view.to) / 2) =>
@@ -89,15 +88,12 @@ function step(by) {
 }
 
 let asked = false;
-const frames = []; // how long each frame took, in milliseconds: the last of them
 function redraw() {
   if (asked) return;
   asked = true;
   requestAnimationFrame(() => {
     asked = false;
-    const begun = performance.now();
+    tell();
     for (const chart of charts) if (chart.visible) chart.draw(); else chart.stale = true;
-    frames.push(performance.now() - begun);
-    if (frames.length > 500) frames.shift();
   });
 }
