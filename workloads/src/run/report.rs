@@ -158,8 +158,8 @@ fn missing(text: &mut String, document: &Document, name: &str) {
         let by = by.map(|by| format!(" overwritten by op #{by};")).unwrap_or_default();
         let what = format!(
             "{} of {}: added by op #{};{by} missing from reads {}{more}",
-            item["item"].as_str().unwrap_or("?"),
-            item["key"].as_str().unwrap_or("?"),
+            name_of(&item["item"]),
+            name_of(&item["key"]),
             item["add"],
             shown.join(", ")
         );
@@ -171,6 +171,18 @@ fn missing(text: &mut String, document: &Document, name: &str) {
         let first = if count > lost.len() as u64 { "the first of them " } else { "" };
         let more = count - MOST_SHOWN as u64;
         line(text, "", &format!("and {more} more, {first}in verdict.json"));
+    }
+}
+
+/// A name as it is where it reads as one word, in quotes elsewhere: keys may be empty, have spaces, and what a terminal
+/// takes for commands.
+fn name_of(value: &Value) -> String {
+    match value.as_str() {
+        Some(name) if !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()) => {
+            name.to_owned()
+        }
+        Some(name) => dyno_page::words::quoted(name),
+        None => "?".to_owned(),
     }
 }
 
@@ -255,6 +267,13 @@ INVALID: the store broke its promise
   again      dyno test --seed 4
 ";
         assert_eq!(summary(&document(), Path::new("results/cart/x")), expected);
+    }
+
+    #[test]
+    fn names_that_do_not_read_as_words_are_in_quotes() {
+        assert_eq!(name_of(&json!("cart-1")), "cart-1");
+        assert_eq!(name_of(&json!("")), "\"\"");
+        assert_eq!(name_of(&json!("a b\u{1b}[2J")), "\"a b\\u{1b}[2J\"");
     }
 
     #[test]
