@@ -2,10 +2,12 @@
 //! runs nothing but its own script.
 #![allow(clippy::unwrap_used)]
 
+mod accessible;
 mod chromium;
 #[path = "../common/mod.rs"]
 mod common;
 mod serve;
+mod smooth;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

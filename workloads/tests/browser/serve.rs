@@ -12,13 +12,13 @@ use crate::common::has_chromium;
 use crate::page_of_a_run;
 
 /// `dyno serve` of a folder, until it is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    fn of(dir: &Path) -> Self {
+    pub(crate) fn of(dir: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_dyno"))
             .args(["serve", "--port", "0", "--json"])
             .arg(dir)
@@ -41,7 +41,7 @@ impl Drop for Server {
 }
 
 /// Three runs, one of which fails, and one whose names are markup; the path of the one that fails.
-fn runs(out: &Path) -> String {
+pub(crate) fn runs(out: &Path) -> String {
     page_of_a_run(out, "dotted");
     let page = page_of_a_run(out, "lww");
     let evil =

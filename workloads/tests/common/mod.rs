@@ -46,6 +46,22 @@ pub(crate) fn has_chromium() -> bool {
     can("chromium", &["--version"]) || skip("needs chromium")
 }
 
+/// The script of axe-core, which judges pages, for tests that have it judge. What says where it is, is Python's
+/// package of it: nothing of it is kept here.
+pub(crate) fn axe() -> Option<String> {
+    let find = "import importlib.util as u; print(u.find_spec('axe_core_python').submodule_search_locations[0])";
+    let ran = Command::new("python3").args(["-c", find]).stdin(Stdio::null()).output();
+    let place = ran.ok().filter(|ran| ran.status.success());
+    let script = place.and_then(|ran| {
+        let folder = String::from_utf8(ran.stdout).ok()?;
+        std::fs::read_to_string(std::path::Path::new(folder.trim()).join("axe.min.js")).ok()
+    });
+    if script.is_none() {
+        skip("needs python3 with axe-core: pip install axe-core-python");
+    }
+    script
+}
+
 /// The same for tests that ask DuckDB.
 pub(crate) fn has_duckdb() -> bool {
     can("python3", &["-c", "import duckdb"])
