@@ -174,8 +174,8 @@ fn missing(text: &mut String, document: &Document, name: &str) {
     }
 }
 
-/// A name as it is where it reads as one word, in quotes elsewhere: keys may be empty, have spaces, and what a terminal
-/// takes for commands.
+/// A name as it is where it reads as one word, in quotes elsewhere: keys may be empty, have spaces, and what
+/// a terminal takes for commands.
 fn name_of(value: &Value) -> String {
     match value.as_str() {
         Some(name) if !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()) => {

@@ -1,4 +1,5 @@
-//! Contrast, names and roles, judged by axe-core in a real browser: who sees little, or nothing, reads the same.
+//! Contrast, names and roles, judged by axe-core in a real browser: who sees little, or nothing, reads the
+//! same.
 
 use std::path::{Path, PathBuf};
 

@@ -8,8 +8,8 @@ use crate::chromium::Chromium;
 use crate::common::has_chromium;
 use crate::page_of_a_run;
 
-/// Looks at four stretches of time, each shorter than the one before, moved by a pointer at each frame; then zooms
-/// by keys. Gives the time from each frame to the next, in milliseconds.
+/// Looks at four stretches of time, each shorter than the one before, moved by a pointer at each frame; then
+/// zooms by keys. Gives the time from each frame to the next, in milliseconds.
 const DRAG: &str = r"(async () => {
   const next = () => new Promise(done => requestAnimationFrame(done));
   const canvas = document.getElementById('latency-chart');

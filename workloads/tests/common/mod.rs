@@ -46,10 +46,10 @@ pub(crate) fn has_chromium() -> bool {
     can("chromium", &["--version"]) || skip("needs chromium")
 }
 
-/// The script of axe-core, which judges pages, for tests that have it judge. What says where it is, is Python's
-/// package of it: nothing of it is kept here.
+/// The script of axe-core, which judges pages, for tests that have it judge. It is in Python's package of it:
+/// nothing of it is kept here.
 pub(crate) fn axe() -> Option<String> {
-    let find = "import importlib.util as u; print(u.find_spec('axe_core_python').submodule_search_locations[0])";
+    let find = "import axe_core_python as axe; print(axe.__path__[0])";
     let ran = Command::new("python3").args(["-c", find]).stdin(Stdio::null()).output();
     let place = ran.ok().filter(|ran| ran.status.success());
     let script = place.and_then(|ran| {
