@@ -6,8 +6,10 @@
 //! `length (u32), postcard(Frame), crc32c of that (u32)`, little endian. A node that is killed leaves
 //! a last frame that is cut short; replay stops there.
 
+mod life;
 mod replay;
 mod steps;
+mod together;
 mod watch;
 
 use std::fs::{self, File};
@@ -22,8 +24,10 @@ use dynamo_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use life::Life;
 pub use replay::{Difference, ReplayError, Replayed, files, replay, replay_file};
 pub use steps::{Carried, ToldStep, steps};
+pub use together::{Breach, Together};
 use watch::Watched;
 
 /// How the name of a record ends.

@@ -13,6 +13,7 @@ use dynamo_protocol::{
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::life::Life;
 use super::watch::Scripted;
 use super::{EXTENSION, Frame, OLD, STEP, Start, Step, extend};
 
@@ -27,6 +28,8 @@ pub struct Replayed {
     pub cut_short: usize,
     /// The first step whose outputs differ.
     pub difference: Option<Difference>,
+    /// What the records tell of the rules that they have to keep [together](super::Together), up to there.
+    pub lives: Vec<Life>,
 }
 
 /// A step that did not come out as recorded.
@@ -81,6 +84,7 @@ pub fn replay(folder: &Path) -> Result<Replayed, ReplayError> {
         all.records += one.records;
         all.steps += one.steps;
         all.cut_short += one.cut_short;
+        all.lives.extend(one.lives);
         if one.difference.is_some() {
             all.difference = one.difference;
             break;
@@ -124,8 +128,10 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
         replayed.cut_short = 1;
         return Ok(replayed);
     };
-    let (mut node, mut store) = match first {
-        Read::Start(start) => begin(*start).map_err(|error| frames.damaged(&error))?,
+    let (mut life, (mut node, mut store)) = match first {
+        Read::Start(start) => {
+            (Life::new(&start), begin(*start).map_err(|error| frames.damaged(&error))?)
+        }
         Read::Stored(..) | Read::Step(_) => {
             return Err(frames.damaged("the record does not begin with its settings"));
         }
@@ -135,25 +141,31 @@ pub fn replay_file(path: &Path) -> Result<Replayed, ReplayError> {
         let Given { now, input, positions, errors } = match frame {
             Read::Start(_) => return Err(frames.damaged("a second start")),
             Read::Stored(place, record) => {
+                life.found(&place, &record);
                 store.records.insert(place, record);
                 continue;
             }
             Read::Step(given) => given,
         };
         outbox.outputs.clear();
+        life.given(&input, positions, &store);
         let mut scripted = Scripted::new(&mut store, positions, &errors);
         node.handle(Time(now), input, &mut scripted, &mut outbox);
+        let changes = scripted.changes;
+        life.came(&outbox.outputs, changes, &store);
         // Equal outputs are equal bytes: to write them again costs less than to read what was recorded.
         encoded.clear();
         encoded = extend(encoded, &outbox.outputs);
         if encoded != frames.buffer[frames.outputs.clone()] {
             replayed.difference =
                 Some(frames.difference(replayed.steps, std::mem::take(&mut outbox.outputs))?);
+            replayed.lives.push(life);
             return Ok(replayed);
         }
         replayed.steps += 1;
     }
     replayed.cut_short = usize::from(frames.cut_short);
+    replayed.lives.push(life);
     Ok(replayed)
 }
 

@@ -171,3 +171,69 @@ fn an_output_that_differs_is_found_and_named() {
     assert_eq!(difference.replayed, Some(Output::Reply(RequestId(3), Reply::Done)));
     assert!(difference.to_string().contains("step 3 differs"));
 }
+
+/// Two nodes that both have to hold what is put; a put at the first becomes durable at both. What lies in the
+/// directory of the second when it starts again is as `lost` leaves it.
+fn two_nodes(folder: &Path, lost: impl Fn(&mut MemoryStore)) {
+    let settings = Arc::new(Settings::new([2, 1, 2]));
+    let members = [1, 2].map(|id| Member::new(NodeId(id), 4)).to_vec();
+    let view = Arc::new(View::genesis(&settings, members).unwrap());
+    let mut stores = [1, 2].map(|id| MemoryStore::counting(Meta::genesis(Identity(id))));
+    let begin = |id: u16, incarnation, store: &MemoryStore| {
+        let start = dynamo_protocol::Start::proven(store.meta, incarnation);
+        let mut recorder =
+            Recorder::create(folder, (NodeId(id), &settings, &view), start.clone()).unwrap();
+        for (place, record) in store.records.clone() {
+            recorder.stored(place, record);
+        }
+        (Node::new(NodeId(id), Arc::clone(&settings), Arc::clone(&view), start), recorder)
+    };
+    let mut nodes = [begin(1, 1, &stores[0]), begin(2, 2, &stores[1])];
+    let mut given: Vec<(usize, Input)> =
+        vec![(0, Input::Started), (1, Input::Started), (0, put(1, "k")), (0, put(2, "l"))];
+    let mut now = 0;
+    while !given.is_empty() {
+        let (to, input) = given.remove(0);
+        let (mut outbox, (node, recorder)) = (Outbox::default(), &mut nodes[to]);
+        now += 1;
+        recorder.step(node, Time(now), input, &mut stores[to], &mut outbox);
+        for output in outbox.outputs {
+            if let Output::Send(envelope) = output {
+                given.push((usize::from(envelope.to.0) - 1, Input::Peer(envelope)));
+            }
+        }
+    }
+    nodes.iter_mut().for_each(|(_, recorder)| recorder.flush());
+    lost(&mut stores[1]);
+    let (mut again, mut recorder) = begin(2, 3, &stores[1]);
+    let mut outbox = Outbox::default();
+    recorder.step(&mut again, Time(now + 1), Input::Started, &mut stores[1], &mut outbox);
+    recorder.flush();
+}
+
+fn together(lost: impl Fn(&mut MemoryStore)) -> Together {
+    let folder = TempDir::new().unwrap();
+    two_nodes(folder.path(), lost);
+    let replayed = replay(folder.path()).unwrap();
+    assert!(replayed.difference.is_none(), "{}", replayed.difference.unwrap());
+    Together::of(&replayed.lives, true)
+}
+
+#[test]
+fn records_of_a_cluster_are_judged_together() {
+    let all = together(|_| {});
+    assert_eq!((all.acknowledged, all.restarts, all.breaches), (2, 1, vec![]));
+    assert!(all.events >= 2, "the second heard of both");
+}
+
+#[test]
+fn a_directory_that_lost_what_its_node_had_acknowledged_is_found() {
+    let gone = |store: &mut MemoryStore| drop(store.records.pop_first());
+    let checks = |all: Together| all.breaches.into_iter().map(|it| it.check).collect::<Vec<_>>();
+    assert_eq!(checks(together(gone)), ["recovery-oracle"]);
+    let undone = |store: &mut MemoryStore| {
+        gone(store);
+        store.position -= 1;
+    };
+    assert_eq!(checks(together(undone)), ["told-is-durable"]);
+}

@@ -69,6 +69,15 @@ pub(super) struct Scripted<'a, S> {
     applied: bool,
     calls: Cell<u32>,
     errors: &'a [(u32, StoreError)],
+    /// What was done to records, in order.
+    pub(super) changes: Vec<Applied>,
+}
+
+/// What became of a record.
+pub(super) struct Applied {
+    pub(super) place: Place,
+    pub(super) before: Option<Record>,
+    pub(super) now: Option<Record>,
 }
 
 impl<'a, S> Scripted<'a, S> {
@@ -77,7 +86,7 @@ impl<'a, S> Scripted<'a, S> {
         positions: [u64; 2],
         errors: &'a [(u32, StoreError)],
     ) -> Self {
-        Self { store, positions, applied: false, calls: Cell::new(0), errors }
+        Self { store, positions, applied: false, calls: Cell::new(0), errors, changes: Vec::new() }
     }
 
     fn scripted(&self) -> Result<(), StoreError> {
@@ -116,6 +125,15 @@ impl<S: Store> Store for Scripted<'_, S> {
 
     fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
         self.scripted()?;
+        for change in &changes {
+            let (place, now) = match change {
+                Change::Put(place, record) => (place, Some(record.clone())),
+                Change::Remove(place) => (place, None),
+                Change::Meta(_) | Change::Heard(..) | Change::Enrolment(_) => continue,
+            };
+            let before = self.store.record(place)?;
+            self.changes.push(Applied { place: place.clone(), before, now });
+        }
         self.store.apply(changes)?;
         self.applied = true;
         Ok(())

@@ -5,12 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dynamo_node::record::{self, Replayed};
+use checker::verdict::CheckReport;
+use dynamo_node::record::{self, Life, Replayed, Together};
 use dyno_command::{document, exit, output};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::plan::{FaultName, Plan};
 use crate::run::verdict::{INVALID, REFUSED, VALID};
+
+/// So many breaches are told; all are counted.
+const MOST_TOLD: usize = 100;
 
 /// Where a run keeps the records of its nodes.
 pub const FOLDER: &str = "records";
@@ -34,6 +39,8 @@ pub struct NodeRecords {
 pub struct Records {
     /// By node.
     pub nodes: BTreeMap<String, NodeRecords>,
+    /// What all of them say together.
+    pub together: Together,
     /// How large they are.
     pub bytes: u64,
     /// How long it took, by the clock, with a thread for each core.
@@ -59,6 +66,15 @@ pub(super) fn folder_of(run: &Path) -> PathBuf {
     if of_run.is_dir() { of_run } else { run.to_owned() }
 }
 
+/// Whether a directory of such a run holds all that was synced to it: no fault of the plan takes something
+/// from one that goes on as the same.
+fn keeps(plan: &Plan) -> bool {
+    let takes = |fault: &FaultName| {
+        fault.nature().loses_a_disk && !matches!(fault, FaultName::Wipe | FaultName::Replace)
+    };
+    !plan.faults.iter().any(takes)
+}
+
 /// Replays all records in `folder`, or, if it is the folder of a run, all that the run has left.
 ///
 /// # Errors
@@ -68,9 +84,14 @@ pub fn replay(folder: &Path) -> Result<Records, record::ReplayError> {
     let started = Instant::now();
     let bytes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len());
     let mut all = Records { bytes: bytes.sum(), ..Records::default() };
+    let mut lives = Vec::new();
+    // By name: those of a node in the order of its starts.
     for (file, replayed) in each(&files) {
-        all.add(&file, replayed?);
+        all.add(&file, replayed?, &mut lives);
     }
+    // Of records without their run it is not known what befell their disks.
+    let keeps = Plan::read(&folder.join("plan.toml")).is_ok_and(|plan| keeps(&plan));
+    all.together = Together::of(&lives, keeps);
     all.time = started.elapsed();
     Ok(all)
 }
@@ -99,7 +120,28 @@ fn each(files: &[PathBuf]) -> Vec<(PathBuf, Result<Replayed, record::ReplayError
 }
 
 impl Records {
-    fn add(&mut self, file: &Path, replayed: Replayed) {
+    /// What the records say together.
+    #[must_use]
+    pub fn white_box(&self) -> CheckReport {
+        let Together { events, acknowledged, hints, restarts, breaches } = &self.together;
+        let report = match breaches.first() {
+            Some(first) => CheckReport::invalid(first.to_string()),
+            None => CheckReport::valid_if_judged(
+                self.together.judged(),
+                "no event, acknowledgement, hint or restart was recorded",
+            ),
+        };
+        report
+            .with("events", *events)
+            .with("acknowledged", *acknowledged)
+            .with("hints", *hints)
+            .with("restarts", *restarts)
+            .with("breaches", &breaches[..breaches.len().min(MOST_TOLD)])
+            .with("breach_count", breaches.len())
+    }
+
+    fn add(&mut self, file: &Path, mut replayed: Replayed, lives: &mut Vec<Life>) {
+        lives.append(&mut replayed.lives);
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let node = name.split('-').next().unwrap_or_default().to_owned();
         let of = self.nodes.entry(node).or_default();
@@ -135,11 +177,19 @@ pub(super) fn run(folder: &Path, with_json: bool) -> u8 {
     output::say(format_args!(
         "{steps} steps, {megabytes:.1} MB in {seconds:.2} s: {speed:.0} steps/s"
     ));
-    let differs = records.differences().next().is_some();
+    let Together { events, acknowledged, hints, restarts, breaches } = &records.together;
+    output::say(format_args!(
+        "together: {events} events, {acknowledged} acknowledged puts, {hints} hints delivered, {restarts} \
+         restarts on what was kept; {} breaches",
+        breaches.len()
+    ));
+    breaches.iter().take(MOST_TOLD).for_each(output::say);
+    let differs = records.differences().next().is_some() || !breaches.is_empty();
     let status = if differs { INVALID } else { VALID };
     if with_json {
         let body = json!({
-            "on": "records", "nodes": records.nodes, "steps": steps, "bytes": records.bytes,
+            "on": "records", "nodes": records.nodes, "together": records.white_box(), "steps": steps,
+            "bytes": records.bytes,
             "seconds": seconds, "steps_per_second": speed,
         });
         output::say(document("replay", Some(exit::verdict(status)), body));

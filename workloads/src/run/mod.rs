@@ -62,6 +62,8 @@ use crate::workload::generator::TimeLimit;
 
 /// The name of the check that replays the nodes' records.
 pub(crate) const RECORDS: &str = "records";
+/// The name of the check that holds the protocol's rules against the records of all nodes.
+pub(crate) const WHITE_BOX: &str = "white-box";
 /// The name of the check that looks for panics in the nodes' logs.
 pub(crate) const LOGS: &str = "logs";
 
@@ -401,6 +403,7 @@ fn replay_records(view: &View, store: &Store, document: &mut Document) {
         .with("bytes", records.bytes)
         .with("nodes", &records.nodes);
     document.checks.insert(RECORDS.to_owned(), report);
+    document.checks.insert(WHITE_BOX.to_owned(), records.white_box());
 }
 
 /// What nodes did that the driver did not make them do. What somebody else did to them is no fault of the

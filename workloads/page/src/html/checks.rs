@@ -56,6 +56,7 @@ fn meaning(name: &str) -> Option<&'static str> {
         "siblings" => "the last reads return what nothing acknowledged has replaced",
         "well_formed" => "the record of the run is sound",
         "records" => "what nodes did is what the core does",
+        "white-box" => "what nodes did keeps the protocol's rules",
         "disks" => "nodes noticed what befell their disks",
         "convergence" => "replicas come to hold the same",
         "at-rest" => "the healed cluster comes to rest",
