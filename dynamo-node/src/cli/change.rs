@@ -114,16 +114,14 @@ impl LeaveArgs {
                 let why = format!("{} stays: the leave was cancelled", change.node);
                 return Err(Failure::failed(why));
             }
-            let part = look.part(change.node);
-            if part == Part::Drained {
-                match change.remove(&look, end).await {
-                    Ok(epoch) => return change.done("node leave", epoch),
-                    // Another change came first: it is looked at again, under that one.
-                    Err(why) => last = change.progress(why.why, last, end).await?,
-                }
-            } else {
-                let told = format!("{}: {}", change.node, part.told(&look.suspected()));
-                last = change.progress(told, last, end).await?;
+            if let Some(why) = change.keeps_from_removing(&look).await? {
+                last = change.progress(why, last, end).await?;
+                continue;
+            }
+            match change.remove(&look, end).await {
+                Ok(epoch) => return change.done("node leave", epoch),
+                // Another change came first: it is looked at again, under that one.
+                Err(why) => last = change.progress(why.why, last, end).await?,
             }
         }
     }
@@ -148,13 +146,12 @@ impl RemoveArgs {
         } else if self.force {
             change.decide(edit, change.end()).await?
         } else {
-            let part = look.part(node);
             // What the membership says of one that is in, it says best itself.
-            if seat.standing == Standing::Leaving && part != Part::Drained {
-                let told = part.told(&look.suspected());
-                let mend =
-                    "`leave` waits until it is drained; --force gives up what it still holds";
-                return Err(Failure::failed(format!("{node} is not drained: {told}. {mend}")));
+            if seat.standing == Standing::Leaving
+                && let Some(why) = change.keeps_from_removing(&look).await?
+            {
+                let mend = "`leave` waits for that; --force gives up what it still holds";
+                return Err(Failure::failed(format!("{node} stays: {why}. {mend}")));
             }
             change.remove(&look, change.end()).await?
         };
@@ -179,6 +176,17 @@ impl ChangeArgs {
 
     async fn look(&self) -> Result<Look, Failure> {
         Look::at(&self.ask).await
+    }
+
+    /// Why a member that leaves is needed still, if it is: others may lack what it holds, and in a strict
+    /// cluster who is home in its place is filled from those that were homes before, of which it is one.
+    async fn keeps_from_removing(&self, look: &Look) -> Result<Option<String>, Failure> {
+        let part = look.part(self.node);
+        if part != Part::Drained {
+            let told = part.told(&look.suspected());
+            return Ok(Some(format!("{} is not drained: {told}", self.node)));
+        }
+        look.keeps_from_changing(&self.ask, self.node).await
     }
 
     /// Removes a member that was seen to be drained, under the epoch in which it was seen.

@@ -49,9 +49,11 @@ impl Look {
     /// that the change is about. Who is to be filled takes what homes have that counted before.
     fn keeps_from_changing(&self, edit: &Edit) -> Option<String> {
         let newest = self.newest().filter(|newest| newest.settings.quorums_meet())?;
-        let (epoch, is_removal) = (newest.latest().epoch(), matches!(edit, Edit::Gone { .. }));
+        // Who leaves is one of those that a newcomer in its place is filled from.
+        let is_forced = matches!(edit, Edit::Gone { forced: true, .. });
+        let epoch = newest.latest().epoch();
         let seats = newest.latest().seats().iter().map(|seat| seat.node);
-        let mut others = seats.filter(|node| *node != edit.node() && !is_removal);
+        let mut others = seats.filter(|node| *node != edit.node() && !is_forced);
         others.find_map(|node| match self.said.get(&node) {
             Some(report) => Some(format!("{node} {}", report.keeps_from_counting(epoch)?)),
             None => Some(format!("{node} does not answer")),
@@ -241,4 +243,56 @@ async fn said(cluster: &impl Cluster, seen: &Look, seat: &Seat) -> Option<Said> 
     let status = timeout(PATIENCE, cluster.status(seat.node)).await.ok()?.ok()?;
     let is_clear = is_done(report, seat) && report.hints == 0;
     Some(Said { life: status.incarnation, is_clear, exchanged: status.exchanged })
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_protocol::membership::Directory;
+    use dynamo_protocol::{Member, Quorum, Settings};
+
+    use super::*;
+
+    /// Four members, of whom n4 leaves and n3 is being filled in so many ranges.
+    fn seen(quorum: Quorum, filling: u64) -> Look {
+        let settings = Settings { quorum, ..Settings::new([3, 2, 2]) };
+        let nodes: Vec<_> = (1..=4).map(NodeId).collect();
+        let members = nodes.iter().map(|node| Member::new(*node, 4)).collect();
+        let genesis = View::genesis(&settings, members).unwrap().history().latest().clone();
+        let leaves = genesis.edited(&Edit::Leave { node: NodeId(4) }, settings.n).unwrap();
+        let report = |id: NodeId| RingReport {
+            id,
+            cluster: "c".to_owned(),
+            settings,
+            epochs: vec![genesis.clone(), leaves.clone()],
+            directory: Directory::Founder(id),
+            amnesiac: false,
+            proven: true,
+            ranges: 9,
+            filling: if id == NodeId(3) { filling } else { 0 },
+            sources: Vec::new(),
+            strays: Some(0),
+            expects_strays: false,
+            hints: 0,
+            open_operations: 0,
+            suspected: Vec::new(),
+            proposes: None,
+            addresses: BTreeMap::new(),
+        };
+        let said = nodes.iter().map(|node| (*node, report(*node))).collect();
+        Look { living: nodes.clone(), members: nodes, said }
+    }
+
+    #[test]
+    fn who_leaves_a_strict_cluster_stays_until_all_others_count() {
+        let gone = |forced| {
+            let (node, directory) = (NodeId(4), Directory::Founder(NodeId(4)));
+            Edit::Gone { node, directory, forced }
+        };
+        let why = seen(Quorum::Strict, 2).keeps_from_changing(&gone(false)).unwrap();
+        assert_eq!(why, "n3 is being filled: 2 of its 9 ranges are left");
+        assert_eq!(seen(Quorum::Strict, 0).keeps_from_changing(&gone(false)), None);
+        assert_eq!(seen(Quorum::Sloppy, 2).keeps_from_changing(&gone(false)), None);
+        // Who forces it says what is lost.
+        assert_eq!(seen(Quorum::Strict, 2).keeps_from_changing(&gone(true)), None);
+    }
 }

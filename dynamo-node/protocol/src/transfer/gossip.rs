@@ -187,6 +187,37 @@ mod tests {
     }
 
     #[test]
+    fn each_beat_another_member_is_told_until_all_were() {
+        let settings = Arc::new(Settings::new([2, 1, 1]));
+        let members = (1..=4).map(|id| Member::new(NodeId(id), 8)).collect();
+        let view = View::genesis(&settings, members).unwrap();
+        let weigh = Edit::Weigh { node: ME, tokens: 16 };
+        let view = view.followed_by(&settings, &view.history().latest().edited(&weigh, 1).unwrap());
+        let meta = Meta::genesis(Identity(1));
+        let mut store = MemoryStore::new(meta);
+        let mut node = Node::new(ME, settings, Arc::new(view), Start::proven(meta, 1));
+        let mut told = Vec::new();
+        let beats = std::iter::repeat_n(Input::Timer(Timer::Gossip), 3);
+        for input in std::iter::once(Input::Started).chain(beats) {
+            let mut outbox = Outbox::default();
+            node.handle(Time(0), input, &mut store, &mut outbox);
+            let goes_on =
+                outbox.outputs.iter().any(|it| matches!(it, Output::SetTimer(Timer::Gossip, _)));
+            assert!(goes_on, "the next beat is asked for: {:?}", outbox.outputs);
+            told.extend(outbox.outputs.into_iter().filter_map(|output| match output {
+                Output::Send(Envelope {
+                    to,
+                    message: Message::Register(Call::Membership { .. }),
+                    ..
+                }) => Some(to),
+                _ => None,
+            }));
+        }
+        told.sort_unstable();
+        assert_eq!(told, [2, 3, 4].map(NodeId));
+    }
+
+    #[test]
     fn a_node_that_cannot_learn_does_not_ask_again_for_being_told() {
         let tells = |later: &View| {
             let epochs = later.history().after(Epoch::GENESIS).to_vec();
