@@ -82,8 +82,8 @@ impl admin_server::Admin for AdminService {
         let edit = wire::edit_from_proto(edit);
         let edit = edit.map_err(|why| Status::invalid_argument(why.to_string()))?;
         let expect = expect.map(Epoch);
-        // Who is gone is no home of anything.
-        if !matches!(edit, Edit::Gone { .. }) {
+        // Who is gone is no home of anything, but who is in its place may be filled from it until then.
+        if !matches!(edit, Edit::Gone { forced: true, .. }) {
             let report = self.command(Command::Ring).await?;
             if let Some(why) =
                 keeps_from_changing(&report, edit.node(), LOOK, self.0.tls.as_ref()).await
