@@ -34,8 +34,8 @@ pub struct Life {
     pub(super) acknowledged: Vec<(OpId, Vec<NodeId>)>,
     /// Versions that it took in for another's operation, and said so.
     pub(super) stored: HashSet<(OpId, u64)>,
-    /// Whom it heard say so, and what position was named.
-    pub(super) heard: HashMap<(OpId, NodeId), u64>,
+    /// Whom it heard say so, under which identity, and what position was named.
+    pub(super) heard: HashMap<(OpId, NodeId), (Identity, u64)>,
     /// By incarnation of another, how far its directory had come by its own messages.
     pub(super) told: HashMap<u64, u64>,
     /// Hints that went since their target has them: the operation, the target, and the versions.
@@ -119,7 +119,7 @@ impl Life {
         self.hear(envelope);
     }
 
-    fn hear(&mut self, Envelope { from, position, message, .. }: &Envelope) {
+    fn hear(&mut self, Envelope { from, identity, position, message, .. }: &Envelope) {
         // What is asked names an operation of the asker, what is answered does not.
         if let Message::Forward { op, .. }
         | Message::Store { op, .. }
@@ -143,8 +143,7 @@ impl Life {
                 self.given.store = Some((*from, *op, place, set.clone()));
             }
             Message::Stored { op, result: Ok(()), .. } => {
-                let named = self.heard.entry((*op, *from)).or_default();
-                *named = (*named).max(*position);
+                self.heard.insert((*op, *from), (*identity, *position));
                 self.given.stored = Some((*op, *from));
             }
             _ => {}

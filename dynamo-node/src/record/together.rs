@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-use dynamo_protocol::{Dot, NodeId, OpId};
+use dynamo_protocol::{Dot, Identity, NodeId, OpId};
 use serde::Serialize;
 
 use super::life::Life;
@@ -113,28 +113,39 @@ impl Together {
         }
     }
 
-    /// What was said to be held was taken in by whom it was said.
+    /// What was said to be held was taken in by whom it was said. What a record does not tell of its node is held
+    /// against nobody: it may end early, for want of room, or since its node went on while it was read.
     fn copies(&mut self, lives: &[Life]) {
+        let mut told_until: HashMap<(NodeId, Identity), u64> = HashMap::new();
+        for life in lives {
+            for (position, identity, _) in &life.kept {
+                let until = told_until.entry((life.node, *identity)).or_default();
+                *until = (*until).max(*position);
+            }
+        }
+        // Of the batch in which it ends a record may have a part.
+        let is_told = |life: &Life, op: OpId, host: NodeId| {
+            let said = life.heard.get(&(op, host));
+            said.is_some_and(|(identity, at)| told_until.get(&(host, *identity)) > Some(at))
+        };
         let mut took: HashMap<(OpId, NodeId), HashSet<u64>> = HashMap::new();
         for life in lives {
             for (op, set) in &life.stored {
                 took.entry((*op, life.node)).or_default().insert(*set);
             }
         }
-        let records: HashSet<_> = lives.iter().map(|life| life.node).collect();
         for life in lives {
             self.acknowledged += life.acknowledged.len();
             for (op, holders) in &life.acknowledged {
-                let others =
-                    holders.iter().filter(|host| **host != life.node && records.contains(host));
+                let others = holders.iter().filter(|host| is_told(life, *op, **host));
                 for host in others.filter(|host| !took.contains_key(&(*op, **host))) {
                     let what =
                         format!("{op} is acknowledged with {host}, which did not take it in");
                     self.breach("copies-at-ack", life.node, what);
                 }
             }
-            let delivered = life.delivered.iter().filter(|(_, target, _)| records.contains(target));
-            for (op, target, hint) in delivered {
+            let delivered = life.delivered.iter();
+            for (op, target, hint) in delivered.filter(|(op, to, _)| is_told(life, *op, *to)) {
                 self.hints += 1;
                 if !took.get(&(*op, *target)).is_some_and(|sets| sets.contains(hint)) {
                     let what =
@@ -155,6 +166,10 @@ impl Together {
             let then = past.kept.iter().take_while(|kept| kept.0 <= position).last();
             // Another directory, or one that was put back: what was lost with that is not its node's fault.
             let Some((_, _, held)) = then.filter(|kept| kept.1 == identity) else { continue };
+            // What is durable was recorded before: else the record ends early, and does not say what was held.
+            if past.kept.last().is_some_and(|last| last.0 < position) {
+                continue;
+            }
             self.restarts += 1;
             if let Some(far) = told.get(&earlier).filter(|far| **far > position) {
                 let what =
@@ -190,7 +205,7 @@ fn told(lives: &[Life]) -> HashMap<usize, u64> {
                 tell(*teller, *position);
             }
         }
-        for (heard, position) in &life.heard {
+        for (heard, (_, position)) in &life.heard {
             let takers = took.get(heard).filter(|takers| takers.len() == 1);
             takers.into_iter().flatten().for_each(|taker| tell(*taker, *position));
         }
@@ -200,9 +215,13 @@ fn told(lives: &[Life]) -> HashMap<usize, u64> {
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::{Actor, Identity, Meta, Settings, View};
+    use dynamo_protocol::{
+        Actor, Envelope, Epoch, Event, Input, Key, MemoryStore, Message, Meta, Output, Place, Role,
+        Settings, Siblings, Versioning, View,
+    };
 
     use super::super::Start;
+    use super::super::watch::Applied;
     use super::*;
 
     const DIRECTORY: Identity = Identity(7);
@@ -230,25 +249,36 @@ mod tests {
         Together::of(lives, true).breaches.into_iter().map(|breach| breach.check).collect()
     }
 
+    /// The first heard the second say at position 2 that it has what the operation brought; what is recorded of
+    /// the second goes on for so long.
+    fn heard(until: u64) -> [Life; 2] {
+        let (mut one, mut two) = (life(1, 1), life(2, 1));
+        one.heard.insert((OP, NodeId(2)), (DIRECTORY, 2));
+        two.kept.push((until, DIRECTORY, 0));
+        [one, two]
+    }
+
     #[test]
     fn what_was_acknowledged_was_taken_in_by_whom_it_is_said_of() {
-        let (mut one, mut two) = (life(1, 1), life(2, 1));
-        one.acknowledged.push((OP, vec![NodeId(1), NodeId(2)]));
+        let lives = |until: u64| {
+            let [mut one, two] = heard(until);
+            one.acknowledged.push((OP, vec![NodeId(1), NodeId(2)]));
+            [one, two]
+        };
+        let [one, mut two] = lives(3);
         two.stored.insert((OP, 5));
         let together = Together::of(&[one, two], true);
         assert_eq!((together.acknowledged, together.breaches), (1, vec![]));
-        let mut one = life(1, 1);
-        one.acknowledged.push((OP, vec![NodeId(1), NodeId(2)]));
-        assert_eq!(checks(&[one, life(2, 1)]), ["copies-at-ack"]);
-        let mut alone = life(1, 1);
-        alone.acknowledged.push((OP, vec![NodeId(1), NodeId(2)]));
+        assert_eq!(checks(&lives(3)), ["copies-at-ack"]);
+        assert!(checks(&lives(2)).is_empty(), "its record may end before");
+        let [alone, _] = lives(3);
         assert!(checks(&[alone]).is_empty(), "of whom nothing was recorded nothing is known");
     }
 
     #[test]
     fn a_hint_goes_when_its_target_took_in_just_that() {
         let lives = |took: u64| {
-            let (mut holder, mut target) = (life(1, 1), life(2, 1));
+            let [mut holder, mut target] = heard(3);
             holder.delivered.push((OP, NodeId(2), 5));
             target.stored.insert((OP, took));
             [holder, target]
@@ -292,6 +322,8 @@ mod tests {
         let mut wiped = lives(2, 0, 3);
         wiped[1].began = Some((Identity(8), 1));
         assert_eq!(Together::of(&wiped, true).restarts, 0, "another directory");
+        let ends_early = Together::of(&lives(4, 40, 3), true);
+        assert_eq!((ends_early.restarts, ends_early.breaches), (0, vec![]));
     }
 
     #[test]
@@ -299,7 +331,70 @@ mod tests {
         let (mut before, after, mut other) = (life(1, 1), life(1, 2), life(2, 1));
         before.kept.push((2, DIRECTORY, 0));
         before.stored.insert((OP, 5));
-        other.heard = HashMap::from([((OP, NodeId(1)), 9)]);
+        other.heard = HashMap::from([((OP, NodeId(1)), (DIRECTORY, 9))]);
         assert_eq!(checks(&[before, after, other]), ["told-is-durable"]);
+    }
+
+    /// A step of a node that holds nothing: what is wrong with it.
+    fn alone(
+        message: Option<Message>,
+        outputs: &[Output],
+        applied: Vec<Applied>,
+    ) -> Vec<&'static str> {
+        let (mut life, store) = (life(1, 1), MemoryStore::new(Meta::genesis(DIRECTORY)));
+        let input = message.map_or(Input::Started, |message| Input::Peer(envelope(2, 1, message)));
+        life.given(&input, [1, 1], &store);
+        life.came(outputs, applied, &store);
+        life.breaches.iter().map(|breach| breach.check).collect()
+    }
+
+    fn envelope(from: u16, to: u16, message: Message) -> Envelope {
+        let (from, to) = (NodeId(from), NodeId(to));
+        let (identity, position, epoch) = (DIRECTORY, 1, Epoch::GENESIS);
+        Envelope { from, identity, position, epoch, era: 0, to, heard: None, message }
+    }
+
+    fn stored() -> Message {
+        Message::Stored { op: OP, result: Ok(()), counts: true }
+    }
+
+    #[test]
+    fn who_says_that_it_has_something_has_it() {
+        let (role, key) = (Role::Home, Key::from("k"));
+        let mut set = dynamo_protocol::DottedSet::default();
+        let version = dynamo_protocol::Version { dot: dot(1), timestamp: 0, value: None };
+        set.write(&dynamo_protocol::VersionVector::default(), version);
+        let store = Message::Store { op: OP, role, key, set: Siblings::Dotted(set) };
+        let says = Output::Send(envelope(1, 2, stored()));
+        assert_eq!(alone(Some(store.clone()), &[says], vec![]), ["stored-is-held"]);
+        assert!(alone(Some(store), &[], vec![]).is_empty());
+    }
+
+    #[test]
+    fn who_acknowledges_has_heard_of_as_many_copies() {
+        let acknowledged = |holders: &[u16]| {
+            let holders = holders.iter().copied().map(NodeId).collect();
+            [Output::Event(Event::Acknowledged { op: OP, holders })]
+        };
+        assert!(alone(Some(stored()), &acknowledged(&[1, 2]), vec![]).is_empty());
+        assert_eq!(alone(Some(stored()), &acknowledged(&[1]), vec![]), ["copies-at-ack"]);
+        assert_eq!(alone(Some(stored()), &acknowledged(&[2, 2]), vec![]), ["copies-at-ack"]);
+        assert_eq!(alone(None, &acknowledged(&[1, 2]), vec![]), ["copies-at-ack"]);
+    }
+
+    #[test]
+    fn a_hint_goes_by_its_targets_word_and_no_other() {
+        let hint = || {
+            let place = Place { role: Role::Hint(NodeId(2)), key: Key::from("k") };
+            let set = Siblings::empty(Versioning::Dotted);
+            let before = dynamo_protocol::Record { set, minter: None, amnesiac: false };
+            vec![Applied { place, before: Some(before), now: None }]
+        };
+        let told = |target: u16| [Output::Event(Event::HintDelivered(NodeId(target)))];
+        assert!(alone(Some(stored()), &told(2), hint()).is_empty());
+        assert_eq!(alone(Some(stored()), &[], hint()), ["hint-accounting"]);
+        assert_eq!(alone(Some(stored()), &told(3), hint()), ["hint-accounting"]);
+        assert_eq!(alone(None, &told(2), hint()), ["hint-accounting"]);
+        assert_eq!(alone(None, &[Output::Event(Event::HintAdopted)], hint()), ["hint-accounting"]);
     }
 }
