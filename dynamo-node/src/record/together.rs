@@ -113,8 +113,8 @@ impl Together {
         }
     }
 
-    /// What was said to be held was taken in by whom it was said. What a record does not tell of its node is held
-    /// against nobody: it may end early, for want of room, or since its node went on while it was read.
+    /// What was said to be held was taken in by whom it was said. What a record does not tell of its node is
+    /// held against nobody: it may end early, for want of room, or since its node went on while it was read.
     fn copies(&mut self, lives: &[Life]) {
         let mut told_until: HashMap<(NodeId, Identity), u64> = HashMap::new();
         for life in lives {
@@ -164,9 +164,10 @@ impl Together {
             let Some((identity, position)) = life.began else { continue };
             let Some((earlier, past)) = before.insert(life.node, (at, life)) else { continue };
             let then = past.kept.iter().take_while(|kept| kept.0 <= position).last();
-            // Another directory, or one that was put back: what was lost with that is not its node's fault.
+            // Another directory, or one that was put back: what was lost with that is not its node's
+            // fault.
             let Some((_, _, held)) = then.filter(|kept| kept.1 == identity) else { continue };
-            // What is durable was recorded before: else the record ends early, and does not say what was held.
+            // What is durable was recorded before: else the record ends early, and tells not what was held.
             if past.kept.last().is_some_and(|last| last.0 < position) {
                 continue;
             }
@@ -249,8 +250,8 @@ mod tests {
         Together::of(lives, true).breaches.into_iter().map(|breach| breach.check).collect()
     }
 
-    /// The first heard the second say at position 2 that it has what the operation brought; what is recorded of
-    /// the second goes on for so long.
+    /// The first heard the second say at position 2 that it has what the operation brought; what is recorded
+    /// of the second goes on for so long.
     fn heard(until: u64) -> [Life; 2] {
         let (mut one, mut two) = (life(1, 1), life(2, 1));
         one.heard.insert((OP, NodeId(2)), (DIRECTORY, 2));
