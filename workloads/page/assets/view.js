@@ -28,6 +28,7 @@ function refilter() {
     if (C.marks[row] & MARKED) marked.push(row);
     if (what[row] & 3) notOk.push(row);
   }
+  tell();
   redraw();
 }
 
