@@ -1,10 +1,13 @@
 //! The page of a run as a file: where it is made, where not, and that it changes no verdict.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use common::STALE_READ;
 use serde_json::Value;
 
 fn dyno(words: &[&str]) -> Output {
@@ -158,15 +161,7 @@ fn a_page_that_cannot_be_made_is_told_and_changes_no_verdict() {
 fn a_foreign_history_has_a_page_with_the_order_that_was_tried() {
     let dir = tempfile::tempdir().unwrap();
     let (history, page) = (dir.path().join("h.edn"), dir.path().join("page.html"));
-    let lines = [
-        "{:process 0, :type :invoke, :f :write, :value 1}",
-        "{:process 0, :type :ok, :f :write, :value 1}",
-        "{:process 0, :type :invoke, :f :write, :value 2}",
-        "{:process 0, :type :ok, :f :write, :value 2}",
-        "{:process 1, :type :invoke, :f :read, :value nil}",
-        "{:process 1, :type :ok, :f :read, :value 1}",
-    ];
-    fs::write(&history, lines.join("\n")).unwrap();
+    fs::write(&history, STALE_READ).unwrap();
     let (file, to) = (history.display().to_string(), page.display().to_string());
     let ran = dyno(&["check", &file, "--spec", "register", "--report", &to]);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");

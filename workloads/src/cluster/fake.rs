@@ -54,6 +54,29 @@ pub(crate) struct FakeNode {
     pub(crate) last_words: Option<&'static str>,
 }
 
+/// What a founder says of the ring that counts wherever it is a home, and holds nothing that is another's.
+pub(crate) fn settled(settings: Settings, epochs: Vec<Membership>) -> RingReport {
+    RingReport {
+        id: NodeId(1),
+        cluster: "fake".to_owned(),
+        settings,
+        epochs,
+        directory: Directory::Founder(NodeId(1)),
+        amnesiac: false,
+        proven: true,
+        ranges: 1,
+        filling: 0,
+        sources: Vec::new(),
+        strays: Some(0),
+        expects_strays: false,
+        hints: 0,
+        open_operations: 0,
+        suspected: Vec::new(),
+        proposes: None,
+        addresses: BTreeMap::new(),
+    }
+}
+
 impl FakeCluster {
     /// So many nodes that run.
     pub(crate) fn new(nodes: u16, deaf: bool) -> Self {
@@ -174,26 +197,8 @@ impl Cluster for FakeCluster {
     async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {
         let epochs = self.epochs.lock().unwrap().clone();
         let directory = self.directory(node);
-        let report = RingReport {
-            id: node,
-            cluster: "fake".to_owned(),
-            settings: Settings::new([1, 1, 1]),
-            epochs,
-            directory,
-            amnesiac: false,
-            proven: true,
-            ranges: 1,
-            filling: 0,
-            sources: Vec::new(),
-            strays: Some(0),
-            expects_strays: false,
-            hints: 0,
-            open_operations: 0,
-            suspected: Vec::new(),
-            proposes: None,
-            addresses: BTreeMap::new(),
-        };
-        self.status(node).await.map(|_| report)
+        let report = settled(Settings::new([1, 1, 1]), epochs);
+        self.status(node).await.map(|_| RingReport { id: node, directory, ..report })
     }
 
     async fn propose(

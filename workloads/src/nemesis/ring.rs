@@ -251,6 +251,7 @@ mod tests {
     use dynamo_protocol::{Member, Quorum, Settings};
 
     use super::*;
+    use crate::cluster::fake::settled;
 
     /// Four members, of whom n4 leaves and n3 is being filled in so many ranges.
     fn seen(quorum: Quorum, filling: u64) -> Look {
@@ -261,22 +262,10 @@ mod tests {
         let leaves = genesis.edited(&Edit::Leave { node: NodeId(4) }, settings.n).unwrap();
         let report = |id: NodeId| RingReport {
             id,
-            cluster: "c".to_owned(),
-            settings,
-            epochs: vec![genesis.clone(), leaves.clone()],
             directory: Directory::Founder(id),
-            amnesiac: false,
-            proven: true,
             ranges: 9,
             filling: if id == NodeId(3) { filling } else { 0 },
-            sources: Vec::new(),
-            strays: Some(0),
-            expects_strays: false,
-            hints: 0,
-            open_operations: 0,
-            suspected: Vec::new(),
-            proposes: None,
-            addresses: BTreeMap::new(),
+            ..settled(settings, vec![genesis.clone(), leaves.clone()])
         };
         let said = nodes.iter().map(|node| (*node, report(*node))).collect();
         Look { living: nodes.clone(), members: nodes, said }

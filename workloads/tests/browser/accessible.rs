@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::chromium::Chromium;
-use crate::common::{axe, has_chromium};
+use crate::common::{STALE_READ, axe, has_chromium};
 use crate::serve::{Server, runs};
 use crate::{dyno, page_of_a_run};
 
@@ -106,16 +106,8 @@ fn so_are_the_pages_of_the_server() {
 
 /// The page of a history with a read of what has been written over.
 fn stale_register(dir: &Path) -> PathBuf {
-    let lines = [
-        "{:process 0, :type :invoke, :f :write, :value 1}",
-        "{:process 0, :type :ok, :f :write, :value 1}",
-        "{:process 0, :type :invoke, :f :write, :value 2}",
-        "{:process 0, :type :ok, :f :write, :value 2}",
-        "{:process 1, :type :invoke, :f :read, :value nil}",
-        "{:process 1, :type :ok, :f :read, :value 1}",
-    ];
     let (history, page) = (dir.join("h.edn"), dir.join("register.html"));
-    std::fs::write(&history, lines.join("\n")).unwrap();
+    std::fs::write(&history, STALE_READ).unwrap();
     dyno(&[
         "check",
         &history.display().to_string(),

@@ -46,6 +46,15 @@ pub(crate) fn has_chromium() -> bool {
     can("chromium", &["--version"]) || skip("needs chromium")
 }
 
+/// A history of a register with a read of what has been written over, as Jepsen writes one.
+pub(crate) const STALE_READ: &str = "\
+{:process 0, :type :invoke, :f :write, :value 1}
+{:process 0, :type :ok, :f :write, :value 1}
+{:process 0, :type :invoke, :f :write, :value 2}
+{:process 0, :type :ok, :f :write, :value 2}
+{:process 1, :type :invoke, :f :read, :value nil}
+{:process 1, :type :ok, :f :read, :value 1}";
+
 /// The script of axe-core, which judges pages, for tests that have it judge. It is in Python's package of it:
 /// nothing of it is kept here.
 pub(crate) fn axe() -> Option<String> {
