@@ -453,6 +453,12 @@ fn what_nodes_record_replays_through_the_core_however_they_ended() {
     assert_eq!(status, Some(0), "{:#}", verdict["reasons"]);
     let records = &verdict["checks"]["records"];
     assert_eq!(records["verdict"], "valid", "{records:#}");
+    let together = &verdict["checks"]["white-box"];
+    assert_eq!(together["verdict"], "valid", "{together:#}");
+    assert!(
+        count(&together["acknowledged"]) > 100 && count(&together["restarts"]) > 0,
+        "{together:#}"
+    );
     let of = |name: &str| -> Vec<u64> {
         (1..=3).map(|node| count(&records["nodes"][format!("n{node}")][name])).collect()
     };
