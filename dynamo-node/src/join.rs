@@ -1,6 +1,12 @@
 //! How a node with a directory of its own becomes a member: it asks a member to propose that, waits until it
 //! is decided, and takes the history. Until then it serves nobody.
 //!
+//! One that takes the place of a lost directory does not wait with serving: a member that lost its disk is a
+//! member still, and the others may need its word to name it. Whoever started again is in doubt until every
+//! member has said what it remembers (rule 11 of docs/protocol.md); nobody is filled from one in doubt, and a
+//! strict cluster names nobody before all are filled. That it remembers nothing it can say at once, so it
+//! serves, amnesiac, and has itself named meanwhile.
+//!
 //! Whatever ends it, the next start goes on where it was: the directory's identity is on its disk, and a
 //! membership that names it is not proposed again.
 
@@ -23,6 +29,8 @@ use crate::wire;
 const ANSWER: Duration = Duration::from_secs(5);
 /// Between two rounds of asking.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same of a node that serves: it may have to wait until others are filled, which takes minutes.
+const UNNAMED_PAUSE: Duration = Duration::from_secs(1);
 const UNDECIDED: &str = "it is proposed, and no majority of the members answers: start more of them, or, \
     if so many are lost for good, give --force-epoch";
 
@@ -104,7 +112,8 @@ pub enum JoinError {
 
 /// What a member has to know of the membership before its node starts.
 pub(crate) struct Joined {
-    /// All memberships: the last one names its directory.
+    /// All memberships: the last one names its directory, unless it takes the place of another and is not
+    /// named yet.
     pub(crate) epochs: Vec<Membership>,
     pub(crate) addresses: BTreeMap<NodeId, String>,
 }
@@ -139,17 +148,86 @@ pub async fn free_id(
     ask_in_turn(seeds, patience, free).await
 }
 
-/// Makes the directory `meta` that of the node in the membership, unless it is by now.
+/// What the node is to know of the membership before it starts: a newcomer once it is a member, one that takes
+/// the place of a lost directory at once.
 pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<Joined, JoinError> {
-    let directory = meta.directory(options.me);
-    let attempt = async |seed: &str| {
-        let admin = Admin::new(seed).with_deadline(ANSWER).over(options.tls.clone());
-        let report = admin.ring().await?;
-        agreed(options, seed, &report).map_err(Failed::ForGood)?;
-        let seat = report.latest().seat(options.me).copied();
-        let Some(edit) = edit(options.me, join, directory, seat).map_err(Failed::ForGood)? else {
-            return Ok(joined(report));
-        };
+    let asker = Asker { options, join, directory: meta.directory(options.me) };
+    let ask = async |seed: &str| {
+        if !join.replace {
+            return asker.have_named(seed).await.map(joined);
+        }
+        let (report, edit) = asker.look(seed).await?;
+        edit.map_or(Ok(()), |edit| asker.check(&report, &edit))?;
+        Ok(joined(report))
+    };
+    ask_in_turn(&join.seeds, join.patience, ask).await
+}
+
+/// Has a node named that serves already, in the place of the directory that was lost: returns when it is, and
+/// goes on until then. Asks the members of `addresses`, too: who was a seed at its start may be gone by now.
+///
+/// # Errors
+/// If no member will ever have it.
+pub(crate) async fn have_named(
+    options: Options,
+    join: Join,
+    meta: Meta,
+    addresses: Vec<String>,
+) -> Result<(), JoinError> {
+    let asker = Asker { options: &options, join: &join, directory: meta.directory(options.me) };
+    let others = addresses.iter().filter(|address| !join.seeds.contains(address));
+    let mut told = None;
+    loop {
+        for seed in join.seeds.iter().chain(others.clone()) {
+            match asker.have_named(seed).await {
+                Ok(_) => return Ok(()),
+                Err(Failed::ForGood(error)) => return Err(error),
+                Err(Failed::ForNow(why)) if told.as_ref() == Some(&why) => {}
+                Err(Failed::ForNow(why)) => {
+                    tracing::warn!(seed, why, "serves, and is not named yet");
+                    told = Some(why);
+                }
+            }
+        }
+        sleep(UNNAMED_PAUSE).await;
+    }
+}
+
+/// Who asks members to be named.
+struct Asker<'a> {
+    options: &'a Options,
+    join: &'a Join,
+    directory: Directory,
+}
+
+impl Asker<'_> {
+    fn admin(&self, seed: &str) -> Admin {
+        Admin::new(seed).with_deadline(ANSWER).over(self.options.tls.clone())
+    }
+
+    /// What a member knows, and what is to be changed; nothing if the directory is named.
+    async fn look(&self, seed: &str) -> Result<(RingReport, Option<Edit>), Failed> {
+        let report = self.admin(seed).ring().await?;
+        agreed(self.options, seed, &report).map_err(Failed::ForGood)?;
+        let seat = report.latest().seat(self.options.me).copied();
+        let edit = edit(self.options.me, self.join, self.directory, seat);
+        Ok((report, edit.map_err(Failed::ForGood)?))
+    }
+
+    /// What the membership itself refuses it refuses tomorrow.
+    fn check(&self, report: &RingReport, edit: &Edit) -> Result<(), Failed> {
+        let edited = report.latest().edited(edit, self.options.settings.n);
+        edited.map(drop).map_err(|error| {
+            let (node, why) = (self.options.me, error.to_string());
+            Failed::ForGood(JoinError::Refused { node, why })
+        })
+    }
+
+    /// Has a member propose it; what that one knows then.
+    async fn have_named(&self, seed: &str) -> Result<RingReport, Failed> {
+        let (report, edit) = self.look(seed).await?;
+        let Some(edit) = edit else { return Ok(report) };
+        let admin = self.admin(seed);
         let proposed = admin.propose(edit, None).await?;
         // One that does not know yet whether its directory was rolled back proposes nothing, and may never
         // know if others are gone.
@@ -158,7 +236,7 @@ pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<
             Proposed::Refused(_) => !report.proven,
             Proposed::Decided(_) => false,
         };
-        let proposed = match is_stuck && join.forced {
+        let proposed = match is_stuck && self.join.forced {
             true => admin.force_epoch(edit, report.latest().epoch()).await?,
             false => proposed,
         };
@@ -166,25 +244,18 @@ pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<
             Proposed::Decided(epoch) => {
                 tracing::info!(%epoch, %edit, "decided");
                 let report = admin.ring().await?;
-                match report.latest().seat(options.me) {
-                    Some(seat) if seat.directory == directory => Ok(joined(report)),
+                match report.latest().seat(self.options.me) {
+                    Some(seat) if seat.directory == self.directory => Ok(report),
                     _ => Err(Failed::ForNow("decided, and changed again since".to_owned())),
                 }
             }
             Proposed::Undecided => Err(Failed::ForNow(UNDECIDED.to_owned())),
             Proposed::Refused(why) => {
-                // What the membership itself refuses it refuses tomorrow; all else may pass.
-                match report.latest().edited(&edit, options.settings.n) {
-                    Ok(_) => Err(Failed::ForNow(why)),
-                    Err(error) => {
-                        let (node, why) = (options.me, error.to_string());
-                        Err(Failed::ForGood(JoinError::Refused { node, why }))
-                    }
-                }
+                self.check(&report, &edit)?;
+                Err(Failed::ForNow(why))
             }
         }
-    };
-    ask_in_turn(&join.seeds, join.patience, attempt).await
+    }
 }
 
 /// What is to be changed so that the node has this directory; nothing if it has.

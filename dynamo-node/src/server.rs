@@ -1,11 +1,12 @@
 //! A whole node: directory, driver, links and services, from start to end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_protocol::{Epoch, Identity, Node, NodeId, ViewError};
+use dynamo_protocol::{Epoch, Identity, Meta, Node, NodeId, View, ViewError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -19,7 +20,7 @@ use crate::driver::{ARRIVALS, ARRIVALS_KIB, About, Command, Driver, Fatal, Sourc
 use crate::guests::{Guests, Guise};
 use crate::hooks::Hook;
 use crate::http2;
-use crate::join::JoinError;
+use crate::join::{self, JoinError};
 use crate::metrics::{self, Endpoint};
 use crate::opening::{self, Opened};
 use crate::proto::admin_server::AdminServer;
@@ -121,6 +122,9 @@ pub enum Ended {
     /// It could not go on.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// It served in the place of a lost directory, and will not be named.
+    #[error(transparent)]
+    Unnamed(#[from] JoinError),
     /// An invariant was broken.
     #[error("the driver panicked: {0}")]
     Panicked(tokio::task::JoinError),
@@ -152,6 +156,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let (close, closing) = watch::channel(false);
     let everywhere = address.ip().is_unspecified();
     let own = options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()));
+    let naming = naming(&options, &view, meta, &addresses, command.clone());
     let book = Arc::new(Book::new(me, own, options.peers.clone(), addresses));
     let shared = Shared {
         me,
@@ -188,7 +193,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let guests = Guests::new(options.tls.clone());
     let serving = tokio::spawn(serve(shared, guests, listener, largest));
     let (metrics, measuring) = measured.unzip();
-    let task = tokio::spawn(oversee(driving, serving, measuring, close));
+    let task = tokio::spawn(oversee(driving, serving, measuring, naming, close));
     let identity = meta.identity;
     tracing::info!(
         node = %me, %address, %identity, incarnation,
@@ -228,6 +233,35 @@ fn measured(
         untaken: Arc::clone(&shared.untaken),
     };
     Ok((address, tokio::spawn(metrics::serve(listener, endpoint))))
+}
+
+/// Has it named, if another directory is in its place and it was told to take that. Ends if it never will be,
+/// and has the driver end, too.
+fn naming(
+    options: &Options,
+    view: &View,
+    meta: Meta,
+    addresses: &BTreeMap<NodeId, String>,
+    commands: mpsc::Sender<Command>,
+) -> JoinHandle<JoinError> {
+    let seat = view.history().latest().seat(options.me);
+    let is_named = seat.is_some_and(|seat| seat.directory == meta.directory(options.me));
+    let Some(join) = options.join.clone().filter(|_| !is_named) else {
+        return tokio::spawn(std::future::pending());
+    };
+    let others = addresses.iter().filter(|(id, _)| **id != options.me);
+    let others = others.map(|(_, address)| address.clone()).collect();
+    let options = options.clone();
+    tokio::spawn(async move {
+        match join::have_named(options, join, meta, others).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => {
+                // If nobody listens it has ended already.
+                drop(commands.send(Command::Stop).await);
+                error
+            }
+        }
+    })
 }
 
 fn links(shared: &Shared, book: &Arc<Book>, incarnation: u64) -> Links {
@@ -282,22 +316,33 @@ async fn oversee(
     mut driving: JoinHandle<Result<(), Fatal>>,
     mut serving: JoinHandle<Result<(), tonic::transport::Error>>,
     measuring: Option<JoinHandle<()>>,
+    mut naming: JoinHandle<JoinError>,
     close: watch::Sender<bool>,
 ) -> Result<(), Ended> {
+    let mut unnamed = Ok(());
     let ended = tokio::select! {
-        driven = &mut driving => {
+        driven = async {
+            tokio::select! {
+                driven = &mut driving => driven,
+                refused = &mut naming => {
+                    unnamed = refused.map_err(Ended::Panicked).and_then(|why| Err(why.into()));
+                    (&mut driving).await
+                }
+            }
+        } => {
             // Dropping the driver has closed the links; now the streams and the listener.
             close.send_replace(true);
             if tokio::time::timeout(LINGER, &mut serving).await.is_err() {
                 serving.abort();
             }
-            driven.map_err(Ended::Panicked).and_then(|driven| Ok(driven?))
+            driven.map_err(Ended::Panicked).and_then(|driven| Ok(driven?)).and(unnamed)
         }
         served = &mut serving => {
             driving.abort();
             served.map_err(Ended::Panicked).and_then(|served| Ok(served?))
         }
     };
+    naming.abort();
     if let Some(measuring) = measuring {
         measuring.abort();
     }

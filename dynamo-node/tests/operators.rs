@@ -80,6 +80,39 @@ async fn refused(arguments: &[&str], word: &str) {
     assert_eq!(error.trim_end().lines().count(), 1, "{arguments:?}: {error}");
 }
 
+/// Whoever starts again is in doubt until all others have said what they remember of it, and names nobody before:
+/// that the one that lost its disk remembers nothing it has to be able to say before it is named.
+#[tokio::test]
+async fn all_members_start_anew_one_without_its_disk_and_its_replacement_ends_their_doubt() {
+    let folder = TempDir::new().unwrap();
+    let data = |id: u16| folder.path().join(id.to_string());
+    let mut nodes = genesis(4, folder.path()).await;
+    let addresses: Vec<_> = nodes.iter().map(|node| node.address.clone()).collect();
+    let client = Client::new(addresses[0].as_str());
+    for n in 0..40 {
+        client.put(format!("k{n}"), "", format!("v{n}")).await.unwrap();
+    }
+    for node in &mut nodes {
+        node.process.kill().await.unwrap();
+    }
+    std::fs::remove_dir_all(data(4)).unwrap();
+    for id in [1, 2, 3_u16] {
+        let place = usize::from(id) - 1;
+        let again = run(&["serve", "--listen", &addresses[place]], &data(id)).await;
+        nodes[place].process = again.process;
+    }
+    let seed = addresses[0].as_str();
+    let replace = ["replace", "--seed", seed, "--id", "4", "--listen", &addresses[3]];
+    nodes[3].process = run(&replace, &data(4)).await.process;
+    finished(seed, 2).await;
+    for n in 0..40 {
+        for address in &addresses {
+            let got = Client::new(address.as_str()).get(format!("k{n}")).await.unwrap();
+            assert_eq!(got.values, [format!("v{n}")], "k{n} through {address}");
+        }
+    }
+}
+
 /// Members 1 and up, each of which lies in the folder of its number.
 async fn genesis(members: u16, folder: &Path) -> Vec<Node> {
     let sockets: Vec<_> = (1..=members).map(|_| bound_socket()).collect();
@@ -199,11 +232,18 @@ async fn of_four_members_two_are_lost_and_the_others_go_on_by_an_operators_word(
     assert_eq!(code, Some(255), "{error}");
     assert!(error.contains("n1 started and waits for the other members"), "{error}");
     let replace = ["replace", "--seed", &at, "--id", "3", "--listen", &addresses[2]];
-    let within = [&replace[..], &["--join-within", "1s", "--data"]].concat();
-    let lost = data(3);
-    let (code, _, error) = ask(&[&within[..], &[lost.to_str().unwrap()]].concat()).await;
-    assert_eq!(code, Some(255), "{error}");
-    assert!(error.contains("n1 started and waits"), "{error}");
+    // An empty directory serves, and says that it remembers nothing: n4 is waited for all the same.
+    let mut unnamed = run(&replace, &data(3)).await.process;
+    let mut lines = BufReader::new(unnamed.stderr.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it serves until it is named");
+        if line.contains("is not named yet") {
+            assert!(line.contains("n1 started and waits"), "{line}");
+            break;
+        }
+    }
+    assert_eq!(ring(&at).await["epoch"], 1);
+    unnamed.kill().await.unwrap();
 
     let forced = ["remove", "n4", "--at", &at, "--force", "--force-epoch"];
     refused(&[&forced[..], &["--expect-epoch", "7"]].concat(), "at epoch 1, not 7").await;

@@ -157,7 +157,8 @@ pub struct NodeArgs {
     flags: SettingFlags,
     #[command(flatten)]
     timing: TimingFlags,
-    /// How long a node that joins tries until it is decided.
+    /// How long a node that joins tries until it is decided, and one that takes the place of a lost directory
+    /// until a member answers: that one serves while it waits to be named.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = patience())]
     join_within: Span,
     /// What keeps the records.
@@ -583,6 +584,7 @@ fn ended_by_itself(ended: Result<(), Ended>) -> Result<(), Failure> {
             output::note(removed);
             Ok(())
         }
+        Err(unnamed @ Ended::Unnamed(_)) => Err(Failure::refused(unnamed)),
         ended => ended.map_err(Failure::failed),
     }
 }
