@@ -24,7 +24,9 @@ use thiserror::Error;
 
 use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
+use super::records::find;
 use super::state::{Census, State};
+use super::tree::Tree;
 use super::{
     Batch, Engine, EngineError, FjallEngine, MemoryEngine, RedbEngine, Space, Write, addresses,
     enrolment,
@@ -79,6 +81,8 @@ pub struct Directory {
     pub engine: Arc<dyn Engine>,
     /// It was made when it was opened.
     pub is_new: bool,
+    /// Of the home records, as they were read when it was opened: a start reads them once.
+    tree: Mutex<Option<Tree>>,
     last: Mutex<Last>,
 }
 
@@ -238,7 +242,8 @@ impl Directory {
         let meta = origin.meta();
         let engine = Arc::new(MemoryEngine::default());
         let last = Mutex::new(Last { state: State::new(meta), mark: None });
-        Self { meta, enrolment: Enrolment::default(), engine, is_new: true, last }
+        let tree = Mutex::default();
+        Self { meta, enrolment: Enrolment::default(), engine, is_new: true, tree, last }
     }
 
     /// Keeps `kept`, `meta` with it, and where members are reached, from now on: of a directory that is not
@@ -265,6 +270,11 @@ impl Directory {
         self.last().state
     }
 
+    /// The tree over the home records, if nobody has taken it and nothing was committed since it was made.
+    pub(super) fn take_tree(&self) -> Option<Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -287,6 +297,9 @@ impl Directory {
 
     fn keep(&self, batch: Batch, keep: Keep) -> Result<(), EngineError> {
         let Batch { mut writes, state, .. } = batch;
+        if writes.iter().any(|write| write.space == Space::Home) {
+            self.take_tree();
+        }
         writes.push(state.write());
         commit_caught(&*self.engine, writes, keep)?;
         let mut last = self.last();
@@ -366,7 +379,7 @@ impl Opening<'_> {
         let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
         let commit = commit_caught(&*engine, vec![owned, state.write()], Keep::Synced);
         commit.map_err(engine_error(path))?;
-        self.opened(mark, engine, state, Enrolment::default())
+        self.opened(mark, (engine, Tree::new()), state, Enrolment::default())
     }
 
     fn existing(
@@ -386,7 +399,9 @@ impl Opening<'_> {
         }
         let mut enrolment = self.membership(&*engine)?;
         let mut writes = Vec::new();
-        let counted = kept.counted(&*engine).map_err(engine_error(path))?;
+        let (mut tree, versioning) = (Tree::new(), self.owner.versioning);
+        let mut look = |key: &_, value: &_| find(&mut tree, versioning, key, value);
+        let counted = kept.counted(&*engine, &mut look).map_err(engine_error(path))?;
         let mut state = kept;
         if let Some(doubt) = doubt(found, &kept, &counted) {
             state = renewed(found.marked, &counted);
@@ -414,21 +429,22 @@ impl Opening<'_> {
         // the first put of every start.
         writes.push(state.write());
         commit_caught(&*engine, writes, Keep::Synced).map_err(engine_error(path))?;
-        self.opened(mark, engine, state, enrolment)
+        self.opened(mark, (engine, tree), state, enrolment)
     }
 
     /// Nothing is kept before the mark says durably for whom.
     fn opened(
         self,
         mut mark: Mark,
-        engine: Arc<dyn Engine>,
+        (engine, tree): (Arc<dyn Engine>, Tree),
         state: State,
         enrolment: Enrolment,
     ) -> Result<Directory, DirectoryError> {
         let settled = mark.settle(Marked::of(&state, true));
         settled.map_err(io("write the mark in", self.path))?;
         let last = Mutex::new(Last { state, mark: Some(mark) });
-        Ok(Directory { meta: state.meta, enrolment, engine, is_new: false, last })
+        let tree = Mutex::new(Some(tree));
+        Ok(Directory { meta: state.meta, enrolment, engine, is_new: false, tree, last })
     }
 
     /// What the directory says of itself, if it is the owner's.

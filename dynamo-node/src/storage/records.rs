@@ -86,18 +86,22 @@ impl Records {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// The store on an open directory. Reads all home records, for the tree.
+    /// The store on an open directory. Reads all home records, for the tree, unless they were read since.
     ///
     /// # Errors
     /// If the engine cannot list them.
     pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Result<Self, EngineError> {
-        let mut tree = Tree::new();
-        directory.engine.scan(Space::Home, &[], &mut |bytes, value| {
-            if let Some((_, leaf)) = leaf_of(versioning, bytes, value) {
-                tree.change(token_at(bytes), None, Some(leaf));
+        let tree = match directory.take_tree() {
+            Some(tree) => tree,
+            None => {
+                let mut tree = Tree::new();
+                directory.engine.scan(Space::Home, &[], &mut |bytes, value| {
+                    find(&mut tree, versioning, bytes, value);
+                    true
+                })?;
+                tree
             }
-            true
-        })?;
+        };
         Ok(Self {
             tree,
             engine: Arc::clone(&directory.engine),
@@ -450,6 +454,13 @@ fn token_at(bytes: &[u8]) -> Token {
 }
 
 /// The key and the leaf of a home record in the engine; none if it cannot be read.
+/// A home record was found that the tree does not have yet. One that cannot be read has no leaf.
+pub(super) fn find(tree: &mut Tree, versioning: Versioning, bytes: &[u8], value: &[u8]) {
+    if let Some((_, leaf)) = leaf_of(versioning, bytes, value) {
+        tree.change(token_at(bytes), None, Some(leaf));
+    }
+}
+
 fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
     let key = place_of(Space::Home, bytes)?.key;
     let record: Record = unseal(bytes, value).ok()?;

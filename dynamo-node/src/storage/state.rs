@@ -56,11 +56,16 @@ impl Counted {
 }
 
 impl Census {
-    /// Takes the census of `space`: reads all of it.
-    pub(super) fn take(engine: &dyn Engine, space: Space) -> Result<Self, EngineError> {
+    /// Takes the census of `space`: reads all of it, and shows each record to `look`.
+    pub(super) fn take(
+        engine: &dyn Engine,
+        space: Space,
+        look: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<Self, EngineError> {
         let mut census = Self::default();
         engine.scan(space, &[], &mut |key, value| {
             census.add(Counted::of(key, value));
+            look(key, value);
             true
         })?;
         Ok(census)
@@ -94,11 +99,16 @@ impl State {
         Ok(found.map(|found| unseal(STATE, &found)))
     }
 
-    /// The same with the census that `engine` shows: reads all records.
-    pub(crate) fn counted(self, engine: &dyn Engine) -> Result<Self, EngineError> {
-        let home = Census::take(engine, Space::Home)?;
-        let enrolment = enrolment::census(engine)?;
-        Ok(Self { home, hints: Census::take(engine, Space::Hints)?, enrolment, ..self })
+    /// The same with the census that `engine` shows: reads all records, and shows those it keeps as home to
+    /// `look`.
+    pub(crate) fn counted(
+        self,
+        engine: &dyn Engine,
+        look: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<Self, EngineError> {
+        let home = Census::take(engine, Space::Home, look)?;
+        let hints = Census::take(engine, Space::Hints, &mut |_, _| {})?;
+        Ok(Self { home, hints, enrolment: enrolment::census(engine)?, ..self })
     }
 
     /// The census of a space that has records.

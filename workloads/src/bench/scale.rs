@@ -297,7 +297,10 @@ mod tests {
     #[test]
     fn an_epoch_spreads_in_rounds_that_grow_as_the_logarithm_of_the_nodes() {
         let [few, many] = [8, 128].map(gossip);
-        assert!((2..=6).contains(&few.0), "three times as many know it each round, at best: {few:?}");
+        assert!(
+            (2..=6).contains(&few.0),
+            "three times as many know it each round, at best: {few:?}"
+        );
         assert!((5..=12).contains(&many.0), "{many:?}");
         assert!(many.1 >= 127, "everybody has to be told: {many:?}");
     }

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::super::codec::FORMAT;
-use super::super::{Directory, Origin, Records, Write, address_of};
+use super::super::{Directory, Origin, Owner, Records, Write, address_of};
 use crate::wire::envelope_to_proto;
 
 /// A record of a version that its counter tells apart.
@@ -210,5 +210,46 @@ fn what_an_exchange_of_a_million_keys_costs() {
         println!(
             "{differ} of 1,000,000 keys differ: {messages} messages of {bytes} bytes together"
         );
+    }
+}
+
+/// What a start on a directory of a million records of 100 bytes reads, and how long it takes.
+#[test]
+#[ignore = "a measurement: run it with --nocapture"]
+fn a_start_on_a_million_records() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (node, versioning) = (NodeId(1), Versioning::Dotted);
+    let owner = Owner { node, cluster: "dynamo".to_owned(), versioning };
+    let path = folder.path().join("n1");
+    let directory = Directory::open(&path, &owner, Origin::GENESIS).unwrap();
+    let mut records = Records::open(&directory, versioning).unwrap();
+    for index in 0..1_000_000_u32 {
+        let place = Place::home(Key::from(format!("key-{index:07}").as_str()));
+        let mut record = record(1);
+        if let Siblings::Dotted(set) = &record.set {
+            let mut versions = set.versions().to_vec();
+            versions[0].value = Some(Bytes::from(vec![7; 100]));
+            let context = set.context().clone();
+            record.set = Siblings::Dotted(DottedSet::from_parts(context, versions).unwrap());
+        }
+        records.apply(vec![Change::Put(place, record)]).unwrap();
+        if index % 4096 == 0 || index == 999_999 {
+            let batch = records.take_batch().unwrap();
+            let number = batch.number;
+            directory.commit_buffered(batch).unwrap();
+            records.committed(number);
+        }
+    }
+    directory.engine.sync().unwrap();
+    let expected = records.fingerprint(Span::RING);
+    drop((records, directory));
+    for _ in 0..3 {
+        let begun = std::time::Instant::now();
+        let directory = Directory::open(&path, &owner, Origin::LATER).unwrap();
+        let opened = begun.elapsed();
+        let records = Records::open(&directory, versioning).unwrap();
+        println!("directory {opened:?}, in all {:?}", begun.elapsed());
+        assert_eq!(records.fingerprint(Span::RING), expected);
+        assert!(!directory.meta.amnesiac);
     }
 }
