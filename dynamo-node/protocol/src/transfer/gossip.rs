@@ -18,8 +18,8 @@ use crate::step::Step;
 use crate::storage::Store;
 use crate::view::Epoch;
 
-/// How many are told at a beat. All of a thousand members know a change after eleven beats, and after seventeen
-/// if one is told at a beat; three would save two more.
+/// How many are told at a beat. All of a thousand members know a change after ten beats, and after seventeen
+/// if one is told at a beat, with as many messages (`dyno bench scale`).
 const AT_A_BEAT: usize = 2;
 
 /// What a node knows of how far the others are.
