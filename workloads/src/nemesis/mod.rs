@@ -29,7 +29,7 @@ use futures::future::{join_all, try_join_all};
 use serde_json::Value;
 use tokio::sync;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use self::claims::Claims;
 use self::faults::Fault;
@@ -147,17 +147,17 @@ impl<C: Cluster> Nemesis<C> {
     async fn claimed(&self, episode: &Episode, patience: Duration) -> Result<()> {
         let fault = &episode.fault;
         let nature = fault.name().nature();
-        let turns = timeout(self.patience, self.take_turns(fault.holds())).await;
+        // An earlier fault of the same process has its own patience, and says if that was not enough.
+        let end = self.end(episode.hold);
+        let Ok(turns) = timeout_at(end, self.take_turns(fault.holds())).await else {
+            return Ok(());
+        };
         let members = self.cluster.nodes();
         if fault.of_members().iter().any(|node| !members.contains(node)) {
             // It has not joined yet, other than was to be expected.
             return Ok(());
         }
-        let skip = match &turns {
-            Ok(_) => self.probe(fault).err(),
-            Err(_) => Some("an earlier fault of the same process is not healed".to_owned()),
-        };
-        if let Some(reason) = skip {
+        if let Err(reason) = self.probe(fault) {
             return self.note(episode, Kind::Fail, "probe", Err(reason.into()));
         }
         self.note(episode, Kind::Invoke, "inject", Ok(Value::Null))?;
@@ -167,7 +167,7 @@ impl<C: Cluster> Nemesis<C> {
         let proof = self.lease(fault.inject(&site), patience).await;
         let proven = proof.is_ok();
         self.note_outcome(episode, "inject", proof)?;
-        let turns = turns.ok().filter(|_| fault.holds_to_the_end());
+        let turns = fault.holds_to_the_end().then_some(turns);
         if proven {
             self.hold(episode).await;
         }
@@ -190,9 +190,14 @@ impl<C: Cluster> Nemesis<C> {
         if is_slow { self.patience.mul_f64(slow) } else { self.patience }
     }
 
+    /// Until when a fault has to begin that is held so long.
+    fn end(&self, hold: Duration) -> Instant {
+        self.journal.instant(self.time.saturating_sub(hold))
+    }
+
     /// Waits for what a fault of this nature needs; whether it came while there is time to hold it.
     async fn claim(&self, nature: Nature, hold: Duration) -> bool {
-        let end = self.journal.instant(self.time.saturating_sub(hold));
+        let end = self.end(hold);
         loop {
             let freed = self.claims.1.notified();
             if self.claims().take(nature) {

@@ -4,7 +4,7 @@ use checker::verdict::{CheckReport, Verdict};
 use super::draw::Draw;
 use super::faults::eio::Fails;
 use super::faults::rollback::How;
-use super::faults::{Bitflip, Diskfull, Eio, Kill, Rollback, Wipe};
+use super::faults::{Bitflip, Diskfull, Eio, Kill, Pause, Rollback, Wipe};
 use super::*;
 use crate::cluster::fake::FakeCluster;
 use crate::plan::{FaultName, Plan};
@@ -43,6 +43,12 @@ async fn history(cluster: FakeCluster, episodes: Vec<Episode>) -> History {
 
 /// The same, each step of which may take so many milliseconds.
 async fn history_within(cluster: FakeCluster, episodes: Vec<Episode>, patience: u64) -> History {
+    let turns: Vec<_> = episodes.into_iter().map(|episode| vec![episode]).collect();
+    history_in_turns(cluster, &turns, patience).await
+}
+
+/// The same, those of one turn at once.
+async fn history_in_turns(cluster: FakeCluster, turns: &[Vec<Episode>], patience: u64) -> History {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("history.jsonl");
     let journal = Arc::new(Journal::create(&path).unwrap());
@@ -50,8 +56,8 @@ async fn history_within(cluster: FakeCluster, episodes: Vec<Episode>, patience: 
     let terms = Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO };
     let mut nemesis = Nemesis::new(Arc::new(cluster), journal, terms, time);
     nemesis.patience = Duration::from_millis(patience);
-    for episode in &episodes {
-        nemesis.run(std::slice::from_ref(episode)).await.unwrap();
+    for episodes in turns {
+        nemesis.run(episodes).await.unwrap();
     }
     assert!(nemesis.in_force().is_empty());
     History::read(&path).unwrap()
@@ -163,6 +169,20 @@ async fn a_process_that_is_down_already_cannot_be_killed_and_that_is_said() {
     cluster.kill(A).await.unwrap();
     let kill = covered(cluster, vec![once(1, Kill(vec![A]).into())]).await[&FaultName::Kill];
     assert_eq!((kill.skipped, kill.installed), (1, 0));
+}
+
+#[tokio::test]
+async fn a_fault_of_a_process_that_another_one_holds_waits_for_it_however_long_that_takes() {
+    let (patience, long) = (50, Duration::from_millis(250));
+    let pause = Episode { hold: long, ..once(1, Pause(vec![A]).into()) };
+    let kill = Episode { at: long / 10, ..once(2, Kill(vec![A, B]).into()) };
+    let cluster = FakeCluster::new(3, false);
+    let history = history_in_turns(cluster, &[vec![pause, kill]], patience).await;
+    let seen = seen(&history);
+    for name in [FaultName::Pause, FaultName::Kill] {
+        let fault = &seen[&name];
+        assert_eq!((fault.installed, fault.healed, fault.skipped), (1, 1, 0), "{name}");
+    }
 }
 
 #[tokio::test]
