@@ -19,18 +19,45 @@ const BUFFERED: Duration = Duration::from_millis(50);
 /// When nothing waits for that: any time will do.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How far batches have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The last that the engine has: it outlives the process.
+    pub(crate) written: u64,
+    /// The last that is as durable as is asked for: what rests on it may go.
+    pub(crate) durable: u64,
+}
+
+type Done = watch::Sender<Result<Reached, EngineError>>;
+
 /// Makes batches durable, in order.
 pub(crate) struct Committer {
     way: Way,
-    /// The last batch that is durable, or why nothing ever will be again.
-    durable: watch::Receiver<Result<u64, EngineError>>,
+    /// How far they are, or why none ever will be again.
+    reached: watch::Receiver<Result<Reached, EngineError>>,
 }
 
 enum Way {
     /// Nothing would be waited for.
-    AtOnce { directory: Arc<Directory>, done: watch::Sender<Result<u64, EngineError>> },
+    AtOnce { directory: Arc<Directory>, done: Done },
     /// The bound on what waits is the driver's, see [`crate::driver`].
-    Thread { batches: Option<mpsc::Sender<Batch>>, thread: Option<JoinHandle<()>> },
+    Thread { work: Option<mpsc::Sender<Work>>, thread: Option<JoinHandle<()>> },
+}
+
+/// What the thread is told.
+struct Work {
+    batch: Option<Batch>,
+    /// Whether something waits until all that was submitted is synced.
+    hurries: bool,
+}
+
+/// When the thread syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Soon {
+    /// A little later, and nobody waits for it.
+    Unasked,
+    /// At once if somebody waits for it, else a little later.
+    Asked,
 }
 
 impl Committer {
@@ -39,77 +66,100 @@ impl Committer {
         directory: Arc<Directory>,
         durability: Durability,
     ) -> std::io::Result<Self> {
-        let (done, durable) = watch::channel(Ok(directory.state().position));
+        let first = Reached::all(directory.state().position);
+        let (done, reached) = watch::channel(Ok(first));
         if directory.engine.is_volatile() {
-            return Ok(Self { way: Way::AtOnce { directory, done }, durable });
+            return Ok(Self { way: Way::AtOnce { directory, done }, reached });
         }
-        let (batches, waiting) = mpsc::channel();
+        let (work, waiting) = mpsc::channel();
         let run = move || match durability {
             Durability::Sync => commit_all(&directory, &waiting, &done),
-            Durability::Buffered => commit_soon(&directory, &waiting, &done),
+            Durability::One => commit_soon(&directory, &waiting, &done, (first, Soon::Asked)),
+            Durability::Buffered => {
+                commit_soon(&directory, &waiting, &done, (first, Soon::Unasked))
+            }
         };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
-        let way = Way::Thread { batches: Some(batches), thread: Some(thread) };
-        Ok(Self { way, durable })
+        let way = Way::Thread { work: Some(work), thread: Some(thread) };
+        Ok(Self { way, reached })
     }
 
-    /// Makes `batch` durable, now or soon.
-    pub(crate) fn submit(&self, batch: Batch) {
+    /// Makes `batch` durable, now or soon; now, if something `hurries`.
+    pub(crate) fn submit(&self, batch: Batch, hurries: bool) {
         match &self.way {
             Way::AtOnce { directory, done } => {
                 let number = batch.number;
-                let _ = done.send_replace(directory.commit(batch).map(|()| number));
+                let _ = done.send_replace(directory.commit(batch).map(|()| Reached::all(number)));
             }
-            Way::Thread { batches, .. } => {
-                let batches = batches.as_ref().expect("taken only when this is dropped");
-                // If the thread is gone, `changed` says why.
-                drop(batches.send(batch));
-            }
+            Way::Thread { .. } => self.tell(Work { batch: Some(batch), hurries }),
         }
     }
 
-    /// The last batch known to be durable.
-    pub(crate) fn durable(&mut self) -> Result<u64, EngineError> {
-        self.durable.borrow_and_update().clone()
+    /// Something waits for all that was submitted.
+    pub(crate) fn hurry(&self) {
+        self.tell(Work { batch: None, hurries: true });
     }
 
-    /// Waits until more is durable, and says up to where; or why nothing will ever be again.
-    pub(crate) async fn changed(&mut self) -> Result<u64, EngineError> {
-        match self.durable.changed().await {
-            Ok(()) => self.durable(),
+    fn tell(&self, work: Work) {
+        if let Way::Thread { work: thread, .. } = &self.way {
+            let thread = thread.as_ref().expect("taken only when this is dropped");
+            // If the thread is gone, `changed` says why.
+            drop(thread.send(work));
+        }
+    }
+
+    /// How far it is now.
+    pub(crate) fn reached(&mut self) -> Result<Reached, EngineError> {
+        self.reached.borrow_and_update().clone()
+    }
+
+    /// Waits until it is further, and says how far; or why it never will be.
+    pub(crate) async fn changed(&mut self) -> Result<Reached, EngineError> {
+        match self.reached.changed().await {
+            Ok(()) => self.reached(),
             Err(_) => Err(EngineError::Io("the committer has panicked".to_owned())),
         }
+    }
+}
+
+impl Reached {
+    fn all(number: u64) -> Self {
+        Self { written: number, durable: number }
     }
 }
 
 impl Drop for Committer {
     /// Waits for the commit under way, so that the engine is closed when the node is gone.
     fn drop(&mut self) {
-        if let Way::Thread { batches, thread } = &mut self.way {
-            drop(batches.take());
+        if let Way::Thread { work, thread } = &mut self.way {
+            drop(work.take());
             drop(thread.take().map(JoinHandle::join));
         }
     }
 }
 
-/// The next batch, with all that wait behind it.
-fn joined(mut batch: Batch, waiting: &mpsc::Receiver<Batch>) -> Batch {
-    for next in waiting.try_iter() {
-        (batch.number, batch.state) = (next.number, next.state);
-        batch.writes.extend(next.writes);
+impl Work {
+    /// With all that waits behind it.
+    fn joined(self, waiting: &mpsc::Receiver<Self>) -> Self {
+        waiting.try_iter().fold(self, |all, next| {
+            let batch = match (all.batch, next.batch) {
+                (Some(mut batch), Some(next)) => {
+                    (batch.number, batch.state) = (next.number, next.state);
+                    batch.writes.extend(next.writes);
+                    Some(batch)
+                }
+                (batch, next) => batch.or(next),
+            };
+            Self { batch, hurries: all.hurries || next.hurries }
+        })
     }
-    batch
 }
 
-fn commit_all(
-    directory: &Directory,
-    waiting: &mpsc::Receiver<Batch>,
-    done: &watch::Sender<Result<u64, EngineError>>,
-) {
-    while let Ok(batch) = waiting.recv() {
-        let batch = joined(batch, waiting);
+fn commit_all(directory: &Directory, waiting: &mpsc::Receiver<Work>, done: &Done) {
+    while let Ok(work) = waiting.recv() {
+        let Some(batch) = work.joined(waiting).batch else { continue };
         let number = batch.number;
-        let result = directory.commit(batch).map(|()| number);
+        let result = directory.commit(batch).map(|()| Reached::all(number));
         let failed = result.is_err();
         let _ = done.send_replace(result);
         if failed {
@@ -118,11 +168,13 @@ fn commit_all(
     }
 }
 
-/// Says that batches are durable when the system has them, and syncs them all at once a little later.
+/// Says that batches are written when the system has them, and syncs them all at once: when somebody waits
+/// for it, or a little later.
 fn commit_soon(
     directory: &Directory,
-    waiting: &mpsc::Receiver<Batch>,
-    done: &watch::Sender<Result<u64, EngineError>>,
+    waiting: &mpsc::Receiver<Work>,
+    done: &Done,
+    (mut reached, soon): (Reached, Soon),
 ) {
     // Since when something is not synced.
     let mut unsynced: Option<Instant> = None;
@@ -131,23 +183,161 @@ fn commit_soon(
         let patience = unsynced.map_or(IDLE, |since| BUFFERED.saturating_sub(since.elapsed()));
         let received = waiting.recv_timeout(patience);
         let ends = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
-        if let Ok(batch) = received {
-            let batch = joined(batch, waiting);
-            let number = batch.number;
-            if let Err(error) = directory.commit_buffered(batch) {
-                return fail(error);
+        let mut hurries = ends;
+        if let Ok(work) = received {
+            let work = work.joined(waiting);
+            hurries |= work.hurries && soon == Soon::Asked;
+            if let Some(batch) = work.batch {
+                reached.written = batch.number;
+                if let Err(error) = directory.commit_buffered(batch) {
+                    return fail(error);
+                }
+                unsynced.get_or_insert_with(Instant::now);
+                if soon == Soon::Unasked {
+                    reached.durable = reached.written;
+                }
+                let _ = done.send_replace(Ok(reached));
             }
-            unsynced.get_or_insert_with(Instant::now);
-            let _ = done.send_replace(Ok(number));
         }
-        if unsynced.is_some_and(|since| ends || since.elapsed() >= BUFFERED) {
+        if unsynced.is_some_and(|since| hurries || since.elapsed() >= BUFFERED) {
             if let Err(error) = directory.engine.sync() {
                 return fail(error);
             }
             unsynced = None;
+            reached.durable = reached.written;
+            let _ = done.send_replace(Ok(reached));
         }
         if ends {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Condvar, Mutex};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::storage::{Engine, MemoryEngine, Origin, Space, Visit, Write};
+
+    /// An engine whose syncs are counted, and end when they may.
+    #[derive(Default)]
+    struct Gated {
+        engine: MemoryEngine,
+        shut: Mutex<bool>,
+        opened: Condvar,
+        syncs: AtomicU64,
+    }
+
+    impl Engine for Gated {
+        fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+            self.engine.get(space, key)
+        }
+
+        fn scan(&self, space: Space, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
+            self.engine.scan(space, from, visit)
+        }
+
+        fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+            self.engine.commit(writes)?;
+            self.sync()
+        }
+
+        fn commit_buffered(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+            self.engine.commit(writes)
+        }
+
+        fn sync(&self) -> Result<(), EngineError> {
+            drop(self.opened.wait_while(self.shut.lock().unwrap(), |shut| *shut).unwrap());
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    impl Gated {
+        fn open(&self) {
+            *self.shut.lock().unwrap() = false;
+            self.opened.notify_all();
+        }
+    }
+
+    /// With the first two batches.
+    fn start(durability: Durability, shut: bool) -> (Arc<Gated>, Committer, [Batch; 2]) {
+        let engine = Arc::new(Gated { shut: Mutex::new(shut), ..Gated::default() });
+        let mut directory = Directory::in_memory(Origin { genesis: true, identity: None });
+        directory.engine = Arc::<Gated>::clone(&engine);
+        let state = directory.state();
+        let batch = |number| Batch { number, writes: Vec::new(), state };
+        let batches = [1, 2].map(|after| batch(state.position + after));
+        (engine, Committer::start(Arc::new(directory), durability).unwrap(), batches)
+    }
+
+    async fn until(committer: &mut Committer, is: impl Fn(Reached) -> bool) -> Reached {
+        loop {
+            let reached = committer.reached().unwrap();
+            if is(reached) {
+                return reached;
+            }
+            committer.changed().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn where_every_batch_is_synced_nothing_is_told_of_it_before() {
+        let (engine, mut committer, [first, _]) = start(Durability::Sync, true);
+        let number = first.number;
+        committer.submit(first, false);
+        let told = tokio::time::timeout(BUFFERED * 2, committer.changed()).await;
+        assert!(told.is_err(), "{told:?}");
+        engine.open();
+        let reached = until(&mut committer, |reached| reached.written >= number).await;
+        assert_eq!(reached, Reached::all(number));
+    }
+
+    #[tokio::test]
+    async fn where_one_copy_is_synced_a_batch_is_written_before_and_durable_after_its_sync() {
+        let (engine, mut committer, [first, _]) = start(Durability::One, true);
+        let number = first.number;
+        committer.submit(first, true);
+        let reached = until(&mut committer, |reached| reached.written >= number).await;
+        assert_eq!(reached, Reached { written: number, durable: number - 1 });
+        engine.open();
+        assert_eq!(
+            until(&mut committer, |reached| reached.durable >= number).await,
+            Reached::all(number)
+        );
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_synced_a_little_later_and_at_once_when_somebody_does() {
+        let (engine, mut committer, [first, second]) = start(Durability::One, false);
+        let begun = Instant::now();
+        let number = first.number;
+        committer.submit(first, false);
+        until(&mut committer, |reached| reached.durable >= number).await;
+        assert!(begun.elapsed() >= BUFFERED, "{:?}", begun.elapsed());
+        assert_eq!(engine.syncs.load(Ordering::Relaxed), 1);
+
+        committer.submit(second, false);
+        committer.hurry();
+        until(&mut committer, |reached| reached.durable > number).await;
+        assert_eq!(engine.syncs.load(Ordering::Relaxed), 2);
+        drop(committer);
+        assert_eq!(engine.syncs.load(Ordering::Relaxed), 2, "nothing is left to sync");
+    }
+
+    #[tokio::test]
+    async fn where_writes_are_buffered_a_batch_counts_when_it_is_written() {
+        let (engine, mut committer, [first, _]) = start(Durability::Buffered, true);
+        let number = first.number;
+        committer.submit(first, true);
+        let reached = until(&mut committer, |reached| reached.written >= number).await;
+        assert_eq!(reached, Reached::all(number));
+        engine.open();
+        drop(committer);
+        assert_eq!(engine.syncs.load(Ordering::Relaxed), 1, "it is synced before the end");
     }
 }

@@ -68,6 +68,10 @@ pub enum Durability {
     /// From a crash of every machine at once: nothing is acknowledged before it is synced.
     #[default]
     Sync,
+    /// From a crash of every machine at once, if no disk is lost beside: the node that coordinates a put has
+    /// synced it, the others have it, and sync it some 50 ms later at the latest. A machine that loses power
+    /// counts as one that lost its disk, but for what it coordinated.
+    One,
     /// From a crash of processes, and of fewer than W machines: it is synced some 50 ms later. A machine that
     /// loses power counts as one that lost its disk.
     Buffered,

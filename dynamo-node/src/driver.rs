@@ -8,6 +8,8 @@
 //! While a batch is being made durable the next one is filled. No rule of the protocol is here: this
 //! file moves values.
 
+mod held;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +17,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
-    ClientOp, Envelope, Epoch, Event, Input, Key, Node, NodeId, Outbox, Output, Place, Record,
+    ClientOp, Envelope, Epoch, Event, Identity, Input, Key, Node, NodeId, Output, Place, Record,
     RequestId, Store, StoreError, Time,
 };
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
+use held::{Effects, Held};
+
 use crate::admission::Admission;
 use crate::clock::{Clock, Skew};
-use crate::commit::Committer;
+use crate::commit::{Committer, Reached};
+use crate::config::Durability;
 use crate::metrics::{Measures, Moment, Text};
 use crate::proposals::Proposals;
 use crate::record::Recorder;
@@ -181,9 +186,15 @@ pub(crate) struct Driver<T> {
     held: VecDeque<Held>,
     /// The bytes of the batches among them.
     undurable: usize,
-    /// The last batch that was submitted, and the last that is durable.
+    /// What waits only until its batch is written, in order, with the number of the batch.
+    early: VecDeque<(u64, Output)>,
+    /// The last batch that was submitted, and how far they are.
     submitted: u64,
-    durable: u64,
+    reached: Reached,
+    /// Whether a put need be durable at its coordinator alone.
+    one: bool,
+    /// Under which identity the node speaks, and the batch that brought it.
+    identity: (Identity, u64),
     /// Until when the open requests may still be answered, if the node is to end.
     ends: Option<Instant>,
     /// The membership, if there is one, that goes on without it.
@@ -203,25 +214,6 @@ pub(crate) struct About {
     pub(crate) book: Arc<Book>,
 }
 
-/// What leaves the node when a batch is durable.
-#[derive(Default)]
-struct Effects {
-    outbox: Outbox,
-    replicas: Vec<(oneshot::Sender<ReplicaRead>, ReplicaRead)>,
-    operated: Vec<(oneshot::Sender<Option<usize>>, Option<usize>)>,
-    /// How the node was when it was asked; what it has counted is added when that is told.
-    statuses: Vec<(oneshot::Sender<Status>, Status)>,
-    rings: Vec<(oneshot::Sender<RingReport>, RingReport)>,
-}
-
-struct Held {
-    batch: u64,
-    bytes: usize,
-    /// When it was submitted.
-    at: Instant,
-    effects: Effects,
-}
-
 /// Where arrivals and commands come from.
 pub(crate) struct Sources {
     /// From peers, and of them.
@@ -236,10 +228,11 @@ impl<T: Transport> Driver<T> {
         node: Node,
         about: About,
         (store, recorder): (Records, Option<Recorder>),
-        committer: Committer,
+        (committer, durability): (Committer, Durability),
         transport: T,
         telemetry: Telemetry,
     ) -> Self {
+        let identity = (node.meta().identity, 0);
         Self {
             node,
             store,
@@ -259,8 +252,11 @@ impl<T: Transport> Driver<T> {
             effects: Effects::default(),
             held: VecDeque::new(),
             undurable: 0,
+            early: VecDeque::new(),
             submitted: 0,
-            durable: 0,
+            reached: Reached { written: 0, durable: 0 },
+            one: durability == Durability::One,
+            identity,
             ends: None,
             removed: None,
             about,
@@ -278,7 +274,7 @@ impl<T: Transport> Driver<T> {
             self.arm(alarm.as_mut());
             tokio::select! {
                 biased;
-                durable = self.committer.changed() => self.made_durable(durable?)?,
+                reached = self.committer.changed() => self.made_durable(reached?),
                 Some(command) = sources.commands.recv() => self.command(command),
                 () = alarm.as_mut() => {
                     self.hear_out(&mut sources.arrivals);
@@ -313,9 +309,16 @@ impl<T: Transport> Driver<T> {
             _ => tracing::trace!("{}", Told(&input)),
         }
         let outbox = &mut self.effects.outbox;
+        let (early, before) = (input.early().filter(|_| self.one), outbox.outputs.len());
         match &mut self.recorder {
             None => self.node.handle(now, input, &mut self.store, outbox),
             Some(recorder) => recorder.step(&mut self.node, now, input, &mut self.store, outbox),
+        }
+        let (identity, since) = self.identity;
+        if let Some(early) = early.filter(|_| since <= self.reached.durable) {
+            let may_go = |output: &mut Output| early.is(output, identity);
+            let gone = self.effects.outbox.outputs.extract_if(before.., may_go);
+            self.effects.early.extend(gone);
         }
     }
 
@@ -490,35 +493,49 @@ impl<T: Transport> Driver<T> {
         if let Some(recorder) = &mut self.recorder {
             recorder.flush();
         }
-        let effects = std::mem::take(&mut self.effects);
+        let mut effects = std::mem::take(&mut self.effects);
+        let hurries = self.one && effects.wait();
         let mut bytes = 0;
         if let Some(batch) = self.store.take_batch() {
             self.submitted = batch.number;
             bytes = batch.bytes();
             self.telemetry.counters.commits += 1;
             self.telemetry.counters.changes += batch.writes.len() as u64;
-            self.committer.submit(batch);
+            self.committer.submit(batch, hurries);
+        } else if hurries && self.reached.durable < self.submitted {
+            self.committer.hurry();
+        }
+        let identity = self.node.meta().identity;
+        if identity != self.identity.0 {
+            self.identity = (identity, self.submitted);
         }
         self.undurable += bytes;
+        self.early.extend(effects.early.drain(..).map(|output| (self.submitted, output)));
         self.held.push_back(Held { batch: self.submitted, bytes, at: Instant::now(), effects });
-        let durable = self.committer.durable()?;
-        self.made_durable(durable)
+        let reached = self.committer.reached()?;
+        self.made_durable(reached);
+        Ok(())
     }
 
-    /// Carries out what waited for batch `durable`.
-    fn made_durable(&mut self, durable: u64) -> Result<(), Fatal> {
-        if durable > self.durable {
-            self.durable = durable;
-            self.store.committed(durable);
+    /// Carries out what waited for the batches that are written, or durable, by now.
+    fn made_durable(&mut self, reached: Reached) {
+        if reached.written > self.reached.written {
+            self.store.committed(reached.written);
         }
-        while self.held.front().is_some_and(|held| held.batch <= durable)
+        self.reached = reached;
+        while self.early.front().is_some_and(|(batch, _)| *batch <= reached.written)
+            && let Some((_, output)) = self.early.pop_front()
+        {
+            self.carry_out(output);
+        }
+        while self.held.front().is_some_and(|held| held.batch <= reached.durable)
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
             if held.bytes > 0 {
                 self.measures.commits.observe(held.at.elapsed().as_secs_f64());
             }
-            let Effects { outbox, replicas, operated, statuses, rings } = held.effects;
+            let Effects { outbox, replicas, operated, statuses, rings, .. } = held.effects;
             outbox.outputs.into_iter().for_each(|output| self.carry_out(output));
             replicas.into_iter().for_each(|(asker, read)| drop(asker.send(read)));
             for (asker, done) in operated {
@@ -530,7 +547,6 @@ impl<T: Transport> Driver<T> {
                 let _ = asker.send(status);
             }
         }
-        Ok(())
     }
 
     fn carry_out(&mut self, output: Output) {

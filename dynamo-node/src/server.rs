@@ -186,6 +186,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         let committer = committer.map_err(system("start the committer"))?;
         let transport = GrpcTransport::start(&links(&shared, &book, incarnation));
         let about = About { incarnation, agreement, book };
+        let committer = (committer, options.durability);
         let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
         tokio::spawn(driver.run(sources))
     };

@@ -563,6 +563,42 @@ async fn nothing_is_acknowledged_that_waits_for_its_sync() {
     cluster.stop().await;
 }
 
+/// What the four ways to hold syncs up leave of a put through node 1: who holds, and whether it is
+/// acknowledged.
+#[cfg(feature = "faults")]
+async fn acknowledged(durability: dynamo_node::Durability, held: &[u16]) -> bool {
+    use dynamo_node::Hooks;
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start_with(3, |options| {
+        options.storage = Storage::Disk(folder.path().join(options.me.to_string()));
+        (options.fault_hooks, options.durability) = (true, durability);
+    })
+    .await;
+    cluster.client(NodeId(1)).put("k", "", "before").await.unwrap();
+    for id in held {
+        let hold = Hooks { hold: true, ..Hooks::default() };
+        cluster.admin(NodeId(*id)).hooks(1, Some(hold)).await.unwrap();
+    }
+    let put = cluster.client(NodeId(1)).put("k", "", "v").await;
+    for id in held {
+        cluster.admin(NodeId(*id)).hooks(1, Some(Hooks::default())).await.unwrap();
+    }
+    cluster.client(NodeId(2)).put("k", "", "after").await.unwrap();
+    cluster.stop().await;
+    put.is_ok()
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_put_waits_for_w_syncs_or_for_its_coordinators_or_for_none() {
+    use dynamo_node::Durability::{Buffered, One, Sync};
+    assert!(!acknowledged(Sync, &[2, 3]).await);
+    assert!(!acknowledged(Sync, &[1]).await);
+    assert!(acknowledged(One, &[2, 3]).await, "one durable copy is enough");
+    assert!(!acknowledged(One, &[1]).await, "and there has to be one");
+    assert!(acknowledged(Buffered, &[1, 2, 3]).await);
+}
+
 #[cfg(feature = "faults")]
 #[tokio::test]
 async fn messages_that_are_lost_sent_twice_or_overtaken_are_counted_and_borne() {

@@ -4,7 +4,11 @@
 
 use dynamo_sim::replay::{on_core, on_sim};
 use dynamo_sim::trace::{Step, Trace};
-use model::{Budget, PROPERTIES, PathError, Scenario, Spec, check, defaults};
+use model::{Budget, Durability, PROPERTIES, PathError, Scenario, Spec, check, defaults};
+
+fn is_lax(durability: Durability) -> bool {
+    matches!(durability, Durability::Buffered | Durability::One)
+}
 
 /// Every path of `scenario`, and how many of its traces were replayed.
 fn replay_all(scenario: &Scenario) -> usize {
@@ -16,7 +20,7 @@ fn replay_all(scenario: &Scenario) -> usize {
         let trace = match checked.model.to_trace(path, &name) {
             // Nor has it one for a node that learns of a membership without being told.
             Err(PathError::NoWord(_))
-                if scenario.name == "buffered" || !scenario.spec.shifts.is_empty() =>
+                if is_lax(scenario.spec.durability) || !scenario.spec.shifts.is_empty() =>
             {
                 continue;
             }

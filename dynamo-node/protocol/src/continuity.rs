@@ -548,7 +548,7 @@ mod tests {
         doubtful.handle(Input::Prune(Key::from("k")));
         let set = crate::Siblings::Dotted(crate::DottedSet::default());
         let op = crate::OpId { incarnation: 9, seq: 0 };
-        let store = Message::Store { op, role: Role::Home, key: Key::from("k"), set };
+        let store = Message::Store { op, role: Role::Home, key: Key::from("k"), set, lasts: false };
         doubtful.hears(store, None);
         assert_eq!(doubtful.disk.position(), 2);
         assert_eq!((doubtful.tells(), doubtful.disk.store.meta.doubted), (1, Some(1)));

@@ -216,7 +216,7 @@ impl Node {
             let _ = self.write(step, vec![Change::Remove(place.clone())]);
         }
         let (role, key, set) = (Role::Home, place.key, record.set);
-        self.send(step, target, Message::Store { op, role, key, set });
+        self.send(step, target, Message::Store { op, role, key, set, lasts: false });
     }
 
     /// `target` speaks under another identity than before: one of its two directories is gone. What is
@@ -361,9 +361,9 @@ mod tests {
         });
         let sent: Vec<_> = sent.collect();
         assert_eq!(sent.len(), 1);
-        assert!(
-            matches!(&sent[0].message, Message::Store { key: sent, .. } if *sent == key(3 * BATCH))
-        );
+        let Message::Store { key: of, lasts, .. } = &sent[0].message else { panic!("{sent:?}") };
+        assert_eq!(*of, key(3 * BATCH));
+        assert!(!lasts, "it goes once it was delivered, durably");
         let told = outbox
             .outputs
             .iter()

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::continuity::Heard;
-use crate::id::{Key, NodeId, OpId, RequestId};
+use crate::id::{Identity, Key, NodeId, OpId, RequestId};
 use crate::membership::Edit;
-use crate::message::Envelope;
+use crate::message::{Envelope, Message};
 use crate::request::{ClientOp, Reply};
 use crate::storage::{Role, StoreError};
 use crate::version::Dot;
@@ -54,6 +54,46 @@ pub enum Input {
         /// The epoch that it follows.
         expect: Epoch,
     },
+}
+
+/// What a node may say early: see [`Input::early`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Early {
+    to: NodeId,
+    op: OpId,
+}
+
+impl Input {
+    /// What may be said before it is durable where a put need be durable on one of its W hosts alone, its
+    /// coordinator (docs/protocol.md, rule 13): to a put's coordinator, that its versions were taken in. It
+    /// has them on its disk, and keeps them.
+    ///
+    /// Who delivers a hint, or hands over what it is no home of, drops it for such an answer: that has to
+    /// wait.
+    #[must_use]
+    pub fn early(&self) -> Option<Early> {
+        match self {
+            Self::Peer(Envelope {
+                from, message: Message::Store { op, lasts: true, .. }, ..
+            }) => Some(Early { to: *from, op: *op }),
+            _ => None,
+        }
+    }
+}
+
+impl Early {
+    /// Whether `output` of that input's step is it. The identity under which it is said has to be
+    /// `durable`: one that a power cut takes would be forgotten by its node, and what was said under it
+    /// by all.
+    #[must_use]
+    pub fn is(&self, output: &Output, durable: Identity) -> bool {
+        match output {
+            Output::Send(Envelope {
+                to, identity, message: Message::Stored { op, .. }, ..
+            }) => (*to, *op, *identity) == (self.to, self.op, durable),
+            _ => false,
+        }
+    }
 }
 
 /// What a node wants done, in this order, once everything it applied to its store is durable.
@@ -225,4 +265,78 @@ pub enum Discard {
     /// It was sent two eras ago, or earlier: what it brings may be of a put that was deleted, and of whose
     /// tombstone nothing is left.
     OldEra,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::Answer;
+    use crate::request::Refusal;
+    use crate::{
+        Context, Member, MemoryStore, Meta, Node, Outbox, Settings, Siblings, Start, Time, View,
+    };
+
+    const OTHER: NodeId = NodeId(2);
+    const OP: OpId = OpId { incarnation: 7, seq: 3 };
+
+    fn envelope(from: NodeId, identity: u64, to: NodeId, message: Message) -> Envelope {
+        let (identity, epoch) = (Identity(identity), Epoch::GENESIS);
+        Envelope { from, identity, position: 0, epoch, era: 0, to, heard: None, message }
+    }
+
+    fn store(lasts: bool) -> Input {
+        let (role, key) = (Role::Home, Key::from("k"));
+        let set = Siblings::empty(Settings::default().versioning);
+        let store = Message::Store { op: OP, role, key, set, lasts };
+        Input::Peer(envelope(OTHER, 2, NodeId(1), store))
+    }
+
+    fn stored(op: OpId, to: NodeId) -> Output {
+        Output::Send(envelope(
+            NodeId(1),
+            1,
+            to,
+            Message::Stored { op, result: Ok(()), counts: true },
+        ))
+    }
+
+    #[test]
+    fn a_puts_coordinator_alone_is_told_early_and_nothing_but_that_its_versions_are_there() {
+        assert_eq!(store(false).early(), None);
+        assert_eq!(Input::Started.early(), None);
+        let (early, me) = (store(true).early().unwrap(), Identity(1));
+        assert!(early.is(&stored(OP, OTHER), me));
+        assert!(!early.is(&stored(OP, NodeId(3)), me), "nobody else");
+        assert!(!early.is(&stored(OpId { seq: 4, ..OP }, OTHER), me), "of nothing else");
+        assert!(!early.is(&stored(OP, OTHER), Identity(9)), "under no name that may be forgotten");
+        let answer = Answer::Failed(StoreError::Corrupt);
+        let others = [Message::Fetched { op: OP, answer }, Message::Ping { nonce: None }];
+        for message in others {
+            assert!(!early.is(&Output::Send(envelope(NodeId(1), 1, OTHER, message)), me));
+        }
+        let refused = Reply::Refused(Refusal::NotHome(OTHER));
+        assert!(!early.is(&Output::Reply(RequestId(1), refused), me));
+    }
+
+    #[test]
+    fn what_a_coordinator_sends_of_its_put_lasts_with_it() {
+        let settings = Settings::default();
+        let members = (1..=3).map(|id| Member::new(NodeId(id), 4)).collect();
+        let view = View::genesis(&settings, members).unwrap();
+        let mut store = MemoryStore::new(Meta::genesis(Identity(1)));
+        let start = Start::proven(store.meta, 1);
+        let mut node = Node::new(NodeId(1), Arc::new(settings), Arc::new(view), start);
+        let mut outbox = Outbox::default();
+        let op = ClientOp::Put { key: Key::from("k"), context: Context::default(), value: None };
+        for input in [Input::Started, Input::Client { request: RequestId(1), op }] {
+            node.handle(Time(0), input, &mut store, &mut outbox);
+        }
+        let sent = outbox.outputs.iter().filter_map(|output| match output {
+            Output::Send(Envelope { message: Message::Store { lasts, .. }, .. }) => Some(*lasts),
+            _ => None,
+        });
+        assert_eq!(sent.collect::<Vec<_>>(), [true, true]);
+    }
 }

@@ -57,7 +57,7 @@ mod view;
 pub use continuity::{Heard, Remembered, Start};
 pub use digest::Digest;
 pub use id::{Identity, Key, NodeId, OpId, RequestId};
-pub use io::{Discard, Event, Input, Output, Timer};
+pub use io::{Discard, Early, Event, Input, Output, Timer};
 pub use merkle::{Compared, Fingerprint, Leaf};
 pub use message::{Answer, Envelope, Message};
 pub use mode::{Quorum, ReadMode, UnknownMode, Versioning};

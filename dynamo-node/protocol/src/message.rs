@@ -81,6 +81,10 @@ pub enum Message {
         key: Key,
         /// The sender's whole set, never the new version alone (docs/protocol.md, rule 3).
         set: Siblings,
+        /// The sender has it on its disk, and keeps it until others have it on theirs: it coordinates the put
+        /// that wrote it. See [`Input::early`](crate::Input::early).
+        #[serde(default)]
+        lasts: bool,
     },
     /// What became of a [`Message::Store`]: if all went well, the versions are durable here.
     Stored {

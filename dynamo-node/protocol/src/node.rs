@@ -239,7 +239,7 @@ impl Node {
         match message {
             Message::Forward { op, request } => self.take_over(step, from, op, request),
             Message::Forwarded { op, reply } => self.forward_answered(step, op, reply),
-            Message::Store { op, role, key, set } => {
+            Message::Store { op, role, key, set, lasts: _ } => {
                 let counts = self.acknowledges(&key);
                 let result = self.take_in(step, Some(from), role, key, &set);
                 self.send(step, from, Message::Stored { op, result, counts });

@@ -610,7 +610,7 @@ mod tests {
         assert_eq!(asked.0.meta.era, u64::MAX);
         let (op, key) = (OP, asked.key());
         let set = Siblings::empty(asked.0.settings.versioning);
-        let store = Message::Store { op, role: Role::Home, key, set };
+        let store = Message::Store { op, role: Role::Home, key, set, lasts: false };
         assert!(!asked.0.is_void(u64::MAX, &store) && asked.0.is_void(u64::MAX - 2, &store));
     }
 }

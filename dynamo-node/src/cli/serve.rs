@@ -164,7 +164,8 @@ pub struct NodeArgs {
     /// What keeps the records.
     #[arg(long, value_enum, default_value = "fjall")]
     engine: EngineKind,
-    /// When a change counts as kept: synced, or held by the system and synced some 50 ms later.
+    /// When a put counts as kept: synced by W nodes; by the one that coordinates it, while the others
+    /// have it and sync it some 50 ms later; or held by W nodes that all sync it then.
     #[arg(long, value_enum, default_value = "sync")]
     durability: Durability,
     /// Answer Prometheus here, HOST:PORT, in plain HTTP; port 0 takes a free one, which the ready line names.

@@ -29,6 +29,8 @@ pub struct Hooks {
     pub slow: Duration,
     /// What is written waits to be synced until the hook is taken off: at a power cut it is gone.
     pub hold: bool,
+    /// What need not be synced at once is in no file before it is synced: at a power cut it is gone.
+    pub unsynced: bool,
     /// Messages to these peers are meddled with; to all, if there are none.
     pub peers: Vec<NodeId>,
     /// Of a million messages so many are never sent.
@@ -114,7 +116,7 @@ impl Hook {
     /// Puts itself between a directory and its engine.
     pub(crate) fn onto(self: &Arc<Self>, directory: &mut Directory) {
         let engine = Arc::clone(&directory.engine);
-        directory.engine = Arc::new(disk::Hooked { engine, hook: Arc::clone(self) });
+        directory.engine = Arc::new(disk::Hooked::new(engine, Arc::clone(self)));
     }
 
     /// A fault of this number does `hooks` from now on, and nothing else; the default of them ends it.

@@ -138,7 +138,7 @@ impl Life {
             Message::Forward { op, request: ClientOp::Put { .. } } => {
                 self.given.forwarded = Some(*op);
             }
-            Message::Store { op, role, key, set } => {
+            Message::Store { op, role, key, set, lasts: _ } => {
                 let place = Place { role: *role, key: key.clone() };
                 self.given.store = Some((*from, *op, place, set.clone()));
             }

@@ -365,7 +365,8 @@ mod tests {
         let mut set = dynamo_protocol::DottedSet::default();
         let version = dynamo_protocol::Version { dot: dot(1), timestamp: 0, value: None };
         set.write(&dynamo_protocol::VersionVector::default(), version);
-        let store = Message::Store { op: OP, role, key, set: Siblings::Dotted(set) };
+        let set = Siblings::Dotted(set);
+        let store = Message::Store { op: OP, role, key, set, lasts: false };
         let says = Output::Send(envelope(1, 2, stored()));
         assert_eq!(alone(Some(store.clone()), &[says], vec![]), ["stored-is-held"]);
         assert!(alone(Some(store), &[], vec![]).is_empty());

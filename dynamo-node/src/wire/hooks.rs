@@ -27,6 +27,7 @@ pub(crate) fn hooks_to_proto(hooks: Hooks) -> proto::FaultHooks {
         room: hooks.room,
         slow_us: u64::try_from(hooks.slow.as_micros()).unwrap_or(u64::MAX),
         hold: hooks.hold,
+        unsynced: hooks.unsynced,
         peers: hooks.peers.iter().map(|peer| peer.0.into()).collect(),
         lose: hooks.lose,
         duplicate: hooks.duplicate,
@@ -42,6 +43,7 @@ pub(crate) fn hooks_from_proto(hooks: proto::FaultHooks) -> Hooks {
         room: hooks.room,
         slow: Duration::from_micros(hooks.slow_us),
         hold: hooks.hold,
+        unsynced: hooks.unsynced,
         peers: hooks
             .peers
             .iter()

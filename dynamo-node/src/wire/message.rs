@@ -41,10 +41,10 @@ fn message_to_proto(message: Message) -> (Option<OpId>, Wire) {
         Message::Forwarded { op, reply } => {
             (Some(op), Wire::Forwarded(client::outcome(0, reply, None)))
         }
-        Message::Store { op, role, key, set } => {
+        Message::Store { op, role, key, set, lasts } => {
             let hint_for = role_to_proto(role);
             let set = Some(siblings_to_proto(set));
-            (Some(op), Wire::Store(proto::Store { hint_for, key: key.0, set }))
+            (Some(op), Wire::Store(proto::Store { hint_for, key: key.0, set, lasts }))
         }
         Message::Stored { op, result, counts } => {
             let fault = result.err().map_or(proto::StoreFault::None, fault_to_proto);
@@ -167,7 +167,7 @@ fn message_from_proto(op: Option<OpId>, message: Wire) -> Result<Message, Malfor
         Wire::Store(store) => {
             let role = role_from_proto(store.hint_for)?;
             let set = siblings_from_proto(store.set)?;
-            Message::Store { op: op()?, role, key: key(store.key)?, set }
+            Message::Store { op: op()?, role, key: key(store.key)?, set, lasts: store.lasts }
         }
         Wire::Stored(stored) => {
             let result = fault_from_proto(stored.fault)?.map_or(Ok(()), Err);

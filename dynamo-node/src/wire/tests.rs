@@ -224,12 +224,8 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         (op.clone(), request()).prop_map(|(op, request)| Message::Forward { op, request }),
         (op.clone(), reply()).prop_map(|(op, reply)| Message::Forwarded { op, reply }),
-        (op.clone(), role(), any_key(), set()).prop_map(|(op, role, key, set)| Message::Store {
-            op,
-            role,
-            key,
-            set
-        }),
+        (op.clone(), role(), any_key(), set(), any::<bool>())
+            .prop_map(|(op, role, key, set, lasts)| Message::Store { op, role, key, set, lasts }),
         (op.clone(), stored, any::<bool>()).prop_map(|(op, result, counts)| Message::Stored {
             op,
             result,
@@ -350,7 +346,8 @@ fn store_of(context: Vec<proto::Entry>, dots: Vec<proto::Entry>) -> proto::Envel
     let version = |dot| proto::Version { dot: Some(dot), timestamp: 0, value: None };
     let set = proto::DottedSet { context, versions: dots.into_iter().map(version).collect() };
     let set = Some(proto::Siblings { scheme: Some(proto::siblings::Scheme::Dotted(set)) });
-    let store = proto::Store { hint_for: None, key: Bytes::from_static(b"k"), set };
+    let key = Bytes::from_static(b"k");
+    let store = proto::Store { hint_for: None, key, set, lasts: false };
     proto::Envelope {
         from: 1,
         identity: 1,

@@ -11,7 +11,7 @@ pub(crate) mod rest;
 use dynamo_protocol::Limits;
 
 use crate::properties::promised::{
-    changes_strictly, expects_hints, is_atomic, is_dotted, is_strict, settles,
+    changes_strictly, expects_hints, is_atomic, is_dotted, is_strict, keeps, settles, syncs_w,
 };
 use crate::properties::rest::Rest;
 use crate::world::history::{each, flag};
@@ -62,7 +62,7 @@ pub static PROPERTIES: &[Property] = &[
         flag: 0,
         kind: Kind::Always,
         source: "paper 4.4 and 6.1: no acknowledged put is lost or forgotten; rules 1 to 13",
-        promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
+        promised: keeps,
         check: acknowledged_kept,
     },
     Property {
@@ -70,7 +70,7 @@ pub static PROPERTIES: &[Property] = &[
         flag: flag::FEW_HOLDERS,
         kind: Kind::Always,
         source: "paper 4.5: W nodes take part in a successful put; slots and hosts, rule 6",
-        promised: |_| true,
+        promised: syncs_w,
         check: held_by_w_at_acknowledgement,
     },
     Property {
@@ -78,7 +78,7 @@ pub static PROPERTIES: &[Property] = &[
         flag: 0,
         kind: Kind::Always,
         source: "rules 5, 6, 7: W hosts, less one for each lost disk, hold or cover the put",
-        promised: |spec| usize::from(spec.copies_lost()) < spec.settings.w,
+        promised: |spec| keeps(spec) && syncs_w(spec),
         check: w_copies,
     },
     Property {

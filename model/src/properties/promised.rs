@@ -2,7 +2,7 @@
 
 use dynamo_protocol::{Quorum, Versioning};
 
-use crate::world::spec::Spec;
+use crate::world::spec::{Durability, Spec};
 
 pub(super) fn is_strict(spec: &Spec) -> bool {
     // A put that a get cannot have missed: every quorum of homes meets every other, and a wiped
@@ -43,7 +43,20 @@ pub(super) fn is_dotted(spec: &Spec) -> bool {
 }
 
 fn loses_unsynced(spec: &Spec) -> bool {
-    spec.durability == crate::world::spec::Durability::Buffered && spec.faults.power_cuts > 0
+    matches!(spec.durability, Durability::Buffered | Durability::One) && spec.faults.power_cuts > 0
+}
+
+/// What was acknowledged is on a disk, as long as fewer than W are lost. Where one copy is synced and a
+/// power cut may take the others, none may be.
+pub(super) fn keeps(spec: &Spec) -> bool {
+    let (lost, cuts) = (usize::from(spec.copies_lost()), spec.faults.power_cuts);
+    let alone = spec.durability == Durability::One && cuts > 0;
+    lost < if alone { 1 } else { spec.settings.w }
+}
+
+/// An acknowledgement says that W hosts have synced it.
+pub(super) fn syncs_w(spec: &Spec) -> bool {
+    spec.durability != Durability::One
 }
 
 /// Once healed everybody votes again: with more amnesiacs than a get can spare it cannot be read.

@@ -77,6 +77,7 @@ impl Spec {
         match self.durability {
             Durability::Step => {}
             Durability::Group => label += " group-commit",
+            Durability::One => label += " one",
             Durability::Buffered => label += " buffered",
         }
         if !self.renew {
@@ -268,6 +269,16 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
         "the paper's buffered writes: one power cut and an acknowledged put is gone",
         buffered,
         &[("acknowledged-kept", 1)],
+    );
+    let mut one = spec("p");
+    (one.durability, one.faults.power_cuts) = (Durability::One, 3);
+    add("one-power-cut", "one durable copy outlives a power cut of all", one.clone(), &[]);
+    (one.faults.power_cuts, one.faults.wipes) = (1, 1);
+    add(
+        "one-disk",
+        "and does not outlive its disk, if a power cut took the others",
+        one,
+        &[("acknowledged-kept", 3)],
     );
     add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
 }

@@ -87,7 +87,7 @@ impl DynamoModel {
 impl<'a> Walk<'a> {
     fn new(model: &'a DynamoModel, tables: &'a mut Tables) -> Result<Self, PathError> {
         let spec = &model.spec;
-        if spec.durability == Durability::Buffered {
+        if matches!(spec.durability, Durability::Buffered | Durability::One) {
             return Err(PathError::NoWord("writes that are acknowledged before they are durable"));
         }
         if !spec.shifts.is_empty() {
@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
             settings: spec.settings,
             sync: match spec.durability {
                 Durability::Group => Sync::Explicit,
-                Durability::Step | Durability::Buffered => Sync::EachStep,
+                Durability::Step | Durability::One | Durability::Buffered => Sync::EachStep,
             },
             counts: spec.faults.rollbacks > 0,
             nodes,

@@ -142,7 +142,8 @@ impl Host {
         }
         let mut outbox = Outbox::default();
         let before = (setup.durability != Durability::Step).then(|| self.store.clone());
-        let now = clock(setup, input);
+        let (now, early) = (clock(setup, input), input.early());
+        let lax = setup.durability == Durability::One;
         let panic = crate::search::panics::catch(|| {
             node.handle(now, input.clone(), &mut self.store, &mut outbox);
         });
@@ -150,6 +151,8 @@ impl Host {
             self.end();
             return (Vec::new(), panic);
         }
+        // Where nothing goes early it is no difference between messages.
+        outbox.outputs.iter_mut().filter(|_| !lax).for_each(forget_what_lasts);
         if let Some(before) = before
             && self.durable.is_none()
             && before != self.store
@@ -161,10 +164,14 @@ impl Host {
         {
             node.forget_gossip();
         }
-        let waits = setup.durability == Durability::Group && self.durable.is_some();
-        if waits && !goes_unsynced(&outbox.outputs) {
+        let waits = matches!(setup.durability, Durability::Group | Durability::One);
+        if waits && self.durable.is_some() && !goes_unsynced(&outbox.outputs) {
+            let early = early.filter(|_| lax);
+            let identity = self.disk().meta.identity;
+            let may_go = |output: &mut Output| early.is_some_and(|it| it.is(output, identity));
+            let gone = outbox.outputs.extract_if(.., may_go).collect();
             self.held.extend(outbox.outputs);
-            return (Vec::new(), None);
+            return (self.release(gone), None);
         }
         (self.release(outbox.outputs), None)
     }
@@ -225,6 +232,14 @@ impl Host {
             self.store = *durable;
         }
         self.end();
+    }
+}
+
+fn forget_what_lasts(output: &mut Output) {
+    if let Output::Send(envelope) = output
+        && let Message::Store { lasts, .. } = &mut envelope.message
+    {
+        *lasts = false;
     }
 }
 

@@ -26,6 +26,9 @@ pub enum Durability {
     Step,
     /// Group commit: outputs are held until a later sync. A power cut loses both.
     Group,
+    /// One durable copy of a put is enough (section 6.1): as group commit, but what a put's coordinator
+    /// is told goes at once.
+    One,
     /// The paper's buffered writes (section 6.1): outputs go at once, the sync comes later.
     Buffered,
 }

@@ -306,7 +306,7 @@ impl Node {
         step.event(Event::Minted { op, dot });
         for (host, role) in self.others(&tally) {
             let (key, set) = (key.clone(), set.clone());
-            self.send(step, host, Message::Store { op, role, key, set });
+            self.send(step, host, Message::Store { op, role, key, set, lasts: true });
         }
         let counts = self.acknowledges(&key);
         tally.answered(self.me, counts);

@@ -1,7 +1,7 @@
 //! What an operation wants done. Gets and puts are plain values: they are told what happened and say what
 //! follows from it; the node carries it out. So each can be tested without a node.
 
-use super::Origin;
+use super::{Origin, Request};
 use crate::detector::Detector;
 use crate::id::{NodeId, OpId};
 use crate::io::{Event, Timer};
@@ -57,10 +57,13 @@ impl Node {
         if all.is_empty() {
             return false;
         }
-        let Some(key) = self.operations.request(op.seq).and_then(|request| request.key()).cloned()
+        let request = self.operations.request(op.seq);
+        let Some((request, key)) = request.and_then(|request| Some((request, request.key()?)))
         else {
             unreachable!("only a get or a put that is open says what to do: {op}");
         };
+        // What a get writes back its coordinator need not have itself.
+        let (key, lasts) = (key.clone(), matches!(request, Request::Put(_)));
         let mut all = all.into_iter();
         while let Some(next) = all.next() {
             match next {
@@ -68,7 +71,8 @@ impl Node {
                     self.send(step, host, Message::Fetch { op, role, key: key.clone() });
                 }
                 Next::Store(host, role, set) => {
-                    self.send(step, host, Message::Store { op, role, key: key.clone(), set });
+                    let key = key.clone();
+                    self.send(step, host, Message::Store { op, role, key, set, lasts });
                 }
                 Next::Keep(role, set) => {
                     assert!(all.as_slice().is_empty(), "what follows a write-back depends on it");
@@ -85,7 +89,7 @@ impl Node {
                         let _ = self.take_in(step, None, Role::Home, key.clone(), &set);
                     } else {
                         let (role, key) = (Role::Home, key.clone());
-                        self.send(step, home, Message::Store { op, role, key, set });
+                        self.send(step, home, Message::Store { op, role, key, set, lasts: false });
                     }
                 }
                 Next::Acknowledged(holders) => step.event(Event::Acknowledged { op, holders }),

@@ -516,7 +516,7 @@ impl Node {
             Ok(Some(mine)) if gives && !theirs.covers(&mine.set) => {
                 self.refill_record(step, op, &mine);
                 let (role, set) = (Role::Home, mine.set);
-                self.send(step, from, Message::Store { op, role, key, set });
+                self.send(step, from, Message::Store { op, role, key, set, lasts: false });
             }
             Ok(mine) => {
                 mine.into_iter().for_each(|mine| self.refill_record(step, op, &mine));

@@ -198,7 +198,7 @@ impl Node {
                 match step.store.record(&Place::home(key.clone())) {
                     Ok(Some(record)) if record.set.summary() == offered => {
                         let (role, set) = (Role::Home, record.set);
-                        self.send(step, from, Message::Store { op, role, key, set });
+                        self.send(step, from, Message::Store { op, role, key, set, lasts: false });
                     }
                     // It has grown, or cannot be read now: the next pass offers what there is.
                     Ok(_) | Err(_) => self.close_stray(step, op),
