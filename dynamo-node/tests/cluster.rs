@@ -5,6 +5,8 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +14,8 @@ use common::{Cluster, bound_socket, eventually, on_disk, options, peers};
 use dynamo_node::record::replay;
 use dynamo_node::{ClientError, Options, ReplicaState, Storage, start};
 use dynamo_protocol::{NodeId, Quorum, Settings, Timing, View};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn values(values: Vec<Bytes>) -> BTreeSet<Bytes> {
     values.into_iter().collect()
@@ -406,7 +409,7 @@ async fn a_stop_answers_what_is_open_and_refuses_what_comes_after() {
     cluster.admin(NodeId(1)).stop().await.unwrap();
     while let Some(put) = puts.join_next().await {
         match put.unwrap() {
-            Ok(()) | Err(ClientError::Refused(_)) => {}
+            Ok(()) | Err(ClientError::Refused(_) | ClientError::Overloaded { .. }) => {}
             Err(error @ ClientError::Indeterminate(_)) => panic!("left unanswered: {error}"),
         }
     }
@@ -642,5 +645,109 @@ async fn a_client_that_knows_the_ring_asks_homes_and_goes_on_when_one_is_gone() 
         assert_eq!(got.values, ["one"]);
         client.put(key.clone(), got.context, "two").await.unwrap();
     }
+    cluster.stop().await;
+}
+
+/// Stands before a node: what it answers comes late, or never.
+struct Before {
+    silent: Arc<AtomicBool>,
+}
+
+impl Before {
+    fn start(listener: TcpListener, node: String, late: Duration) -> Self {
+        let silent = Arc::new(AtomicBool::new(false));
+        let hushed = Arc::clone(&silent);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(node) = TcpStream::connect(&node).await else { continue };
+                let (mut asks, mut hears) = client.into_split();
+                let (mut answers, mut asked) = node.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut asks, &mut asked).await });
+                let hushed = Arc::clone(&hushed);
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 1 << 16];
+                    while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+                        tokio::time::sleep(late).await;
+                        if hushed.load(Ordering::SeqCst) {
+                            continue;
+                        }
+                        if hears.write_all(&bytes[..count]).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { silent }
+    }
+}
+
+/// Three nodes, and clients reach the first through something that stands before it.
+async fn behind(late: Duration) -> (Cluster, Before) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let told = listener.local_addr().unwrap().to_string();
+    let cluster = Cluster::start_with(3, |options| {
+        if options.me == NodeId(1) {
+            options.advertise = Some(told.clone());
+        }
+    })
+    .await;
+    let (node, admin) = (cluster.addresses[&NodeId(1)].clone(), cluster.admin(NodeId(2)));
+    let before = Before::start(listener, node, late);
+    eventually("node 2 has heard where clients reach node 1", async || {
+        admin.ring().await.unwrap().addresses.get(&NodeId(1)) == Some(&told)
+    })
+    .await;
+    (cluster, before)
+}
+
+#[tokio::test]
+async fn a_put_goes_to_the_node_that_answered_the_get_it_is_made_of() {
+    use dynamo_node::ClusterClient;
+    let (cluster, _before) = behind(Duration::from_secs(1)).await;
+    let client = ClusterClient::new([cluster.addresses[&NodeId(2)].clone()]);
+    let keys: Vec<_> = (0..60).map(|number| format!("key-{number}")).collect();
+    let keys = keys.iter().filter(|key| cluster.preference_list(key).0[0] == NodeId(1)).take(8);
+    let puts = async || cluster.status(NodeId(1)).await.counters.unwrap().acknowledged;
+    let mut count = 0;
+    for key in keys {
+        // Whichever home is asked first, the slow one is not waited for.
+        let got = client.get(key.clone()).await.unwrap();
+        client.put(key.clone(), got.context, "v").await.unwrap();
+        // Any client takes such a context, and so does a delete.
+        let got = client.get(key.clone()).await.unwrap();
+        assert_eq!(got.values, ["v"]);
+        cluster.client(NodeId(3)).put(key.clone(), got.context, "w").await.unwrap();
+        let got = client.get(key.clone()).await.unwrap();
+        client.delete(key.clone(), got.context).await.unwrap();
+        count += 1;
+    }
+    assert!(count > 2 && puts().await == 0, "{} of {count}", puts().await);
+    // Without a context nothing is known, and the key's first home is asked.
+    let blind = (0..60).map(|number| format!("key-{number}"));
+    let blind = blind.filter(|key| cluster.preference_list(key).0[0] == NodeId(1));
+    client.put(blind.last().unwrap(), "", "v").await.unwrap();
+    assert_eq!(puts().await, 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_put_that_may_have_been_applied_is_asked_of_nobody_else() {
+    use dynamo_node::ClusterClient;
+    let (cluster, before) = behind(Duration::ZERO).await;
+    let client = ClusterClient::new([cluster.addresses[&NodeId(2)].clone()]);
+    let client = client.with_deadline(Duration::from_millis(300));
+    let keys = (0..60).map(|number| format!("key-{number}"));
+    let key = keys.filter(|key| cluster.preference_list(key).0[0] == NodeId(1)).last().unwrap();
+    client.put(key.clone(), "", "one").await.unwrap();
+    let context = cluster.client(NodeId(3)).get(key.clone()).await.unwrap().context;
+    before.silent.store(true, Ordering::SeqCst);
+    let put = client.put(key.clone(), context, "two").await;
+    assert!(matches!(put, Err(ClientError::Indeterminate(_))), "{put:?}");
+    // A get may be asked twice: it changes nothing.
+    eventually("the put is there, once", async || {
+        client.get(key.clone()).await.unwrap().values == ["two"]
+    })
+    .await;
     cluster.stop().await;
 }

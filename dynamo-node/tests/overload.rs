@@ -149,8 +149,8 @@ async fn requests_beyond_what_a_session_may_have_open_are_refused_at_once_with_w
     let answers = join_all(asked).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let is_early = |answer: &&Result<_, ClientError>| match answer {
-        Err(ClientError::Refused(why)) => {
-            why.contains("too many open requests: ask again after 50ms")
+        Err(ClientError::Overloaded { why, retry_after }) => {
+            *retry_after == Duration::from_millis(50) && why.contains("too many open requests")
         }
         _ => false,
     };

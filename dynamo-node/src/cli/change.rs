@@ -12,7 +12,6 @@ use tokio::time::sleep;
 use super::Failure;
 use super::client::AskArgs;
 use super::look::{Look, Part};
-use crate::client::ClientError;
 use crate::ring::Proposed;
 
 /// Between two looks.
@@ -226,9 +225,7 @@ impl ChangeArgs {
                         let why = "no majority of the members answers: start more of them";
                         last = format!("{address} proposes it, and {why}");
                     }
-                    Err(ClientError::Refused(why) | ClientError::Indeterminate(why)) => {
-                        last = format!("{address}: {why}");
-                    }
+                    Err(error) => last = format!("{address}: {}", error.why()),
                 }
                 if Instant::now() >= end {
                     let (within, edit) = (self.within.0, edit.to_string());

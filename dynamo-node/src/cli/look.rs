@@ -194,7 +194,7 @@ async fn ask(
         let report = match report {
             Ok(report) if report.id == node && report.cluster == first.cluster => Ok(report),
             Ok(other) => Err(format!("{} of cluster {:?} answers there", other.id, other.cluster)),
-            Err(ClientError::Refused(why) | ClientError::Indeterminate(why)) => Err(why),
+            Err(error) => Err(error.why().to_owned()),
         };
         answers.push((node, report));
     }

@@ -21,6 +21,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::request::Op;
 use crate::proto::{DeleteRequest, Done, GetRequest, PutRequest, Refused, TimedOut};
 use crate::tls::Tls;
+use crate::wire::named_context;
 use session::{Answered, Session};
 
 /// A client of one node. Cheap to clone; all clones share one session, on which any number of requests
@@ -48,6 +49,14 @@ pub enum ClientError {
     /// Surely not applied, now or later: the node said so, or the request was never sent.
     #[error("refused: {0}")]
     Refused(String),
+    /// The same, of a node that has more to do than it can.
+    #[error("refused: {why}")]
+    Overloaded {
+        /// What there is too much of.
+        why: String,
+        /// When it is worth asking again.
+        retry_after: Duration,
+    },
     /// It may have been applied, or may yet be.
     #[error("no answer: {0}")]
     Indeterminate(String),
@@ -106,7 +115,7 @@ impl Client {
         context: impl Into<Bytes>,
         value: impl Into<Bytes>,
     ) -> Result<(), ClientError> {
-        let (key, context, value) = (key.into(), context.into(), value.into());
+        let (key, (_, context), value) = (key.into(), named_context(&context.into()), value.into());
         self.change(Op::Put(PutRequest { key, context, value })).await
     }
 
@@ -119,7 +128,7 @@ impl Client {
         key: impl Into<Bytes>,
         context: impl Into<Bytes>,
     ) -> Result<(), ClientError> {
-        let (key, context) = (key.into(), context.into());
+        let (key, (_, context)) = (key.into(), named_context(&context.into()));
         self.change(Op::Delete(DeleteRequest { key, context })).await
     }
 
@@ -144,8 +153,12 @@ impl Client {
             }
         };
         match answered {
-            Answered::Outcome(Outcome::Refused(Refused { reason, .. })) => {
-                Err(ClientError::Refused(reason))
+            Answered::Outcome(Outcome::Refused(Refused { reason, retry_after_ms, .. })) => {
+                let retry_after = Duration::from_millis(retry_after_ms);
+                Err(match retry_after_ms {
+                    0 => ClientError::Refused(reason),
+                    _ => ClientError::Overloaded { why: reason, retry_after },
+                })
             }
             Answered::Outcome(Outcome::TimedOut(TimedOut {})) => Err(ClientError::Indeterminate(
                 "the node's quorum did not answer in time".to_owned(),
@@ -153,6 +166,22 @@ impl Client {
             Answered::Outcome(outcome) => Ok(outcome),
             Answered::NotSent(why) => Err(ClientError::Refused(why)),
             Answered::Broken(why) => Err(ClientError::Indeterminate(why)),
+        }
+    }
+}
+
+impl ClientError {
+    /// Whether the request was surely not applied, and never will be: asking again, anywhere, does nothing
+    /// twice.
+    #[must_use]
+    pub fn is_surely_not_applied(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Overloaded { .. })
+    }
+
+    /// What is wrong, without what it means for the request.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Refused(why) | Self::Overloaded { why, .. } | Self::Indeterminate(why) => why,
         }
     }
 }

@@ -4,14 +4,16 @@
 //! between nodes, it is the crc32c, little endian: that keeps a context that was mangled from claiming
 //! versions nobody read, and is no defence against one that is forged.
 
-use bytes::Bytes;
-use dynamo_protocol::{Context, VersionVector};
+use bytes::{BufMut, Bytes, BytesMut};
+use dynamo_protocol::{Context, NodeId, VersionVector};
 
 use super::Malformed;
 use crate::seal::{Seal, TAG};
 
 const FORMAT: u8 = 1;
 const SEALED: u8 = 2;
+/// Of clients alone, never sent: `format, node, context`.
+const NAMED: u8 = 3;
 
 /// The empty context is no bytes at all, as in a blind put.
 pub(crate) fn context_to_bytes(context: &Context, seal: Option<&Seal>) -> Bytes {
@@ -59,4 +61,23 @@ pub(crate) fn context_from_bytes(bytes: &[u8], seal: Option<&Seal>) -> Result<Co
         return Err(Malformed::Context);
     }
     Ok(Context(vector))
+}
+
+/// `context`, with the node that answered it: for the client's own use.
+pub(crate) fn name_context(context: &Bytes, by: NodeId) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(3 + context.len());
+    bytes.put_u8(NAMED);
+    bytes.put_u16(by.0);
+    bytes.put_slice(context);
+    bytes.freeze()
+}
+
+/// The context as its node made it, and which node that was if it is named.
+pub(crate) fn named_context(context: &Bytes) -> (Option<NodeId>, Bytes) {
+    match context[..] {
+        [NAMED, high, low, ..] => {
+            (Some(NodeId(u16::from_be_bytes([high, low]))), context.slice(3..))
+        }
+        _ => (None, context.clone()),
+    }
 }

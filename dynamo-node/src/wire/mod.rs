@@ -26,6 +26,7 @@ use crate::proto;
 
 pub(crate) use agreement::{Agreement, settings_differ};
 pub(crate) use client::{client_op, outcome, refused};
+pub(crate) use context::{name_context, named_context};
 pub(crate) use hooks::{
     hooked_from_proto, hooked_to_proto, hooks_from_proto, hooks_to_proto, skew_from_proto,
     skew_to_proto,

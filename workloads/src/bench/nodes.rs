@@ -289,7 +289,7 @@ impl Store for Caller {
 fn ending(ended: &Result<(), ClientError>) -> Ending {
     match ended {
         Ok(()) => Ending::Done,
-        Err(ClientError::Refused(_)) => Ending::Refused,
+        Err(ClientError::Refused(_) | ClientError::Overloaded { .. }) => Ending::Refused,
         Err(ClientError::Indeterminate(_)) => Ending::Unanswered,
     }
 }

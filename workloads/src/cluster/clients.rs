@@ -97,7 +97,9 @@ impl Client for NodeClients {
 
 fn failed(error: &ClientError) -> Completion {
     match error {
-        ClientError::Refused(_) => Completion::Fail(error.to_string()),
+        ClientError::Refused(_) | ClientError::Overloaded { .. } => {
+            Completion::Fail(error.to_string())
+        }
         ClientError::Indeterminate(_) => Completion::Info(error.to_string()),
     }
 }
