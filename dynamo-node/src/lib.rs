@@ -48,6 +48,10 @@ mod wire;
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::use_self)]
 mod proto {
     tonic::include_proto!("dynamo.v1");
+
+    /// The same, for who asks what there is.
+    pub(crate) const DESCRIPTORS: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/dynamo.descriptors"));
 }
 
 pub use client::{Admin, Client, ClientError, ClusterClient, Got};

@@ -26,7 +26,7 @@ use crate::opening::{self, Opened};
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
-use crate::rpc::{AdminService, HealthService, KvService, PeerService, Shared};
+use crate::rpc::{AdminService, HealthService, KvService, PeerService, Shared, reflection};
 use crate::stepped::Hand;
 use crate::storage::{DirectoryError, EngineError};
 use crate::telemetry::Telemetry;
@@ -302,12 +302,15 @@ async fn serve(
     let admin = Door::new(admin, Guise::Operator, &unfinished, &shared.agreement);
     let health = HealthServer::new(HealthService(shared.clone()));
     let health = Door::new(health, Guise::Client, &unfinished, &shared.agreement);
+    let reflection =
+        Door::new(reflection::service(), Guise::Operator, &unfinished, &shared.agreement);
     let incoming = guests.incoming(listener, Arc::clone(&shared.counters));
     http2::server()
         .add_service(kv)
         .add_service(peer)
         .add_service(admin)
         .add_service(health)
+        .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shared.closed())
         .await
 }

@@ -18,6 +18,10 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 const N1: NodeId = NodeId(1);
 
@@ -174,5 +178,34 @@ async fn the_health_service_says_whether_the_node_serves() {
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
     assert_eq!(ask("elsewhere").await.unwrap_err().code(), tonic::Code::NotFound);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_tells_which_services_and_messages_there_are() {
+    let cluster = Cluster::start(3).await;
+    let address = format!("http://{}", cluster.addresses[&N1]);
+    let channel = Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+    let mut reflection = ServerReflectionClient::new(channel);
+    let mut ask = async |asked: MessageRequest| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(asked) };
+        let asked = tokio_stream::iter([request]);
+        let mut told = reflection.server_reflection_info(asked).await.unwrap().into_inner();
+        told.message().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(told) =
+        ask(MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("no list of services");
+    };
+    let names: Vec<_> = told.service.iter().map(|service| service.name.as_str()).collect();
+    for service in ["dynamo.v1.Kv", "dynamo.v1.Admin", "dynamo.v1.Peer", "grpc.health.v1.Health"] {
+        assert!(names.contains(&service), "{names:?}");
+    }
+    let message = MessageRequest::FileContainingSymbol("dynamo.v1.PutRequest".to_owned());
+    let MessageResponse::FileDescriptorResponse(told) = ask(message).await else {
+        panic!("no description of a message");
+    };
+    assert!(!told.file_descriptor_proto.is_empty());
     cluster.stop().await;
 }

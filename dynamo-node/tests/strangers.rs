@@ -208,6 +208,37 @@ async fn those_whom_the_authority_names_may_do_what_they_are_named_for() {
     cluster.stop().await;
 }
 
+/// How node 1 begins to answer who presents `files` and asks what there is: the status, unless it goes on.
+async fn reflected(address: &str, files: &TlsFiles) -> Option<String> {
+    let stream = dialled(address, Some(files)).await;
+    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let path = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let request = http::Request::post(format!("https://{address}/{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let (answer, mut body) = sender.send_request(request, false).unwrap();
+    // list_services: "*", in a message of three bytes.
+    body.send_data(bytes::Bytes::from_static(b"\0\0\0\0\x03\x3a\x01*"), true).unwrap();
+    let answer = answer.await.unwrap();
+    answer.headers().get("grpc-status").map(|status| status.to_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn operators_alone_are_told_which_services_there_are() {
+    let authority = Authority::new();
+    let cluster = authority.cluster(3).await;
+    let address = cluster.addresses[&N1].as_str();
+    for (role, denied) in [(Role::Operator, false), (Role::Client, true), (Role::Peer(N2), true)] {
+        let files = authority.signed(&role.uri(CLUSTER), |_| {});
+        let permission_denied = denied.then(|| PERMISSION_DENIED.to_owned());
+        assert_eq!(reflected(address, &files).await, permission_denied, "{role:?}");
+    }
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn a_stranger_is_refused_in_each_of_six_ways() {
     let authority = Authority::new();

@@ -5,6 +5,7 @@ mod admin;
 mod health;
 mod kv;
 mod peer;
+pub(crate) mod reflection;
 
 use std::pin::Pin;
 use std::sync::Arc;
