@@ -9,6 +9,8 @@
 //! file moves values.
 
 mod held;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
