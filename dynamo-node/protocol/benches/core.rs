@@ -10,7 +10,7 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dynamo_protocol::{
     ClientOp, Context, Envelope, Identity, Input, Key, Member, MemoryStore, Meta, Node, NodeId,
-    Outbox, Output, Reply, RequestId, Settings, Start, Time, View,
+    Outbox, Output, Partitioning, Reply, RequestId, Ring, Settings, Start, Time, View,
 };
 
 struct Cluster {
@@ -94,5 +94,17 @@ fn core(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, core);
+/// Making the ring, which a change of the membership costs every node.
+fn ring(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ring");
+    group.sample_size(10);
+    for nodes in [10_u16, 100, 1000] {
+        let members: Vec<_> = (1..=nodes).map(|id| Member::new(NodeId(id), 64)).collect();
+        group.bench_function(format!("{nodes} nodes of 64 tokens"), |b| {
+            b.iter(|| Ring::new(black_box(&members), Partitioning::Tokens, 3));
+        });
+    }
+}
+
+criterion_group!(benches, core, ring);
 criterion_main!(benches);
