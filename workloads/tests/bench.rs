@@ -66,6 +66,42 @@ fn peers_are_measured_beside_nodes_where_they_are_installed() {
 }
 
 #[test]
+fn a_power_cut_takes_what_a_durability_says_that_it_may_and_no_more() {
+    let (status, document, told) =
+        bench("loss --cuts 1 --callers 8 --durability one,buffered --json");
+    assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");
+    let rows = document["rows"].as_array().unwrap();
+    let lost = |durability: &str, cut: &str| {
+        let is = |row: &&Value| row["durability"] == durability && row["cut"] == cut;
+        let row = rows.iter().find(is).unwrap_or_else(|| panic!("{durability} {cut}: {document}"));
+        assert!(number(row, "acknowledged") > 10.0, "{row}");
+        let lost = number(row, "lost");
+        assert_eq!(row["oldest_ms"].is_null(), lost == 0.0, "{row}");
+        lost
+    };
+    for durability in ["one", "buffered"] {
+        assert_eq!(lost(durability, "fewer"), 0.0, "fewer than W machines: {document}");
+    }
+    assert_eq!(lost("one", "all"), 0.0, "its coordinator has it: {document}");
+    assert!(lost("buffered", "all") > 0.0, "nobody had synced the last of it: {document}");
+}
+
+#[test]
+fn what_is_to_be_reached_is_measured_row_by_row_beside_its_bar() {
+    let short = "--runs 1 --time 600ms --callers 8 --overload-time 1s --overload-callers 64 --json";
+    let rows = "driven,killed,overload,unread,tls";
+    let (status, document, told) = bench(&format!("reach --rows {rows} {short}"));
+    assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");
+    let rows = document["rows"].as_array().unwrap();
+    let skipped = document["skipped"].as_array().unwrap();
+    assert_eq!(rows.len() + 3 * skipped.len(), 8, "{document}");
+    for row in rows {
+        assert!(number(row, "measured") >= 0.0 && row["met"].is_boolean(), "{row}");
+        assert!(number(row, "bar") > 0.0 && row["what"].is_string(), "{row}");
+    }
+}
+
+#[test]
 fn what_is_not_installed_is_skipped_with_the_reason() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dyno"));
     command.args([
@@ -96,6 +132,8 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
         ("kv --rate 0", "a number from"),
         ("kv --dir nowhere/at/all", "--dir nowhere/at/all"),
         ("peers --nodes 5", "leave --nodes"),
+        ("reach -n 2", "leave --nodes"),
+        ("loss --engine memory", "nothing of it survives a process"),
         ("scale --nodes 100,10", "list them upwards"),
     ] {
         let (status, _, told) = bench(line);

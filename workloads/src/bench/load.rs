@@ -262,7 +262,8 @@ async fn prepare<S: Store>(args: &LoadArgs, stores: &[S]) -> Result<(), Failure>
     filled.into_iter().collect()
 }
 
-/// Lets each of `stores` be called by one caller, and tells what came of it; `pids` are the servers'.
+/// Lets each of `stores` be called by one caller, and tells what came of it; `pids` are the servers' whose
+/// processor time and memory count.
 pub(super) async fn run<S: Store + 'static>(
     args: &LoadArgs,
     stores: Vec<S>,

@@ -3,10 +3,12 @@
 
 mod kv;
 mod load;
+mod loss;
 mod nodes;
 mod partitioning;
 mod peers;
 mod ports;
+mod reach;
 mod rings;
 mod scale;
 mod servers;
@@ -33,6 +35,10 @@ enum Command {
     Kv(kv::KvArgs),
     /// The same load on Redis and etcd, side by side, where they are installed.
     Peers(peers::PeersArgs),
+    /// What nodes have to reach beside peers, under faults and under overload: all rows with their bars.
+    Reach(reach::ReachArgs),
+    /// What power cuts take of what was acknowledged, and how old it was.
+    Loss(loss::LossArgs),
     /// The three ways of cutting the ring: balance, metadata, and what moves when a node joins.
     Partitioning(partitioning::PartitioningArgs),
     /// How gossip, metadata, movement and refill grow with the number of nodes, simulated.
@@ -57,6 +63,8 @@ impl BenchArgs {
         let checked = match &self.command {
             Command::Kv(args) => args.check(),
             Command::Peers(args) => args.check(),
+            Command::Loss(args) => args.check(),
+            Command::Reach(args) => args.check(),
             Command::Partitioning(_) => Ok(()),
             Command::Scale(args) => args.check(),
         };
@@ -70,6 +78,8 @@ pub fn run(args: &BenchArgs) -> u8 {
     let ran = match &args.command {
         Command::Kv(args) => kv::run(args),
         Command::Peers(args) => peers::run(args),
+        Command::Loss(args) => loss::run(args),
+        Command::Reach(args) => reach::run(args),
         Command::Partitioning(args) => {
             partitioning::run(args);
             Ok(())

@@ -7,13 +7,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use dynamo_node::cli::SettingFlags;
-use dynamo_node::{Client, ClientError, ClusterClient, Got};
-use dynamo_protocol::Settings;
+use dynamo_node::{
+    Admin, Client, ClientError, ClusterClient, DEFAULT_CLUSTER, Got, Role, Tls, TlsFiles,
+};
+use dynamo_protocol::{NodeId, Settings};
 use dyno_command::within;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -21,6 +24,7 @@ use tempfile::TempDir;
 use super::load::{Ending, Store};
 use super::ports::Port;
 use super::{Failure, broken};
+use crate::hosts::certificates::Certificates;
 use crate::hosts::process::{Life, Process};
 
 /// How long a node may take until it serves.
@@ -108,12 +112,33 @@ pub(super) fn folder(dir: Option<&Path>) -> Result<TempDir, Failure> {
     })
 }
 
-/// Nodes that run, until this is dropped.
+/// How nodes are started, beside what is measured of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deploy {
+    /// With fault hooks, and asked to be ready for a power cut.
+    pub(super) hooks: bool,
+    /// All of them on this core alone.
+    pub(super) core: Option<usize>,
+    /// Every connection over TLS, both ends with certificates.
+    pub(super) tls: bool,
+}
+
+/// A cluster: nodes that run, until this is dropped.
 pub(super) struct Nodes {
+    starts: Starts,
     processes: Vec<Process>,
-    addresses: Vec<SocketAddr>,
     _ports: Vec<Port>,
-    _folder: TempDir,
+}
+
+/// What starts a node, now and again.
+struct Starts {
+    args: NodesArgs,
+    kept: (Engine, Durability),
+    deploy: Deploy,
+    settings: Settings,
+    addresses: Vec<SocketAddr>,
+    certificates: Option<Certificates>,
+    folder: TempDir,
 }
 
 impl Nodes {
@@ -121,92 +146,187 @@ impl Nodes {
     pub(super) async fn start(
         args: &NodesArgs,
         kept: (Engine, Durability),
+        deploy: Deploy,
     ) -> Result<Self, Failure> {
         let settings = args.settings().map_err(Failure::Refused)?;
         let folder = folder(args.dir.as_deref())?;
         let ports =
             Port::several(args.nodes.into()).map_err(|error| broken("find ports", &error))?;
         let addresses: Vec<_> = ports.iter().map(Port::address).collect();
-        let starts = (1..=args.nodes).map(|id| {
-            let command = command(args, kept, &settings, id, &addresses, folder.path());
-            let log = folder.path().join(format!("{id}.log"));
-            async move {
-                let file = File::create(&log).map_err(|error| broken("write a log", &error))?;
-                let started = Process::start(command?, file, START).await;
-                started.map(|(process, _)| process).map_err(|why| {
-                    let said = std::fs::read_to_string(&log).unwrap_or_default();
-                    let last = said.lines().next_back().unwrap_or_default();
-                    Failure::Broken(format!("node {id} did not start: {why}: {last}"))
-                })
-            }
-        });
-        let started = futures::future::join_all(starts).await;
+        let certificates =
+            deploy.tls.then(|| certificates(folder.path(), args.nodes)).transpose()?;
+        let args = args.clone();
+        let starts = Starts { args, kept, deploy, settings, addresses, certificates, folder };
+        let started = (1..=starts.args.nodes).map(|id| starts.start(id, true));
+        let started = futures::future::join_all(started).await;
         let processes = started.into_iter().collect::<Result<_, _>>()?;
-        Ok(Self { processes, addresses, _ports: ports, _folder: folder })
+        Ok(Self { starts, processes, _ports: ports })
     }
 
     /// Their processes.
     pub(super) fn pids(&self) -> Result<Vec<u32>, Failure> {
-        let pid = |process: &Process| match process.life() {
+        (1..=self.starts.args.nodes).map(|id| self.pid(id)).collect()
+    }
+
+    /// The process of one.
+    pub(super) fn pid(&self, id: u16) -> Result<u32, Failure> {
+        match self.processes[usize::from(id) - 1].life() {
             Life::Runs(pid) => Ok(pid),
-            _ => Err(Failure::Broken("a node has ended".to_owned())),
-        };
-        self.processes.iter().map(pid).collect()
+            _ => Err(Failure::Broken(format!("node {id} has ended"))),
+        }
+    }
+
+    /// Where a node is reached.
+    pub(super) fn address(&self, id: u16) -> SocketAddr {
+        self.starts.addresses[usize::from(id) - 1]
+    }
+
+    /// All their numbers.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u16> + use<> {
+        1..=self.starts.args.nodes
+    }
+
+    /// Ends these at once, all at the same time; what they had not synced is another question.
+    pub(super) async fn kill(&self, ids: &[u16]) {
+        let process = |id: &u16| &self.processes[usize::from(*id) - 1];
+        futures::future::join_all(ids.iter().map(|id| process(id).kill())).await;
+    }
+
+    /// Starts one again that has ended, on the disk that it had.
+    pub(super) async fn restart(&mut self, id: u16) -> Result<(), Failure> {
+        self.processes[usize::from(id) - 1] = self.starts.start(id, false).await?;
+        Ok(())
+    }
+
+    /// The disk of one that has ended is lost.
+    pub(super) fn wipe(&self, id: u16) -> Result<(), Failure> {
+        let wiped = std::fs::remove_dir_all(self.starts.data(id));
+        wiped.map_err(|error| broken("empty a directory", &error))
+    }
+
+    /// An operator's way to a node.
+    pub(super) fn admin(&self, id: u16) -> Result<Admin, Failure> {
+        Ok(Admin::new(self.address(id).to_string()).over(self.starts.tls(Role::Operator)?))
     }
 
     /// A client for each of `callers`: those of one node, or of the cluster, share a session.
-    pub(super) fn clients(&self, callers: usize, by: Coordination) -> Vec<Caller> {
-        let addresses = || self.addresses.iter().map(ToString::to_string);
-        let clients: Vec<_> = match by {
-            Coordination::Server => addresses().map(|at| Asks::Node(Client::new(at))).collect(),
-            Coordination::Driven => vec![Asks::Homes(ClusterClient::new(addresses()))],
+    pub(super) fn clients(&self, callers: usize, by: Coordination) -> Result<Vec<Caller>, Failure> {
+        let tls = self.starts.tls(Role::Client)?;
+        let addresses = || self.starts.addresses.iter().map(ToString::to_string);
+        let clients: Vec<_> = match (by, tls) {
+            (Coordination::Server, None) => {
+                addresses().map(|at| Asks::Node(Client::new(at))).collect()
+            }
+            (Coordination::Server, Some(tls)) => {
+                addresses().map(|at| Asks::Node(Client::over_tls(at, Arc::clone(&tls)))).collect()
+            }
+            (Coordination::Driven, None) => vec![Asks::Homes(ClusterClient::new(addresses()))],
+            (Coordination::Driven, Some(tls)) => {
+                vec![Asks::Homes(ClusterClient::over_tls(addresses(), tls))]
+            }
         };
         let read = Rc::<RefCell<HashMap<String, Read>>>::default();
         let caller = |client: &Asks| Caller { client: client.clone(), read: Rc::clone(&read) };
-        clients.iter().cycle().take(callers).map(caller).collect()
+        Ok(clients.iter().cycle().take(callers).map(caller).collect())
     }
 }
 
-fn command(
-    args: &NodesArgs,
-    (engine, durability): (Engine, Durability),
-    settings: &Settings,
-    id: u16,
-    addresses: &[SocketAddr],
-    folder: &Path,
-) -> Result<Command, Failure> {
-    let own = std::env::current_exe().map_err(|error| broken("find this program", &error))?;
-    let mut command = Command::new(own);
-    command.args(["node", "serve", "--genesis", "--exit-with-stdin", "--log", "warn"]);
-    let members: Vec<_> = (1..=args.nodes).map(|id| id.to_string()).collect();
-    let mut set = |flag: &str, value: String| {
-        command.args([flag, &value]);
-    };
-    set("--members", members.join(","));
-    set("--id", id.to_string());
-    set("--listen", addresses[usize::from(id) - 1].to_string());
-    set("--tokens", TOKENS.to_string());
-    set("--settings", serde_json::to_string(settings).map_err(|error| broken("say", &error))?);
-    for (peer, address) in (1..).zip(addresses).filter(|(peer, _)| *peer != id) {
-        set("--peer", format!("{peer}={address}"));
+/// An authority, and what it signed for so many nodes.
+fn certificates(folder: &Path, nodes: u16) -> Result<Certificates, Failure> {
+    let made = Certificates::new(&folder.join("tls"), DEFAULT_CLUSTER).map_err(Failure::Broken)?;
+    for id in (1..=nodes).map(NodeId) {
+        made.sign(Role::Peer(id)).map_err(Failure::Broken)?;
     }
-    if let Some(threads) = args.threads {
-        set("--threads", threads.to_string());
+    Ok(made)
+}
+
+impl Starts {
+    fn data(&self, id: u16) -> PathBuf {
+        self.folder.path().join(id.to_string())
     }
-    let engine = match engine {
-        Engine::Memory => "memory",
-        Engine::Fjall => "fjall",
-        Engine::Redb => "redb",
-    };
-    set("--engine", engine.to_owned());
-    let durability = match durability {
-        Durability::Sync => "sync",
-        Durability::One => "one",
-        Durability::Buffered => "buffered",
-    };
-    set("--durability", durability.to_owned());
-    command.arg("--data").arg(folder.join(id.to_string()));
-    Ok(command)
+
+    /// As whom a caller connects, if it has to say.
+    fn tls(&self, role: Role) -> Result<Option<Arc<Tls>>, Failure> {
+        let tls = self.certificates.as_ref().map(|made| made.of(role)).transpose();
+        tls.map_err(Failure::Broken)
+    }
+
+    async fn start(&self, id: u16, genesis: bool) -> Result<Process, Failure> {
+        let log = self.folder.path().join(format!("{id}.log"));
+        let file = File::options().create(true).append(true).open(&log);
+        let file = file.map_err(|error| broken("write a log", &error))?;
+        let started = Process::start(self.command(id, genesis)?, file, START).await;
+        started.map(|(process, _)| process).map_err(|why| {
+            let said = std::fs::read_to_string(&log).unwrap_or_default();
+            let last = said.lines().next_back().unwrap_or_default();
+            Failure::Broken(format!("node {id} did not start: {why}: {last}"))
+        })
+    }
+
+    fn command(&self, id: u16, genesis: bool) -> Result<Command, Failure> {
+        let own = std::env::current_exe().map_err(|error| broken("find this program", &error))?;
+        let mut command = match self.deploy.core {
+            None => Command::new(own),
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", &core.to_string()]).arg(own);
+                command
+            }
+        };
+        command.args(["node", "serve", "--exit-with-stdin", "--log", "warn"]);
+        let members: Vec<_> = (1..=self.args.nodes).map(|id| id.to_string()).collect();
+        let mut set = |flag: &str, value: String| {
+            command.args([flag, &value]);
+        };
+        let settings =
+            serde_json::to_string(&self.settings).map_err(|error| broken("say", &error))?;
+        set("--members", members.join(","));
+        set("--id", id.to_string());
+        set("--listen", self.addresses[usize::from(id) - 1].to_string());
+        set("--tokens", TOKENS.to_string());
+        set("--settings", settings);
+        for (peer, address) in (1..).zip(&self.addresses).filter(|(peer, _)| *peer != id) {
+            set("--peer", format!("{peer}={address}"));
+        }
+        if let Some(threads) = self.args.threads {
+            set("--threads", threads.to_string());
+        }
+        let (engine, durability) = self.kept;
+        set("--engine", engine.word().to_owned());
+        set("--durability", durability.word().to_owned());
+        set("--data", self.data(id).display().to_string());
+        if let Some(made) = &self.certificates {
+            let TlsFiles { certificate, key, authority } = made.files(Role::Peer(NodeId(id)));
+            for (flag, file) in
+                [("--tls-certificate", certificate), ("--tls-key", key), ("--tls-ca", authority)]
+            {
+                set(flag, file.display().to_string());
+            }
+        }
+        command.args(genesis.then_some("--genesis"));
+        command.args(self.deploy.hooks.then_some("--fault-hooks"));
+        Ok(command)
+    }
+}
+
+impl Engine {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Fjall => "fjall",
+            Self::Redb => "redb",
+        }
+    }
+}
+
+impl Durability {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::One => "one",
+            Self::Buffered => "buffered",
+        }
+    }
 }
 
 /// What was last read of a key.

@@ -7,7 +7,7 @@ use dyno_command::{document, output, within};
 use serde::Serialize;
 
 use super::load::{self, LoadArgs, Measured};
-use super::nodes::{Coordination, Durability, Engine, NodesArgs, folder};
+use super::nodes::{Coordination, Deploy, Durability, Engine, NodesArgs, folder};
 use super::servers::{self, EtcdCaller, RedisCaller, is_installed};
 use super::{Failure, block_on, broken, kv, rounded};
 
@@ -36,7 +36,7 @@ pub(super) struct PeersArgs {
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-enum Who {
+pub(super) enum Who {
     #[serde(rename = "dynamo, memory")]
     Memory,
     #[serde(rename = "redis, WAIT 1")]
@@ -76,7 +76,7 @@ struct Skipped {
 }
 
 impl Who {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "dynamo, memory",
             Self::Redis => "redis, WAIT 1",
@@ -86,7 +86,7 @@ impl Who {
     }
 
     /// Why it cannot be measured here, if it cannot.
-    fn lacks(self) -> Option<String> {
+    pub(super) fn lacks(self) -> Option<String> {
         let program = match self {
             Self::Memory | Self::Fjall => return None,
             Self::Redis => "redis-server",
@@ -95,18 +95,22 @@ impl Who {
         (!is_installed(program)).then(|| format!("{program} is not installed"))
     }
 
-    async fn measure(self, args: &PeersArgs) -> Result<Measured, Failure> {
-        let (load, callers) = (&args.load, args.load.callers);
+    /// Starts three of them, measures them, and ends them.
+    pub(super) async fn measure(
+        self,
+        nodes: &NodesArgs,
+        by: Coordination,
+        load: &LoadArgs,
+    ) -> Result<Measured, Failure> {
+        let callers = load.callers;
+        let dir = nodes.dir.as_deref();
+        let ours =
+            |engine| kv::measure(nodes, (engine, Durability::Sync), Deploy::default(), (by, load));
         match self {
-            Self::Memory => {
-                kv::measure(&args.nodes, (Engine::Memory, Durability::Sync), args.client, load)
-                    .await
-            }
-            Self::Fjall => {
-                kv::measure(&args.nodes, (Engine::Fjall, Durability::Sync), args.client, load).await
-            }
+            Self::Memory => ours(Engine::Memory).await,
+            Self::Fjall => ours(Engine::Fjall).await,
             Self::Redis => {
-                let folder = folder(args.nodes.dir.as_deref())?;
+                let folder = folder(dir)?;
                 let servers = servers::redis(folder.path()).await?;
                 let mut stores = Vec::new();
                 for _ in 0..callers {
@@ -116,7 +120,7 @@ impl Who {
                 load::run(load, stores, &servers.pids()?).await
             }
             Self::Etcd => {
-                let folder = folder(args.nodes.dir.as_deref())?;
+                let folder = folder(dir)?;
                 let servers = servers::etcd(folder.path()).await?;
                 let mut connected = Vec::new();
                 for address in &servers.addresses {
@@ -155,7 +159,7 @@ pub(super) fn run(args: &PeersArgs) -> Result<(), Failure> {
     let mut rows: Vec<Row> = Vec::new();
     for run in 1..=args.runs {
         for who in &there {
-            let measured = block_on(who.measure(args))?;
+            let measured = block_on(who.measure(&args.nodes, args.client, &args.load))?;
             if !args.json {
                 output::say(format_args!("{:<22} {}", who.name(), measured.told()));
             }
@@ -204,7 +208,7 @@ fn ratios(rows: &[Row]) -> Vec<Ratio> {
 }
 
 /// The middle one; of two that which is lower.
-fn median(of: &[&Measured], what: fn(&Measured) -> f64) -> f64 {
+pub(super) fn median(of: &[&Measured], what: fn(&Measured) -> f64) -> f64 {
     let mut all: Vec<_> = of.iter().map(|measured| what(measured)).collect();
     all.sort_by(f64::total_cmp);
     all[(all.len() - 1) / 2]

@@ -2,6 +2,7 @@
 //! here, and what of faults each of them can do.
 
 pub mod agent;
+pub(crate) mod certificates;
 pub mod disk;
 pub mod doctor;
 pub mod lab;
