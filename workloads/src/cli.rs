@@ -22,7 +22,8 @@ use crate::hosts::remote::HostArgs;
 use crate::interrupt::Interrupt;
 use crate::log;
 use crate::plan::{
-    ClusterKind, Engine, FaultName, Plan, PlanArg, PlanError, Source, Span, WorkloadName,
+    ClusterKind, Durability, Engine, FaultName, Plan, PlanArg, PlanError, Source, Span,
+    WorkloadName,
 };
 use crate::replay::told::{self, RecordsArgs};
 use crate::replay::{ReplayArgs, replay};
@@ -128,9 +129,15 @@ struct TestArgs {
     rate: Option<f64>,
     #[command(flatten)]
     settings: SettingFlags,
-    /// The nodes' storage: fjall or memory.
+    /// The nodes' storage: fjall, redb or memory.
     #[arg(long)]
     engine: Option<Engine>,
+    /// When a put counts as kept: sync, one or buffered.
+    #[arg(long)]
+    durability: Option<Durability>,
+    /// Nodes and clients of a local cluster speak TLS, with certificates that are made for the run.
+    #[arg(long)]
+    tls: bool,
     /// Run nodes from this build of dyno instead of this program.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -376,7 +383,7 @@ impl TestArgs {
     }
 
     /// Whether each flag was given, the setting that it overrides, and its name.
-    fn given(&self) -> [(bool, &'static str, &'static str); 22] {
+    fn given(&self) -> [(bool, &'static str, &'static str); 24] {
         [
             (self.faults.is_some(), "faults", "--faults"),
             (self.time.is_some(), "time", "--time"),
@@ -398,6 +405,8 @@ impl TestArgs {
             (self.settings.anti_entropy.is_some(), "cluster.anti_entropy", "--anti-entropy"),
             (self.settings.partitioning.is_some(), "cluster.partitioning", "--partitioning"),
             (self.engine.is_some(), "cluster.engine", "--engine"),
+            (self.durability.is_some(), "cluster.durability", "--durability"),
+            (self.tls, "cluster.tls", "--tls"),
             (self.record, "cluster.record", "--record"),
             (self.binary.is_some(), "cluster.binary", "--binary"),
         ]
@@ -429,6 +438,8 @@ impl TestArgs {
         }
         self.settings.apply(&mut cluster.settings);
         set(&mut cluster.engine, self.engine);
+        set(&mut cluster.durability, self.durability);
+        cluster.tls |= self.tls;
         cluster.record |= self.record;
         if self.binary.is_some() {
             cluster.binary.clone_from(&self.binary);

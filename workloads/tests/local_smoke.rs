@@ -126,6 +126,32 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
 }
 
+/// A short run with kills, with everything else as `more` says.
+fn survives_kills(more: &str) -> Bench {
+    let bench = Bench::new();
+    let (status, verdict) =
+        bench.judge(&format!("--nodes 3 --faults kill --time 5s --seed 4 {more}"));
+    assert_eq!(status, Some(0), "{more}: {:#}", verdict["reasons"]);
+    assert!(count(&verdict["faults"]["kill"]["installed"]) > 0, "{more}");
+    bench
+}
+
+#[test]
+fn nodes_are_tested_on_redb() {
+    let bench = survives_kills("--engine redb");
+    let made = bench.latest("data").join("n1").join("engine");
+    let names = fs::read_dir(made).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().any(|name| name.to_string_lossy().contains("redb")));
+}
+
+#[test]
+fn nodes_are_tested_over_tls() {
+    let bench = survives_kills("--tls --durability one");
+    assert!(bench.latest("tls").join("n3.pem").exists());
+    let setup = fs::read_to_string(bench.latest("plan.toml")).unwrap();
+    assert!(setup.contains("tls = true") && setup.contains("durability = \"one\""), "{setup}");
+}
+
 #[test]
 fn a_run_with_kill_pause_and_partition_is_valid_and_covered() {
     let bench = Bench::new();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use dynamo_node::TlsFiles;
 use dynamo_protocol::{NodeId, Settings, Zone};
 
 use super::members::Origin;
@@ -21,6 +22,8 @@ pub(super) struct Arguments<'a> {
     pub(super) beginning: Beginning,
     /// Its driver may falsify its world, and tells it of peers that are no members yet.
     pub(super) hooks: bool,
+    /// Its certificate, if it has one.
+    pub(super) tls: Option<TlsFiles>,
     /// Where the node records its steps, if it does.
     pub(super) record: Option<&'a Path>,
 }
@@ -85,8 +88,16 @@ impl Arguments<'_> {
             ("--settings", json(&plan.settings)),
             ("--tokens", plan.tokens.to_string()),
             ("--engine", plan.engine.to_string()),
+            ("--durability", plan.durability.to_string()),
         ] {
             set(flag, value);
+        }
+        if let Some(TlsFiles { certificate, key, authority }) = &self.tls {
+            for (flag, file) in
+                [("--tls-certificate", certificate), ("--tls-key", key), ("--tls-ca", authority)]
+            {
+                set(flag, file.display().to_string());
+            }
         }
         if let Some(level) = crate::log::asked() {
             set("--log", level.to_owned());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynamo_node::{
     Admin, Client as NodeClient, ClientError, Hooked, Hooks, Proposed, ReplicaState, RingReport,
-    Skew,
+    Skew, Tls,
 };
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
@@ -28,6 +28,7 @@ const ADMIN_PATIENCE: Duration = Duration::from_secs(2);
 pub struct NodeClients {
     net: Arc<Net>,
     timeout: Duration,
+    tls: Option<Arc<Tls>>,
     sessions: Mutex<HashMap<(Worker, NodeId), NodeClient>>,
 }
 
@@ -35,21 +36,32 @@ impl NodeClients {
     /// Clients that give up after `timeout`.
     #[must_use]
     pub fn new(net: Arc<Net>, timeout: Duration) -> Self {
-        Self { net, timeout, sessions: Mutex::default() }
+        Self { net, timeout, tls: None, sessions: Mutex::default() }
+    }
+
+    /// The same over TLS, if there is any.
+    #[must_use]
+    pub fn over(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     fn session(&self, worker: Worker, node: NodeId) -> NodeClient {
         let mut sessions = self.sessions.lock().expect("no one panics with the lock held");
-        let address = || self.net.address(End::Clients, node).to_string();
-        let session = sessions
-            .entry((worker, node))
-            .or_insert_with(|| NodeClient::new(address()).with_deadline(self.timeout));
-        session.clone()
+        let open = || {
+            let address = self.net.address(End::Clients, node).to_string();
+            let client = match &self.tls {
+                None => NodeClient::new(address),
+                Some(tls) => NodeClient::over_tls(address, Arc::clone(tls)),
+            };
+            client.with_deadline(self.timeout)
+        };
+        sessions.entry((worker, node)).or_insert_with(open).clone()
     }
 
     async fn home(&self, node: NodeId, key: Bytes) -> Completion {
         let address = self.net.address(End::Clients, node).to_string();
-        let admin = Admin::new(address).with_deadline(self.timeout);
+        let admin = Admin::new(address).with_deadline(self.timeout).over(self.tls.clone());
         let values = match admin.read_replica(key).await {
             Ok(ReplicaState::Found(record)) => record.values,
             // What is damaged is no copy: the node has said so.
@@ -109,10 +121,29 @@ fn value(bytes: &Bytes) -> Value {
     wire::decode(bytes)
 }
 
+/// Where the driver asks a node, and as whom, if it has to say.
+pub(super) struct Way(SocketAddr, Option<Arc<Tls>>);
+
+impl Way {
+    pub(super) fn over(address: SocketAddr, tls: Option<&Arc<Tls>>) -> Self {
+        Self(address, tls.cloned())
+    }
+}
+
+impl From<SocketAddr> for Way {
+    fn from(address: SocketAddr) -> Self {
+        Self(address, None)
+    }
+}
+
+fn admin(way: impl Into<Way>) -> Admin {
+    let Way(address, tls) = way.into();
+    Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE).over(tls)
+}
+
 /// What a node says of itself.
-pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    let report = admin.status().await.map_err(|error| error.to_string())?;
+pub(super) async fn status(way: impl Into<Way>) -> Result<Status, String> {
+    let report = admin(way).status().await.map_err(|error| error.to_string())?;
     // By name, so that a counter that is added to the node shows up in verdicts without more ado.
     let counters = serde_json::to_value(report.counters.unwrap_or_default());
     let counters = counters.and_then(serde_json::from_value).map_err(|error| error.to_string())?;
@@ -138,39 +169,34 @@ pub(super) async fn status(address: SocketAddr) -> Result<Status, String> {
 }
 
 /// How a node sees the membership.
-pub(super) async fn ring(address: SocketAddr) -> Result<RingReport, String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    admin.ring().await.map_err(|error| error.to_string())
+pub(super) async fn ring(way: impl Into<Way>) -> Result<RingReport, String> {
+    admin(way).ring().await.map_err(|error| error.to_string())
 }
 
 /// Has a node propose a change of the membership.
 pub(super) async fn propose(
-    address: SocketAddr,
+    way: impl Into<Way>,
     edit: Edit,
     expect: Option<Epoch>,
 ) -> Result<Proposed, String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    admin.propose(edit, expect).await.map_err(|error| error.to_string())
+    admin(way).propose(edit, expect).await.map_err(|error| error.to_string())
 }
 
 /// Falsifies a node's disk and links, if there is how.
 pub(super) async fn hooks(
-    address: SocketAddr,
+    way: impl Into<Way>,
     fault: FaultId,
     hooks: Option<Hooks>,
 ) -> Result<Hooked, String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    admin.hooks(fault, hooks).await.map_err(|error| error.to_string())
+    admin(way).hooks(fault, hooks).await.map_err(|error| error.to_string())
 }
 
 /// Sets a node's clock wrong, if there is how; what it reads.
-pub(super) async fn clock(address: SocketAddr, skew: Option<Skew>) -> Result<u64, String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    admin.clock(skew).await.map_err(|error| error.to_string())
+pub(super) async fn clock(way: impl Into<Way>, skew: Option<Skew>) -> Result<u64, String> {
+    admin(way).clock(skew).await.map_err(|error| error.to_string())
 }
 
 /// Asks a node to end.
-pub(super) async fn stop(address: SocketAddr) -> Result<(), String> {
-    let admin = Admin::new(address.to_string()).with_deadline(ADMIN_PATIENCE);
-    admin.stop().await.map_err(|error| error.to_string())
+pub(super) async fn stop(way: impl Into<Way>) -> Result<(), String> {
+    admin(way).stop().await.map_err(|error| error.to_string())
 }

@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
+use dynamo_node::{DEFAULT_CLUSTER, Hooked, Hooks, Proposed, RingReport, Role, Skew, Tls};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use futures::future::join_all;
 
 use super::arguments::{Arguments, Beginning};
+use super::clients::Way;
 use super::members::Members;
 use super::{Cluster, ClusterError, Deployed, Life, Mishap, Origin, Status, clients};
+use crate::hosts::certificates::Certificates;
 use crate::hosts::disk::{self, Damage};
 use crate::hosts::process::Process;
 use crate::hosts::proxy::{End, FaultId, Net, Observed, Pair, Ping, Shape};
@@ -39,6 +41,8 @@ pub struct LocalCluster {
     records: Option<PathBuf>,
     /// Nodes are started with their fault hooks on.
     hooks: bool,
+    /// Who signs for nodes, and as whom the driver asks them; none where they speak plain text.
+    tls: Option<(Certificates, Arc<Tls>)>,
     net: Arc<Net>,
     mishaps: Arc<Mutex<Vec<Mishap>>>,
 }
@@ -95,6 +99,7 @@ impl LocalCluster {
         let net = Net::open(&everybody, plan.seed.unwrap_or_default())
             .await
             .map_err(|error| io("the links' ports", &error))?;
+        let tls = plan.cluster.tls.then(|| certificates(folder, &everybody)).transpose()?;
         let homes = everybody.iter().map(|node| {
             let name = node.to_string();
             let log = logs.join(format!("{name}.log"));
@@ -108,6 +113,7 @@ impl LocalCluster {
             program,
             records: plan.cluster.record.then(|| folder.join(records::FOLDER)),
             hooks: plan.needs_hooks(),
+            tls,
             net: Arc::new(net),
             mishaps: Arc::default(),
         })
@@ -119,7 +125,7 @@ impl LocalCluster {
         let Some(Running { process, address, may_end }) = running else { return };
         may_end.store(true, Ordering::SeqCst);
         // One that stands still, or has hung, cannot end by itself: hence the kill after it.
-        if process.proceed().is_ok() && clients::stop(address).await.is_ok() {
+        if process.proceed().is_ok() && clients::stop(self.way(address)).await.is_ok() {
             let _ = tokio::time::timeout(STOP_PATIENCE, process.ended()).await;
         }
         process.kill().await;
@@ -181,6 +187,7 @@ impl LocalCluster {
             peers: peers.map(|peer| (peer, way_to(peer))).collect(),
             beginning,
             hooks: self.hooks,
+            tls: self.tls.as_ref().map(|(made, _)| made.files(Role::Peer(id))),
             record: self.records.as_deref(),
         };
         let mut command = Command::new(&self.program);
@@ -195,6 +202,11 @@ impl LocalCluster {
         self.net.set_upstream(node, None);
         drop(self.homes[&node].running().take());
         Ok(status)
+    }
+
+    /// The driver's way to a node.
+    fn way(&self, address: SocketAddr) -> Way {
+        Way::over(address, self.tls.as_ref().map(|(_, tls)| tls))
     }
 
     /// Does something with a node's process.
@@ -285,18 +297,20 @@ impl Cluster for LocalCluster {
         hooks: Option<Hooks>,
     ) -> Result<Hooked, ClusterError> {
         let address = self.with(node, |running| Ok(running.address))?;
-        let hooked = clients::hooks(address, fault, hooks).await;
+        let hooked = clients::hooks(self.way(address), fault, hooks).await;
         hooked.map_err(|reason| ClusterError::Node { node, reason })
     }
 
     async fn clock(&self, node: NodeId, skew: Option<Skew>) -> Result<u64, ClusterError> {
         let address = self.with(node, |running| Ok(running.address))?;
-        clients::clock(address, skew).await.map_err(|reason| ClusterError::Node { node, reason })
+        clients::clock(self.way(address), skew)
+            .await
+            .map_err(|reason| ClusterError::Node { node, reason })
     }
 
     async fn ring(&self, node: NodeId) -> Result<RingReport, ClusterError> {
         let address = self.with(node, |running| Ok(running.address))?;
-        clients::ring(address).await.map_err(|reason| ClusterError::Node { node, reason })
+        clients::ring(self.way(address)).await.map_err(|reason| ClusterError::Node { node, reason })
     }
 
     async fn propose(
@@ -306,7 +320,7 @@ impl Cluster for LocalCluster {
         expect: Option<Epoch>,
     ) -> Result<Proposed, ClusterError> {
         let address = self.with(node, |running| Ok(running.address))?;
-        let proposed = clients::propose(address, edit, expect).await;
+        let proposed = clients::propose(self.way(address), edit, expect).await;
         proposed.map_err(|reason| ClusterError::Node { node, reason })
     }
 
@@ -367,13 +381,19 @@ impl Cluster for LocalCluster {
 
     async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
         let address = self.with(node, |running| Ok(running.address))?;
-        clients::status(address).await.map_err(|reason| ClusterError::Node { node, reason })
+        clients::status(self.way(address))
+            .await
+            .map_err(|reason| ClusterError::Node { node, reason })
     }
 }
 
 impl Deployed for LocalCluster {
     fn net(&self) -> &Arc<Net> {
         &self.net
+    }
+
+    fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.as_ref().map(|(_, tls)| Arc::clone(tls))
     }
 
     async fn mishaps(&self) -> Vec<Mishap> {
@@ -389,6 +409,17 @@ impl Deployed for LocalCluster {
     async fn end(&self) {
         join_all(self.homes.keys().map(|node| self.end_node(*node))).await;
     }
+}
+
+/// An authority of the run's own: it signs for each node, and for the driver, who may do what operators and
+/// clients may.
+fn certificates(folder: &Path, nodes: &[NodeId]) -> Result<(Certificates, Arc<Tls>), ClusterError> {
+    let made = Certificates::new(&folder.join("tls"), DEFAULT_CLUSTER).map_err(ClusterError::Io)?;
+    for node in nodes {
+        made.sign(Role::Peer(*node)).map_err(ClusterError::Io)?;
+    }
+    let driver = made.of(Role::Operator).map_err(ClusterError::Io)?;
+    Ok((made, driver))
 }
 
 fn io(what: &(impl std::fmt::Display + ?Sized), error: &std::io::Error) -> ClusterError {

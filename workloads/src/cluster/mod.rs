@@ -15,7 +15,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew, Tls};
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{Epoch, NodeId};
 use thiserror::Error;
@@ -118,6 +118,11 @@ impl Mishap {
 pub trait Deployed: Cluster {
     /// The clients' links to the nodes.
     fn net(&self) -> &Arc<Net>;
+
+    /// As whom the driver asks nodes over TLS, if it does.
+    fn tls(&self) -> Option<Arc<Tls>> {
+        None
+    }
 
     /// What went wrong that no fault of the plan explains, so far.
     fn mishaps(&self) -> impl Future<Output = Vec<Mishap>> + Send;

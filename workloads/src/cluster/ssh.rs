@@ -243,6 +243,7 @@ impl SshCluster {
             peers: peers.map(|(peer, home)| (*peer, home.address())).collect(),
             beginning,
             hooks: self.hooks,
+            tls: None,
             record: None,
         };
         let words = arguments.of(&self.plan).into_iter();

@@ -9,7 +9,8 @@ use dynamo_protocol::{
 };
 
 use super::{
-    ClusterKind, ClusterPlan, Engine, FaultName, Plan, PlanError, Span, Target, WorkloadName, Wrong,
+    ClusterKind, ClusterPlan, Durability, Engine, FaultName, Plan, PlanError, Span, Target,
+    WorkloadName, Wrong,
 };
 use crate::hosts::remote::Inventory;
 
@@ -124,6 +125,22 @@ impl Plan {
         refuse_if(&["cluster.record", "cluster.kind"], cluster.record && far, || {
             "cluster.record: hosts keep no records; use it with cluster local or sim".to_owned()
         })?;
+        let here = cluster.kind == ClusterKind::Local;
+        refuse_if(&["cluster.tls", "cluster.kind"], cluster.tls && !here, || {
+            "cluster.tls: certificates are made for nodes on this machine: use it with cluster local"
+                .to_owned()
+        })?;
+        let lax = cluster.durability != Durability::Sync;
+        refuse_if(
+            &["cluster.durability", "cluster.kind"],
+            lax && cluster.kind == ClusterKind::Sim,
+            || {
+                let durability = cluster.durability;
+                format!(
+                    "cluster.durability {durability}: simulated disks are synced; use it with real nodes"
+                )
+            },
+        )?;
         let settings = &["cluster.hosts", "cluster.kind"];
         match (cluster.kind, &cluster.hosts) {
             (ClusterKind::Ssh, None) => refuse_if(&["cluster.kind"], true, || {
@@ -200,6 +217,15 @@ impl Plan {
         let has_files = cluster.kind == ClusterKind::Sim || cluster.engine != Engine::Memory;
         refuse_if(&["cluster.engine", "faults"], !has_files, || {
             format!("fault {fault} with engine memory finds no files: use engine fjall")
+        })?;
+        // They cut journals, and know where what they flip is checked.
+        let damages =
+            matches!(fault, FaultName::Bitflip | FaultName::Truncate | FaultName::Rollback);
+        let unknown = cluster.kind != ClusterKind::Sim && cluster.engine == Engine::Redb && damages;
+        refuse_if(&["cluster.engine", "faults"], unknown, || {
+            format!(
+                "fault {fault} with engine redb: it knows fjall's files alone: use engine fjall"
+            )
         })
     }
 
@@ -376,6 +402,23 @@ mod tests {
         check(
             "faults = [\"bitflip\"]\n[cluster]\nengine = \"memory\"",
             "fault bitflip with engine memory finds no files: use engine fjall",
+        );
+        check(
+            "faults = [\"truncate\"]\n[cluster]\nengine = \"redb\"",
+            "fault truncate with engine redb: it knows fjall's files alone: use engine fjall",
+        );
+        check(
+            "faults = [\"powercut\"]\n[cluster]\ndurability = \"one\"",
+            "fault powercut with durability one: it takes what was acknowledged, by its own word; `dyno \
+             bench loss` measures how much",
+        );
+        check(
+            "[cluster]\nkind = \"sim\"\ntls = true",
+            "cluster.tls: certificates are made for nodes on this machine: use it with cluster local",
+        );
+        check(
+            "[cluster]\nkind = \"sim\"\ndurability = \"buffered\"",
+            "cluster.durability buffered: simulated disks are synced; use it with real nodes",
         );
         check(
             "faults = [\"join\"]\n[cluster]\nquorum = \"strict\"\nr = 1\nw = 3",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use dynamo_protocol::{Partitioning, Quorum, ReadMode, Settings, Timing, Versioning};
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterKind, Engine, Span};
+use super::{ClusterKind, Durability, Engine, Span};
 
 /// The cluster and its nodes' settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,10 @@ pub struct ClusterPlan {
     pub zones: u16,
     /// The storage engine.
     pub engine: Engine,
+    /// When a put counts as kept.
+    pub durability: Durability,
+    /// Every connection over TLS, both ends with certificates that are made for the run.
+    pub tls: bool,
     /// Nodes run from this build of `dyno` instead of the driver's own.
     pub binary: Option<PathBuf>,
     /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
@@ -44,6 +48,8 @@ impl Default for ClusterPlan {
             tokens: 64,
             zones: 1,
             engine: Engine::Fjall,
+            durability: Durability::Sync,
+            tls: false,
             binary: None,
             hosts: None,
             accept_new: false,
@@ -70,6 +76,10 @@ struct Table {
     tokens: u16,
     zones: u16,
     engine: Engine,
+    #[serde(skip_serializing_if = "is_sync")]
+    durability: Durability,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     binary: Option<PathBuf>,
     hedge: Span,
@@ -85,6 +95,11 @@ struct Table {
     record: bool,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde asks it")]
+fn is_sync(durability: &Durability) -> bool {
+    *durability == Durability::Sync
+}
+
 impl Default for Table {
     fn default() -> Self {
         ClusterPlan::default().into()
@@ -94,7 +109,7 @@ impl Default for Table {
 impl From<ClusterPlan> for Table {
     fn from(plan: ClusterPlan) -> Self {
         let ClusterPlan { kind, nodes, settings, tokens, zones, engine, binary, .. } = plan;
-        let ClusterPlan { hosts, accept_new, lease, record, .. } = plan;
+        let ClusterPlan { durability, tls, hosts, accept_new, lease, record, .. } = plan;
         let Settings {
             n,
             r,
@@ -120,6 +135,8 @@ impl From<ClusterPlan> for Table {
             tokens,
             zones,
             engine,
+            durability,
+            tls,
             binary,
             hedge: Span(timing.hedge),
             deadline: Span(timing.deadline),
@@ -161,6 +178,8 @@ impl From<Table> for ClusterPlan {
             tokens: table.tokens,
             zones: table.zones,
             engine: table.engine,
+            durability: table.durability,
+            tls: table.tls,
             binary: table.binary,
             hosts: table.hosts,
             accept_new: table.accept_new,

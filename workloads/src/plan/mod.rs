@@ -170,10 +170,24 @@ names! {
 names! {
     /// A storage engine of the node.
     Engine {
-        /// On disk, synced.
+        /// On disk, a log-structured merge tree.
         Fjall = "fjall",
+        /// On disk, a B-tree.
+        Redb = "redb",
         /// Gone with the process: for tests without kill.
         Memory = "memory",
+    }
+}
+
+names! {
+    /// When a put counts as kept.
+    Durability {
+        /// When W nodes have synced it.
+        Sync = "sync",
+        /// When its coordinator has, and W have it.
+        One = "one",
+        /// When W have it; they sync it soon.
+        Buffered = "buffered",
     }
 }
 

@@ -212,6 +212,7 @@ async fn bench(
     let (tally, counters) = (Arc::new(Tally::default()), Arc::new(NodeCounters::default()));
     let progress = Progress::new(journal.clone(), tally.clone(), counters.clone(), plan.time.0);
     let clients = NodeClients::new(cluster.net().clone(), plan.workload.timeout.0);
+    let clients = clients.over(cluster.tls());
     let clients = Arc::new(Counted::new(clients, cluster.clone()));
     let mut interpreter = Interpreter::new(clients, journal.clone(), tally.clone(), workers(plan));
     let workload = Carts::new(&plan.workload, cluster.everybody(), order.seed);

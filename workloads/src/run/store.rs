@@ -123,6 +123,8 @@ fn unusual(plan: &Plan) -> String {
             partitioning.to_string().replace(':', ""),
             format!("zones{}", of.zones),
             of.engine.to_string(),
+            of.durability.to_string(),
+            if of.tls { "tls".to_owned() } else { String::new() },
         ]
     };
     let (is, usual) = (parts(&plan.cluster), parts(&ClusterPlan::default()));

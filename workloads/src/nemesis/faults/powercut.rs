@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::nemesis::{hooks, processes};
-use crate::plan::{FaultName, Plan, Wrong};
+use crate::plan::{Durability, FaultName, Plan, Wrong, refuse_if};
 use crate::simulated::twin::{Drawn, Each, Twin};
 
 /// How long a node goes on at most with nothing synced, in milliseconds: less than a request's deadline, so
@@ -45,6 +45,13 @@ impl Kind for Powercut {
 
     fn check(plan: &Plan) -> Result<(), Wrong> {
         plan.check_files(FaultName::Powercut)?;
+        let durability = plan.cluster.durability;
+        refuse_if(&["cluster.durability", "faults"], durability != Durability::Sync, || {
+            format!(
+                "fault powercut with durability {durability}: it takes what was acknowledged, by its own \
+                 word; `dyno bench loss` measures how much"
+            )
+        })?;
         plan.check_targets()
     }
 
