@@ -127,22 +127,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "a measurement: what a large ring costs beside a walk for each range"]
-    fn a_large_ring_is_made_in_a_small_part_of_the_time() {
-        let members: Vec<_> = (1..=1000).map(|id| Member::new(NodeId(id), 64)).collect();
-        let begun = std::time::Instant::now();
-        let ring = by_token(&members);
-        let now = begun.elapsed();
-        // By definition it would take minutes: of every hundredth range.
-        let (tokens, begun) = (virtual_nodes(&members), std::time::Instant::now());
-        for (start, (_, list)) in ring.iter().enumerate().step_by(100) {
-            assert_eq!(walk(&tokens, start, members.len()), *list);
-        }
-        let before = begun.elapsed() * 100;
-        eprintln!("{now:?}, by definition {before:?}: {:.0} x", before.div_duration_f64(now));
-    }
-
-    #[test]
     fn every_virtual_node_has_its_place_on_the_ring() {
         let tokens = virtual_nodes(&members());
         for Member { id, tokens: share, zone: _ } in members() {
