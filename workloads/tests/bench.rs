@@ -68,7 +68,7 @@ fn peers_are_measured_beside_nodes_where_they_are_installed() {
 #[test]
 fn a_power_cut_takes_what_a_durability_says_that_it_may_and_no_more() {
     let (status, document, told) =
-        bench("loss --cuts 1 --callers 8 --durability one,buffered --json");
+        bench("loss --cuts 3 --callers 8 --durability one,buffered --json");
     assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");
     let rows = document["rows"].as_array().unwrap();
     let lost = |durability: &str, cut: &str| {
@@ -83,12 +83,15 @@ fn a_power_cut_takes_what_a_durability_says_that_it_may_and_no_more() {
         assert_eq!(lost(durability, "fewer"), 0.0, "fewer than W machines: {document}");
     }
     assert_eq!(lost("one", "all"), 0.0, "its coordinator has it: {document}");
-    assert!(lost("buffered", "all") > 0.0, "nobody had synced the last of it: {document}");
+    // A cut right after a sync takes nothing; not each of six comes there.
+    let taken = lost("buffered", "all") + lost("buffered", "all-and-a-disk");
+    assert!(taken > 0.0, "nobody had synced the last of it: {document}");
 }
 
 #[test]
 fn what_is_to_be_reached_is_measured_row_by_row_beside_its_bar() {
-    let short = "--runs 1 --time 600ms --callers 8 --overload-time 1s --overload-callers 64 --json";
+    let short = "--runs 1 --time 600ms --callers 8 --keys 100 --overload-time 1s --overload-callers 64 \
+                 --json";
     let rows = "driven,killed,overload,unread,tls";
     let (status, document, told) = bench(&format!("reach --rows {rows} {short}"));
     assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");

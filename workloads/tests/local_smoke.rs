@@ -139,9 +139,8 @@ fn survives_kills(more: &str) -> Bench {
 #[test]
 fn nodes_are_tested_on_redb() {
     let bench = survives_kills("--engine redb");
-    let made = bench.latest("data").join("n1").join("engine");
-    let names = fs::read_dir(made).unwrap().map(|entry| entry.unwrap().file_name());
-    assert!(names.into_iter().any(|name| name.to_string_lossy().contains("redb")));
+    let setup = fs::read_to_string(bench.latest("plan.toml")).unwrap();
+    assert!(setup.contains("engine = \"redb\""), "{setup}");
 }
 
 #[test]

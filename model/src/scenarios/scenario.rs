@@ -278,7 +278,7 @@ fn versions_and_disks(scenarios: &mut Vec<Scenario>) {
         "one-disk",
         "and does not outlive its disk, if a power cut took the others",
         one,
-        &[("acknowledged-kept", 3)],
+        &[("acknowledged-kept", 4)],
     );
     add("delete", "a delete over what was read stays one", spec("pgd,g"), &[]);
 }

@@ -40,6 +40,10 @@ pub(super) struct ReachArgs {
     /// How many requests are under way at a time, but for overload.
     #[arg(long, value_name = "COUNT", default_value_t = 64, value_parser = within(1_usize, 10_000))]
     callers: usize,
+    /// Of how many keys one is drawn for each request.
+    #[arg(long, value_name = "COUNT", default_value_t = 20_000,
+          value_parser = within(1_usize, 10_000_000))]
+    keys: usize,
     /// How many nodes the row `driven` has: with more than N some requests have to be forwarded, if the
     /// client does not know the ring.
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = within(3_u16, 25))]
@@ -167,7 +171,7 @@ impl ReachArgs {
             callers: self.callers,
             put: 100,
             value: 100,
-            keys: 20_000,
+            keys: self.keys,
             zipf: 0.0,
             rate: None,
             time: self.time,

@@ -33,7 +33,8 @@ pub(super) async fn measure(args: &ReachArgs, table: &mut Table) -> Result<(), F
     }
     let asking = ask(nodes.address(ASKED)).await;
     let asking = asking.map_err(|error| broken("ask and not read", &error))?;
-    let load = LoadArgs { put: 50, rate: Some(OTHERS), ..args.load() };
+    // Puts alone: nothing has to be there beforehand, which a node that is busy may refuse.
+    let load = LoadArgs { rate: Some(OTHERS), ..args.load() };
     let stores = nodes.clients(load.callers, Coordination::Server)?;
     let pids = nodes.pids()?;
     let (others, memory) =
