@@ -33,8 +33,8 @@ const LOOKS: usize = 16;
 #[command(
     after_help = "Each cut is of a new cluster. Clients put, every key once; then nodes are killed at the \
     same time, with nothing in their files that they had not synced; they start again on what is left, \
-    and all nodes are asked for every key that was acknowledged. It is lost if none holds it. Its age is how long \
-    before the cut it was acknowledged: the oldest is the loss window."
+    and all nodes are asked for every key that was acknowledged. It is lost if none holds it. Its age is \
+    how long before the cut it was acknowledged: the oldest is the loss window."
 )]
 pub(super) struct LossArgs {
     #[command(flatten)]
