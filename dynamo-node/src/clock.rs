@@ -1,8 +1,9 @@
 //! The node's wall clock: the timestamps of last-writer-wins, and nothing else.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dynamo_protocol::Time;
+use tokio::time::Instant;
 
 /// A wall clock that can be set wrong.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +42,18 @@ impl Clock {
 
     /// What it reads.
     pub(crate) fn now(&self) -> Time {
-        let micros = |time: std::time::Duration| i128::try_from(time.as_micros()).unwrap_or(0);
-        // A machine's clock before 1970 reads 0: timestamps only have to be comparable.
-        let truth = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, micros);
-        Time(self.skew.apply(truth, micros(self.since.elapsed())))
+        let micros = |time: Duration| i128::try_from(time.as_micros()).unwrap_or(0);
+        Time(self.skew.apply(micros(since_1970()), micros(self.since.elapsed())))
     }
+}
+
+/// The true time; 0 of a machine whose clock is before that year: timestamps only have to be comparable.
+pub(crate) fn since_1970() -> Duration {
+    #[cfg(feature = "simulation")]
+    if let Some(time) = crate::simulation::time() {
+        return time;
+    }
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Skew {

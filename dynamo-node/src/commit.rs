@@ -1,14 +1,19 @@
-//! Group commit: one thread makes batches durable while the driver goes on.
+//! Group commit: one thread, or under virtual time one task, makes batches durable while the driver goes on.
 //!
 //! Sixteen threads that sync do no better than one, and one commit costs about the same whether it
 //! carries one batch or a hundred: the committer takes all that wait and commits them together.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::task::{Context, Waker};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::Durability;
 use crate::storage::{Batch, Directory, EngineError};
@@ -42,22 +47,82 @@ enum Way {
     AtOnce { directory: Arc<Directory>, done: Done },
     /// The bound on what waits is the driver's, see [`crate::driver`].
     Thread { work: Option<mpsc::Sender<Work>>, thread: Option<JoinHandle<()>> },
+    /// Where there are no threads.
+    #[cfg(feature = "simulation")]
+    Task(tokio::sync::mpsc::UnboundedSender<Work>),
 }
 
-/// What the thread is told.
+/// What the committer is told.
 struct Work {
     batch: Option<Batch>,
     /// Whether something waits until all that was submitted is synced.
     hurries: bool,
 }
 
-/// When the thread syncs.
+/// When the committer syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Soon {
     /// A little later, and nobody waits for it.
     Unasked,
     /// At once if somebody waits for it, else a little later.
     Asked,
+}
+
+/// Where a committer works: what waits for it, and how time passes there.
+trait Desk: Send {
+    /// What waits, or comes within `patience`.
+    fn next(&mut self, patience: Duration) -> impl Future<Output = Next> + Send;
+
+    /// The engine works: where it does not do so itself, that takes time.
+    fn works(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What a desk has for its committer.
+enum Next {
+    /// With all that waits behind it.
+    Work(Work),
+    Nothing,
+    /// Nor will there be more.
+    End,
+}
+
+/// A thread of its own: whoever waits on it waits, and so it waits for nothing.
+struct Thread(mpsc::Receiver<Work>);
+
+impl Desk for Thread {
+    async fn next(&mut self, patience: Duration) -> Next {
+        match self.0.recv_timeout(patience) {
+            Ok(work) => Next::Work(work.joined(self.0.try_iter())),
+            Err(mpsc::RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(mpsc::RecvTimeoutError::Disconnected) => Next::End,
+        }
+    }
+
+    async fn works(&mut self) {}
+}
+
+/// A task of a world that is simulated.
+#[cfg(feature = "simulation")]
+struct Task {
+    work: tokio::sync::mpsc::UnboundedReceiver<Work>,
+    pace: crate::simulation::Pace,
+}
+
+#[cfg(feature = "simulation")]
+impl Desk for Task {
+    async fn next(&mut self, patience: Duration) -> Next {
+        match tokio::time::timeout(patience, self.work.recv()).await {
+            Ok(Some(work)) => {
+                Next::Work(work.joined(std::iter::from_fn(|| self.work.try_recv().ok())))
+            }
+            Ok(None) => Next::End,
+            Err(_) => Next::Nothing,
+        }
+    }
+
+    async fn works(&mut self) {
+        self.pace.passes().await;
+    }
 }
 
 impl Committer {
@@ -71,13 +136,19 @@ impl Committer {
         if directory.engine.is_volatile() {
             return Ok(Self { way: Way::AtOnce { directory, done }, reached });
         }
+        #[cfg(feature = "simulation")]
+        if let Some(pace) = crate::simulation::Pace::here() {
+            let (work, waiting) = tokio::sync::mpsc::unbounded_channel();
+            let desk = Task { work: waiting, pace };
+            tokio::spawn(commit(directory, durability, (first, desk), done));
+            return Ok(Self { way: Way::Task(work), reached });
+        }
         let (work, waiting) = mpsc::channel();
-        let run = move || match durability {
-            Durability::Sync => commit_all(&directory, &waiting, &done),
-            Durability::One => commit_soon(&directory, &waiting, &done, (first, Soon::Asked)),
-            Durability::Buffered => {
-                commit_soon(&directory, &waiting, &done, (first, Soon::Unasked))
-            }
+        let run = move || {
+            let work = pin!(commit(directory, durability, (first, Thread(waiting)), done));
+            // Nothing in it waits but the thread.
+            let ended = work.poll(&mut Context::from_waker(Waker::noop()));
+            debug_assert!(ended.is_ready(), "a committer's thread waits by itself");
         };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         let way = Way::Thread { work: Some(work), thread: Some(thread) };
@@ -91,7 +162,7 @@ impl Committer {
                 let number = batch.number;
                 let _ = done.send_replace(directory.commit(batch).map(|()| Reached::all(number)));
             }
-            Way::Thread { .. } => self.tell(Work { batch: Some(batch), hurries }),
+            _ => self.tell(Work { batch: Some(batch), hurries }),
         }
     }
 
@@ -101,10 +172,16 @@ impl Committer {
     }
 
     fn tell(&self, work: Work) {
-        if let Way::Thread { work: thread, .. } = &self.way {
-            let thread = thread.as_ref().expect("taken only when this is dropped");
-            // If the thread is gone, `changed` says why.
-            drop(thread.send(work));
+        match &self.way {
+            // Whatever was submitted is durable.
+            Way::AtOnce { .. } => {}
+            Way::Thread { work: thread, .. } => {
+                let thread = thread.as_ref().expect("taken only when this is dropped");
+                // If the thread is gone, `changed` says why.
+                drop(thread.send(work));
+            }
+            #[cfg(feature = "simulation")]
+            Way::Task(task) => drop(task.send(work)),
         }
     }
 
@@ -140,8 +217,8 @@ impl Drop for Committer {
 
 impl Work {
     /// With all that waits behind it.
-    fn joined(self, waiting: &mpsc::Receiver<Self>) -> Self {
-        waiting.try_iter().fold(self, |all, next| {
+    fn joined(self, waiting: impl Iterator<Item = Self>) -> Self {
+        waiting.fold(self, |all, next| {
             let batch = match (all.batch, next.batch) {
                 (Some(mut batch), Some(next)) => {
                     (batch.number, batch.state) = (next.number, next.state);
@@ -155,11 +232,33 @@ impl Work {
     }
 }
 
-fn commit_all(directory: &Directory, waiting: &mpsc::Receiver<Work>, done: &Done) {
-    while let Ok(work) = waiting.recv() {
-        let Some(batch) = work.joined(waiting).batch else { continue };
+async fn commit(
+    directory: Arc<Directory>,
+    durability: Durability,
+    (first, desk): (Reached, impl Desk),
+    done: Done,
+) {
+    match durability {
+        Durability::Sync => commit_all(&directory, desk, &done).await,
+        Durability::One => commit_soon(&directory, desk, &done, (first, Soon::Asked)).await,
+        Durability::Buffered => commit_soon(&directory, desk, &done, (first, Soon::Unasked)).await,
+    }
+}
+
+async fn commit_all(directory: &Directory, mut desk: impl Desk, done: &Done) {
+    loop {
+        let batch = match desk.next(IDLE).await {
+            Next::Work(Work { batch: Some(batch), .. }) => batch,
+            Next::Work(_) | Next::Nothing => continue,
+            Next::End => return,
+        };
         let number = batch.number;
-        let result = directory.commit(batch).map(|()| Reached::all(number));
+        desk.works().await;
+        let mut result = directory.commit(batch).map(|()| Reached::all(number));
+        if mutated(Mutant::FailedCommitAcks) {
+            result = Ok(Reached::all(number));
+        }
+        desk.works().await;
         let failed = result.is_err();
         let _ = done.send_replace(result);
         if failed {
@@ -170,9 +269,9 @@ fn commit_all(directory: &Directory, waiting: &mpsc::Receiver<Work>, done: &Done
 
 /// Says that batches are written when the system has them, and syncs them all at once: when somebody waits
 /// for it, or a little later.
-fn commit_soon(
+async fn commit_soon(
     directory: &Directory,
-    waiting: &mpsc::Receiver<Work>,
+    mut desk: impl Desk,
     done: &Done,
     (mut reached, soon): (Reached, Soon),
 ) {
@@ -181,11 +280,10 @@ fn commit_soon(
     let fail = |error| drop(done.send_replace(Err(error)));
     loop {
         let patience = unsynced.map_or(IDLE, |since| BUFFERED.saturating_sub(since.elapsed()));
-        let received = waiting.recv_timeout(patience);
-        let ends = matches!(received, Err(mpsc::RecvTimeoutError::Disconnected));
+        let next = desk.next(patience).await;
+        let ends = matches!(next, Next::End);
         let mut hurries = ends;
-        if let Ok(work) = received {
-            let work = work.joined(waiting);
+        if let Next::Work(work) = next {
             hurries |= work.hurries && soon == Soon::Asked;
             if let Some(batch) = work.batch {
                 reached.written = batch.number;
@@ -200,6 +298,7 @@ fn commit_soon(
             }
         }
         if unsynced.is_some_and(|since| hurries || since.elapsed() >= BUFFERED) {
+            desk.works().await;
             if let Err(error) = directory.engine.sync() {
                 return fail(error);
             }

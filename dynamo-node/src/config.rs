@@ -60,6 +60,9 @@ pub enum Storage {
     Disk(PathBuf),
     /// In a data directory, by redb.
     Redb(PathBuf),
+    /// In a data directory, but for the engine: that is a disk of the world which this thread simulates.
+    #[cfg(feature = "simulation")]
+    Simulated(PathBuf),
 }
 
 /// When what is acknowledged is safe from what.
@@ -83,6 +86,8 @@ impl Storage {
         match self {
             Self::Memory => None,
             Self::Disk(path) | Self::Redb(path) => Some(path),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(path) => Some(path),
         }
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dynamo_protocol::membership::Edit;
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     ClientOp, Envelope, Epoch, Event, Identity, Input, Key, Node, NodeId, Output, Place, Record,
     RequestId, Store, StoreError, Time,
@@ -484,6 +485,8 @@ impl<T: Transport> Driver<T> {
             Command::Stop => {
                 // A little more than the deadline, after which the protocol has answered everything.
                 let patience = self.node.settings().timing.deadline + Duration::from_millis(100);
+                let at_once = mutated(Mutant::StopAnswersNobody);
+                let patience = if at_once { Duration::ZERO } else { patience };
                 self.ends.get_or_insert(Instant::now() + patience);
             }
         }
@@ -530,7 +533,9 @@ impl<T: Transport> Driver<T> {
         {
             self.carry_out(output);
         }
-        while self.held.front().is_some_and(|held| held.batch <= reached.durable)
+        let unsynced = mutated(Mutant::ReleasedUnsynced);
+        let released = if unsynced { u64::MAX } else { reached.durable };
+        while self.held.front().is_some_and(|held| held.batch <= released)
             && let Some(held) = self.held.pop_front()
         {
             self.undurable -= held.bytes;
@@ -609,7 +614,8 @@ impl<T: Transport> Driver<T> {
         const IDLE: Duration = Duration::from_secs(60);
         let next = self.timers.next().into_iter().chain(self.ends).min();
         let next = next.unwrap_or_else(|| Instant::now() + IDLE);
-        if alarm.is_elapsed() || next < alarm.deadline() {
+        let is_sooner = next < alarm.deadline() && !mutated(Mutant::AlarmNotAdvanced);
+        if alarm.is_elapsed() || is_sooner {
             alarm.reset(next);
         }
     }

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use dynamo_protocol::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 use tonic::transport::server::Connected;
@@ -97,13 +96,13 @@ impl Guests {
         })
     }
 
-    /// The connections that `listener` accepts and that there is room for. Others are closed at once.
-    pub(crate) fn incoming(
+    /// The connections that a listener accepts and that there is room for. Others are closed at once.
+    pub(crate) fn incoming<S: Accepted>(
         self: Arc<Self>,
-        listener: TcpListener,
+        accepted: impl Stream<Item = io::Result<S>>,
         counters: Arc<LinkCounters>,
     ) -> impl Stream<Item = io::Result<Connection>> {
-        TcpListenerStream::new(listener).filter_map(move |accepted| {
+        accepted.filter_map(move |accepted| {
             let stream = match accepted {
                 Ok(stream) => stream,
                 Err(error) => return Some(Err(error)),
@@ -116,11 +115,9 @@ impl Guests {
         })
     }
 
-    fn receive(self: &Arc<Self>, stream: TcpStream) -> Option<Connection> {
+    fn receive(self: &Arc<Self>, stream: impl Accepted) -> Option<Connection> {
         let permit = Arc::clone(&self.newcomers).try_acquire_owned().ok()?;
-        // What is sent is small and waited for; a connection that takes no such wish is none.
-        stream.set_nodelay(true).ok()?;
-        let wire = Wire::accepted(stream, self.tls.as_deref());
+        let wire = stream.begin(self.tls.as_deref());
         let stream = wire.map_err(|error| tracing::error!(%error, "connection refused")).ok()?;
         let place = Place {
             guests: Arc::clone(self),
@@ -130,6 +127,27 @@ impl Guests {
         };
         let alarm = Some(Box::pin(tokio::time::sleep(self.newcomer_time)));
         Some(Connection { stream, guest: Guest(Arc::new(place)), alarm })
+    }
+}
+
+/// What a listener accepts.
+pub(crate) trait Accepted {
+    /// Makes a connection of it.
+    fn begin(self, tls: Option<&Tls>) -> io::Result<Wire>;
+}
+
+impl Accepted for TcpStream {
+    fn begin(self, tls: Option<&Tls>) -> io::Result<Wire> {
+        // What is sent is small and waited for; a connection that takes no such wish is none.
+        self.set_nodelay(true)?;
+        Wire::accepted(self, tls)
+    }
+}
+
+#[cfg(feature = "simulation")]
+impl Accepted for crate::simulation::Socket {
+    fn begin(self, _: Option<&Tls>) -> io::Result<Wire> {
+        Ok(Wire::Simulated(self))
     }
 }
 
@@ -272,6 +290,7 @@ impl Connected for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
     use super::*;
 

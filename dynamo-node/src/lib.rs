@@ -12,6 +12,7 @@
 //! [`start`] runs a node in this process, [`Client`] talks to one, [`cli`] is the command line.
 
 mod admission;
+mod chance;
 pub mod cli;
 mod client;
 mod clock;
@@ -34,6 +35,8 @@ mod rpc;
 mod seal;
 mod server;
 mod settled;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod status;
 pub mod stepped;
 pub mod storage;

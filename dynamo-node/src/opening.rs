@@ -7,6 +7,7 @@ use dynamo_protocol::membership::{HistoryError, Membership};
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Change, Enrolment, Identity, NodeId, Start, Store, View, ViewError};
 
+use crate::chance;
 use crate::config::{Options, Storage};
 use crate::hooks::Hook;
 use crate::join::{self, JoinError, Joined};
@@ -73,6 +74,11 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce(Options) -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
     let options = options.clone();
+    // Under virtual time there are no threads: who waits for one would not know for how long.
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_here() {
+        return work(options);
+    }
     let done = tokio::task::spawn_blocking(move || work(options)).await;
     done.map_err(|error| StartError::System { what: "open", error: std::io::Error::other(error) })?
 }
@@ -92,6 +98,10 @@ fn open_directory(options: &Options) -> Result<Directory, StartError> {
         Storage::Disk(path) => Directory::open(path, &owner(options), origin)?,
         Storage::Redb(path) => {
             Directory::open_with(EngineKind::Redb, path, &owner(options), origin)?
+        }
+        #[cfg(feature = "simulation")]
+        Storage::Simulated(path) => {
+            Directory::open_with(EngineKind::Simulated, path, &owner(options), origin)?
         }
     })
 }
@@ -116,7 +126,7 @@ fn read(
     let spare = match options.stepped {
         Some(nonces) => nonces.spare,
         // A directory made just now cannot have been rolled back.
-        None => (!directory.is_new).then(|| Identity(rand::random())),
+        None => (!directory.is_new).then(|| Identity(chance::draw())),
     };
     let Enrolment { ballots, counted, .. } = directory.enrolment.clone();
     let start = Start { meta: directory.meta, heard, incarnation, spare, ballots, counted };

@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dynamo_protocol::mutant::{Mutant, mutated};
+
 /// A queue between those who push and one [`Reader`].
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
@@ -184,6 +186,9 @@ impl<T> State<T> {
         {
             weight += heavy;
             taken.push(item);
+        }
+        if mutated(Mutant::QueueLosesNext) && weight >= most {
+            drop(self.pop());
         }
         self.takes += 1;
         taken

@@ -2,22 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{Epoch, Identity, Meta, Node, NodeId, View, ViewError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
+#[cfg(feature = "simulation")]
+use tokio::task::AbortHandle;
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::TcpListenerStream;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::chance;
 use crate::commit::Committer;
 use crate::config::Options;
 use crate::door::{Door, Unfinished};
 use crate::driver::{ARRIVALS, ARRIVALS_KIB, About, Command, Driver, Fatal, Sources};
-use crate::guests::{Guests, Guise};
+use crate::guests::{Accepted, Connection, Guests, Guise};
 use crate::hooks::Hook;
 use crate::http2;
 use crate::join::{self, JoinError};
@@ -26,9 +33,10 @@ use crate::opening::{self, Opened};
 use crate::proto::admin_server::AdminServer;
 use crate::proto::kv_server::KvServer;
 use crate::proto::peer_server::PeerServer;
+use crate::record::Recorder;
 use crate::rpc::{AdminService, HealthService, KvService, PeerService, Shared, reflection};
 use crate::stepped::Hand;
-use crate::storage::{DirectoryError, EngineError};
+use crate::storage::{Directory, DirectoryError, EngineError, Records};
 use crate::telemetry::Telemetry;
 use crate::tls::TlsError;
 use crate::transport::{Book, GrpcTransport, Links, is_address, largest_message};
@@ -50,6 +58,9 @@ pub struct Running {
     incarnation: u64,
     commands: mpsc::Sender<Command>,
     task: JoinHandle<Result<(), Ended>>,
+    /// What ends at once when its process does.
+    #[cfg(feature = "simulation")]
+    parts: [AbortHandle; 2],
 }
 
 /// Why a node did not start.
@@ -112,7 +123,7 @@ pub enum StartError {
         /// What was being done.
         what: &'static str,
         /// What the system said.
-        error: std::io::Error,
+        error: io::Error,
     },
 }
 
@@ -139,10 +150,19 @@ pub enum Ended {
 /// If its address book, its directory or its storage will not do.
 pub async fn start(options: Options, listener: TcpListener) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(system("tell the address"))?;
+    start_on(options, address, TcpListenerStream::new(listener)).await
+}
+
+/// Starts a node to which `accepted` connects others, at `address`.
+pub(crate) async fn start_on<S: Accepted + 'static>(
+    options: Options,
+    address: SocketAddr,
+    accepted: impl Stream<Item = io::Result<S>> + Send + 'static,
+) -> Result<Running, StartError> {
     check(&options)?;
     let (me, settings) = (options.me, Arc::new(options.settings));
     let metrics = metrics_listener(&options).await?;
-    let incarnation = options.stepped.map_or_else(nonce, |nonces| nonces.incarnation);
+    let incarnation = incarnation(&options);
     let hook = Hook::of(&options);
     let opened = opening::open(&options, incarnation, hook.as_ref()).await?;
     let Opened { directory, view, addresses, start, store, recorder } = opened;
@@ -154,8 +174,7 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let (ask, clients) = mpsc::channel(ARRIVALS);
     let (command, commands) = mpsc::channel(COMMANDS);
     let (close, closing) = watch::channel(false);
-    let everywhere = address.ip().is_unspecified();
-    let own = options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()));
+    let own = advertised(&options, address);
     let naming = naming(&options, &view, meta, &addresses, command.clone());
     let book = Arc::new(Book::new(me, own, options.peers.clone(), addresses));
     let shared = Shared {
@@ -178,21 +197,15 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
     let largest = largest_message(&settings.limits, 2 * view.everybody().count());
     let node = Node::new(me, settings, view, start);
     let sources = Sources { arrivals, clients, commands };
-    let driving = if let Some(nonces) = options.stepped {
-        let hand = Hand::new(node, (directory, store), nonces.counts, recorder);
-        tokio::spawn(hand.run(sources))
-    } else {
-        let committer = Committer::start(directory, options.durability);
-        let committer = committer.map_err(system("start the committer"))?;
-        let transport = GrpcTransport::start(&links(&shared, &book, incarnation));
-        let about = About { incarnation, agreement, book };
-        let committer = (committer, options.durability);
-        let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
-        tokio::spawn(driver.run(sources))
-    };
+    let about = About { incarnation, agreement, book };
+    let kept = (directory, store, recorder);
+    let driving = drive(&options, (node, about), kept, (&shared, telemetry), sources)?;
     let measured = metrics.map(|listener| measured(listener, &shared)).transpose()?;
     let guests = Guests::new(options.tls.clone());
-    let serving = tokio::spawn(serve(shared, guests, listener, largest));
+    let incoming = guests.incoming(accepted, Arc::clone(&shared.counters));
+    let serving = tokio::spawn(serve(shared, incoming, largest));
+    #[cfg(feature = "simulation")]
+    let parts = [driving.abort_handle(), serving.abort_handle()];
     let (metrics, measuring) = measured.unzip();
     let task = tokio::spawn(oversee(driving, serving, measuring, naming, close));
     let identity = meta.identity;
@@ -200,10 +213,45 @@ pub async fn start(options: Options, listener: TcpListener) -> Result<Running, S
         node = %me, %address, %identity, incarnation,
         amnesiac = meta.amnesiac, "started"
     );
-    Ok(Running { address, metrics, identity, incarnation, commands: command, task })
+    Ok(Running {
+        address,
+        metrics,
+        identity,
+        incarnation,
+        commands: command,
+        task,
+        #[cfg(feature = "simulation")]
+        parts,
+    })
 }
 
-fn system(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
+/// Starts the task that owns the protocol's node.
+fn drive(
+    options: &Options,
+    (node, about): (Node, About),
+    (directory, store, recorder): (Arc<Directory>, Records, Option<Recorder>),
+    (shared, telemetry): (&Shared, Telemetry),
+    sources: Sources,
+) -> Result<JoinHandle<Result<(), Fatal>>, StartError> {
+    if let Some(nonces) = options.stepped {
+        let hand = Hand::new(node, (directory, store), nonces.counts, recorder);
+        return Ok(tokio::spawn(hand.run(sources)));
+    }
+    let committer = Committer::start(directory, options.durability);
+    let committer = committer.map_err(system("start the committer"))?;
+    let transport = GrpcTransport::start(&links(shared, &about.book, about.incarnation));
+    let committer = (committer, options.durability);
+    let driver = Driver::new(node, about, (store, recorder), committer, transport, telemetry);
+    Ok(tokio::spawn(driver.run(sources)))
+}
+
+/// Where it tells others that it is reached; nowhere if it listens everywhere and was not told.
+fn advertised(options: &Options, address: SocketAddr) -> Option<String> {
+    let everywhere = address.ip().is_unspecified();
+    options.advertise.clone().or_else(|| (!everywhere).then(|| address.to_string()))
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
     move |error| StartError::System { what, error }
 }
 
@@ -244,16 +292,15 @@ fn naming(
     meta: Meta,
     addresses: &BTreeMap<NodeId, String>,
     commands: mpsc::Sender<Command>,
-) -> JoinHandle<JoinError> {
+) -> impl Future<Output = JoinError> + Send + use<> {
     let seat = view.history().latest().seat(options.me);
     let is_named = seat.is_some_and(|seat| seat.directory == meta.directory(options.me));
-    let Some(join) = options.join.clone().filter(|_| !is_named) else {
-        return tokio::spawn(std::future::pending());
-    };
+    let join = options.join.clone().filter(|_| !is_named);
     let others = addresses.iter().filter(|(id, _)| **id != options.me);
     let others = others.map(|(_, address)| address.clone()).collect();
     let options = options.clone();
-    tokio::spawn(async move {
+    async move {
+        let Some(join) = join else { return std::future::pending().await };
         match join::have_named(options, join, meta, others).await {
             Ok(()) => std::future::pending().await,
             Err(error) => {
@@ -262,7 +309,7 @@ fn naming(
                 error
             }
         }
-    })
+    }
 }
 
 fn links(shared: &Shared, book: &Arc<Book>, incarnation: u64) -> Links {
@@ -280,16 +327,24 @@ fn links(shared: &Shared, book: &Arc<Book>, incarnation: u64) -> Links {
 
 /// No other start of any node may have it, so it is drawn; 53 bits, so that a reader of JSON that has
 /// only floats keeps all of them.
-fn nonce() -> u64 {
-    rand::random::<u64>() >> 11
+fn incarnation(options: &Options) -> u64 {
+    if mutated(Mutant::IncarnationReused) {
+        return options.me.0.into();
+    }
+    options.stepped.map_or_else(|| chance::draw() >> 11, |nonces| nonces.incarnation)
 }
 
 async fn serve(
     shared: Shared,
-    guests: Arc<Guests>,
-    listener: TcpListener,
+    incoming: impl Stream<Item = io::Result<Connection>>,
     largest: usize,
 ) -> Result<(), tonic::transport::Error> {
+    let closing = shared.clone();
+    let closed = async move {
+        closing.closed().await;
+        // Streams end first: in one moment it would be chance what a connection says first.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
     let unfinished = Unfinished::new();
     let kv = KvServer::new(KvService(shared.clone()))
         .max_decoding_message_size(CLIENT_MESSAGE)
@@ -304,14 +359,13 @@ async fn serve(
     let health = Door::new(health, Guise::Client, &unfinished, &shared.agreement);
     let reflection =
         Door::new(reflection::service(), Guise::Operator, &unfinished, &shared.agreement);
-    let incoming = guests.incoming(listener, Arc::clone(&shared.counters));
     http2::server()
         .add_service(kv)
         .add_service(peer)
         .add_service(admin)
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(incoming, shared.closed())
+        .serve_with_incoming_shutdown(incoming, closed)
         .await
 }
 
@@ -320,16 +374,18 @@ async fn oversee(
     mut driving: JoinHandle<Result<(), Fatal>>,
     mut serving: JoinHandle<Result<(), tonic::transport::Error>>,
     measuring: Option<JoinHandle<()>>,
-    mut naming: JoinHandle<JoinError>,
+    naming: impl Future<Output = JoinError>,
     close: watch::Sender<bool>,
 ) -> Result<(), Ended> {
     let mut unnamed = Ok(());
     let ended = tokio::select! {
+        biased;
         driven = async {
             tokio::select! {
+                biased;
                 driven = &mut driving => driven,
-                refused = &mut naming => {
-                    unnamed = refused.map_err(Ended::Panicked).and_then(|why| Err(why.into()));
+                refused = naming => {
+                    unnamed = Err(refused.into());
                     (&mut driving).await
                 }
             }
@@ -346,7 +402,6 @@ async fn oversee(
             served.map_err(Ended::Panicked).and_then(|served| Ok(served?))
         }
     };
-    naming.abort();
     if let Some(measuring) = measuring {
         measuring.abort();
     }
@@ -382,6 +437,19 @@ impl Running {
     pub async fn begin_stop(&self) {
         // If nobody listens it has ended already.
         drop(self.commands.send(Command::Stop).await);
+    }
+
+    /// Ends it where it stands, as a process that is killed.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn abort(&self) {
+        self.parts.iter().for_each(AbortHandle::abort);
+        self.task.abort();
+    }
+
+    /// Whether it has ended, asked or not.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Waits until it has ended, asked or not.

@@ -157,6 +157,24 @@ mutants! {
     SettledWhileOpen = "settled-while-open",
     /// What was sent before a tombstone went is taken in after it.
     OldEraStored = "old-era-stored",
+    /// What a batch has to be durable for leaves the node before it is.
+    ReleasedUnsynced = "released-unsynced",
+    /// The committer says that a batch is durable of which the disk said that it failed.
+    FailedCommitAcks = "failed-commit-acks",
+    /// What a later batch changed is forgotten when an earlier one is committed.
+    OverlayForgotten = "overlay-forgotten",
+    /// Answers that go out together go to each other's requests.
+    AnswersSwapped = "answers-swapped",
+    /// What would not fit into a message any more is taken from the queue, and sent in none.
+    QueueLosesNext = "queue-loses-next",
+    /// The alarm is not set for what is due sooner than what it was set for.
+    AlarmNotAdvanced = "alarm-not-advanced",
+    /// A node that is told to stop ends at once.
+    StopAnswersNobody = "stop-answers-nobody",
+    /// A client asks again for what its broken session has not answered.
+    SessionAsksAgain = "session-asks-again",
+    /// Every start on a directory has the same incarnation.
+    IncarnationReused = "incarnation-reused",
 }
 
 impl Mutant {
@@ -183,6 +201,19 @@ impl Mutant {
         Self::NewcomerAcks,
         Self::FilledByFewer,
         Self::FilledByUncounted,
+    ];
+
+    /// Those of the shell around the core, which only whole nodes have.
+    pub const OF_SHELL: &[Self] = &[
+        Self::ReleasedUnsynced,
+        Self::FailedCommitAcks,
+        Self::OverlayForgotten,
+        Self::AnswersSwapped,
+        Self::QueueLosesNext,
+        Self::AlarmNotAdvanced,
+        Self::StopAnswersNobody,
+        Self::SessionAsksAgain,
+        Self::IncarnationReused,
     ];
 
     /// Those of the collection of tombstones. No workload of the other layers deletes.

@@ -519,7 +519,9 @@ impl Serving {
             (EngineKind::Memory, _) => Storage::Memory,
             (EngineKind::Fjall, Some(path)) => Storage::Disk(path.clone()),
             (EngineKind::Redb, Some(path)) => Storage::Redb(path.clone()),
-            (EngineKind::Fjall | EngineKind::Redb, None) => {
+            #[cfg(feature = "simulation")]
+            (EngineKind::Simulated, Some(path)) => Storage::Simulated(path.clone()),
+            (_, None) => {
                 return Err(Failure::refused("--data is missing"));
             }
         };

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dynamo_protocol::{Epoch, Key, NodeId, View};
 use futures::stream::{FuturesUnordered, StreamExt};
-use rand::seq::SliceRandom;
+use tokio::time::Instant;
 
 use super::{Admin, Client, ClientError, Got};
+use crate::chance;
 use crate::tls::Tls;
 use crate::wire::{name_context, named_context};
 
@@ -151,6 +152,7 @@ impl ClusterClient {
                 asked.push(self.read(&ring, &key, reader));
             }
             tokio::select! {
+                biased;
                 Some((node, answer)) = asked.next() => match answer {
                     Ok(got) => {
                         let context = name_context(&got.context, node);
@@ -185,8 +187,10 @@ impl ClusterClient {
     ) -> Result<(), ClientError> {
         let (key, (by, context), value) =
             (key.into(), named_context(&context.into()), value.into());
-        let put =
-            async |client: Client| client.put(key.clone(), context.clone(), value.clone()).await;
+        let put = |client: Client| {
+            let (key, context, value) = (key.clone(), context.clone(), value.clone());
+            async move { client.put(key, context, value).await }
+        };
         self.change(&key, by, put).await
     }
 
@@ -200,17 +204,20 @@ impl ClusterClient {
         context: impl Into<Bytes>,
     ) -> Result<(), ClientError> {
         let (key, (by, context)) = (key.into(), named_context(&context.into()));
-        let delete = async |client: Client| client.delete(key.clone(), context.clone()).await;
+        let delete = |client: Client| {
+            let (key, context) = (key.clone(), context.clone());
+            async move { client.delete(key, context).await }
+        };
         self.change(&key, by, delete).await
     }
 
     /// Asks one node after the other to change `key`, as long as each has surely not done it: `by` first,
     /// if it is a home.
-    async fn change(
+    async fn change<F: Future<Output = Result<(), ClientError>>>(
         &self,
         key: &Bytes,
         by: Option<NodeId>,
-        mut ask: impl AsyncFnMut(Client) -> Result<(), ClientError>,
+        ask: impl Fn(Client) -> F,
     ) -> Result<(), ClientError> {
         let ring = self.ring().await?;
         let (homes, fallbacks) = ring.view.preference_list(&Key(key.clone()));
@@ -239,7 +246,7 @@ impl ClusterClient {
         let (homes, fallbacks) = ring.view.preference_list(&Key(key.clone()));
         let member = |node: &NodeId| Some((*node, self.member(ring, *node)?));
         let mut members: Vec<_> = homes.iter().filter_map(member).collect();
-        members.shuffle(&mut rand::rng());
+        members.sort_by_cached_key(|_| chance::draw());
         if let [(_, first), (_, second), ..] = &members[..]
             && second.pace.micros() < first.pace.micros()
         {

@@ -4,13 +4,14 @@
 //! until it was handed to a connection on which the node has answered: so a session opens with a wait
 //! for the node's response headers, and requests are claimed one by one as they are handed over.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use tokio::sync::oneshot;
 use tokio_stream::Stream;
 use tonic::transport::Endpoint;
@@ -151,8 +152,11 @@ async fn keep(
         };
         // First no more are taken from the queue, then those that were taken are answered.
         waiting = queue.reader();
-        for (_, caller) in sent.end() {
-            drop(caller.send(Answered::Broken(why.clone())));
+        for (id, caller) in sent.end() {
+            match sent.again(id) {
+                Some(op) => ask_again(&queue, (id, op), caller),
+                None => drop(caller.send(Answered::Broken(why.clone()))),
+            }
         }
         if !sent.opened.load(Ordering::Acquire) {
             // Nothing was sent: what waits is told now, and need not wait for its deadline.
@@ -163,6 +167,12 @@ async fn keep(
             }
         }
     }
+}
+
+/// A seeded bug: what may have been applied is asked for once more.
+fn ask_again(queue: &Queue<Waiting>, (id, op): (u64, Op), answer: oneshot::Sender<Answered>) {
+    let (claim, weight) = (Arc::default(), weight(&op));
+    queue.push(Waiting { id, op, claim, answer }, weight);
 }
 
 async fn converse(
@@ -202,7 +212,9 @@ struct Sent {
 #[derive(Debug, Default)]
 struct Callers {
     ended: bool,
-    by_id: HashMap<u64, oneshot::Sender<Answered>>,
+    by_id: BTreeMap<u64, oneshot::Sender<Answered>>,
+    /// What was asked for, kept where a seeded bug asks again.
+    asked: BTreeMap<u64, Op>,
 }
 
 impl Sent {
@@ -216,10 +228,15 @@ impl Sent {
         }
     }
 
-    fn end(&self) -> HashMap<u64, oneshot::Sender<Answered>> {
+    fn end(&self) -> BTreeMap<u64, oneshot::Sender<Answered>> {
         let mut callers = self.callers();
         callers.ended = true;
         std::mem::take(&mut callers.by_id)
+    }
+
+    /// What is asked for once more, of what was not answered.
+    fn again(&self, id: u64) -> Option<Op> {
+        self.callers().asked.remove(&id)
     }
 
     fn callers(&self) -> MutexGuard<'_, Callers> {
@@ -265,6 +282,9 @@ fn claim(waiting: Waiting, callers: &mut Callers) -> Option<proto::Request> {
         return None;
     }
     callers.by_id.insert(id, answer);
+    if mutated(Mutant::SessionAsksAgain) {
+        callers.asked.insert(id, op.clone());
+    }
     Some(proto::Request { id, op: Some(op) })
 }
 

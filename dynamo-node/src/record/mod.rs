@@ -15,7 +15,6 @@ mod watch;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use dynamo_protocol::membership::Membership;
 use dynamo_protocol::{
@@ -23,6 +22,8 @@ use dynamo_protocol::{
     ViewError,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::clock::since_1970;
 
 pub use life::Life;
 pub use replay::{Difference, ReplayError, Replayed, files, replay, replay_file};
@@ -96,9 +97,8 @@ impl Recorder {
         start: dynamo_protocol::Start,
     ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         // Sorted by name, the records of one node are sorted by time.
-        let micros = since.map_or(0, |since| since.as_micros());
+        let micros = since_1970().as_micros();
         let name = format!("{}-{micros:020}-{:016x}.{EXTENSION}", me, start.incarnation);
         let path = folder.join(name);
         let file = BufWriter::new(File::create_new(&path)?);

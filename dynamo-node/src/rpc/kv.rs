@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use dynamo_protocol::mutant::{Mutant, mutated};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_stream::Stream;
@@ -108,6 +109,7 @@ struct Session {
 impl Session {
     async fn run(self, mut requests: Streaming<proto::Requests>) {
         tokio::select! {
+            biased;
             () = self.read(&mut requests) => {}
             () = self.shared.closed() => {}
         }
@@ -193,7 +195,10 @@ impl Stream for Outcomes {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.waiting.poll_take(context, OUTCOMES_BYTES).map(|answers| {
-            let answers = answers?;
+            let mut answers = answers?;
+            if mutated(Mutant::AnswersSwapped) {
+                swap(&mut answers);
+            }
             self.permits.add_permits(answers.len());
             let seal = self.seal.as_deref();
             let outcomes = answers.into_iter().map(|(id, answer)| outcome(id, answer, seal));
@@ -201,6 +206,12 @@ impl Stream for Outcomes {
             Some(Ok(proto::Outcomes { outcomes, epoch: self.agreement.epoch() }))
         })
     }
+}
+
+/// A seeded bug: each goes to the request of the one that is as far from the other end.
+fn swap(answers: &mut [(u64, Answer)]) {
+    let ids: Vec<_> = answers.iter().rev().map(|(id, _)| *id).collect();
+    answers.iter_mut().zip(ids).for_each(|(answer, id)| answer.0 = id);
 }
 
 impl Drop for Outcomes {

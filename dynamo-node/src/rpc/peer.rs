@@ -14,6 +14,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answering, Shared, gone};
+use crate::chance;
 use crate::driver::{ARRIVALS_KIB, Arrival};
 use crate::guests::{Guest, Guise};
 use crate::proto;
@@ -59,6 +60,7 @@ impl peer_server::Peer for PeerService {
                 return;
             }
             tokio::select! {
+                biased;
                 () = receive(&shared, from, &mut deliveries, &taken) => {}
                 () = tell(&taken, &greetings) => {}
                 () = shared.closed() => {}
@@ -124,7 +126,7 @@ impl Incoming {
         let next = match last {
             Some((last, ticket)) if last == process => ticket,
             Some((_, shown)) if shown != ticket => return None,
-            _ => rand::random(),
+            _ => chance::draw(),
         };
         let present = Present { process, ticket: next, replaced: replace, ended };
         let before = links.insert(from, present).map(|last| {

@@ -31,13 +31,14 @@ use super::{
     Batch, Engine, EngineError, FjallEngine, MemoryEngine, RedbEngine, Space, Write, addresses,
     enrolment,
 };
+use crate::chance;
 
 /// The key of the directory's [`Owner`].
 pub(super) const OWNER: &[u8] = b"owner";
 /// The file of the mark.
 const MARK: &str = "mark";
 /// The folder of the engine.
-pub(super) const ENGINE: &str = "engine";
+pub(crate) const ENGINE: &str = "engine";
 
 /// Which engine keeps the records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,6 +49,10 @@ pub enum EngineKind {
     Redb,
     /// In memory: nothing survives the process, and the directory is not used.
     Memory,
+    /// On a disk of the world that this thread simulates.
+    #[cfg(feature = "simulation")]
+    #[value(skip)]
+    Simulated,
 }
 
 /// Whose directory it is. A directory serves no other node, cluster or versioning than the one it was
@@ -162,6 +167,8 @@ fn word(kind: EngineKind) -> &'static str {
         EngineKind::Fjall => "fjall",
         EngineKind::Redb => "redb",
         EngineKind::Memory => "memory",
+        #[cfg(feature = "simulation")]
+        EngineKind::Simulated => "simulated",
     }
 }
 
@@ -346,6 +353,10 @@ struct Opening<'a> {
 
 /// Which engine keeps what lies in `folder`.
 fn kind_in(folder: &Path) -> EngineKind {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::has_disk(folder) {
+        return EngineKind::Simulated;
+    }
     if RedbEngine::is_in(folder) { EngineKind::Redb } else { EngineKind::Fjall }
 }
 
@@ -353,6 +364,8 @@ fn kind_in(folder: &Path) -> EngineKind {
 fn open_made(folder: &Path) -> Result<Arc<dyn Engine>, EngineError> {
     Ok(match kind_in(folder) {
         EngineKind::Redb => Arc::new(RedbEngine::open_made(folder)?),
+        #[cfg(feature = "simulation")]
+        EngineKind::Simulated => crate::simulation::mount(folder)?,
         EngineKind::Fjall | EngineKind::Memory => Arc::new(FjallEngine::open_made(folder)?),
     })
 }
@@ -371,6 +384,10 @@ impl Opening<'_> {
         }
         let engine: Arc<dyn Engine> = match self.kind {
             EngineKind::Redb => Arc::new(RedbEngine::open(&folder).map_err(engine_error(path))?),
+            #[cfg(feature = "simulation")]
+            EngineKind::Simulated => {
+                crate::simulation::mount(&folder).map_err(engine_error(path))?
+            }
             EngineKind::Fjall | EngineKind::Memory => {
                 Arc::new(FjallEngine::open(&folder).map_err(engine_error(path))?)
             }
@@ -514,7 +531,7 @@ fn doubt(found: &Found, kept: &State, counted: &State) -> Option<String> {
 fn renewed(marked: Option<Marked>, counted: &State) -> State {
     let births = counted.meta.births.max(marked.map_or(0, |marked| marked.births));
     let position = counted.position.max(marked.map_or(0, |marked| marked.position));
-    let meta = Meta { births, ..Meta::renewed(Identity(rand::random())) };
+    let meta = Meta { births, ..Meta::renewed(Identity(chance::draw())) };
     State { meta, position: position + 1, ..*counted }
 }
 
@@ -525,7 +542,7 @@ impl Origin {
     pub const LATER: Self = Self { genesis: false, identity: None };
 
     fn meta(self) -> Meta {
-        let identity = self.identity.unwrap_or_else(|| Identity(rand::random()));
+        let identity = self.identity.unwrap_or_else(|| Identity(chance::draw()));
         if self.genesis { Meta::genesis(identity) } else { Meta::renewed(identity) }
     }
 }

@@ -26,6 +26,8 @@ use std::sync::Once;
 use bytes::Bytes;
 use thiserror::Error;
 
+#[cfg(feature = "simulation")]
+pub(crate) use directory::ENGINE;
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
 pub use fjall::FjallEngine;
 #[cfg(feature = "faults")]

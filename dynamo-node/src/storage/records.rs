@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     Change, Fingerprint, Key, Leaf, NodeId, Place, Record, Role, Span, Store, StoreError, Token,
     Versioning,
@@ -152,7 +153,8 @@ impl Records {
             && let Some((batch, places)) = self.under_way.pop_front()
         {
             for place in places {
-                if self.overlay.get(&place).is_some_and(|newer| newer.batch == batch) {
+                let is_last = self.overlay.get(&place).is_some_and(|newer| newer.batch == batch);
+                if is_last || mutated(Mutant::OverlayForgotten) {
                     self.overlay.remove(&place);
                 }
             }

@@ -172,6 +172,10 @@ pub(crate) async fn connect(
     tls: Option<&Arc<Tls>>,
     patience: Duration,
 ) -> Result<Channel, tonic::transport::Error> {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::is_here() {
+        return crate::simulation::connect(endpoint, address, patience).await;
+    }
     let Some(tls) = tls else { return endpoint.connect_timeout(patience).connect().await };
     let (tls, address) = (Arc::clone(tls), address.to_owned());
     let dial = move |_: Uri| {

@@ -17,6 +17,8 @@ use super::Tls;
 /// it who accepts the next one.
 pub(crate) enum Stream {
     Plain(TcpStream),
+    #[cfg(feature = "simulation")]
+    Simulated(crate::simulation::Socket),
     Shaking(Box<Accept<TcpStream>>),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -51,6 +53,8 @@ macro_rules! behind {
     ($self:ident, $stream:ident => $then:expr) => {
         match $self.get_mut() {
             Self::Plain($stream) => $then,
+            #[cfg(feature = "simulation")]
+            Self::Simulated($stream) => $then,
             Self::Tls($stream) => {
                 let $stream = $stream.as_mut();
                 $then
@@ -90,6 +94,8 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => false,
             Self::Tls(stream) => stream.is_write_vectored(),
             // What is not known yet is asked again by nobody: TLS takes both.
             Self::Shaking(_) => true,
@@ -103,6 +109,8 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
             // Nothing was said: it is closed when this is dropped.
             Self::Shaking(_) => Poll::Ready(Ok(())),
@@ -114,6 +122,8 @@ impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain(_) => "Plain",
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => "Simulated",
             Self::Shaking(_) => "Shaking",
             Self::Tls(_) => "Tls",
         })

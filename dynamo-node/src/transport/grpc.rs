@@ -195,6 +195,7 @@ impl Grpc {
         let progress = Arc::default();
         let talk = self.talk(client, waiting, &progress, greeted);
         tokio::select! {
+            biased;
             ended = talk => ended.map_err(|status| self.refused(&status)),
             why = silence(&progress) => {
                 tracing::warn!(peer = %self.peer, address = self.address(), why, "link given up");

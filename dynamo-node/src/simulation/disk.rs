@@ -1,0 +1,274 @@
+//! A disk of a simulated world, as an engine: a crash takes what was not synced.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::chance::Chance;
+use super::locked;
+use crate::storage::{Engine, EngineError, MemoryEngine, Space, Visit, Write};
+
+/// A disk. Clones are the same one.
+#[derive(Clone)]
+pub struct Disk(Arc<Mutex<Platter>>);
+
+struct Platter {
+    chance: Chance,
+    /// What whoever has it sees.
+    seen: MemoryEngine,
+    /// What a power cut leaves, but for a beginning of what is not synced.
+    synced: MemoryEngine,
+    unsynced: Vec<Vec<Write>>,
+    /// How often it was taken into use; who had it before has it no more.
+    life: u64,
+    in_use: bool,
+    /// A commit fails when so many more were made.
+    fails: Option<u64>,
+    did: Sync,
+}
+
+/// What a disk did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sync {
+    /// Commits.
+    pub commits: u64,
+    /// Commits that failed.
+    pub failed: u64,
+    /// Commits of processes that had ended: never made.
+    pub too_late: u64,
+    /// Commits that a power cut took.
+    pub lost: u64,
+}
+
+/// A disk in use, by one process.
+pub(super) struct Mounted {
+    disk: Disk,
+    life: u64,
+}
+
+impl Disk {
+    pub(super) fn new(chance: Chance) -> Self {
+        Self(Arc::new(Mutex::new(Platter {
+            chance,
+            seen: MemoryEngine::default(),
+            synced: MemoryEngine::default(),
+            unsynced: Vec::new(),
+            life: 0,
+            in_use: false,
+            fails: None,
+            did: Sync::default(),
+        })))
+    }
+
+    /// Takes it into use.
+    pub(super) fn mount(&self) -> Result<Mounted, EngineError> {
+        let mut platter = locked(&self.0);
+        if platter.in_use {
+            return Err(EngineError::Locked);
+        }
+        platter.in_use = true;
+        platter.life += 1;
+        Ok(Mounted { disk: self.clone(), life: platter.life })
+    }
+
+    /// Whether nobody uses it.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        !locked(&self.0).in_use
+    }
+
+    /// The commit after so many more fails; whether what it brought is there then is left to chance.
+    pub fn fail_after(&self, commits: u64) {
+        locked(&self.0).fails = Some(commits);
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        locked(&self.0).fails = None;
+    }
+
+    /// What it did.
+    #[must_use]
+    pub fn did(&self) -> Sync {
+        locked(&self.0).did
+    }
+
+    /// Whoever uses it has ended; where `power` did, a beginning of what was not synced is left.
+    pub(super) fn crash(&self, power: bool) {
+        let mut platter = locked(&self.0);
+        platter.life += 1;
+        platter.in_use = false;
+        platter.fails = None;
+        if power {
+            platter.lose();
+        }
+    }
+}
+
+impl Platter {
+    fn lose(&mut self) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let kept = self.chance.within(0, unsynced.len() as u64);
+        self.did.lost += unsynced.len() as u64 - kept;
+        let kept = usize::try_from(kept).unwrap_or(0);
+        for writes in unsynced.into_iter().take(kept) {
+            // In memory all keys that were taken once are taken again.
+            let _ = self.synced.commit(writes);
+        }
+        self.seen = MemoryEngine::default();
+        for space in Space::ALL {
+            let mut all = Vec::new();
+            let _ = self.synced.scan(space, &[], &mut |key, value| {
+                let [key, value] = [key, value].map(Bytes::copy_from_slice);
+                all.push(Write { space, key, value: Some(value) });
+                true
+            });
+            let _ = self.seen.commit(all);
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        std::mem::take(&mut self.unsynced).into_iter().try_for_each(|it| self.synced.commit(it))
+    }
+
+    /// Whether this commit fails.
+    fn fails(&mut self) -> bool {
+        match &mut self.fails {
+            None => false,
+            Some(0) => true,
+            Some(more) => {
+                *more -= 1;
+                false
+            }
+        }
+    }
+}
+
+impl Mounted {
+    fn keep(&self, writes: Vec<Write>, sync: bool) -> Result<(), EngineError> {
+        let mut platter = locked(&self.disk.0);
+        if platter.life != self.life {
+            platter.did.too_late += 1;
+            return Err(gone());
+        }
+        let fails = platter.fails();
+        platter.did.failed += u64::from(fails);
+        if fails && platter.chance.happens(500) {
+            return Err(failed());
+        }
+        platter.did.commits += 1;
+        platter.seen.commit(writes.clone())?;
+        platter.unsynced.push(writes);
+        if sync && !fails {
+            platter.sync()?;
+        }
+        if fails { Err(failed()) } else { Ok(()) }
+    }
+}
+
+fn gone() -> EngineError {
+    EngineError::Io("its process has ended".to_owned())
+}
+
+fn failed() -> EngineError {
+    EngineError::Io("the disk fails (so its world wants it)".to_owned())
+}
+
+impl Engine for Mounted {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let platter = locked(&self.disk.0);
+        if platter.life == self.life { platter.seen.get(space, key) } else { Err(gone()) }
+    }
+
+    fn scan(&self, space: Space, from: &[u8], visit: Visit<'_>) -> Result<(), EngineError> {
+        let platter = locked(&self.disk.0);
+        if platter.life == self.life { platter.seen.scan(space, from, visit) } else { Err(gone()) }
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        self.keep(writes, true)
+    }
+
+    fn commit_buffered(&self, writes: Vec<Write>) -> Result<(), EngineError> {
+        self.keep(writes, false)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        let mut platter = locked(&self.disk.0);
+        if platter.life == self.life { platter.sync() } else { Err(gone()) }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let mut platter = locked(&self.disk.0);
+        if platter.life == self.life {
+            platter.in_use = false;
+        }
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Disk").field(&self.did()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(value: &'static str) -> Vec<Write> {
+        let (key, value) = (Bytes::from_static(b"k"), Some(Bytes::from_static(value.as_bytes())));
+        vec![Write { space: Space::Home, key, value }]
+    }
+
+    fn get(engine: &Mounted) -> Option<Bytes> {
+        engine.get(Space::Home, b"k").unwrap()
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_was_not_synced_and_the_end_of_a_process_takes_nothing() {
+        let mut lost = 0;
+        for seed in 0..20 {
+            let disk = Disk::new(Chance::new(seed));
+            let engine = disk.mount().unwrap();
+            engine.commit(put("a")).unwrap();
+            engine.commit_buffered(put("b")).unwrap();
+            disk.crash(false);
+            let engine = disk.mount().unwrap();
+            assert_eq!(get(&engine).unwrap(), "b");
+            disk.crash(true);
+            let held = get(&disk.mount().unwrap()).unwrap();
+            assert!(held == "a" || held == "b");
+            lost += u64::from(held == "a");
+            assert_eq!(disk.did().lost, u64::from(held == "a"));
+        }
+        assert!((1..20).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn who_had_a_disk_before_has_it_no_more() {
+        let disk = Disk::new(Chance::new(1));
+        let before = disk.mount().unwrap();
+        assert!(matches!(disk.mount(), Err(EngineError::Locked)));
+        disk.crash(false);
+        let now = disk.mount().unwrap();
+        assert!(before.commit(put("a")).is_err() && before.get(Space::Home, b"k").is_err());
+        drop(before);
+        assert!(!disk.is_free() && get(&now).is_none());
+        drop(now);
+        assert!(disk.is_free());
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_there_or_not_and_all_after_it_fail() {
+        let disk = Disk::new(Chance::new(3));
+        let engine = disk.mount().unwrap();
+        disk.fail_after(1);
+        engine.commit(put("a")).unwrap();
+        assert!(engine.commit(put("b")).is_err() && engine.commit(put("c")).is_err());
+        assert_eq!(disk.did().failed, 2);
+    }
+}
