@@ -96,6 +96,7 @@ impl<C: Client> Interpreter<C> {
             Some(until) => {
                 let until = sleep_until(self.journal.instant(until));
                 tokio::select! {
+                    biased;
                     Some(done) = self.open.join_next() => self.complete(done?, generator),
                     () = until => Ok(()),
                 }

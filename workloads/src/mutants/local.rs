@@ -42,7 +42,7 @@ impl Hunter for Local {
     fn hunt(&self, seeded: &Seeded, checks: &[&'static str]) -> Hunt {
         let mut hunt = Hunt::default();
         // Nor do plans change the membership yet.
-        let untold = [OUT_OF_REACH, Mutant::OF_MEMBERSHIP, Mutant::OF_TOMBSTONES];
+        let untold = [OUT_OF_REACH, Mutant::OF_MEMBERSHIP, Mutant::OF_TOMBSTONES, Mutant::OF_SHELL];
         if untold.iter().any(|mutants| mutants.contains(&seeded.mutant)) {
             return hunt;
         }

@@ -7,6 +7,7 @@
 mod local;
 mod model;
 mod report;
+mod shell;
 mod sim;
 mod table;
 
@@ -27,7 +28,7 @@ use table::{ROWS, Row, Seeded, What, explanation};
 /// Arguments of `dyno mutants`.
 #[derive(Debug, Args)]
 pub struct MutantsArgs {
-    /// What is to catch them; both if not given.
+    /// What is to catch them; the model and both simulators if not given.
     #[arg(long, value_enum, num_args = 1..)]
     layer: Vec<Layer>,
     /// These mutants only.
@@ -62,6 +63,8 @@ pub enum Layer {
     Model,
     /// Seeds of the simulator, white-box invariants and checkers.
     Sim,
+    /// Seeds of whole nodes under virtual time.
+    Shell,
     /// Runs on real processes.
     Local,
 }
@@ -180,8 +183,11 @@ pub fn run(args: &MutantsArgs) -> u8 {
             return REFUSED;
         }
     };
-    let layers =
-        if args.layer.is_empty() { vec![Layer::Model, Layer::Sim] } else { args.layer.clone() };
+    let layers = if args.layer.is_empty() {
+        vec![Layer::Model, Layer::Sim, Layer::Shell]
+    } else {
+        args.layer.clone()
+    };
     let hunters: Vec<_> = layers.iter().map(|layer| hunter(*layer, args)).collect();
     let matrix = matrix(&hunters, &only);
     output::text(report::markdown(&matrix));
@@ -203,6 +209,7 @@ fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
     match layer {
         Layer::Model => Box::new(model::Model::new(args.budget.0)),
         Layer::Sim => Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs.threads() }),
+        Layer::Shell => Box::new(shell::Shell { seeds: args.seeds, jobs: args.jobs.threads() }),
         Layer::Local => Box::new(local::Local { runs: args.runs }),
     }
 }
@@ -240,7 +247,7 @@ fn column(hunter: &dyn Hunter, rows: &[(&'static str, Seeded)]) -> Column {
     let all = score(&|fate| fate.expected != '-');
     let unit = match layer {
         Layer::Model => "states",
-        Layer::Sim => "seeds",
+        Layer::Sim | Layer::Shell => "seeds",
         Layer::Local => "runs",
     };
     Column { layer, unit, must, all, fates, unmutated }

@@ -93,6 +93,7 @@ fn title(layer: Layer) -> &'static str {
     match layer {
         Layer::Model => "Model",
         Layer::Sim => "Simulator",
+        Layer::Shell => "Whole nodes under virtual time",
         Layer::Local => "Real nodes",
     }
 }

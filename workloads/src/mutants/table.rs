@@ -28,7 +28,8 @@ pub(super) enum What {
 pub(super) struct Seeded {
     /// Where.
     pub(super) mutant: Mutant,
-    /// What the table expects of the model, the simulator and real nodes, a letter each.
+    /// What the table expects of the model, the simulator, real nodes and, where it says, whole nodes under
+    /// virtual time: a letter each.
     expected: &'static str,
     /// The checkers that have to catch it.
     pub(super) checkers: &'static [Checker],
@@ -75,6 +76,7 @@ impl Checker {
         match layer {
             Layer::Model => self.properties(),
             Layer::Sim | Layer::Local => self.sim(),
+            Layer::Shell => self.shell(),
         }
     }
 
@@ -100,6 +102,20 @@ impl Checker {
             // The second and third of real nodes alone: in the simulator a disk is looked at itself.
             C12 => &["recovery-oracle", "disks/RollbackUnnoticed", "disks/DamageUnnoticed"],
             OpId => &["minted-once"],
+        }
+    }
+
+    /// Checks of whole nodes under virtual time: those of histories, and of records and answers.
+    fn shell(self) -> &'static [&'static str] {
+        match self {
+            C3 => &["at-rest", "convergence", "siblings/V3", "final-reads"],
+            C6 => &["siblings/V1", "one-value-a-dot"],
+            C8 => &["copies-at-ack", "stored-is-held"],
+            C10 | C13 => &[],
+            C11 => &["answered", "stop-answers", "needless-refusal", "stops"],
+            C12 => &["recovery-oracle", "told-is-durable", "record-replay"],
+            C1 => &["siblings/lost"],
+            C2 | C4 | C5 | C7 | C9 | OpId => self.sim(),
         }
     }
 
@@ -135,6 +151,7 @@ impl Seeded {
             Layer::Model => 0,
             Layer::Sim => 1,
             Layer::Local => 2,
+            Layer::Shell => 3,
         };
         self.expected.chars().nth(at).unwrap_or('-')
     }
@@ -242,6 +259,16 @@ pub(super) const ROWS: &[Row] = &[
     seeded("69", Mutant::SettledAtHomes, "Yp-", &[C2]),
     seeded("70", Mutant::OldEraStored, "Yp-", &[C2]),
     seeded("71", Mutant::ForcedOverVote, "Y--", &[C13]),
+    // The shell is in whole nodes alone.
+    seeded("72", Mutant::ReleasedUnsynced, "---Y", &[C1, C8, C12]),
+    seeded("73", Mutant::FailedCommitAcks, "---Y", &[C1, C12]),
+    seeded("74", Mutant::OverlayForgotten, "---Y", &[C1, C6, C12]),
+    seeded("75", Mutant::AnswersSwapped, "---Y", &[C1, C7]),
+    seeded("76", Mutant::QueueLosesNext, "---Y", &[C11]),
+    seeded("77", Mutant::AlarmNotAdvanced, "---Y", &[C11]),
+    seeded("78", Mutant::StopAnswersNobody, "---Y", &[C11]),
+    seeded("79", Mutant::SessionAsksAgain, "---Y", &[C7]),
+    seeded("80", Mutant::IncarnationReused, "---Y", &[C6, C8, OpId]),
 ];
 
 /// Why a bug survives a layer, as far as it is known.
@@ -336,7 +363,7 @@ mod tests {
                 assert!(model::property(property).is_some() || of_register.is_some(), "{property}");
             }
             let can_kill = |layer: &Layer| !seeded.checks(*layer).is_empty();
-            let killed = [Layer::Model, Layer::Sim].iter().any(can_kill);
+            let killed = [Layer::Model, Layer::Sim, Layer::Shell].iter().any(can_kill);
             assert!(killed, "nothing can kill {}", row.number);
         }
     }

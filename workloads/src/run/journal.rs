@@ -2,17 +2,24 @@
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use checker::history::op::Op;
 use checker::history::{HistoryError, Writer};
+use tokio::time::Instant;
 
 /// The one clock of the run, and the one place where lines get their time and their index: so
 /// that time never goes back in a history, whoever writes to it.
 pub struct Journal {
     start: Instant,
     zero: SystemTime,
-    writer: Mutex<Writer>,
+    lines: Mutex<Lines>,
+}
+
+/// Where they go.
+enum Lines {
+    Written(Writer),
+    Kept(Vec<Op>),
 }
 
 impl Journal {
@@ -22,7 +29,23 @@ impl Journal {
     /// If the file cannot be made, or exists.
     pub fn create(path: &Path) -> Result<Self, HistoryError> {
         let (start, zero) = (Instant::now(), SystemTime::now());
-        Ok(Self { start, zero, writer: Mutex::new(Writer::create(path)?) })
+        Ok(Self { start, zero, lines: Mutex::new(Lines::Written(Writer::create(path)?)) })
+    }
+
+    /// A history that is kept in memory, of a run whose clock starts now.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let lines = Mutex::new(Lines::Kept(Vec::new()));
+        Self { start: Instant::now(), zero: SystemTime::UNIX_EPOCH, lines }
+    }
+
+    /// What was kept in memory, taken out.
+    #[must_use]
+    pub fn take(&self) -> Vec<Op> {
+        match &mut *self.lines.lock().expect("no one panics with the lock held") {
+            Lines::Written(_) => Vec::new(),
+            Lines::Kept(lines) => std::mem::take(lines),
+        }
     }
 
     /// Time since the start of the run.
@@ -40,8 +63,8 @@ impl Journal {
 
     /// The instant that is `at` after the start of the run.
     #[must_use]
-    pub fn instant(&self, at: Duration) -> tokio::time::Instant {
-        (self.start + at).into()
+    pub fn instant(&self, at: Duration) -> Instant {
+        self.start + at
     }
 
     /// Writes a line, stamped now; gives its index.
@@ -49,8 +72,16 @@ impl Journal {
     /// # Errors
     /// If it cannot be written: a run without its history is worth nothing.
     pub fn append(&self, op: Op) -> Result<u64, HistoryError> {
-        let mut writer = self.writer.lock().expect("no one panics with the lock held");
+        let mut lines = self.lines.lock().expect("no one panics with the lock held");
         let now = u64::try_from(self.now().as_nanos()).expect("no run takes 500 years");
-        writer.append(op.at(now))
+        match &mut *lines {
+            Lines::Written(writer) => writer.append(op.at(now)),
+            Lines::Kept(lines) => {
+                let (mut op, index) = (op.at(now), lines.len() as u64);
+                op.index = index;
+                lines.push(op);
+                Ok(index)
+            }
+        }
     }
 }

@@ -225,7 +225,7 @@ impl Findings {
 
 /// What this process has used of all processors, in seconds, to a hundredth; 0 where the system has no
 /// proc(5).
-fn cpu_seconds() -> f64 {
+pub(super) fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Behind the name, which may hold anything, come the state and then numbers: user and system time
     // are the 14th and 15th field of the line, in ticks of which a second has 100.

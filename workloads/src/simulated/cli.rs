@@ -10,6 +10,7 @@ use model::interrupt;
 
 use super::batch::{Batch, Counters, Findings, report};
 use super::cuts;
+use super::shell::cli::shell;
 use crate::interpreter::Counts;
 use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
 use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
@@ -28,6 +29,9 @@ pub struct SimArgs {
     /// 4096.
     #[arg(long)]
     pub cuts: bool,
+    /// Whole nodes in the place of their core alone: storage, queues, links and clients as they are.
+    #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts"])]
+    pub shell: bool,
     /// A seeded bug, by name: only in a build with the feature `mutants`.
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,
@@ -79,6 +83,9 @@ pub fn sim(args: &SimArgs) -> u8 {
     let batch = Batch { seeds, plan, cuts: args.cuts, jobs: args.jobs.threads() };
     if let Err(error) = interrupt::listen("what the seeds so far have found") {
         return refuse(&format!("no signals: {error}"));
+    }
+    if args.shell {
+        return shell(args);
     }
     let (mut findings, failed) = quietly(|| batch.run(|_, _| interrupt::asked()));
     let again = |seed| again(args, seed);

@@ -1,0 +1,93 @@
+//! `dyno sim --shell`.
+
+use dyno_command::{document, exit, output};
+use model::interrupt;
+
+use super::batch::{Findings, batch};
+use crate::interpreter::Counts;
+use crate::run::verdict::{BROKEN, INVALID, UNKNOWN, VALID};
+use crate::simulated::batch::Failure;
+use crate::simulated::cli::{SimArgs, quietly};
+
+/// Runs seeds; the status to exit with.
+pub(crate) fn shell(args: &SimArgs) -> u8 {
+    let (seeds, jobs) = (args.seeds.0.clone(), args.jobs.threads());
+    let (mut findings, failed) = quietly(|| batch(seeds, jobs, |_, _| interrupt::asked()));
+    let mutant = args.mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    findings.violations = failed
+        .into_iter()
+        .flat_map(|failed| failed.violations.into_iter().map(move |it| (failed.seed, it)))
+        .map(|(seed, violation)| Failure {
+            seed,
+            check: violation.check,
+            what: violation.what,
+            again: format!("dyno sim --shell --seeds {seed}{mutant}"),
+        })
+        .collect();
+    output::text(summary(&findings));
+    if args.json {
+        let verdict = exit::verdict(status(&findings));
+        output::say(document("sim", Some(verdict), &findings));
+    }
+    status(&findings)
+}
+
+fn summary(findings: &Findings) -> String {
+    let Counts { ok, fail, info } = findings.ops;
+    let mut text = format!(
+        "{} seeds of whole nodes, {:.0} s simulated in {:.1} s ({:.0} s/s of a processor)\n\
+         operations: {ok} ok, {fail} failed, {info} unknown\n",
+        findings.seeds,
+        findings.simulated_seconds,
+        findings.wall_seconds,
+        findings.simulated_seconds / findings.cpu_seconds.max(0.01),
+    );
+    let rows = findings.coverage.rows();
+    let rows: Vec<_> = rows.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    text += &format!("happened: {}\n", rows.join(", ").replace('_', " "));
+    for name in &findings.never {
+        text += &format!("never happened: {}\n", name.replace('_', " "));
+    }
+    if findings.left_out > 0 {
+        text += &format!("interrupted: {} seeds were not run\n", findings.left_out);
+    }
+    for failure in &findings.violations {
+        text += &format!(
+            "seed {}: {}: {}\n  see it: {}\n",
+            failure.seed, failure.check, failure.what, failure.again
+        );
+    }
+    for Failure { seed, what, .. } in &findings.nondeterministic {
+        text += &format!(
+            "seed {seed} ran differently the second time: the simulation is broken: {what}\n"
+        );
+    }
+    if let Some(first) = findings.unknown.first() {
+        text += &format!(
+            "{} checks could not tell, the first of seed {}: {}: {}\n",
+            findings.unknown.len(),
+            first.seed,
+            first.check,
+            first.what
+        );
+    }
+    text += match status(findings) {
+        VALID => "valid\n",
+        INVALID => "invalid\n",
+        _ => "unknown\n",
+    };
+    text
+}
+
+fn status(findings: &Findings) -> u8 {
+    if !findings.violations.is_empty() {
+        INVALID
+    } else if !findings.nondeterministic.is_empty() || findings.left_out > 0 {
+        BROKEN
+    } else if findings.unknown.len() as u64 * 10 > findings.seeds || !findings.never.is_empty() {
+        // What never happened was not tried.
+        UNKNOWN
+    } else {
+        VALID
+    }
+}

@@ -1,0 +1,43 @@
+//! Whole nodes under virtual time: `dyno sim --shell`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use dyno::simulated::shell::batch::difference;
+use dyno::simulated::shell::{Coverage, Setup, run};
+
+/// A few of the seeds of a night: they keep what they acknowledge, and answer.
+#[test]
+fn whole_nodes_keep_what_they_acknowledge_and_answer() {
+    let mut coverage = Coverage::default();
+    for seed in 0..6 {
+        let outcome = run(&Setup::drawn(seed), seed);
+        assert_eq!(outcome.violations, [], "seed {seed}");
+        assert_eq!(outcome.unknown, [], "seed {seed}");
+        coverage.add(&outcome.coverage);
+    }
+    // Of so few seeds the common things can be asked for.
+    let common = [coverage.gets, coverage.puts, coverage.blind_puts, coverage.deletes];
+    assert!(common.iter().all(|count| *count > 0), "{coverage:?}");
+    let trouble = [coverage.restarts, coverage.cuts, coverage.restarts_judged];
+    assert!(trouble.iter().all(|count| *count > 0), "{coverage:?}");
+}
+
+#[test]
+fn a_seed_of_whole_nodes_runs_the_same_way_twice() {
+    for seed in 6..9 {
+        let setup = Setup::drawn(seed);
+        let [one, other] = [(); 2].map(|()| run(&setup, seed));
+        assert!(one.counts.ok > 0);
+        assert_eq!(difference(&one, &other), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_never_happened_is_said() {
+    let coverage = Coverage { gets: 3, ..Coverage::default() };
+    let never = coverage.never();
+    assert!(!never.contains(&"gets".to_owned()) && never.contains(&"power_cuts".to_owned()));
+    let mut sum = coverage;
+    sum.add(&Coverage { gets: 2, stops: 1, ..Coverage::default() });
+    assert_eq!((sum.gets, sum.stops, sum.kills), (5, 1, 0));
+}
