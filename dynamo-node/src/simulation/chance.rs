@@ -13,11 +13,11 @@ impl Chance {
 
     /// A stream of its own: what is drawn from it changes nothing of this one.
     pub fn branch(&mut self) -> Self {
-        Self(self.next() ^ 0x5bf0_3635_dcd1_4c2b)
+        Self(self.draw() ^ 0x5bf0_3635_dcd1_4c2b)
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -26,7 +26,7 @@ impl Chance {
 
     /// One below `end`, or 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        let wide = u128::from(self.next()) * u128::from(end);
+        let wide = u128::from(self.draw()) * u128::from(end);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -64,6 +64,6 @@ mod tests {
         }
         assert_eq!(seen, [true; 4]);
         assert_eq!((one.below(0), one.within(9, 9)), (0, 9));
-        assert_ne!(one.branch().next(), one.next());
+        assert_ne!(one.branch().draw(), one.draw());
     }
 }

@@ -22,7 +22,8 @@ struct Platter {
     unsynced: Vec<Vec<Write>>,
     /// How often it was taken into use; who had it before has it no more.
     life: u64,
-    in_use: bool,
+    /// What is left of a process that was killed uses it, too, for as long as its last commit takes.
+    users: u32,
     /// A commit fails when so many more were made.
     fails: Option<u64>,
     did: Sync,
@@ -55,7 +56,7 @@ impl Disk {
             synced: MemoryEngine::default(),
             unsynced: Vec::new(),
             life: 0,
-            in_use: false,
+            users: 0,
             fails: None,
             did: Sync::default(),
         })))
@@ -64,10 +65,10 @@ impl Disk {
     /// Takes it into use.
     pub(super) fn mount(&self) -> Result<Mounted, EngineError> {
         let mut platter = locked(&self.0);
-        if platter.in_use {
+        if platter.users > 0 {
             return Err(EngineError::Locked);
         }
-        platter.in_use = true;
+        platter.users += 1;
         platter.life += 1;
         Ok(Mounted { disk: self.clone(), life: platter.life })
     }
@@ -75,7 +76,7 @@ impl Disk {
     /// Whether nobody uses it.
     #[must_use]
     pub fn is_free(&self) -> bool {
-        !locked(&self.0).in_use
+        locked(&self.0).users == 0
     }
 
     /// The commit after so many more fails; whether what it brought is there then is left to chance.
@@ -98,7 +99,6 @@ impl Disk {
     pub(super) fn crash(&self, power: bool) {
         let mut platter = locked(&self.0);
         platter.life += 1;
-        platter.in_use = false;
         platter.fails = None;
         if power {
             platter.lose();
@@ -202,10 +202,7 @@ impl Engine for Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let mut platter = locked(&self.disk.0);
-        if platter.life == self.life {
-            platter.in_use = false;
-        }
+        locked(&self.disk.0).users -= 1;
     }
 }
 
@@ -237,9 +234,11 @@ mod tests {
             engine.commit(put("a")).unwrap();
             engine.commit_buffered(put("b")).unwrap();
             disk.crash(false);
+            drop(engine);
             let engine = disk.mount().unwrap();
             assert_eq!(get(&engine).unwrap(), "b");
             disk.crash(true);
+            drop(engine);
             let held = get(&disk.mount().unwrap()).unwrap();
             assert!(held == "a" || held == "b");
             lost += u64::from(held == "a");
@@ -254,12 +253,10 @@ mod tests {
         let before = disk.mount().unwrap();
         assert!(matches!(disk.mount(), Err(EngineError::Locked)));
         disk.crash(false);
-        let now = disk.mount().unwrap();
         assert!(before.commit(put("a")).is_err() && before.get(Space::Home, b"k").is_err());
+        assert!(!disk.is_free());
         drop(before);
-        assert!(!disk.is_free() && get(&now).is_none());
-        drop(now);
-        assert!(disk.is_free());
+        assert!(get(&disk.mount().unwrap()).is_none() && disk.is_free());
     }
 
     #[test]

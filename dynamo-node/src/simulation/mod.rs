@@ -180,7 +180,7 @@ pub(crate) fn is_here() -> bool {
 
 /// What is drawn in this thread's world, if it has one.
 pub(crate) fn draw() -> Option<u64> {
-    HERE.with_borrow(|world| world.as_ref().map(|world| locked(&world.0.drawn).next()))
+    HERE.with_borrow(|world| world.as_ref().map(|world| locked(&world.0.drawn).draw()))
 }
 
 /// What its clocks read.

@@ -229,11 +229,12 @@ impl Network {
             .collect();
         for id in ids {
             let lane = state.lanes.get_mut(&id).expect("it was listed");
-            if lane.to == gone {
-                state.end(id, Ended::Reset);
-            } else if with_machine {
+            if with_machine {
                 lane.dead = true;
+            } else if lane.to == gone {
+                state.end(id, Ended::Reset);
             } else {
+                lane.writer_gone = true;
                 // What it wrote is under way, and behind it comes the end.
                 state.send(id, Parcel::End(Ended::Reset), now, 0);
             }
@@ -408,7 +409,10 @@ impl State {
             self.carried.digest = digest.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             match parcel {
                 Parcel::Piece(bytes) => lane.arrived.push_back(bytes),
-                Parcel::End(ended) => lane.ended = Some(ended),
+                Parcel::End(ended) => {
+                    lane.ended = Some(ended);
+                    break;
+                }
             }
         }
         wake(&mut lane.reader);
@@ -575,6 +579,8 @@ mod tests {
                 let (mut here, mut there) = connected(&world).await;
                 network.fall_silent(TWO, with_machine);
                 let gone = there.write_all(b"never").await;
+                let written = here.write_all(b"into the void").await;
+                assert_eq!(written.is_ok(), with_machine);
                 let heard = timeout(Duration::from_secs(60), here.read_u8()).await;
                 assert_eq!(heard.is_err(), with_machine, "{gone:?}");
                 let address = Network::address(ONE, TWO);

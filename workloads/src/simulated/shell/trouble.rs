@@ -47,7 +47,13 @@ async fn of_nodes(nodes: &Nodes, mut rng: ChaCha8Rng) {
                 }
             }
             45..70 => {
-                if nodes.stop(node).await {
+                if rng.random() {
+                    await_answers(nodes, &all, node).await;
+                }
+                let stopped = nodes.stop(node).await;
+                nodes.world.network().mend();
+                nodes.close(Trouble::Nodes);
+                if stopped {
                     nodes.counted.borrow_mut().stops += 1;
                     sleep(hold).await;
                     nodes.start(node).await;
@@ -66,6 +72,18 @@ async fn of_nodes(nodes: &Nodes, mut rng: ChaCha8Rng) {
             }
         }
     }
+}
+
+/// Cuts a node off from the others for so long that what it is asked then is open: answers are due only when
+/// nobody can be waited for any more.
+async fn await_answers(nodes: &Nodes, all: &[NodeId], node: NodeId) {
+    let network = nodes.world.network().clone();
+    nodes.open(Trouble::Nodes);
+    for other in all.iter().filter(|other| **other != node) {
+        network.cut(End::Node(node), End::Node(*other));
+        network.cut(End::Node(*other), End::Node(node));
+    }
+    sleep(Duration::from_millis(350)).await;
 }
 
 async fn of_links(nodes: &Nodes, mut rng: ChaCha8Rng) {
