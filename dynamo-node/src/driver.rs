@@ -8,6 +8,7 @@
 //! While a batch is being made durable the next one is filled. No rule of the protocol is here: this
 //! file moves values.
 
+mod ending;
 mod held;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,10 @@ use dynamo_protocol::{
     ClientOp, Envelope, Epoch, Event, Identity, Input, Key, Node, NodeId, Output, Place, Record,
     RequestId, Store, StoreError, Time,
 };
-use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
 
+pub use ending::Fatal;
 use held::{Effects, Held};
 
 use crate::admission::Admission;
@@ -40,7 +41,7 @@ use crate::replies::{Answer, Excess, Overload, ReplyTo};
 use crate::ring::{self, Proposed, RingReport};
 use crate::status::Status;
 use crate::stepped::{Step, Stepped};
-use crate::storage::{EngineError, Records};
+use crate::storage::Records;
 use crate::telemetry::Telemetry;
 use crate::timers::Timers;
 use crate::told::Told;
@@ -143,25 +144,6 @@ pub(crate) enum Command {
     /// Of a node that is stepped by hand, and of no other.
     Step(Step, oneshot::Sender<Stepped>),
     Stop,
-}
-
-/// Why a node ended that was not asked to.
-#[derive(Clone, Debug, Error)]
-pub enum Fatal {
-    /// The disk failed: what it holds is not known until the node starts on it again.
-    #[error("{0}; nothing more is acknowledged. Start the node again on what its disk holds")]
-    Storage(#[from] EngineError),
-    /// The cluster goes on without it.
-    #[error(
-        "epoch {epoch} has removed {node} with its directory, for good: to have the node back, give it an \
-         empty directory and --join"
-    )]
-    Removed {
-        /// Which membership.
-        epoch: Epoch,
-        /// The node.
-        node: NodeId,
-    },
 }
 
 /// See the [module](self).
@@ -301,6 +283,7 @@ impl<T: Transport> Driver<T> {
                 return Err(Fatal::Removed { epoch, node: self.node.me() });
             }
         }
+        self.turn_away(&mut sources.clients);
         Ok(())
     }
 
@@ -600,12 +583,6 @@ impl<T: Transport> Driver<T> {
 
     fn has_room(&self) -> bool {
         self.undurable < UNDURABLE_BYTES
-    }
-
-    fn has_ended(&self) -> bool {
-        let is_answered = self.requests.is_empty() && self.backlog.is_empty();
-        let at_rest = is_answered && self.node.open_operations() == 0;
-        self.ends.is_some_and(|ends| self.held.is_empty() && (at_rest || Instant::now() >= ends))
     }
 
     /// Sets the alarm for the next timer. It may ring early, for one that was cancelled since.

@@ -143,3 +143,17 @@ async fn what_waited_for_half_of_its_deadline_is_refused_and_not_begun() {
     assert_eq!(driver.telemetry.counters.steps, steps + 1, "the other one alone");
     assert!(sent.0.lock().unwrap().is_empty(), "nothing was sent for it");
 }
+
+#[tokio::test]
+async fn who_asks_a_node_that_is_about_to_end_is_told_that_nothing_was_done() {
+    let (driver, _) = driver().await;
+    let (_arrive, arrivals) = mpsc::channel(1);
+    let (ask, clients) = mpsc::channel(1);
+    let (command, commands) = mpsc::channel(1);
+    let (asked, answer) = put("k");
+    ask.try_send(vec![asked]).unwrap();
+    command.try_send(Command::Stop).unwrap();
+    driver.run(Sources { arrivals, clients, commands }).await.unwrap();
+    let answer = answer.await;
+    assert!(matches!(answer, Ok(Answer::Stopping)), "{answer:?}");
+}
