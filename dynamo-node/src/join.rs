@@ -148,8 +148,8 @@ pub async fn free_id(
     ask_in_turn(seeds, patience, free).await
 }
 
-/// What the node is to know of the membership before it starts: a newcomer once it is a member, one that takes
-/// the place of a lost directory at once.
+/// What the node is to know of the membership before it starts: a newcomer once it is a member, one that
+/// takes the place of a lost directory at once.
 pub(crate) async fn join(options: &Options, join: &Join, meta: &Meta) -> Result<Joined, JoinError> {
     let asker = Asker { options, join, directory: meta.directory(options.me) };
     let ask = async |seed: &str| {

@@ -80,8 +80,8 @@ async fn refused(arguments: &[&str], word: &str) {
     assert_eq!(error.trim_end().lines().count(), 1, "{arguments:?}: {error}");
 }
 
-/// Whoever starts again is in doubt until all others have said what they remember of it, and names nobody before:
-/// that the one that lost its disk remembers nothing it has to be able to say before it is named.
+/// Whoever starts again is in doubt until all others have said what they remember of it, and names nobody
+/// before: that the one that lost its disk remembers nothing it has to be able to say before it is named.
 #[tokio::test]
 async fn all_members_start_anew_one_without_its_disk_and_its_replacement_ends_their_doubt() {
     let folder = TempDir::new().unwrap();
@@ -262,7 +262,9 @@ async fn of_four_members_two_are_lost_and_the_others_go_on_by_an_operators_word(
     finished(&at, 3).await;
     let (_, printed, error) = ask(&["status", "--at", &at, "--json"]).await;
     let status: Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(status["epochs_forced"], 2, "{status} {error}");
+    // The replacement says that it remembers nothing, which may be heard in time for a vote.
+    let forced = status["epochs_forced"].as_u64().unwrap();
+    assert!((1..=2).contains(&forced), "{status} {error}");
 
     // From here on a majority decides again.
     let weigh = ["weigh", "n1", "--tokens", "16", "--at", &addresses[1]];

@@ -51,13 +51,15 @@ const MORE_AT_ONCE: u32 = 10;
 /// let client = ClusterClient::new(["10.0.0.1:4000", "10.0.0.2:4000"]);
 /// let read = client.get("cart").await?;
 /// let merged = read.values.concat();
-/// match client.put("cart", read.context, [&merged[..], b"bread "].concat()).await {
-///     Ok(()) => println!("kept"),
-///     Err(ClientError::Overloaded { retry_after, .. }) => println!("again in {retry_after:?}"),
-///     Err(ClientError::Refused(why)) => println!("not applied: {why}"),
-///     Err(ClientError::Indeterminate(why)) => println!("read to find out: {why}"),
-/// }
-/// # Ok(())
+/// let kept = client.put("cart", read.context, [&merged[..], b"bread "].concat()).await;
+/// let said = match &kept {
+///     Ok(()) => "kept".to_owned(),
+///     Err(ClientError::Overloaded { retry_after, .. }) => format!("again in {retry_after:?}"),
+///     Err(ClientError::Refused(why)) => format!("not applied: {why}"),
+///     Err(ClientError::Indeterminate(why)) => format!("read to find out: {why}"),
+/// };
+/// # let _ = said;
+/// # kept
 /// # }
 /// ```
 ///

@@ -1,9 +1,9 @@
 //! The Merkle tree over a node's home records, kept in memory: the fingerprint of every stretch of the ring
 //! that begins with up to four hexadecimal digits.
 //!
-//! Made anew from the records whenever the directory is opened and all of it is read, so that no crash leaves it saying anything
-//! but what is there, and kept up with every change. Below its leaves, the *buckets*, the records themselves
-//! are looked at: a million keys come to 15 a bucket.
+//! Made anew from the records whenever the directory is opened and all of it is read, so that no crash
+//! leaves it saying anything but what is there, and kept up with every change. Below its leaves, the
+//! *buckets*, the records themselves are looked at: a million keys come to 15 a bucket.
 
 use dynamo_protocol::{Fingerprint, Leaf, Span, Token};
 

@@ -1,5 +1,6 @@
-//! Who is behind is told: at once when it speaks, and two members a beat until all have spoken under the last
-//! epoch (rumour mongering: Demers et al., "Epidemic algorithms for replicated database maintenance", 1987). Nobody is told anything as long as there was no change.
+//! Who is behind is told: at once when it speaks, and two members a beat until all have spoken under the
+//! last epoch (rumour mongering: Demers et al., "Epidemic algorithms for replicated database maintenance",
+//! 1987). Nobody is told anything as long as there was no change.
 //!
 //! A directory that was lost knew of changes of which the one in its place does not, and the others take it
 //! to be as far as it was. So an amnesiac speaks: it asks each member once, two a beat. Those that it
