@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use dynamo_protocol::{ClientOp, Digest, Input, NodeId, Place, RequestId, Role, Timer, Versioning};
+use dynamo_protocol::{
+    ClientOp, Digest, Input, Message, NodeId, Place, RequestId, Role, Timer, Versioning,
+};
 use dynamo_sim::Recorder;
 use dynamo_sim::bench::{CLOCK_START, StepError};
 use dynamo_sim::disk::DiskFault;
@@ -239,7 +241,15 @@ impl<'a> Walk<'a> {
         let HostInput::Handle(Input::Peer(envelope)) = self.tables.inputs.get(message) else {
             return Err(PathError::NotSent(self.at));
         };
-        self.recorder.bench().find(envelope).ok_or(PathError::NotSent(self.at))
+        // Which stores last is forgotten in the model where nothing goes early (`world/host.rs`); the
+        // simulator knows it.
+        let mut lasting = envelope.clone();
+        if let Message::Store { lasts, .. } = &mut lasting.message {
+            *lasts = true;
+        }
+        let bench = self.recorder.bench();
+        let found = bench.find(envelope).or_else(|| bench.find(&lasting));
+        found.ok_or(PathError::NotSent(self.at))
     }
 
     /// What a host was handed, as a step of the trace.

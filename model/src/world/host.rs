@@ -151,6 +151,8 @@ impl Host {
             self.end();
             return (Vec::new(), panic);
         }
+        // Where nothing goes early it is no difference between messages.
+        outbox.outputs.iter_mut().filter(|_| !lax).for_each(forget_what_lasts);
         if let Some(before) = before
             && self.durable.is_none()
             && before != self.store
@@ -230,6 +232,14 @@ impl Host {
             self.store = *durable;
         }
         self.end();
+    }
+}
+
+fn forget_what_lasts(output: &mut Output) {
+    if let Output::Send(envelope) = output
+        && let Message::Store { lasts, .. } = &mut envelope.message
+    {
+        *lasts = false;
     }
 }
 
