@@ -727,8 +727,8 @@ async fn a_put_goes_to_the_node_that_answered_the_get_it_is_made_of() {
     assert!(count > 2 && puts().await == 0, "{} of {count}", puts().await);
     // Without a context nothing is known, and the key's first home is asked.
     let blind = (0..60).map(|number| format!("key-{number}"));
-    let blind = blind.filter(|key| cluster.preference_list(key).0[0] == NodeId(1));
-    client.put(blind.last().unwrap(), "", "v").await.unwrap();
+    let mut blind = blind.filter(|key| cluster.preference_list(key).0[0] == NodeId(1));
+    client.put(blind.next_back().unwrap(), "", "v").await.unwrap();
     assert_eq!(puts().await, 1);
     cluster.stop().await;
 }
@@ -740,7 +740,8 @@ async fn a_put_that_may_have_been_applied_is_asked_of_nobody_else() {
     let client = ClusterClient::new([cluster.addresses[&NodeId(2)].clone()]);
     let client = client.with_deadline(Duration::from_millis(300));
     let keys = (0..60).map(|number| format!("key-{number}"));
-    let key = keys.filter(|key| cluster.preference_list(key).0[0] == NodeId(1)).last().unwrap();
+    let mut keys = keys.filter(|key| cluster.preference_list(key).0[0] == NodeId(1));
+    let key = keys.next_back().unwrap();
     client.put(key.clone(), "", "one").await.unwrap();
     let context = cluster.client(NodeId(3)).get(key.clone()).await.unwrap().context;
     before.silent.store(true, Ordering::SeqCst);
