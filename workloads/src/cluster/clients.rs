@@ -62,17 +62,22 @@ impl NodeClients {
     async fn home(&self, node: NodeId, key: Bytes) -> Completion {
         let address = self.net.address(End::Clients, node).to_string();
         let admin = Admin::new(address).with_deadline(self.timeout).over(self.tls.clone());
-        let values = match admin.read_replica(key).await {
-            Ok(ReplicaState::Found(record)) => record.values,
-            // What is damaged is no copy: the node has said so.
-            Ok(ReplicaState::Absent(_) | ReplicaState::Corrupt(_)) => Vec::new(),
-            Ok(ReplicaState::Unreadable(_)) => {
-                return Completion::Fail("the record cannot be read".into());
-            }
-            Err(error) => return failed(&error),
-        };
-        Completion::Ok { values: values.iter().map(value).collect(), context: None }
+        read_home(&admin, key).await
     }
+}
+
+/// What a home itself holds of a key.
+pub(crate) async fn read_home(admin: &Admin, key: Bytes) -> Completion {
+    let values = match admin.read_replica(key).await {
+        Ok(ReplicaState::Found(record)) => record.values,
+        // What is damaged is no copy: the node has said so.
+        Ok(ReplicaState::Absent(_) | ReplicaState::Corrupt(_)) => Vec::new(),
+        Ok(ReplicaState::Unreadable(_)) => {
+            return Completion::Fail("the record cannot be read".into());
+        }
+        Err(error) => return failed(&error),
+    };
+    Completion::Ok { values: values.iter().map(value).collect(), context: None }
 }
 
 impl Client for NodeClients {
@@ -107,7 +112,8 @@ impl Client for NodeClients {
     }
 }
 
-fn failed(error: &ClientError) -> Completion {
+/// An operation that did not happen, or of which nobody knows.
+pub(crate) fn failed(error: &ClientError) -> Completion {
     match error {
         ClientError::Refused(_) | ClientError::Overloaded { .. } => {
             Completion::Fail(error.to_string())

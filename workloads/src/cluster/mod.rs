@@ -1,7 +1,7 @@
 //! Where the store runs: what the driver can do to it, wherever that is.
 
 mod arguments;
-mod clients;
+pub(crate) mod clients;
 #[cfg(test)]
 pub(crate) mod fake;
 mod local;

@@ -2,13 +2,12 @@
 //! the checks that ought to.
 //!
 //! A layer is a [`Hunter`]: it looks for the bug that is on, and for one where none is. A layer more
-//! is a module beside `sim` and `model`, a variant of [`Layer`], and its checks in the table.
+//! is a module beside `seeds` and `model`, a variant of [`Layer`], and its checks in the table.
 
 mod local;
 mod model;
 mod report;
-mod shell;
-mod sim;
+mod seeds;
 mod table;
 
 use std::path::PathBuf;
@@ -23,6 +22,7 @@ pub use dynamo_protocol::mutant::activate;
 
 use crate::plan::Span;
 use crate::run::verdict::{BROKEN, INVALID, REFUSED, VALID};
+use seeds::Of;
 use table::{ROWS, Row, Seeded, What, explanation};
 
 /// Arguments of `dyno mutants`.
@@ -206,10 +206,11 @@ pub fn run(args: &MutantsArgs) -> u8 {
 }
 
 fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
+    let of_seeds = |of| seeds::Seeds { of, seeds: args.seeds, jobs: args.jobs.threads() };
     match layer {
         Layer::Model => Box::new(model::Model::new(args.budget.0)),
-        Layer::Sim => Box::new(sim::Sim { seeds: args.seeds, jobs: args.jobs.threads() }),
-        Layer::Shell => Box::new(shell::Shell { seeds: args.seeds, jobs: args.jobs.threads() }),
+        Layer::Sim => Box::new(of_seeds(Of::Cores)),
+        Layer::Shell => Box::new(of_seeds(Of::WholeNodes)),
         Layer::Local => Box::new(local::Local { runs: args.runs }),
     }
 }

@@ -3,8 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 use dynamo_sim::trace::Trace;
@@ -15,6 +14,7 @@ use super::cuts;
 use super::replay::judge;
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
+use super::seeds;
 use super::shrink::shrink;
 use crate::interpreter::Counts;
 use crate::plan::Plan;
@@ -118,35 +118,22 @@ impl Batch {
         let plan = self.plan.as_ref().map(|plan| Scenario::of_plan(plan, 0).cluster);
         let view = plan.and_then(|cluster| cluster.view().ok()).map(Arc::new);
         let options = Options { view: view.as_ref(), ..Options::default() };
-        let next = AtomicU64::new(self.seeds.start);
-        let shared = Mutex::new((Findings::default(), Vec::new()));
-        let work = || {
-            loop {
-                let seed = next.fetch_add(1, Ordering::Relaxed);
-                if !self.seeds.contains(&seed) {
-                    return;
-                }
-                let outcome = run(&self.scenario(seed), seed, options);
-                let differs = self.again(seed, &outcome);
-                let stop = stop(seed, &outcome);
-                let mut shared = shared.lock().expect("no one panics with the lock held");
-                let (findings, failed) = &mut *shared;
-                findings.add(seed, &outcome, differs);
-                if !outcome.violations.is_empty() {
-                    failed.push(Failed { seed, violations: outcome.violations });
-                }
-                if stop {
-                    next.store(self.seeds.end, Ordering::Relaxed);
-                }
-                self.progress(findings, failed.len(), started);
-            }
+        let (mut findings, mut failed) = (Findings::default(), Vec::new());
+        let once = |seed| {
+            let outcome = run(&self.scenario(seed), seed, options);
+            let differs = self.again(seed, &outcome);
+            (outcome, differs)
         };
-        std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                scope.spawn(work);
+        let take = |seed, (outcome, differs): (Outcome, bool)| {
+            findings.add(seed, &outcome, differs);
+            let stops = stop(seed, &outcome);
+            if !outcome.violations.is_empty() {
+                failed.push(Failed { seed, violations: outcome.violations });
             }
-        });
-        let (mut findings, mut failed) = shared.into_inner().expect("every thread has ended well");
+            self.progress(&findings, failed.len(), started);
+            stops
+        };
+        seeds::each(&self.seeds, self.jobs, once, take);
         findings.left_out = self.seeds.end - self.seeds.start - findings.seeds;
         findings.wall_seconds = started.elapsed().as_secs_f64();
         findings.cpu_seconds = cpu_seconds() - cpu;

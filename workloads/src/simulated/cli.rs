@@ -8,7 +8,7 @@ use clap::Args;
 use dyno_command::{Jobs, document, exit, output};
 use model::interrupt;
 
-use super::batch::{Batch, Counters, Findings, report};
+use super::batch::{Batch, Counters, Failure, Findings, report};
 use super::cuts;
 use super::shell::cli::shell;
 use crate::interpreter::Counts;
@@ -207,31 +207,37 @@ fn summary(findings: &Findings) -> String {
         findings.simulated_seconds / findings.cpu_seconds.max(0.01),
         findings.events,
     );
-    if findings.left_out > 0 {
-        text += &format!("interrupted: {} seeds were not run\n", findings.left_out);
-    }
-    for failure in &findings.violations {
-        text += &format!(
-            "seed {}: {}: {}\n  see it: {}\n",
-            failure.seed, failure.check, failure.what, failure.again
-        );
-    }
+    text += &broken(findings.left_out, &findings.violations);
     for seed in &findings.nondeterministic {
         text += &format!("seed {seed} ran differently the second time: the simulator is broken\n");
     }
-    if !findings.unknown.is_empty() {
-        let (count, first) = (findings.unknown.len(), &findings.unknown[0]);
-        text += &format!(
-            "{count} checks could not tell, the first of seed {}: {}: {}\n",
-            first.seed, first.check, first.what
-        );
+    text + &ending(&findings.unknown, status(findings))
+}
+
+/// What was left out, and what was broken.
+pub(super) fn broken(left_out: u64, violations: &[Failure]) -> String {
+    let mut text = String::new();
+    if left_out > 0 {
+        text += &format!("interrupted: {left_out} seeds were not run\n");
     }
-    text += match status(findings) {
+    for Failure { seed, check, what, again } in violations {
+        text += &format!("seed {seed}: {check}: {what}\n  see it: {again}\n");
+    }
+    text
+}
+
+/// What could not be told, and the verdict.
+pub(super) fn ending(unknown: &[Failure], status: u8) -> String {
+    let first = unknown.first().map(|Failure { seed, check, what, .. }| {
+        let count = unknown.len();
+        format!("{count} checks could not tell, the first of seed {seed}: {check}: {what}\n")
+    });
+    let verdict = match status {
         VALID => "valid\n",
         INVALID => "invalid\n",
         _ => "unknown\n",
     };
-    text
+    first.unwrap_or_default() + verdict
 }
 
 fn status(findings: &Findings) -> u8 {

@@ -22,6 +22,7 @@ pub mod messages;
 pub mod replay;
 pub mod run;
 pub mod scenario;
+mod seeds;
 pub mod shell;
 pub mod shrink;
 pub mod single;

@@ -1,8 +1,6 @@
 //! Many seeds, and what they found together.
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -13,6 +11,7 @@ use super::setup::Setup;
 use crate::interpreter::Counts;
 use crate::simulated::batch::{Failed, Failure, cpu_seconds};
 use crate::simulated::run::Violation;
+use crate::simulated::seeds::each;
 
 /// One seed of so many runs twice.
 const AGAIN: u64 = 100;
@@ -51,36 +50,23 @@ pub fn batch(
     stop: impl Fn(u64, &Outcome) -> bool + Sync,
 ) -> (Findings, Vec<Failed>) {
     let (started, cpu) = (Instant::now(), cpu_seconds());
-    let next = AtomicU64::new(seeds.start);
-    let shared = Mutex::new((Findings::default(), Vec::new()));
-    let work = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if !seeds.contains(&seed) {
-                return;
-            }
-            let setup = Setup::drawn(seed);
-            let outcome = run(&setup, seed);
-            let again = seed.is_multiple_of(AGAIN).then(|| run(&setup, seed));
-            let differs = again.and_then(|again| difference(&outcome, &again));
-            let stops = stop(seed, &outcome);
-            let mut shared = shared.lock().expect("no one panics with the lock held");
-            let (findings, failed) = &mut *shared;
-            findings.add(seed, &outcome, differs);
-            if !outcome.violations.is_empty() {
-                failed.push(Failed { seed, violations: outcome.violations });
-            }
-            if stops {
-                next.store(seeds.end, Ordering::Relaxed);
-            }
-        }
+    let (mut findings, mut failed) = (Findings::default(), Vec::new());
+    let once = |seed: u64| {
+        let setup = Setup::drawn(seed);
+        let outcome = run(&setup, seed);
+        let again = seed.is_multiple_of(AGAIN).then(|| run(&setup, seed));
+        let differs = again.and_then(|again| difference(&outcome, &again));
+        (outcome, differs)
     };
-    std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
-            scope.spawn(work);
+    let take = |seed, (outcome, differs): (Outcome, Option<String>)| {
+        findings.add(seed, &outcome, differs);
+        let stops = stop(seed, &outcome);
+        if !outcome.violations.is_empty() {
+            failed.push(Failed { seed, violations: outcome.violations });
         }
-    });
-    let (mut findings, mut failed) = shared.into_inner().expect("every thread has ended well");
+        stops
+    };
+    each(&seeds, jobs, once, take);
     findings.left_out = seeds.end - seeds.start - findings.seeds;
     findings.wall_seconds = started.elapsed().as_secs_f64();
     findings.cpu_seconds = cpu_seconds() - cpu;

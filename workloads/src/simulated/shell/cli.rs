@@ -7,7 +7,7 @@ use super::batch::{Findings, batch};
 use crate::interpreter::Counts;
 use crate::run::verdict::{BROKEN, INVALID, UNKNOWN, VALID};
 use crate::simulated::batch::Failure;
-use crate::simulated::cli::{SimArgs, quietly};
+use crate::simulated::cli::{SimArgs, broken, ending, quietly};
 
 /// Runs seeds; the status to exit with.
 pub(crate) fn shell(args: &SimArgs) -> u8 {
@@ -48,35 +48,13 @@ fn summary(findings: &Findings) -> String {
     for name in &findings.never {
         text += &format!("never happened: {}\n", name.replace('_', " "));
     }
-    if findings.left_out > 0 {
-        text += &format!("interrupted: {} seeds were not run\n", findings.left_out);
-    }
-    for failure in &findings.violations {
-        text += &format!(
-            "seed {}: {}: {}\n  see it: {}\n",
-            failure.seed, failure.check, failure.what, failure.again
-        );
-    }
+    text += &broken(findings.left_out, &findings.violations);
     for Failure { seed, what, .. } in &findings.nondeterministic {
         text += &format!(
             "seed {seed} ran differently the second time: the simulation is broken: {what}\n"
         );
     }
-    if let Some(first) = findings.unknown.first() {
-        text += &format!(
-            "{} checks could not tell, the first of seed {}: {}: {}\n",
-            findings.unknown.len(),
-            first.seed,
-            first.check,
-            first.what
-        );
-    }
-    text += match status(findings) {
-        VALID => "valid\n",
-        INVALID => "invalid\n",
-        _ => "unknown\n",
-    };
-    text
+    text + &ending(&findings.unknown, status(findings))
 }
 
 fn status(findings: &Findings) -> u8 {

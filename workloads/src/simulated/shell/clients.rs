@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dynamo_node::simulation::{End, Network, World};
-use dynamo_node::{Admin, Client as Session, ClientError, ClusterClient, ReplicaState};
+use dynamo_node::{Admin, Client as Session, ClientError, ClusterClient};
 use dynamo_protocol::NodeId;
 use serde_json::Value;
 
 use super::setup::Setup;
+use crate::cluster::clients::{failed, read_home};
 use crate::workload::client::{Client, Completion};
 use crate::workload::generator::{Action, Call, Worker};
 use crate::workload::wire;
@@ -103,18 +104,7 @@ impl Clients {
 
     async fn home(&self, node: NodeId, key: Bytes) -> Completion {
         let admin = Admin::new(Network::address(End::Operator, node)).with_deadline(self.patience);
-        let values = match admin.read_replica(key).await {
-            Ok(ReplicaState::Found(record)) => record.values,
-            Ok(ReplicaState::Absent(_) | ReplicaState::Corrupt(_)) => Vec::new(),
-            Ok(ReplicaState::Unreadable(_)) => {
-                return Completion::Fail("the record cannot be read".into());
-            }
-            Err(error) => return failed(&error),
-        };
-        Completion::Ok {
-            values: values.iter().map(|value| wire::decode(value)).collect(),
-            context: None,
-        }
+        read_home(&admin, key).await
     }
 
     async fn ask(&self, call: &Call, context: Option<Bytes>, to: Way) -> (Completion, Fate) {
@@ -193,15 +183,6 @@ fn encoded(value: &Value) -> Vec<u8> {
         wire::encode(value, &mut bytes);
     }
     bytes
-}
-
-fn failed(error: &ClientError) -> Completion {
-    match error {
-        ClientError::Refused(_) | ClientError::Overloaded { .. } => {
-            Completion::Fail(error.to_string())
-        }
-        ClientError::Indeterminate(_) => Completion::Info(error.to_string()),
-    }
 }
 
 fn fate(error: &ClientError) -> Fate {
