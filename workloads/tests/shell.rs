@@ -22,6 +22,15 @@ fn whole_nodes_keep_what_they_acknowledge_and_answer() {
     assert!(trouble.iter().all(|count| *count > 0), "{coverage:?}");
 }
 
+/// A get is open at a node that is told to stop, its home falls silent, and another one is asked: with a
+/// deadline of its own.
+#[test]
+fn a_get_that_has_to_begin_anew_is_answered_at_a_stop() {
+    let outcome = run(&Setup::drawn(344), 344);
+    assert!(outcome.coverage.open_at_stop > 0, "{:?}", outcome.coverage);
+    assert_eq!(outcome.violations, []);
+}
+
 #[test]
 fn a_seed_of_whole_nodes_runs_the_same_way_twice() {
     for seed in 6..9 {

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::continuity::{Continuity, Heard, Memory, Start};
-use crate::coordinator::{Forwarded, Origin};
+use crate::coordinator::{Asker, Forwarded, Origin};
 use crate::detector::Detector;
 use crate::handoff::Handoff;
 use crate::id::{Identity, NodeId, OpId};
@@ -127,7 +127,7 @@ impl Node {
             }
             Input::Client { request, op } => {
                 self.settling.touch(op.key());
-                self.accept(step, Origin::Client(request), op);
+                self.accept(step, Asker::new(Origin::Client(request)), op);
             }
             Input::Peer(envelope) => self.receive(step, envelope),
             Input::Timer(Timer::Hedge(op)) => self.hedge_due(step, op),
@@ -331,6 +331,10 @@ impl Node {
     pub(crate) fn close<S>(&mut self, step: &mut Step<'_, S>, op: OpId) {
         let open = self.operations.remove(op.seq);
         assert!(open.is_some(), "{op} is closed once");
+        self.cancel_timers(step, op);
+    }
+
+    pub(crate) fn cancel_timers<S>(&self, step: &mut Step<'_, S>, op: OpId) {
         step.output(Output::CancelTimer(Timer::Hedge(op)));
         step.output(Output::CancelTimer(Timer::Deadline(op)));
     }

@@ -1,6 +1,6 @@
 //! Requests that wait for a home to coordinate them.
 
-use super::{Origin, Request};
+use super::{Asker, Origin, Request};
 use crate::id::{NodeId, OpId};
 use crate::io::{Event, Timer};
 use crate::message::Message;
@@ -40,7 +40,7 @@ impl Node {
     pub(super) fn forward<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         request: ClientOp,
         home: NodeId,
     ) {
@@ -49,7 +49,7 @@ impl Node {
             self.detector.is_alive(home),
             "a request is sent to a home that is believed alive: {home}"
         );
-        let op = self.open(step);
+        let (op, origin) = (self.begin(step, asker), asker.origin);
         step.set_timer(Timer::Hedge(op), self.settings.timing.hedge * FORWARD_HEDGES);
         step.event(Event::ForwardedTo(home));
         self.send(step, home, Message::Forward { op, request: request.clone() });
@@ -76,8 +76,8 @@ impl Node {
         let Some(Request::Forward(forward)) = self.operations.request(op.seq) else { return };
         if matches!(forward.request, ClientOp::Get { .. }) || mutated(Mutant::RetryMints) {
             let Forward { origin, request, .. } = forward.clone();
-            self.close(step, op);
-            self.accept(step, origin, request);
+            let asker = self.suspend(op, origin);
+            self.accept(step, asker, request);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Puts that wait for the proof of continuity before they are minted.
 
-use super::{Origin, Request};
+use super::{Asker, Origin, Request};
 use crate::id::{Key, OpId};
 use crate::node::Node;
 use crate::operations::Operation;
@@ -41,13 +41,13 @@ impl Node {
     pub(super) fn hold<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         request: ClientOp,
         role: Role,
     ) {
         assert!(matches!(request, ClientOp::Put { .. }), "a get mints nothing: it need not wait");
         assert!(self.awaits_proof(), "a put waits only while there is something to wait for");
-        let op = self.open(step);
+        let (op, origin) = (self.begin(step, asker), asker.origin);
         self.open_request(op, Request::Held(Held { origin, request, role }));
     }
 
@@ -63,14 +63,11 @@ impl Node {
         for seq in held {
             let op = self.op(seq);
             if let Some(Request::Held(held)) = self.operations.request(seq).cloned() {
-                self.close(step, op);
+                let asker = self.suspend(op, held.origin);
                 // The membership may be another by now.
                 match self.role_of(self.view.clone().homes(held.request.key())) {
-                    Some(role) => self.coordinate(step, held.origin, held.request, role),
-                    None => {
-                        let refusal = Refusal::NotHome(self.me);
-                        self.reply(step, held.origin, Reply::Refused(refusal));
-                    }
+                    Some(role) => self.coordinate(step, asker, held.request, role),
+                    None => self.refuse(step, asker, Refusal::NotHome(self.me)),
                 }
             }
         }

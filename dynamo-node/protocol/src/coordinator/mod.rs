@@ -42,6 +42,14 @@ pub(crate) enum Origin {
     Peer(NodeId, OpId),
 }
 
+/// Who asks for something. A request that has to begin anew goes on as the operation that it began as: that
+/// one's deadline is its own, however often it begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    origin: Origin,
+    began_as: Option<OpId>,
+}
+
 /// A request that is open at this node, and what it has come to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Request {
@@ -64,21 +72,20 @@ impl Node {
     pub(crate) fn accept<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         request: ClientOp,
     ) {
         if let Err(refusal) = self.check_size(&request) {
-            return self.reply(step, origin, Reply::Refused(refusal));
+            return self.refuse(step, asker, refusal);
         }
         let view = Arc::clone(&self.view);
         let homes = view.homes(request.key());
         match self.venue(homes) {
-            Venue::Here(role) => self.coordinate(step, origin, request, role),
-            Venue::At(home) => self.forward(step, origin, request, home),
+            Venue::Here(role) => self.coordinate(step, asker, request, role),
+            Venue::At(home) => self.forward(step, asker, request, home),
             Venue::Nowhere => {
                 let needed = self.slots_needed(&request);
-                let refusal = Refusal::Unavailable { needed, reachable: 0 };
-                self.reply(step, origin, Reply::Refused(refusal));
+                self.refuse(step, asker, Refusal::Unavailable { needed, reachable: 0 });
             }
         }
     }
@@ -108,15 +115,15 @@ impl Node {
         if is_put && !self.forwarded.is_first(from, op) && !mutated(Mutant::CopyMints) {
             return step.event(Event::Discarded(from, Discard::Repeated));
         }
-        let origin = Origin::Peer(from, op);
+        let asker = Asker::new(Origin::Peer(from, op));
         if let Err(refusal) = self.check_size(&request) {
-            return self.reply(step, origin, Reply::Refused(refusal));
+            return self.refuse(step, asker, refusal);
         }
         let view = Arc::clone(&self.view);
         let homes = view.homes(request.key());
         match self.role_of(homes) {
-            Some(role) => self.coordinate(step, origin, request, role),
-            None => self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me))),
+            Some(role) => self.coordinate(step, asker, request, role),
+            None => self.refuse(step, asker, Refusal::NotHome(self.me)),
         }
     }
 
@@ -134,12 +141,12 @@ impl Node {
     pub(crate) fn coordinate<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         request: ClientOp,
         role: Role,
     ) {
         if matches!(request, ClientOp::Put { .. }) && self.is_held(step, role, request.key()) {
-            return self.hold(step, origin, request, role);
+            return self.hold(step, asker, request, role);
         }
         let view = Arc::clone(&self.view);
         let (homes, fallbacks) = view.preference_list(request.key());
@@ -155,16 +162,15 @@ impl Node {
         let needed = self.slots_needed(&request);
         assert!((1..=homes.len()).contains(&needed), "{needed} of {} slots", homes.len());
         if reachable < needed {
-            let refusal = Refusal::Unavailable { needed, reachable };
-            return self.reply(step, origin, Reply::Refused(refusal));
+            return self.refuse(step, asker, Refusal::Unavailable { needed, reachable });
         }
         match request {
-            ClientOp::Get { key } => self.begin_get(step, origin, key, role, tally),
+            ClientOp::Get { key } => self.begin_get(step, asker, key, role, tally),
             ClientOp::Put { key, context, value } => {
                 let place = Place { role, key };
                 match self.mint(step, &place, &context, value) {
-                    Ok(minted) => self.begin_put(step, origin, place, minted, tally),
-                    Err(refusal) => self.reply(step, origin, Reply::Refused(refusal)),
+                    Ok(minted) => self.begin_put(step, asker, place, minted, tally),
+                    Err(refusal) => self.refuse(step, asker, refusal),
                 }
             }
         }
@@ -197,12 +203,10 @@ impl Node {
             return self.end_request(step, op);
         };
         if !is_home {
-            self.close(step, op);
+            let asker = self.suspend(op, origin);
             return match origin {
-                Origin::Client(_) => self.accept(step, origin, ClientOp::Get { key }),
-                Origin::Peer(..) => {
-                    self.reply(step, origin, Reply::Refused(Refusal::NotHome(self.me)));
-                }
+                Origin::Client(_) => self.accept(step, asker, ClientOp::Get { key }),
+                Origin::Peer(..) => self.refuse(step, asker, Refusal::NotHome(self.me)),
             };
         }
         let (mut tally, _) = self.tally(homes, fallbacks, Role::Home);
@@ -273,15 +277,41 @@ impl Node {
         self.operations.insert(op.seq, Operation::Request(request));
     }
 
+    /// The operation under which what is asked for goes on: with a hedging delay of its own.
+    fn begin<S>(&mut self, step: &mut Step<'_, S>, asker: Asker) -> OpId {
+        match asker.began_as {
+            Some(op) => {
+                step.set_timer(Timer::Hedge(op), self.settings.timing.hedge);
+                op
+            }
+            None => self.open(step),
+        }
+    }
+
+    /// Takes a request out of what is open, for [`Node::accept`], [`Node::coordinate`] or [`Node::refuse`].
+    fn suspend(&mut self, op: OpId, origin: Origin) -> Asker {
+        let open = self.operations.remove(op.seq);
+        assert!(open.is_some(), "{op} is open before it begins anew");
+        Asker { origin, began_as: Some(op) }
+    }
+
+    /// Nothing is done.
+    fn refuse<S: Store>(&self, step: &mut Step<'_, S>, asker: Asker, refusal: Refusal) {
+        self.reply(step, asker.origin, Reply::Refused(refusal));
+        if let Some(op) = asker.began_as {
+            self.cancel_timers(step, op);
+        }
+    }
+
     fn begin_get<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         key: Key,
         role: Role,
         tally: Tally,
     ) {
-        let op = self.open(step);
+        let (op, origin) = (self.begin(step, asker), asker.origin);
         self.coordinating(step, op, origin, role);
         for (host, role) in self.others(&tally) {
             self.send(step, host, Message::Fetch { op, role, key: key.clone() });
@@ -296,12 +326,12 @@ impl Node {
     fn begin_put<S: Store>(
         &mut self,
         step: &mut Step<'_, S>,
-        origin: Origin,
+        asker: Asker,
         Place { role, key }: Place,
         (dot, set): (Option<Dot>, Siblings),
         mut tally: Tally,
     ) {
-        let op = self.open(step);
+        let (op, origin) = (self.begin(step, asker), asker.origin);
         self.coordinating(step, op, origin, role);
         step.event(Event::Minted { op, dot });
         for (host, role) in self.others(&tally) {
@@ -444,6 +474,13 @@ impl Node {
             Some(Request::Held(_)) => self.held_too_long(step, op),
             None => {}
         }
+    }
+}
+
+impl Asker {
+    /// Who asks now.
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self { origin, began_as: None }
     }
 }
 
