@@ -1,6 +1,8 @@
 //! How values lie in an engine: `format, postcard, crc32c of key and both, little endian`. The key is
 //! in the sum, so that a value that turns up under another key is corrupt too.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use dynamo_protocol::StoreError;
 use serde::Serialize;
@@ -10,13 +12,29 @@ use serde::de::DeserializeOwned;
 /// raises it.
 pub(super) const FORMAT: u8 = 6;
 
+/// How large a buffer is kept for the next value: most are smaller.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// Where values are serialised: one that has room need not grow, and what is sealed takes what it needs.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// `value` as it lies under `key`.
 pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Bytes {
-    let bytes = vec![FORMAT];
-    let mut bytes = postcard::to_extend(value, bytes).expect("values that are kept serialise");
-    let sum = sum(key, &bytes);
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes.into()
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut bytes = std::mem::take(scratch);
+        bytes.clear();
+        bytes.push(FORMAT);
+        let mut bytes = postcard::to_extend(value, bytes).expect("values that are kept serialise");
+        let sum = sum(key, &bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        let sealed = Bytes::copy_from_slice(&bytes);
+        if bytes.capacity() <= SCRATCH_BYTES {
+            *scratch = bytes;
+        }
+        sealed
+    })
 }
 
 /// What lies under `key`.

@@ -2,6 +2,7 @@
 //! adaptor that makes of it the protocol's own [`Store`](dynamo_protocol::Store).
 
 pub(crate) mod addresses;
+mod cache;
 mod codec;
 mod directory;
 mod enrolment;
@@ -26,6 +27,7 @@ use std::sync::Once;
 use bytes::Bytes;
 use thiserror::Error;
 
+pub(crate) use cache::CACHED_BYTES;
 #[cfg(feature = "simulation")]
 pub(crate) use directory::ENGINE;
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};

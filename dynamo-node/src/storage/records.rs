@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::{BufMut, Bytes, BytesMut};
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
-    Change, Fingerprint, Key, Leaf, NodeId, Place, Record, Role, Span, Store, StoreError, Token,
-    Versioning,
+    Change, Fingerprint, Key, Leaf, NodeId, Place, Record, Remembered, Role, Span, Store,
+    StoreError, Token, Versioning,
 };
 
+use super::cache::{Cache, Cached};
 use super::codec::{seal, unseal};
 use super::state::{Counted, State};
 use super::tree::Tree;
@@ -29,15 +30,19 @@ pub(crate) struct Records {
     versioning: Versioning,
     /// What was applied and is not known to be committed.
     overlay: BTreeMap<(Space, Bytes), Newer>,
+    /// Of what is committed.
+    cache: Cache,
     /// The changes of the batch that is being filled.
     filling: Vec<Write>,
+    /// What it brings of members, each as it is at last: most steps bring some.
+    heard: BTreeMap<NodeId, Remembered>,
     /// The directory after it; its position is the number of the batch last taken.
     state: State,
     /// Of all home records that can be read, committed or not.
     tree: Tree,
     /// Whether the state is another than that of the batch last taken.
     changed: bool,
-    /// How many bytes of records were read from the engine: each has a copy of its own in memory.
+    /// How many bytes of committed records were read: each may have a copy of its own in memory.
     read: AtomicUsize,
     /// The batches under way to the engine: number, and what to drop from the overlay after it.
     under_way: VecDeque<(u64, Vec<(Space, Bytes)>)>,
@@ -46,6 +51,10 @@ pub(crate) struct Records {
 /// The newest state of a place that is in a batch.
 struct Newer {
     record: Option<Record>,
+    /// How long it is sealed, in bytes.
+    bytes: usize,
+    /// Nobody has told since that it is not what is kept.
+    is_whole: bool,
     /// What stands for it in the census.
     counted: Option<Counted>,
     /// And in the tree, if it is a home record.
@@ -82,7 +91,7 @@ impl Batch {
 }
 
 impl Records {
-    /// How many bytes of records were read from the engine so far.
+    /// How many bytes of committed records were read so far.
     pub(crate) fn bytes_read(&self) -> usize {
         self.read.load(Ordering::Relaxed)
     }
@@ -108,7 +117,9 @@ impl Records {
             engine: Arc::clone(&directory.engine),
             versioning,
             overlay: BTreeMap::new(),
+            cache: Cache::new(),
             filling: Vec::new(),
+            heard: BTreeMap::new(),
             state: directory.state(),
             changed: false,
             read: AtomicUsize::new(0),
@@ -141,7 +152,9 @@ impl Records {
         self.state.position = self.position();
         self.changed = false;
         let (number, state) = (self.state.position, self.state);
-        let writes = std::mem::take(&mut self.filling);
+        let mut writes = std::mem::take(&mut self.filling);
+        let heard = std::mem::take(&mut self.heard);
+        writes.extend(heard.iter().map(|(peer, heard)| peers::write(*peer, heard)));
         let places = writes.iter().map(|write| (write.space, write.key.clone())).collect();
         self.under_way.push_back((number, places));
         Some(Batch { number, writes, state })
@@ -154,11 +167,50 @@ impl Records {
         {
             for place in places {
                 let is_last = self.overlay.get(&place).is_some_and(|newer| newer.batch == batch);
-                if is_last || mutated(Mutant::OverlayForgotten) {
-                    self.overlay.remove(&place);
+                if (is_last || mutated(Mutant::OverlayForgotten))
+                    && let Some(newer) = self.overlay.remove(&place)
+                {
+                    self.remember(place, newer);
                 }
             }
         }
+    }
+
+    /// What lies at `address` in the engine now is what the overlay said.
+    fn remember(&self, address: (Space, Bytes), newer: Newer) {
+        match newer {
+            Newer {
+                record: Some(record),
+                is_whole: true,
+                bytes,
+                counted: Some(counted),
+                leaf,
+                ..
+            } => {
+                self.cache.insert(address, Cached { record, bytes, counted, leaf });
+            }
+            _ => self.cache.remove(&address),
+        }
+    }
+
+    /// What is committed at `address`.
+    fn committed_at(&self, address: &(Space, Bytes)) -> Result<Option<Arc<Cached>>, StoreError> {
+        if let Some(cached) = self.cache.get(address) {
+            return Ok(Some(cached));
+        }
+        let (space, key) = address;
+        let Some(value) = self.engine.get(*space, key).map_err(|error| failed(&error))? else {
+            return Ok(None);
+        };
+        let record: Record = unseal(key, &value)?;
+        if !record.set.fits(self.versioning) {
+            return Err(StoreError::Corrupt);
+        }
+        let place = place_of(*space, key).filter(|place| place.role == Role::Home);
+        let leaf = place.and_then(|place| Leaf::of(&place.key, &record));
+        let counted = Counted::of_whole(&value);
+        let cached = Cached { record, bytes: value.len(), counted, leaf };
+        Ok(Some(self.cache.insert(address.clone(), cached)))
     }
 
     /// Visits every record in the engine; those that cannot be read are left out, since reading them
@@ -197,13 +249,17 @@ impl Records {
 
     /// Takes back what was applied to `place` and is not committed.
     pub(crate) fn forget(&mut self, place: &Place) {
-        self.overlay.remove(&address_of(place));
+        let address = address_of(place);
+        self.overlay.remove(&address);
+        self.cache.remove(&address);
     }
 
     /// What lies at `place` cannot be read any more, or is gone from where the engine has it.
     pub(crate) fn is_lost(&mut self, place: &Place) {
-        if let Some(newer) = self.overlay.get_mut(&address_of(place)) {
-            newer.leaf = None;
+        let address = address_of(place);
+        self.cache.remove(&address);
+        if let Some(newer) = self.overlay.get_mut(&address) {
+            (newer.leaf, newer.is_whole) = (None, false);
         }
         if place.role == Role::Home {
             self.recount(Token::of_key(&place.key));
@@ -226,7 +282,8 @@ impl Records {
         let before = self.held(&address);
         let (space, key) = address;
         let value = record.as_ref().map(|record| seal(&key, record));
-        let counted = value.as_ref().map(|value| Counted::of(&key, value));
+        let counted = value.as_ref().map(|value| Counted::of_whole(value));
+        let bytes = value.as_ref().map_or(0, Bytes::len);
         let leaf = record.as_ref().filter(|_| space == Space::Home);
         let leaf = leaf.and_then(|record| Leaf::of(&place.key, record));
         let known = match &before {
@@ -250,7 +307,8 @@ impl Records {
         self.changed = true;
         let batch = self.position();
         let token = token_at(&key);
-        self.overlay.insert((space, key), Newer { record, counted, leaf, batch });
+        let newer = Newer { record, bytes, is_whole: true, counted, leaf, batch };
+        self.overlay.insert((space, key), newer);
         if space == Space::Home {
             match known {
                 Some(before) => self.tree.change(token, before, leaf),
@@ -264,16 +322,14 @@ impl Records {
         match self.overlay.get(address) {
             Some(Newer { counted: Some(counted), leaf, .. }) => Held::Something(*counted, *leaf),
             Some(_) => Held::Nothing,
-            None => match self.engine.get(*space, key) {
-                Ok(Some(value)) => {
-                    let leaf = match space {
-                        Space::Home => leaf_of(self.versioning, key, &value).map(|(_, leaf)| leaf),
-                        Space::Hints | Space::Meta => None,
-                    };
-                    Held::Something(Counted::of(key, &value), leaf)
-                }
+            None => match self.committed_at(address) {
+                Ok(Some(cached)) => Held::Something(cached.counted, cached.leaf),
                 Ok(None) => Held::Nothing,
-                Err(_) => Held::Unknown,
+                // It stands in the census as it is.
+                Err(_) => match self.engine.get(*space, key) {
+                    Ok(Some(value)) => Held::Something(Counted::of(key, &value), None),
+                    Ok(None) | Err(_) => Held::Unknown,
+                },
             },
         }
     }
@@ -329,13 +385,9 @@ impl Store for Records {
         if let Some(newer) = self.overlay.get(&place) {
             return Ok(newer.record.clone());
         }
-        let (space, key) = place;
-        let Some(bytes) = self.engine.get(space, &key).map_err(|error| failed(&error))? else {
-            return Ok(None);
-        };
-        self.read.fetch_add(bytes.len(), Ordering::Relaxed);
-        let record: Record = unseal(&key, &bytes)?;
-        if record.set.fits(self.versioning) { Ok(Some(record)) } else { Err(StoreError::Corrupt) }
+        let Some(cached) = self.committed_at(&place)? else { return Ok(None) };
+        self.read.fetch_add(cached.bytes, Ordering::Relaxed);
+        Ok(Some(cached.record.clone()))
     }
 
     fn hints(
@@ -395,7 +447,7 @@ impl Store for Records {
                     self.changed = true;
                 }
                 Change::Heard(peer, heard) => {
-                    self.filling.push(peers::write(peer, &heard));
+                    self.heard.insert(peer, heard);
                     self.changed = true;
                 }
                 Change::Enrolment(kept) => {

@@ -42,12 +42,22 @@ pub(crate) struct Census {
 pub(super) struct Counted(u64);
 
 impl Counted {
+    /// Of what was sealed, or found to be whole, without another look at all of it.
+    pub(super) fn of_whole(value: &[u8]) -> Self {
+        let sealed = value.last_chunk::<4>().map_or(0, |sealed| u32::from_le_bytes(*sealed));
+        Self::mixed(u64::from(sealed) << 32 | u64::from(sealed))
+    }
+
     /// Of `value` under `key`, whether it was sealed well or not.
     pub(super) fn of(key: &[u8], value: &[u8]) -> Self {
         let (body, sealed) = value.split_last_chunk::<4>().unwrap_or((value, &[0; 4]));
         // A checksum over a message and its own checksum is the same for all messages: the two stand
         // side by side instead.
         let both = u64::from(sum(key, body)) << 32 | u64::from(u32::from_le_bytes(*sealed));
+        Self::mixed(both)
+    }
+
+    fn mixed(both: u64) -> Self {
         // Mixed, so that sums of several do not cancel out (the finaliser of splitmix64).
         let mixed = (both ^ both >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -142,6 +152,7 @@ mod tests {
         let whole = count(&mut records.iter().map(|(key, value)| (&key[..], &value[..])));
         assert_eq!(whole, count(&mut records.iter().rev().map(|(k, v)| (&k[..], &v[..]))));
         let (key, value) = &records[3];
+        assert_eq!(Counted::of_whole(value), Counted::of(b"k", value));
         let mut rest = whole;
         rest.remove(Counted::of(key, value));
         assert_eq!(rest.records, 8);

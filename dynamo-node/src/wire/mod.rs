@@ -23,6 +23,13 @@ use dynamo_protocol::{Key, NodeId, StoreError};
 use thiserror::Error;
 
 use crate::proto;
+use crate::storage::CACHED_BYTES;
+
+/// A value that may be kept for long is copied out of the message that brought it: a piece of that keeps
+/// all of it in memory.
+fn unpinned(value: Bytes) -> Bytes {
+    if value.len() <= CACHED_BYTES { Bytes::copy_from_slice(&value) } else { value }
+}
 
 pub(crate) use agreement::{Agreement, settings_differ};
 pub(crate) use client::{client_op, outcome, refused};

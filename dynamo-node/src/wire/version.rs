@@ -4,7 +4,7 @@ use dynamo_protocol::{
     Actor, ClockSet, ClockedVersion, Dot, DottedSet, Identity, Siblings, Version, VersionVector,
 };
 
-use super::Malformed;
+use super::{Malformed, unpinned};
 use crate::proto;
 use crate::proto::siblings::Scheme;
 
@@ -75,9 +75,12 @@ fn version_from_proto(version: proto::Version) -> Result<Version, Malformed> {
         return Err(Malformed::NotCanonical("a dot"));
     }
     let dot = Dot { actor, counter };
-    Ok(Version { dot, timestamp: version.timestamp, value: version.value })
+    Ok(Version { dot, timestamp: version.timestamp, value: version.value.map(unpinned) })
 }
 
 fn clocked_from_proto(version: proto::ClockedVersion) -> Result<ClockedVersion, Malformed> {
-    Ok(ClockedVersion { clock: vector_from_proto(version.clock)?, value: version.value })
+    Ok(ClockedVersion {
+        clock: vector_from_proto(version.clock)?,
+        value: version.value.map(unpinned),
+    })
 }

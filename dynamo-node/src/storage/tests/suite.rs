@@ -486,9 +486,15 @@ fn damaged_bytes_are_corrupt_and_never_absent() {
             let mut bytes = sealed.to_vec();
             bytes[at] ^= 0x10;
             lay(Bytes::from(bytes));
+            // What was read or written lately is not read again.
+            assert_eq!(store.record(&home), Ok(Some(record("1"))));
+            store.is_lost(&home);
             assert_eq!(store.record(&home), Err(StoreError::Corrupt), "byte {at}");
+            lay(sealed.clone());
+            assert_eq!(store.record(&home), Ok(Some(record("1"))), "an error is not remembered");
         }
         lay(Bytes::new());
+        store.is_lost(&home);
         assert_eq!(store.record(&home), Err(StoreError::Corrupt), "empty");
     });
 }
