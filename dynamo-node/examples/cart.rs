@@ -51,7 +51,7 @@ async fn read(client: &Client) -> Result<(Cart, Bytes), Box<dyn std::error::Erro
 
 async fn write(client: &Client, context: Bytes, cart: &Cart) -> Result<(), ClientError> {
     let value = serde_json::to_vec(cart).expect("a set of strings serialises");
-    client.put("cart", context, value).await
+    client.put("cart", context, value).await.map(drop)
 }
 
 async fn start_nodes(count: u16) -> Result<Vec<Running>, Box<dyn std::error::Error>> {

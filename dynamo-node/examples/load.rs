@@ -89,7 +89,9 @@ async fn ask_for(
             while Instant::now() < end {
                 let start = Instant::now();
                 match what {
-                    What::Put => client.put(format!("{caller}/{index}"), "", &VALUE[..]).await?,
+                    What::Put => {
+                        client.put(format!("{caller}/{index}"), "", &VALUE[..]).await.map(drop)?
+                    }
                     // Keys that were put: even a short run puts so many.
                     What::Get => drop(client.get(format!("{caller}/{}", index % 64)).await?),
                 }

@@ -57,7 +57,7 @@ mod proto {
         include_bytes!(concat!(env!("OUT_DIR"), "/dynamo.descriptors"));
 }
 
-pub use client::{Admin, Client, ClientError, ClusterClient, Got};
+pub use client::{Admin, Client, ClientError, ClusterClient, Got, Written};
 pub use clock::Skew;
 pub use config::{DEFAULT_CLUSTER, Durability, Options, Storage};
 pub use driver::Fatal;

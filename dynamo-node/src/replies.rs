@@ -239,11 +239,12 @@ mod tests {
         let mut taker = answers.taker();
         for id in 0..100 {
             answers.refuse(id, got(1 << 20));
-            answers.refuse(1000 + id, Answer::Reply(Reply::Done));
+            answers.refuse(1000 + id, Answer::Reply(Reply::Done { context: None }));
         }
         assert!(untaken.bytes() <= SESSION_BYTES + 100 * SMALL, "{}", untaken.bytes());
         let taken = taken(&mut taker);
-        let is_done = |(_, answer): &&(u64, Answer)| matches!(answer, Answer::Reply(Reply::Done));
+        let is_done =
+            |(_, answer): &&(u64, Answer)| matches!(answer, Answer::Reply(Reply::Done { .. }));
         assert_eq!(taken.iter().filter(is_done).count(), 100);
         let untold = |(_, answer): &&(u64, Answer)| matches!(answer, Answer::Overloaded(_));
         let values = SESSION_BYTES >> 20;

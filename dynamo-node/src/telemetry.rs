@@ -88,7 +88,7 @@ impl Telemetry {
     pub(crate) fn replied(&mut self, reply: &Reply) {
         match reply {
             Reply::Got { .. } => self.counters.gets += 1,
-            Reply::Done => {}
+            Reply::Done { .. } => {}
             Reply::Refused(_) => self.counters.refused += 1,
             Reply::TimedOut => self.counters.timed_out += 1,
         }

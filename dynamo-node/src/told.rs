@@ -151,7 +151,7 @@ impl Display for Told<'_, Reply> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
             Reply::Got { values, .. } => write!(f, "got {} values", values.len()),
-            Reply::Done => f.write_str("done"),
+            Reply::Done { .. } => f.write_str("done"),
             Reply::Refused(why) => write!(f, "refused: {why}"),
             Reply::TimedOut => f.write_str("timed out"),
         }

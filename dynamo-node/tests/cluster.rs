@@ -49,6 +49,21 @@ async fn concurrent_puts_are_siblings_until_a_put_with_their_context() {
 }
 
 #[tokio::test]
+async fn what_was_put_alone_is_overwritten_without_a_get() {
+    let cluster = Cluster::start(3).await;
+    let client = cluster.client(NodeId(1));
+    let put = client.put("k", "", "a").await.unwrap();
+    let put = client.put("k", put.context.unwrap(), "b").await.unwrap();
+    assert_eq!(client.get("k").await.unwrap().values, ["b"]);
+    let blind = client.put("k", "", "c").await.unwrap();
+    assert_eq!(blind.context, None, "its client has not read what stands beside it");
+    let deleted = client.delete("k", put.context.unwrap()).await.unwrap();
+    assert_eq!(deleted.context, None);
+    assert_eq!(client.get("k").await.unwrap().values, ["c"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_is_no_home_forwards() {
     let cluster = Cluster::start(5).await;
     let (homes, others) = cluster.preference_list("k");
@@ -409,7 +424,7 @@ async fn a_stop_answers_what_is_open_and_refuses_what_comes_after() {
     cluster.admin(NodeId(1)).stop().await.unwrap();
     while let Some(put) = puts.join_next().await {
         match put.unwrap() {
-            Ok(()) | Err(ClientError::Refused(_) | ClientError::Overloaded { .. }) => {}
+            Ok(_) | Err(ClientError::Refused(_) | ClientError::Overloaded { .. }) => {}
             Err(error @ ClientError::Indeterminate(_)) => panic!("left unanswered: {error}"),
         }
     }

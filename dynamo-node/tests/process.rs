@@ -90,7 +90,7 @@ async fn acknowledged_puts_survive_killing_every_node_again_and_again() {
         let mut puts = tokio::task::JoinSet::new();
         for index in 0..300 {
             let (client, key) = (client.clone(), format!("{round}/{index}"));
-            puts.spawn(async move { client.put(key.clone(), "", "v").await.map(|()| key) });
+            puts.spawn(async move { client.put(key.clone(), "", "v").await.map(|_| key) });
         }
         for _ in 0..100 {
             acknowledged.extend(puts.join_next().await.unwrap().unwrap());
@@ -284,7 +284,7 @@ async fn a_put_to_a_killed_node_is_never_called_refused_once_it_was_sent() {
     for (key, outcome) in outcomes {
         let values = other.get(key.clone()).await.unwrap().values;
         match outcome {
-            Ok(()) => assert_eq!(values, ["v"], "{key} was acknowledged"),
+            Ok(_) => assert_eq!(values, ["v"], "{key} was acknowledged"),
             Err(ClientError::Refused(why) | ClientError::Overloaded { why, .. }) => {
                 assert!(values.is_empty(), "{key}: {why}");
             }

@@ -45,6 +45,8 @@ mutants! {
     ClockPruned = "clock-pruned",
     /// A forwarded put that arrives twice is coordinated twice.
     CopyMints = "copy-mints",
+    /// A put's reply has a context also where siblings are left.
+    DoneClaimsSiblings = "done-claims-siblings",
     /// Acknowledged at W-1.
     AckBeforeW = "ack-before-w",
     /// A host stands twice in a preference list.

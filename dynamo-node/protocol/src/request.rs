@@ -37,9 +37,12 @@ pub enum Reply {
         /// To be handed back with the put that overwrites them.
         context: Context,
     },
-    /// To a put: W distinct hosts hold it durably, for W distinct slots. It carries no context: one that
-    /// covers the new version would claim versions the client never read.
-    Done,
+    /// To a put: W distinct hosts hold it durably, for W distinct slots.
+    Done {
+        /// To be handed back with the put that overwrites it, as if a get had shown it: if no version stands
+        /// beside it where it was minted. Else it would claim some that the client never read.
+        context: Option<Context>,
+    },
     /// Surely not applied, now or later.
     Refused(Refusal),
     /// No answer in time. A put may have been applied, or may yet be.

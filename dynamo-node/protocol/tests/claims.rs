@@ -89,15 +89,25 @@ proptest! {
             let is_possible = claim.0.is_canonical();
             let (value, reply) = alone.put(claim);
             match reply {
-                Reply::Done => prop_assert!(alone.get().0.contains(&value), "it was acknowledged"),
+                Reply::Done { context } => {
+                    let (values, read) = alone.get();
+                    prop_assert!(values.contains(&value), "it was acknowledged");
+                    // Where the newest alone is shown others may lie beside it.
+                    prop_assert!(context.is_some() == (values.len() == 1) || versioning == Versioning::Lww);
+                    prop_assert!(context.is_none_or(|context| context == read));
+                }
                 Reply::Refused(Refusal::BadContext) => prop_assert!(!is_possible),
                 other => prop_assert!(false, "{:?}", other),
             }
             let (_, context) = alone.get();
             prop_assert!(context.0.is_canonical(), "{:?}", context);
             let (value, reply) = alone.put(context);
-            prop_assert_eq!(reply, Reply::Done);
-            prop_assert_eq!(alone.get().0, [value], "it overwrites all that was read");
+            let (values, context) = alone.get();
+            prop_assert_eq!(reply, Reply::Done { context: Some(context.clone()) });
+            prop_assert_eq!(values, [value], "it overwrites all that was read");
+            let (value, reply) = alone.put(context);
+            prop_assert!(matches!(reply, Reply::Done { context: Some(_) }), "{:?}", reply);
+            prop_assert_eq!(alone.get().0, [value], "it overwrites what its writer wrote");
         }
     }
 }

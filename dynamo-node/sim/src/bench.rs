@@ -552,7 +552,8 @@ impl Bench {
                 self.effects.push(Effect::Sent(self.flight.send(envelope)));
             }
             Output::Reply(request, reply) => {
-                if let Reply::Got { context, .. } = &reply {
+                if let Reply::Got { context, .. } | Reply::Done { context: Some(context) } = &reply
+                {
                     self.contexts.insert(request, context.clone());
                 }
                 self.effects.push(Effect::Replied(request, reply));

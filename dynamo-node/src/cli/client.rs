@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use super::security::AskTls;
-use crate::client::{Admin, Client, ClientError};
+use crate::client::{Admin, Client, ClientError, Written};
 use crate::tls::Tls;
 
 /// Whom to ask, and how long.
@@ -162,8 +162,8 @@ impl PutArgs {
 
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
-        self.ask.client()?.put(self.key, context, self.value).await.map_err(failed)?;
-        done(&self.ask, "node put");
+        let put = self.ask.client()?.put(self.key, context, self.value).await;
+        done(&self.ask, "node put", &put.map_err(failed)?);
         Ok(())
     }
 }
@@ -175,8 +175,8 @@ impl DeleteArgs {
 
     pub(super) async fn run(self) -> Result<(), Failure> {
         let context = unhex(&self.context)?;
-        self.ask.client()?.delete(self.key, context).await.map_err(failed)?;
-        done(&self.ask, "node delete");
+        let deleted = self.ask.client()?.delete(self.key, context).await;
+        done(&self.ask, "node delete", &deleted.map_err(failed)?);
         Ok(())
     }
 }
@@ -256,9 +256,11 @@ fn flatten(value: &Value, lines: &mut Vec<String>) {
     }
 }
 
-fn done(ask: &AskArgs, command: &str) {
+fn done(ask: &AskArgs, command: &str, written: &Written) {
     if ask.json {
-        output::say(document(command, None, json!({ "done": true })));
+        // As `node get` prints it; none where siblings are left, which have to be read.
+        let context = written.context.as_deref().map(hex);
+        output::say(document(command, None, json!({ "done": true, "context": context })));
     } else {
         output::say("done");
     }

@@ -11,7 +11,7 @@ use dynamo_protocol::{Epoch, Key, NodeId, View};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::time::Instant;
 
-use super::{Admin, Client, ClientError, Got};
+use super::{Admin, Client, ClientError, Got, Written};
 use crate::chance;
 use crate::tls::Tls;
 use crate::wire::{name_context, named_context};
@@ -53,13 +53,13 @@ const MORE_AT_ONCE: u32 = 10;
 /// let merged = read.values.concat();
 /// let kept = client.put("cart", read.context, [&merged[..], b"bread "].concat()).await;
 /// let said = match &kept {
-///     Ok(()) => "kept".to_owned(),
+///     Ok(written) => format!("kept; get it before it is overwritten: {}", written.context.is_none()),
 ///     Err(ClientError::Overloaded { retry_after, .. }) => format!("again in {retry_after:?}"),
 ///     Err(ClientError::Refused(why)) => format!("not applied: {why}"),
 ///     Err(ClientError::Indeterminate(why)) => format!("read to find out: {why}"),
 /// };
 /// # let _ = said;
-/// # kept
+/// # kept.map(drop)
 /// # }
 /// ```
 ///
@@ -186,7 +186,7 @@ impl ClusterClient {
         key: impl Into<Bytes>,
         context: impl Into<Bytes>,
         value: impl Into<Bytes>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Written, ClientError> {
         let (key, (by, context), value) =
             (key.into(), named_context(&context.into()), value.into());
         let put = |client: Client| {
@@ -204,7 +204,7 @@ impl ClusterClient {
         &self,
         key: impl Into<Bytes>,
         context: impl Into<Bytes>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Written, ClientError> {
         let (key, (by, context)) = (key.into(), named_context(&context.into()));
         let delete = |client: Client| {
             let (key, context) = (key.clone(), context.clone());
@@ -215,12 +215,12 @@ impl ClusterClient {
 
     /// Asks one node after the other to change `key`, as long as each has surely not done it: `by` first,
     /// if it is a home.
-    async fn change<F: Future<Output = Result<(), ClientError>>>(
+    async fn change<F: Future<Output = Result<Written, ClientError>>>(
         &self,
         key: &Bytes,
         by: Option<NodeId>,
         ask: impl Fn(Client) -> F,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Written, ClientError> {
         let ring = self.ring().await?;
         let (homes, fallbacks) = ring.view.preference_list(&Key(key.clone()));
         let by = by.filter(|node| homes.contains(node));
@@ -228,13 +228,17 @@ impl ClusterClient {
         let nodes = by.into_iter().chain(others);
         let mut last = unknown();
         self.shared.more.earn();
-        for member in nodes.filter_map(|node| self.member(&ring, node)).take(TRIES) {
+        let members = nodes.filter_map(|node| Some((node, self.member(&ring, node)?)));
+        for (node, member) in members.take(TRIES) {
             let answer = member.pace.of(ask(member.client.clone())).await;
             self.heard(&ring, &member);
             last = match answer {
                 Err(error @ ClientError::Overloaded { .. }) if self.shared.more.take() => error,
                 Err(error @ ClientError::Refused(_)) => error,
-                answer => return answer,
+                Err(error) => return Err(error),
+                Ok(Written { context }) => {
+                    return Ok(Written { context: context.map(|it| name_context(&it, node)) });
+                }
             };
         }
         // None of those that should have it took it: the ring may be another.

@@ -43,6 +43,14 @@ pub struct Got {
     pub context: Bytes,
 }
 
+/// A put or a delete that is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// To be handed back with the put that overwrites what was written, without another get. None if other
+    /// versions stand beside it: then get the key and reconcile them.
+    pub context: Option<Bytes>,
+}
+
 /// What became of a request that was not answered as hoped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClientError {
@@ -114,7 +122,7 @@ impl Client {
         key: impl Into<Bytes>,
         context: impl Into<Bytes>,
         value: impl Into<Bytes>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Written, ClientError> {
         let (key, (_, context), value) = (key.into(), named_context(&context.into()), value.into());
         self.change(Op::Put(PutRequest { key, context, value })).await
     }
@@ -127,14 +135,16 @@ impl Client {
         &self,
         key: impl Into<Bytes>,
         context: impl Into<Bytes>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Written, ClientError> {
         let (key, (_, context)) = (key.into(), named_context(&context.into()));
         self.change(Op::Delete(DeleteRequest { key, context })).await
     }
 
-    async fn change(&self, op: Op) -> Result<(), ClientError> {
+    async fn change(&self, op: Op) -> Result<Written, ClientError> {
         match self.ask(op).await? {
-            Outcome::Done(Done {}) => Ok(()),
+            Outcome::Done(Done { context }) => {
+                Ok(Written { context: (!context.is_empty()).then_some(context) })
+            }
             other => Err(unexpected(&other)),
         }
     }

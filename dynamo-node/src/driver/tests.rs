@@ -99,7 +99,7 @@ async fn a_peer_whose_answer_lies_unread_when_its_time_is_up_is_not_suspected() 
     std::thread::sleep(HEDGE + Duration::from_millis(10));
     nap.await;
     arrive.try_send(Arrival::Peer(stores, room)).unwrap();
-    assert!(matches!(answer.await, Ok(Answer::Reply(dynamo_protocol::Reply::Done))));
+    assert!(matches!(answer.await, Ok(Answer::Reply(dynamo_protocol::Reply::Done { .. }))));
     let (asker, status) = oneshot::channel();
     command.send(Command::Status(asker)).await.unwrap();
     let status = status.await.unwrap();

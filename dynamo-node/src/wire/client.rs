@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dynamo_protocol::{ClientOp, NodeId, Refusal, Reply, StoreError};
 
 use super::context::{context_from_bytes, context_to_bytes};
-use super::{Malformed, key, node_id};
+use super::{Malformed, key, node_id, unpinned};
 use crate::proto;
 use crate::proto::RefusalKind;
 use crate::proto::outcome::Outcome;
@@ -20,7 +20,7 @@ pub(crate) fn client_op(op: Option<Op>, seal: Option<&Seal>) -> Result<ClientOp,
     };
     match op.ok_or(Malformed::Missing("the operation"))? {
         Op::Get(get) => Ok(ClientOp::Get { key: key(get.key)? }),
-        Op::Put(asked) => put(asked.key, &asked.context, Some(asked.value)),
+        Op::Put(asked) => put(asked.key, &asked.context, Some(unpinned(asked.value))),
         Op::Delete(asked) => put(asked.key, &asked.context, None),
     }
 }
@@ -31,7 +31,10 @@ pub(crate) fn outcome(id: u64, reply: Reply, seal: Option<&Seal>) -> proto::Outc
         Reply::Got { values, context } => {
             Outcome::Got(proto::Got { values, context: context_to_bytes(&context, seal) })
         }
-        Reply::Done => Outcome::Done(proto::Done {}),
+        Reply::Done { context } => {
+            let context = context.map(|context| context_to_bytes(&context, seal));
+            Outcome::Done(proto::Done { context: context.unwrap_or_default() })
+        }
         Reply::Refused(refusal) => Outcome::Refused(refusal_to_proto(&refusal)),
         Reply::TimedOut => Outcome::TimedOut(proto::TimedOut {}),
     };
@@ -56,7 +59,11 @@ pub(super) fn reply(outcome: proto::Outcome) -> Result<Reply, Malformed> {
         Outcome::Got(got) => {
             Reply::Got { values: got.values, context: context_from_bytes(&got.context, None)? }
         }
-        Outcome::Done(proto::Done {}) => Reply::Done,
+        Outcome::Done(done) => {
+            let context =
+                (!done.context.is_empty()).then(|| context_from_bytes(&done.context, None));
+            Reply::Done { context: context.transpose()? }
+        }
         Outcome::Refused(refused) => Reply::Refused(refusal_from_proto(&refused)?),
         Outcome::TimedOut(proto::TimedOut {}) => Reply::TimedOut,
     })

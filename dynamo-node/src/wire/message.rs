@@ -237,7 +237,10 @@ pub(crate) fn weight(envelope: &Envelope) -> usize {
                         + context.0.actors() * 24
                 }
                 dynamo_protocol::Reply::Refused(refusal) => refusal.to_string().len(),
-                dynamo_protocol::Reply::Done | dynamo_protocol::Reply::TimedOut => 0,
+                dynamo_protocol::Reply::Done { context } => {
+                    context.as_ref().map_or(0, |context| context.0.actors() * 24)
+                }
+                dynamo_protocol::Reply::TimedOut => 0,
             },
             Message::Store { key, set, .. } => key.as_bytes().len() + set_weight(set),
             Message::Fetched { answer: Answer::Known { set, .. }, .. } => set_weight(set),

@@ -89,7 +89,10 @@ fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         (vec(bytes(), 0..4), vector())
             .prop_map(|(values, vector)| Reply::Got { values, context: Context(vector) }),
-        Just(Reply::Done),
+        Just(Reply::Done { context: None }),
+        vector()
+            .prop_filter("none is no context", |vector| vector.actors() > 0)
+            .prop_map(|vector| Reply::Done { context: Some(Context(vector)) }),
         refusal().prop_map(Reply::Refused),
         Just(Reply::TimedOut),
     ]

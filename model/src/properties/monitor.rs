@@ -270,11 +270,11 @@ fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
     let put = step.spec.script.put(index, usize::from(at));
     match (reply, put) {
         (Reply::Got { values, context }, None) => got(step, index, values, context),
-        (Reply::Done, Some(put)) => done(step, put),
+        (Reply::Done { context }, Some(put)) => done(step, index, put, context.as_ref()),
         (Reply::Refused(_), Some(put)) => step.world.history.refused |= 1 << put,
         _ => {}
     }
-    let was_served = matches!(reply, Reply::Got { .. } | Reply::Done);
+    let was_served = matches!(reply, Reply::Got { .. } | Reply::Done { .. });
     if !was_served {
         step.world.history.flags |= flag::UNANSWERED;
     } else if step.world.spent != Faults::default() {
@@ -284,8 +284,8 @@ fn replied(step: &mut Step<'_>, node: u8, request: RequestId, reply: &Reply) {
 }
 
 /// At acknowledgement W distinct hosts hold the put, or what overwrote it, durably; fewer only by as
-/// many copies as were destroyed.
-fn done(step: &mut Step<'_>, put: u8) {
+/// many copies as were destroyed. Its context, if there is one, is that of a get that shows it alone.
+fn done(step: &mut Step<'_>, index: usize, put: u8, context: Option<&Context>) {
     let history = &mut step.world.history;
     history.acked |= 1 << put;
     history.flags |= flag::ACKED;
@@ -293,6 +293,25 @@ fn done(step: &mut Step<'_>, put: u8) {
     let lost = spent.wipes + spent.forgotten + spent.rollbacks;
     if copies(step, put) + usize::from(lost) < step.spec.settings.w {
         step.world.history.flags |= flag::FEW_HOLDERS;
+    }
+    if let Some(context) = context {
+        let context = step.tables.context(context.clone());
+        let claimed = claimed(step, context);
+        let history = &mut step.world.history;
+        let closed = history.closure(1 << put);
+        // Of what had one of these dots before its directory was put back nobody can tell.
+        let stamps = &history.stamps;
+        let is_told = |one: u8| {
+            each(closed).any(|other| stamps[usize::from(other)] == stamps[usize::from(one)])
+        };
+        let open = each(claimed & !history.collected).any(|one| !is_told(one));
+        if open {
+            history.flags |= flag::OPEN_CONTEXT;
+        }
+        let client = &mut step.world.clients[index];
+        if step.spec.script.overwrites(index, usize::from(client.step)) {
+            (client.context, client.read) = (context, 1 << put);
+        }
     }
 }
 

@@ -213,6 +213,7 @@ pub fn trials() -> Vec<Trial> {
         ("ack-before-w", spec("p"), HELD),
         ("host-twice", all_writes(sloppy("p")), HELD),
         ("sloppy-as-strict", cuts(strict(sloppy("p,g"))), FRESH),
+        ("done-claims-siblings", spec("po,p"), LOST),
         ("first-reply", spec("p,g"), FRESH),
         ("coordinator-unsynced", unsynced(spec("p")), HELD),
         ("ack-unsynced", unsynced(spec("p")), HELD),

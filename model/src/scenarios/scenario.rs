@@ -167,6 +167,7 @@ fn strict_quorums(scenarios: &mut Vec<Scenario>) {
         &[("no-inversion", 5), ("monotonic-reads", 5)],
     );
     add("strict-siblings", "two blind puts are both kept", spec("p,p,g"), &[]);
+    add("strict-overwrite", "what was put alone is overwritten without a get", spec("po,p,g"), &[]);
     add("strict-rmw", "read, then write over what was read", spec("pgp,p"), &[]);
     let mut crash = spec("pg,g");
     (crash.faults.crashes, crash.faults.restarts) = (1, 1);
@@ -233,6 +234,9 @@ fn sloppy_quorums(scenarios: &mut Vec<Scenario>) {
         unasked,
         &[("dots-unique", 4)],
     );
+    let mut over = sloppy("po,p");
+    over.faults.partitions = 1;
+    add("sloppy-overwrite", "the same across a cut, where a fallback may coordinate", over, &[]);
     let mut slow = sloppy("p,p");
     slow.faults.hedges = 1;
     add("hedge", "a home that is only slow, and its fallback: one slot", slow, &[]);

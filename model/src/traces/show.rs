@@ -60,7 +60,7 @@ impl DynamoModel {
         let step = usize::from(state.step);
         let what = match self.spec.script.clients()[index][step] {
             Op::Get => "get".to_owned(),
-            Op::Put | Op::Delete => {
+            Op::Put | Op::Overwrite | Op::Delete => {
                 let number = self.spec.script.put(index, step).unwrap_or_default();
                 let context = &tables.contexts.get(state.context).0;
                 match self.spec.script.value(number) {

@@ -1,4 +1,5 @@
-//! Scripted clients: `pgp,pgp` is two clients that put, get and put; `d` deletes.
+//! Scripted clients: `pgp,pgp` is two clients that put, get and put; `d` deletes, and `o` overwrites what its
+//! client has just put.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +21,8 @@ pub type Versions = u8;
 pub enum Op {
     /// Writes a value of its own, with the context of the client's last get.
     Put,
+    /// The same with the context of the put before it, if that had one.
+    Overwrite,
     /// Reads.
     Get,
     /// Writes a tombstone, with the context of the client's last get.
@@ -39,7 +42,8 @@ pub struct Script {
 pub enum ScriptError {
     /// A letter that is no operation.
     #[error(
-        "{letter:?} in script {script:?}: use p (put), g (get), d (delete), and a comma between clients"
+        "{letter:?} in script {script:?}: use p (put), o (overwrite what was just put), g (get), d (delete), \
+         and a comma between clients"
     )]
     Letter {
         /// The letter.
@@ -48,7 +52,7 @@ pub enum ScriptError {
         script: String,
     },
     /// A client without operations.
-    #[error("script {0:?} has a client that does nothing: give each at least one of p, g, d")]
+    #[error("script {0:?} has a client that does nothing: give each at least one of p, o, g, d")]
     Empty(String),
     /// Too long.
     #[error("script {script:?} has {count} {what}; the model carries at most {most}")]
@@ -115,6 +119,12 @@ impl Script {
         deletes
     }
 
+    /// Whether client `client` overwrites what its step `step` put.
+    #[must_use]
+    pub fn overwrites(&self, client: usize, step: usize) -> bool {
+        self.clients[client].get(step + 1) == Some(&Op::Overwrite)
+    }
+
     /// The puts of one client.
     #[must_use]
     pub fn puts_of(&self, client: usize) -> Versions {
@@ -162,6 +172,7 @@ impl FromStr for Script {
 fn steps(part: &str, script: &str) -> Result<Vec<Op>, ScriptError> {
     let op = |letter| match letter {
         'p' => Ok(Op::Put),
+        'o' => Ok(Op::Overwrite),
         'g' => Ok(Op::Get),
         'd' => Ok(Op::Delete),
         _ => Err(ScriptError::Letter { letter, script: script.to_owned() }),
@@ -178,6 +189,7 @@ impl fmt::Display for Script {
             for op in steps {
                 f.write_str(match op {
                     Op::Put => "p",
+                    Op::Overwrite => "o",
                     Op::Get => "g",
                     Op::Delete => "d",
                 })?;

@@ -95,7 +95,7 @@ impl Client for NodeClients {
             Action::Delete { .. } => {
                 let context = context.unwrap_or_default();
                 match self.session(worker, call.node).delete(key, context).await {
-                    Ok(()) => Completion::Ok { values: Vec::new(), context: None },
+                    Ok(_) => Completion::Ok { values: Vec::new(), context: None },
                     Err(error) => failed(&error),
                 }
             }
@@ -104,7 +104,7 @@ impl Client for NodeClients {
                 wire::encode(&value, &mut bytes);
                 let context = context.unwrap_or_default();
                 match self.session(worker, call.node).put(key, context, bytes).await {
-                    Ok(()) => Completion::Ok { values: Vec::new(), context: None },
+                    Ok(_) => Completion::Ok { values: Vec::new(), context: None },
                     Err(error) => failed(&error),
                 }
             }

@@ -404,7 +404,7 @@ pub(crate) fn completion<V, T>(
         Reply::Got { values, .. } => {
             Completion::Ok { values: decode(values), context: Some(context) }
         }
-        Reply::Done => Completion::Ok { values: decode(&[]), context: None },
+        Reply::Done { .. } => Completion::Ok { values: decode(&[]), context: None },
         Reply::Refused(why) => Completion::Fail(why.to_string()),
         Reply::TimedOut => Completion::Info("timed out".to_owned()),
     }

@@ -259,6 +259,7 @@ pub(super) const ROWS: &[Row] = &[
     seeded("69", Mutant::SettledAtHomes, "Yp-", &[C2]),
     seeded("70", Mutant::OldEraStored, "Yp-", &[C2]),
     seeded("71", Mutant::ForcedOverVote, "Y--", &[C13]),
+    seeded("81", Mutant::DoneClaimsSiblings, "Y--", &[C1]),
     // The shell is in whole nodes alone.
     seeded("72", Mutant::ReleasedUnsynced, "---Y", &[C1, C8, C12]),
     seeded("73", Mutant::FailedCommitAcks, "---Y", &[C1, C12]),

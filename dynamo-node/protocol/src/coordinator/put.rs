@@ -103,7 +103,11 @@ impl Put {
                 holders.len() >= needed || mutated(Mutant::SlotTwice),
                 "an acknowledged put is on one host for each of {needed} slots"
             );
-            next.extend([Next::Acknowledged(holders), Next::Reply(origin, Reply::Done)]);
+            let context = self.set.context_if_alone();
+            next.extend([
+                Next::Acknowledged(holders),
+                Next::Reply(origin, Reply::Done { context }),
+            ]);
         }
         if self.tally.is_settled() {
             next.extend(self.end());
@@ -135,7 +139,8 @@ mod tests {
     fn a_put_is_acknowledged_at_w_once_and_ends_when_every_slot_has_answered() {
         let (mut put, terms) = (put(), &terms());
         assert_eq!(put.check(terms.get()), []);
-        let acknowledged = [Next::Acknowledged(vec![A, B]), Next::Reply(client(), Reply::Done)];
+        let done = Reply::Done { context: Some(set(1).context()) };
+        let acknowledged = [Next::Acknowledged(vec![A, B]), Next::Reply(client(), done)];
         assert_eq!(put.answered(terms.get(), B, true), acknowledged);
         assert_eq!(put.answered(terms.get(), B, true), []);
         assert_eq!(put.answered(terms.get(), C, true), [Next::Close]);

@@ -101,6 +101,15 @@ impl Siblings {
         }
     }
 
+    /// The context of a get that shows the only live version there is; none if there are more. All that is
+    /// obsolete here was overwritten by what that one overwrote, or by itself: who wrote it has, in effect,
+    /// read all of it.
+    #[must_use]
+    pub fn context_if_alone(&self) -> Option<Context> {
+        let is_alone = self.len() == 1 || mutated(Mutant::DoneClaimsSiblings);
+        is_alone.then(|| self.context())
+    }
+
     /// The values a get answers under `versioning`: every live one, or the newest alone.
     #[must_use]
     pub fn visible(&self, versioning: Versioning) -> Vec<Bytes> {

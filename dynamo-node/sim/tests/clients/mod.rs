@@ -78,7 +78,7 @@ impl Clients {
                 let deletes = self.rng.random_ratio(1, 3);
                 self.put(world, node, key, Some(request), deletes);
             }
-            Answer::Reply(Reply::Done) => self.acknowledged += 1,
+            Answer::Reply(Reply::Done { .. }) => self.acknowledged += 1,
             _ => {}
         }
     }

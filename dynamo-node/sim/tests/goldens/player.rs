@@ -701,7 +701,8 @@ impl Player {
                 let values: Vec<_> = values.iter().map(|v| v.escape_ascii().to_string()).collect();
                 format!("got [{}] {}", values.join(" "), self.vector(&context.0))
             }
-            Reply::Done => "done".to_owned(),
+            Reply::Done { context: None } => "done, and siblings are left".to_owned(),
+            Reply::Done { context: Some(context) } => format!("done {}", self.vector(&context.0)),
             Reply::Refused(refusal) => format!("refused: {refusal}"),
             Reply::TimedOut => "timed out".to_owned(),
         }

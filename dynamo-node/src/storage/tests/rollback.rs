@@ -331,7 +331,7 @@ impl Cluster {
             (Waiting::GetToOverwrite, Reply::Got { values, context }) => {
                 self.put(through, key, context, values);
             }
-            (Waiting::Put(value), Reply::Done) => {
+            (Waiting::Put(value), Reply::Done { .. }) => {
                 let puts = self.clients.puts.get_mut(&key).unwrap();
                 puts.get_mut(&value).unwrap().acknowledged = true;
             }

@@ -130,14 +130,14 @@ impl Clients {
                     Way::Session(session) => session.put(key, context, bytes).await,
                     Way::Ring(ring) => ring.put(key, context, bytes).await,
                 };
-                put.map(|()| (Vec::new(), None))
+                put.map(|_| (Vec::new(), None))
             }
             Action::Delete { .. } => {
                 let deleted = match &to {
                     Way::Session(session) => session.delete(key, context).await,
                     Way::Ring(ring) => ring.delete(key, context).await,
                 };
-                deleted.map(|()| (Vec::new(), None))
+                deleted.map(|_| (Vec::new(), None))
             }
         };
         match asked {
