@@ -49,7 +49,7 @@ fn peers_are_measured_beside_nodes_where_they_are_installed() {
         return;
     }
     let (status, document, told) =
-        bench("peers --time 500ms --warm-up 200ms --callers 8 --keys 200 --json");
+        bench("peers --time 2s --warm-up 200ms --callers 8 --keys 200 --json");
     assert_eq!(status, Some(0), "{told}");
     let rows = document["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 4, "{document}");

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use dynamo_node::cli::SettingFlags;
 use dynamo_node::{
-    Admin, Client, ClientError, ClusterClient, DEFAULT_CLUSTER, Got, Role, Tls, TlsFiles,
+    Admin, Client, ClientError, ClusterClient, DEFAULT_CLUSTER, Got, Role, Tls, TlsFiles, Written,
 };
 use dynamo_protocol::{NodeId, Settings};
 use dyno_command::within;
@@ -29,8 +29,9 @@ use crate::hosts::process::{Life, Process};
 
 /// How long a node may take until it serves.
 const START: Duration = Duration::from_secs(30);
-/// A put overwrites what was last read of its key. After so many puts that nobody read, the key is read
-/// before the next one: a client that only ever writes leaves siblings, until puts are refused for them.
+/// A put overwrites what was last read of its key, or written if it stood alone then. Puts of one key that
+/// are under way at once leave siblings: after so many of which nobody read the key is read before the next
+/// one, or puts would be refused for them.
 const UNREAD: u32 = 8;
 /// Virtual nodes of each.
 const TOKENS: u16 = 64;
@@ -77,7 +78,8 @@ pub(super) struct NodesArgs {
     pub(super) nodes: u16,
     #[command(flatten)]
     pub(super) settings: SettingFlags,
-    /// Threads of each node that serve; by default as many as there are cores.
+    /// Threads of each node that serve; by default the cores are shared out among the nodes, which have one
+    /// at least.
     #[arg(long, value_name = "COUNT", value_parser = within(1_u16, 256))]
     pub(super) threads: Option<u16>,
     /// Where data directories are made, and removed again; by default where the system has temporary files.
@@ -288,9 +290,9 @@ impl Starts {
         for (peer, address) in (1..).zip(&self.addresses).filter(|(peer, _)| *peer != id) {
             set("--peer", format!("{peer}={address}"));
         }
-        if let Some(threads) = self.args.threads {
-            set("--threads", threads.to_string());
-        }
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let share = || (cores() / usize::from(self.args.nodes)).max(1);
+        set("--threads", self.args.threads.map_or_else(share, usize::from).to_string());
         let (engine, durability) = self.kept;
         set("--engine", engine.word().to_owned());
         set("--durability", durability.word().to_owned());
@@ -354,7 +356,7 @@ impl Asks {
         }
     }
 
-    async fn put(&self, key: String, context: Bytes, value: Bytes) -> Result<(), ClientError> {
+    async fn put(&self, key: String, context: Bytes, value: Bytes) -> Result<Written, ClientError> {
         match self {
             Self::Node(client) => client.put(key, context, value).await,
             Self::Homes(client) => client.put(key, context, value).await,
@@ -398,7 +400,12 @@ impl Store for Caller {
                 Err(error) => return ending(&Err(error)),
             },
         };
-        ending(&self.client.put(key.to_owned(), context, value).await)
+        let put = self.client.put(key.to_owned(), context, value).await;
+        if let Ok(Written { context: Some(context) }) = &put {
+            let read = Read { context: context.clone(), unread: 0 };
+            self.read.borrow_mut().insert(key.to_owned(), read);
+        }
+        ending(&put.map(drop))
     }
 
     async fn get(&self, key: &str) -> Ending {
