@@ -286,7 +286,7 @@ impl<'a> Walk<'a> {
                 self.take(Taken::Synced { node, changes })?;
             }
         }
-        if let Some(request) = ran.got {
+        if let Some(request) = ran.read {
             self.reads.insert(requested(request).0, request);
         }
         Ok(())

@@ -23,7 +23,7 @@ use dynamo_protocol::{ClientOp, Context, Epoch, Input, Reply, RequestId, Timer};
 use smallvec::SmallVec;
 
 use crate::world::host::HostInput;
-use crate::world::script::request;
+use crate::world::script::{request, requested};
 use crate::world::spec::{Setup, Spec};
 use crate::world::state::{Action, Client, Reading, World};
 use crate::world::tables::{Effect, Sort, Tables};
@@ -49,8 +49,8 @@ pub(crate) struct Ran {
     pub(crate) input: u32,
     /// The host afterwards.
     pub(crate) host: u32,
-    /// The get that was answered by it.
-    pub(crate) got: Option<RequestId>,
+    /// The request that was answered by it with what its client's next put overwrites.
+    pub(crate) read: Option<RequestId>,
 }
 
 impl Step<'_> {
@@ -431,8 +431,19 @@ impl Step<'_> {
 
     fn note(&mut self, node: u8, input: u32, effect: &Effect) {
         if let Some(log) = &mut self.log {
-            let got = effect.replies.iter().find(|(_, reply)| matches!(reply, Reply::Got { .. }));
-            log.push(Ran { node, input, host: effect.host, got: got.map(|(request, _)| *request) });
+            let script = &self.spec.script;
+            let is_read = |(request, reply): &&(RequestId, Reply)| {
+                let (client, step) = requested(*request);
+                match reply {
+                    Reply::Got { .. } => true,
+                    Reply::Done { context: Some(_) } => {
+                        script.overwrites(client, usize::from(step))
+                    }
+                    _ => false,
+                }
+            };
+            let read = effect.replies.iter().find(is_read).map(|(request, _)| *request);
+            log.push(Ran { node, input, host: effect.host, read });
         }
     }
 
