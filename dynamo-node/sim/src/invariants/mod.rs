@@ -28,7 +28,7 @@ use dynamo_protocol::{
     Answer, ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output,
     Place, Quorum, Record, Role, Siblings, Store as _, VersionVector,
 };
-use records::{dots_closed, record_forgets, wrote};
+use records::{dots_closed, moved_on, record_forgets, wrote};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::disk::{Changed, Disk, DiskFault};
@@ -445,7 +445,8 @@ impl Monitor {
         let had = |(home, of, set): &(NodeId, Key, Siblings)| {
             *home == target && of == key && set.covers(&hint.set)
         };
-        if !covered && !unheard && !self.lost.iter().any(had) {
+        if !covered && !unheard && !self.lost.iter().any(had) && !moved_on(hosts, target, key, hint)
+        {
             let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
             breach("hint-accounting", what);

@@ -1,9 +1,10 @@
 //! What a change of one record shows by itself.
 
-use dynamo_protocol::{Dot, Key, Record, Siblings};
+use dynamo_protocol::{Dot, Key, NodeId, Place, Record, Siblings};
 
 use super::Noted;
 use crate::disk::Changed;
+use crate::host::{Host, index};
 
 /// Whether a put may have become the event by this change: it is there, or was overwritten since.
 pub(super) fn wrote(changed: Changed<'_>, dot: &Dot, noted: &Noted) -> bool {
@@ -48,4 +49,17 @@ pub(super) fn record_forgets(changed: Changed<'_>, breach: &mut impl FnMut(&'sta
         let (place, dot) = (changed.place, version.dot);
         breach("record-forgets", format!("{place:?} had {dot} overwritten and holds it again"));
     }
+}
+
+/// Whether `target` is no home of the key any more and all who are have the hint: it may have acknowledged
+/// it, brought it to them and dropped it before its word arrives.
+pub(super) fn moved_on(hosts: &[Host], target: NodeId, key: &Key, hint: &Record) -> bool {
+    let has = |home: &NodeId| {
+        let kept = hosts[index(*home)].disk.durable(&Place::home(key.clone()));
+        kept.is_some_and(|record| record.set.covers(&hint.set))
+    };
+    hosts[index(target)].node.as_ref().is_some_and(|node| {
+        let homes = node.view().homes(key);
+        !homes.contains(&target) && homes.iter().all(has)
+    })
 }
