@@ -4,7 +4,7 @@ use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dynamo_protocol::{Leaf, Record};
+use dynamo_protocol::{ClockedVersion, Leaf, Record, Siblings};
 use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::FxHasher;
@@ -18,8 +18,12 @@ use super::state::Counted;
 const BYTES: u64 = 32 << 20;
 /// No record that is longer is kept here: to read and decode one takes little beside what is done with it.
 pub(crate) const CACHED_BYTES: usize = 64 << 10;
-/// What a record takes beside its bytes: the places of its versions, and its own in the cache.
-const ENTRY: usize = 400;
+/// What a record takes beside its bytes: its place in the cache, ...
+const ENTRY: usize = 272;
+/// ... each of its versions, whose value has a piece of memory of its own, ...
+const VERSION: usize = 128;
+/// ... and each actor that a context names. A version without a value is kept in a few bytes.
+const ACTOR: usize = 32;
 
 /// See the [module](self). Who is told of damage to a record, or that it is gone, removes it.
 pub(super) struct Cache(Entries<(Space, Bytes), Arc<Cached>, Weight, BuildHasherDefault<FxHasher>>);
@@ -40,7 +44,16 @@ struct Weight;
 
 impl Weighter<(Space, Bytes), Arc<Cached>> for Weight {
     fn weight(&self, (_, key): &(Space, Bytes), cached: &Arc<Cached>) -> u64 {
-        (key.len() + cached.bytes + ENTRY) as u64
+        let places = match &cached.record.set {
+            Siblings::Dotted(set) => {
+                set.versions().len() * VERSION + set.context().actors() * ACTOR
+            }
+            Siblings::Plain(set) => {
+                let place = |version: &ClockedVersion| VERSION + version.clock.actors() * ACTOR;
+                set.versions().iter().map(place).sum()
+            }
+        };
+        (key.len() + cached.bytes + ENTRY + places) as u64
     }
 }
 
@@ -49,7 +62,7 @@ impl Cache {
         // One driver asks: more shards would have less room each. Nothing of it is by chance.
         let options = OptionsBuilder::new()
             .shards(1)
-            .estimated_items_capacity(BYTES as usize / (2 * ENTRY))
+            .estimated_items_capacity(BYTES as usize / (2 * (ENTRY + VERSION)))
             .weight_capacity(BYTES)
             .build()
             .expect("all that is needed is given");
@@ -79,7 +92,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    use dynamo_protocol::{DottedSet, Siblings};
+    use dynamo_protocol::{Actor, Dot, DottedSet, Identity, Version, VersionVector};
 
     use super::*;
 
@@ -100,5 +113,22 @@ mod tests {
             assert!(cache.0.weight() <= BYTES);
         }
         assert!(cache.0.weight() > BYTES / 2);
+    }
+
+    #[test]
+    fn many_versions_without_values_weigh_what_they_take_in_memory_and_not_on_disk() {
+        let mut set = DottedSet::default();
+        for birth in 0..100 {
+            let dot = Dot { actor: Actor { identity: Identity(7), birth }, counter: 1 };
+            set.write(&VersionVector::default(), Version { dot, timestamp: 0, value: None });
+        }
+        let record = Record { set: Siblings::Dotted(set), minter: None, amnesiac: false };
+        let value = crate::storage::codec::seal(b"k", &record);
+        let cached =
+            Cached { record, bytes: value.len(), counted: Counted::of_whole(&value), leaf: None };
+        let cache = Cache::new();
+        cache.insert((Space::Home, Bytes::from_static(b"k")), cached);
+        assert!(cache.0.weight() > 100 * size_of::<Version>() as u64, "{}", cache.0.weight());
+        assert!(cache.0.weight() > 2 * value.len() as u64, "{}", value.len());
     }
 }

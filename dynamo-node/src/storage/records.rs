@@ -507,7 +507,6 @@ fn token_at(bytes: &[u8]) -> Token {
     Token(known << (128 - 8 * POSITION))
 }
 
-/// The key and the leaf of a home record in the engine; none if it cannot be read.
 /// A home record was found that the tree does not have yet. One that cannot be read has no leaf.
 pub(super) fn find(tree: &mut Tree, versioning: Versioning, bytes: &[u8], value: &[u8]) {
     if let Some((_, leaf)) = leaf_of(versioning, bytes, value) {
@@ -515,6 +514,7 @@ pub(super) fn find(tree: &mut Tree, versioning: Versioning, bytes: &[u8], value:
     }
 }
 
+/// The key and the leaf of a home record in the engine; none if it cannot be read.
 fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
     let key = place_of(Space::Home, bytes)?.key;
     let record: Record = unseal(bytes, value).ok()?;

@@ -437,17 +437,9 @@ impl Monitor {
         hint: &Record,
         breach: &mut impl FnMut(&'static str, String),
     ) {
-        let disk = &hosts[index(target)].disk;
-        let kept = disk.durable(&Place::home(key.clone()));
-        let covered = kept.is_some_and(|record| record.set.covers(&hint.set));
-        // A target whose disk was lost after it acknowledged: nobody had told the holder.
-        let unheard = !self.heard.contains(&(id, target, disk.meta().identity));
-        let had = |(home, of, set): &(NodeId, Key, Siblings)| {
-            *home == target && of == key && set.covers(&hint.set)
-        };
-        if !covered && !unheard && !self.lost.iter().any(had) && !moved_on(hosts, target, key, hint)
+        if let Some(has) = self.lacks(hosts, id, target, key, &hint.set)
+            && !moved_on(hosts, target, key, hint)
         {
-            let has = kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
             let what = format!("the hint of {key} for {target} goes, while its disk has {has}");
             breach("hint-accounting", what);
         }
@@ -468,20 +460,32 @@ impl Monitor {
             breach("dropped-is-held", format!("a home drops its record of {key}"));
         }
         for home in homes {
-            let disk = &hosts[index(*home)].disk;
-            let held = disk.durable(&Place::home(key.clone()));
-            let covered = held.is_some_and(|held| held.set.covers(&dropped.set));
-            // One whose disk was lost after it confirmed: nobody had told who drops.
-            let unheard = !self.heard.contains(&(id, *home, disk.meta().identity));
-            let had = |(at, of, set): &(NodeId, Key, Siblings)| {
-                at == home && of == key && set.covers(&dropped.set)
-            };
-            if !covered && !unheard && !self.lost.iter().any(had) {
-                let has = held.map_or("nothing".to_owned(), |record| format!("{:?}", record.set));
+            if let Some(has) = self.lacks(hosts, id, *home, key, &dropped.set) {
                 let what = format!("{key} is dropped, and the disk of its home {home} has {has}");
                 breach("dropped-is-held", what);
             }
         }
+    }
+
+    /// What `home` durably has of a key of which node `id` was told that it has `set`, if it has less and
+    /// nothing excuses it.
+    fn lacks(
+        &self,
+        hosts: &[Host],
+        id: NodeId,
+        home: NodeId,
+        key: &Key,
+        set: &Siblings,
+    ) -> Option<String> {
+        let disk = &hosts[index(home)].disk;
+        let kept = disk.durable(&Place::home(key.clone()));
+        let covered = kept.is_some_and(|record| record.set.covers(set));
+        // One whose disk was lost after it told: nobody had told the other of that.
+        let unheard = !self.heard.contains(&(id, home, disk.meta().identity));
+        let had =
+            |(at, of, had): &(NodeId, Key, Siblings)| *at == home && of == key && had.covers(set);
+        (!covered && !unheard && !self.lost.iter().any(had))
+            .then(|| kept.map_or("nothing".to_owned(), |record| format!("{:?}", record.set)))
     }
 
     fn copies_kept(
