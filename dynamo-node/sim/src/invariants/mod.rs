@@ -28,7 +28,7 @@ use dynamo_protocol::{
     Answer, ClientOp, Dot, Envelope, Event, Identity, Input, Key, Message, NodeId, OpId, Output,
     Place, Quorum, Record, Role, Siblings, Store as _, VersionVector,
 };
-use records::{dots_closed, moved_on, record_forgets, wrote};
+use records::{Goes, dots_closed, moved_on, record_forgets, wrote};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::disk::{Changed, Disk, DiskFault};
@@ -97,30 +97,6 @@ pub(crate) struct Noted {
     key: Key,
     read: VersionVector,
     value: Option<Bytes>,
-}
-
-/// What a node says that it let go.
-#[derive(Clone, Copy)]
-struct Goes {
-    /// Actors, since an operator asked for it.
-    pruned: bool,
-    /// A tombstone.
-    tombstone: bool,
-    /// Actors of which nothing is left.
-    idle: bool,
-}
-
-impl Goes {
-    fn of(outputs: &[Output]) -> Self {
-        let told = |what: fn(&Event) -> bool| {
-            outputs.iter().any(|output| matches!(output, Output::Event(event) if what(event)))
-        };
-        Self {
-            pruned: told(|event| matches!(event, Event::Pruned(_))),
-            tombstone: told(|event| matches!(event, Event::TombstoneDropped)),
-            idle: told(|event| matches!(event, Event::IdleForgotten(_))),
-        }
-    }
 }
 
 impl Monitor {

@@ -1,10 +1,34 @@
 //! What a change of one record shows by itself.
 
-use dynamo_protocol::{Dot, Key, NodeId, Place, Record, Siblings};
+use dynamo_protocol::{Dot, Event, Key, NodeId, Output, Place, Record, Siblings};
 
 use super::Noted;
 use crate::disk::Changed;
 use crate::host::{Host, index};
+
+/// What a node says that it let go.
+#[derive(Clone, Copy)]
+pub(super) struct Goes {
+    /// Actors, since an operator asked for it.
+    pub(super) pruned: bool,
+    /// A tombstone.
+    pub(super) tombstone: bool,
+    /// Actors of which nothing is left.
+    pub(super) idle: bool,
+}
+
+impl Goes {
+    pub(super) fn of(outputs: &[Output]) -> Self {
+        let told = |what: fn(&Event) -> bool| {
+            outputs.iter().any(|output| matches!(output, Output::Event(event) if what(event)))
+        };
+        Self {
+            pruned: told(|event| matches!(event, Event::Pruned(_))),
+            tombstone: told(|event| matches!(event, Event::TombstoneDropped)),
+            idle: told(|event| matches!(event, Event::IdleForgotten(_))),
+        }
+    }
+}
 
 /// Whether a put may have become the event by this change: it is there, or was overwritten since.
 pub(super) fn wrote(changed: Changed<'_>, dot: &Dot, noted: &Noted) -> bool {
