@@ -518,8 +518,9 @@ impl Node {
 }
 
 impl Record {
-    /// Whether all that is live is one tombstone, as [`Node::due`] says it.
-    fn is_tombstone(&self) -> bool {
+    /// Whether all that is live is one tombstone: a home drops it once its key is settled.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
         match &self.set {
             Siblings::Dotted(set) => matches!(set.versions(), [only] if only.value.is_none()),
             Siblings::Plain(_) => false,

@@ -19,6 +19,7 @@ mod queue;
 mod recorder;
 mod records;
 pub mod replay;
+mod rest;
 pub mod trace;
 pub mod world;
 

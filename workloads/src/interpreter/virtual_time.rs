@@ -63,9 +63,9 @@ struct Open {
     open: book::Open,
     /// The invocation's place among the lines.
     invoke: usize,
-    /// How often nodes had begun to suspect a peer when it began. A final get counts only if none has
-    /// since, as on real nodes: see [`crate::run::finish::counted`].
-    suspicions: u64,
+    /// What [`World::calm`] said when it began. A final get counts only if that is so still when it is
+    /// answered, as on real nodes: see [`crate::run::finish::counted`].
+    calm: Option<u64>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -200,8 +200,9 @@ impl<'a> Interpreter<'a> {
     }
 
     fn opened(&mut self, open: book::Open, invoke: Op) -> Open {
-        let suspicions = self.world.counters().suspicions;
-        Open { open, invoke: self.push(invoke), suspicions }
+        // Of others nobody asks, and it takes a look at every node.
+        let calm = open.is_final_get().then(|| self.world.calm()).flatten();
+        Open { open, invoke: self.push(invoke), calm }
     }
 
     /// Waits for one completion, a fault, or `until`.
@@ -353,11 +354,11 @@ impl<'a> Interpreter<'a> {
 
     fn complete(
         &mut self,
-        &Open { open, invoke, suspicions }: &Open,
+        &Open { open, invoke, calm }: &Open,
         mut completion: Completion<Read, RequestId>,
         generator: &mut impl Generator,
     ) {
-        if open.is_final_get() && suspicions != self.world.counters().suspicions {
+        if open.is_final_get() && (calm.is_none() || calm != self.world.calm()) {
             completion = completion.uncounted(SUSPECTED);
         }
         let line = self.lines[invoke].completed_briefly(Kind::Ok);

@@ -16,10 +16,11 @@ use dynamo_sim::trace::{self, Step, Trace};
 use serde_json::Value;
 
 use super::messages::Messages;
-use super::run::{Violation, check, said};
+use super::run::{Violation, check, divided, said};
 use crate::interpreter::book::{Open, reads};
 use crate::interpreter::virtual_time::completion;
 use crate::plan::WorkloadName;
+use crate::run::finish::CONVERGENCE;
 use crate::run::finish::counted::SUSPECTED;
 use crate::workload::client::Completion;
 
@@ -63,6 +64,7 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
             violations.push(Violation::new("well_formed", error.to_string()));
         }
     }
+    violations.extend(scribe.divided.map(|what| Violation::new(CONVERGENCE, what)));
     // Without a final phase nobody has asked what was kept.
     let mut reports = Vec::new();
     if trace.closing.is_some() {
@@ -107,14 +109,21 @@ struct Scribe {
     answers: HashMap<RequestId, u64>,
     keys: BTreeSet<Key>,
     homes_read: bool,
-    /// How often nodes have begun to suspect a peer, and how often when each final get began: it counts
-    /// only if nobody has since.
+    finals_read: bool,
+    /// Homes that differ after all final gets.
+    divided: Option<String>,
+    /// How often nodes have begun to suspect a peer, and how often when each final get began; none if one was
+    /// suspected then. It counts only if nobody was meanwhile.
     suspicions: u64,
-    finals: HashMap<RequestId, u64>,
+    finals: HashMap<RequestId, Option<u64>>,
 }
 
 impl Scribe {
     fn note(&mut self, trace: &Trace, bench: &Bench, step: usize, effects: &[Effect]) {
+        // All of a step is at one time, and the simulator's clients go by what is so after it.
+        let is_suspicion =
+            |effect: &&Effect| matches!(effect, Effect::Told(_, Event::Suspected(_)));
+        self.suspicions += effects.iter().filter(is_suspicion).count() as u64;
         if let Step::Client { node, request, op } = &trace.steps[step].step {
             let closing = trace.closing;
             if !self.homes_read && closing.is_some_and(|closing| *request >= closing.homes) {
@@ -122,14 +131,19 @@ impl Scribe {
                 self.homes(bench);
             }
             let is_final = closing.is_some_and(|closing| *request >= closing.finals);
+            if is_final {
+                self.finals_read = true;
+                self.finals.insert(*request, self.calm(bench));
+            }
             self.invoked(bench.now(), node.to_string(), *request, op, is_final);
         }
         for effect in effects {
-            match effect {
-                Effect::Replied(request, reply) => self.replied(bench.now(), *request, reply),
-                Effect::Told(_, Event::Suspected(_)) => self.suspicions += 1,
-                _ => {}
+            if let Effect::Replied(request, reply) = effect {
+                self.replied(bench, *request, reply);
             }
+        }
+        if step + 1 == trace.steps.len() && self.finals_read && bench.unrest().is_none() {
+            self.divided = self.keys.iter().find_map(|key| divided(bench, key));
         }
     }
 
@@ -147,24 +161,26 @@ impl Scribe {
             self.keys.insert(op.key());
             line.context = read.and_then(|read| self.answers.get(&read)).copied();
         }
-        if last {
-            self.finals.insert(request, self.suspicions);
-        }
         self.open.insert(request, (Open::only(last), line.clone()));
         self.lines.push(line);
     }
 
-    fn replied(&mut self, at: u64, request: RequestId, reply: &Reply) {
+    fn calm(&self, bench: &Bench) -> Option<u64> {
+        bench.suspicion().is_none().then_some(self.suspicions)
+    }
+
+    fn replied(&mut self, bench: &Bench, request: RequestId, reply: &Reply) {
         let Some((open, invoke)) = self.open.remove(&request) else { return };
         let decode = |values: &[_]| values.iter().map(decode).collect::<Vec<_>>();
         let mut completion = completion(reply, request, decode);
         if let Completion::Ok { context: Some(get), .. } = completion {
             self.answers.insert(get, self.lines.len() as u64);
         }
-        if self.finals.remove(&request).is_some_and(|before| before != self.suspicions) {
+        let before = self.finals.remove(&request);
+        if before.is_some_and(|calm| calm.is_none() || calm != self.calm(bench)) {
             completion = completion.uncounted(SUSPECTED);
         }
-        let mut line = open.completed(invoke, &completion).at(at * 1_000);
+        let mut line = open.completed(invoke, &completion).at(bench.now() * 1_000);
         if let Some(values) = completion.into_values().filter(|_| reads(&line)) {
             line.value = Some(Value::Array(values));
         }
@@ -175,8 +191,8 @@ impl Scribe {
     fn homes(&mut self, bench: &Bench) {
         // Above any request's process.
         let mut process = 1 << 40;
-        for key in std::mem::take(&mut self.keys) {
-            let homes = bench.view().homes(&key);
+        for key in &self.keys {
+            let homes = bench.view().homes(key);
             for node in homes {
                 let record = bench.host(*node).disk().durable(&Place::home(key.clone()));
                 let values = record.map(|record| record.set.values()).unwrap_or_default();

@@ -11,10 +11,10 @@ use checker::compose::check_safe;
 use checker::history::History;
 use checker::verdict::{CheckReport, Checker, Verdict};
 use dynamo_protocol::membership::Membership;
-use dynamo_protocol::{Digest, Key, NodeId, Place, Settings, View};
-use dynamo_sim::World;
+use dynamo_protocol::{Digest, Key, Settings, View};
 use dynamo_sim::trace::{Cluster, Trace};
 use dynamo_sim::world::{Conditions, Counters};
+use dynamo_sim::{Bench, World};
 use futures::FutureExt;
 use serde_json::Value;
 
@@ -189,7 +189,10 @@ impl Finish<'_, '_> {
         self.world().mark_finals();
         script.read_finals(&whole, self, closing).await?;
         if self.waits(0, closing) {
-            keys.iter().for_each(|key| self.converged(&Key::from(&**key), closing));
+            let bench = self.world().bench();
+            if let Some(what) = keys.iter().find_map(|key| divided(bench, &Key::from(&**key))) {
+                self.blame(CONVERGENCE, what, closing);
+            }
         }
         Ok(())
     }
@@ -211,29 +214,15 @@ impl Finish<'_, '_> {
         }
         let patience = under_way + REST_PATIENCE;
         for _ in 0..patience.as_micros() / LOOK_AGAIN.as_micros() {
-            if self.world().is_quiet() {
+            if self.world().bench().unrest().is_none() {
                 return true;
             }
             self.interpreter.idle(LOOK_AGAIN);
         }
-        let Some(unrest) = self.world().unrest() else { return true };
+        let Some(unrest) = self.world().bench().unrest() else { return true };
         let what = format!("the cluster is not at rest after {patience:?}: {unrest}");
         self.blame(AT_REST, what, closing);
         false
-    }
-
-    /// Gets of a quiet cluster have repaired what they found stale: all homes hold one set now. Of real nodes
-    /// nobody knows what their disks hold but they themselves.
-    fn converged(&mut self, key: &Key, closing: &mut Closing) {
-        let bench = self.world().bench();
-        let homes = bench.view().homes(key);
-        let place = Place::home(key.clone());
-        let held = |node: &NodeId| bench.host(*node).disk().durable(&place).map(|r| &r.set);
-        let sets: Vec<_> = homes.iter().map(held).collect();
-        if sets.windows(2).any(|pair| pair[0] != pair[1]) {
-            let what = format!("after its final gets {key} differs between its homes");
-            self.blame(CONVERGENCE, what, closing);
-        }
     }
 
     fn blame(&self, check: &str, what: String, closing: &mut Closing) {
@@ -269,6 +258,13 @@ impl Stage for Finish<'_, '_> {
     async fn is_up(&mut self) -> Result<(), String> {
         self.has_turns()
     }
+}
+
+/// Gets of a quiet cluster have repaired what they found stale: all homes agree now; else what they hold. Of
+/// real nodes nobody knows what their disks hold but they themselves.
+pub(super) fn divided(bench: &Bench, key: &Key) -> Option<String> {
+    let held = bench.divided(key)?;
+    Some(format!("after its final gets {key} differs between its homes: {held}"))
 }
 
 fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing) -> Outcome {

@@ -295,48 +295,6 @@ impl World {
         }
     }
 
-    /// Whether every process runs and suspects no other, and no hint, no operation and no write that
-    /// is not on disk is left.
-    #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        self.unrest().is_none()
-    }
-
-    /// What keeps the cluster from being quiet. Hints that are damaged do not: they are lost.
-    #[must_use]
-    pub fn unrest(&self) -> Option<String> {
-        let view = self.bench.view();
-        view.everybody().find_map(|id| {
-            let host = self.bench.host(id);
-            let Some(node) = host.node() else { return Some(format!("{id} does not run")) };
-            if let Some(peer) = node.suspected().next() {
-                return Some(format!("{id} suspects {peer}"));
-            }
-            // What it says waits behind them: until then it is silent.
-            if host.disk().applied() != host.disk().synced() {
-                return Some(format!("{id} has writes under way to its disk"));
-            }
-            match (host.disk().hints_left(), node.open_operations()) {
-                (0, 0) if !node.is_proven() => {
-                    Some(format!("{id} has not been told by all that its directory is whole"))
-                }
-                (0, 0) if node.view().epoch() < view.epoch() => {
-                    Some(format!("{id} does not know of epoch {}", view.epoch()))
-                }
-                (0, 0) if node.filling() > 0 => {
-                    Some(format!("{id} does not count yet in {} ranges", node.filling()))
-                }
-                (0, 0) if node.has_strays() => {
-                    Some(format!("{id} holds records of which it is no home"))
-                }
-                (0, 0) => None,
-                (hints, open) => {
-                    Some(format!("{id} holds {hints} hints and has {open} operations open"))
-                }
-            }
-        })
-    }
-
     /// Looks for acknowledged puts that too few disks hold.
     pub fn sweep(&mut self) {
         self.bench.sweep(NodeId(1));

@@ -218,6 +218,13 @@ impl World {
         &self.counters
     }
 
+    /// How often nodes have begun to suspect a peer, if none is suspected now: who finds the same number
+    /// later knows that none was meanwhile.
+    #[must_use]
+    pub fn calm(&self) -> Option<u64> {
+        self.bench.suspicion().is_none().then_some(self.counters.suspicions)
+    }
+
     /// By partner the number of the last exchange with it that the process of `node` led to its end, counted
     /// from 1 over all that it led.
     #[must_use]

@@ -130,7 +130,7 @@ pub(crate) fn trouble(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) 
 pub(crate) fn settle(world: &mut World, seconds: u64) {
     world.mend();
     for _ in 0..10 * seconds {
-        if world.is_quiet() {
+        if world.bench().unrest().is_none() {
             return;
         }
         let until = world.now() + SECOND / 10;

@@ -21,7 +21,7 @@ const CALM_ATTEMPTS: u32 = 100;
 /// suspected for a while, and refuses as fast as it is asked.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long one waits that did not count.
+/// How long all wait once one did not count: what disturbed it disturbs the others, too.
 const CALM: Duration = Duration::from_millis(20);
 
 /// One read to make.
@@ -56,6 +56,8 @@ pub struct Reads {
     open: BTreeMap<Worker, (Read, u32)>,
     /// How many did not count since the last that did.
     uncounted: u32,
+    /// None begins before.
+    not_before: Duration,
     /// As many are open at most: fewer after one that did not count, for they disturb each other.
     width: usize,
     given_up: Vec<GivenUp>,
@@ -75,6 +77,7 @@ impl Reads {
             failed: BTreeMap::new(),
             open: BTreeMap::new(),
             uncounted: 0,
+            not_before: Duration::ZERO,
             width: usize::MAX,
             given_up: Vec::new(),
             answers: BTreeMap::new(),
@@ -111,6 +114,9 @@ impl Generator for Reads {
         if self.waiting.is_empty() && due.is_none() && self.open.is_empty() {
             return Next::Done;
         }
+        if context.now < self.not_before {
+            return Next::Wait(Some(self.not_before));
+        }
         let Some(worker) = context.free.first().filter(|_| self.open.len() < self.width) else {
             return Next::Wait(None);
         };
@@ -145,8 +151,9 @@ impl Generator for Reads {
             Outcome::Uncounted => {
                 self.uncounted += 1;
                 self.width = (at_once / 2).max(1);
+                self.not_before = event.now + CALM;
                 if self.uncounted < CALM_ATTEMPTS {
-                    self.failed.insert((event.now + CALM, read), failures);
+                    self.failed.insert((self.not_before, read), failures);
                 } else {
                     self.give_up(read, event.why, true);
                 }
@@ -249,6 +256,9 @@ mod tests {
             let outcome = Outcome::Uncounted;
             reads.update(&Event { now, worker, outcome, why: "" });
         }
+        let later = now + CALM;
+        assert_eq!(reads.op(&Context { now, free: &free }), Next::Wait(Some(later)));
+        let now = later;
         assert!(matches!(reads.op(&Context { now, free: &free }), Next::Op(..)));
         assert_eq!(reads.op(&Context { now, free: &free[1..] }), Next::Wait(None));
         reads.update(&Event { now, worker: free[0], outcome: ok(), why: "" });
