@@ -13,6 +13,7 @@ use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
 use dynamo_protocol::NodeId;
 use dyno::nemesis::faults::clock::off_by;
+use dyno::simulated::happened::Happened;
 use dyno::simulated::run::Options;
 use dyno::simulated::twin::Fault;
 use dyno::simulated::{Outcome, Scenario, run};
@@ -179,4 +180,23 @@ fn a_history_with_every_key_there_is_reads_as_it_was_written() {
     let has = |is: fn(&str) -> bool| keys.iter().any(|key| is(key));
     assert!(has(str::is_empty) && has(|key| key.len() > 1000) && has(|key| !key.is_ascii()));
     assert!(has(|key| key.contains('\0')) && has(|key| key.contains('\n')));
+}
+
+/// H11 and H12.
+#[test]
+fn seeds_without_crashes_or_rivals_say_what_never_happened() {
+    let never = |change: fn(&mut Scenario)| {
+        let mut happened = Happened::nothing();
+        for seed in 0..40 {
+            let mut scenario = Scenario::drawn(seed);
+            change(&mut scenario);
+            happened.add(&scenario, &run(&scenario, seed, Options::default()));
+        }
+        happened.never()
+    };
+    let (lost, rivals) = ("changes lost by crashes", "writes beside another of their key");
+    let as_drawn = never(|_| ());
+    assert!(!as_drawn.contains(lost) && !as_drawn.contains(rivals), "{as_drawn:?}");
+    assert!(never(|scenario| scenario.faults.clear()).contains(lost));
+    assert!(never(|scenario| scenario.workload.concurrency = 1).contains(rivals));
 }

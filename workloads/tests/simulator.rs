@@ -226,7 +226,13 @@ fn a_plan_has_the_same_faults_on_real_nodes_under_virtual_time_and_in_a_batch_of
         let alone = fs::read_to_string(history).unwrap();
         assert_eq!(told(&alone), real, "{name}");
 
-        let batch = Batch { seeds: seed..seed + 1, plan: Some(plan), cuts: false, jobs: 1 };
+        let batch = Batch {
+            seeds: seed..seed + 1,
+            plan: Some(plan),
+            cuts: false,
+            jobs: 1,
+            until_covered: false,
+        };
         let outcome = run(&batch.scenario(seed), seed, Options::default());
         let history = outcome.history.resolved();
         let lines = history.ops().iter().map(|op| serde_json::to_string(op).unwrap() + "\n");
@@ -241,7 +247,7 @@ fn a_plan_that_aims_at_one_node_touches_no_other_whatever_the_seed() {
     let mut plan = Plan { time: Span::secs(4), faults: vec![FaultName::Kill], ..Plan::default() };
     plan.cluster.kind = ClusterKind::Sim;
     plan.fault.targets = vec![Target::Node(NodeId(1))];
-    let batch = Batch { seeds: 0..4, plan: Some(plan), cuts: false, jobs: 1 };
+    let batch = Batch { seeds: 0..4, plan: Some(plan), cuts: false, jobs: 1, until_covered: false };
     for seed in batch.seeds.clone() {
         let options = Options { record: true, ..Options::default() };
         let outcome = run(&batch.scenario(seed), seed, options);
@@ -365,7 +371,8 @@ fn a_way_of_cutting_links_is_in_force_and_loses_nothing() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/cuts.toml");
     let plan = Plan::read(&path).unwrap();
     let nodes: Vec<_> = plan.nodes();
-    let batch = Batch { seeds: 0..4096, plan: Some(plan), cuts: true, jobs: 1 };
+    let batch =
+        Batch { seeds: 0..4096, plan: Some(plan), cuts: true, jobs: 1, until_covered: false };
     let done = |way: u64| {
         let outcome = run(&batch.scenario(way), way, Options::default());
         assert_eq!(outcome.violations, [], "way {way}");

@@ -1,5 +1,7 @@
 //! The specifications `dyno check` knows by name, and which one a history calls for.
 
+use std::time::Duration;
+
 use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use crate::consistency::causal::{Causal, Strength};
 use crate::consistency::linearizable;
@@ -11,6 +13,7 @@ use crate::operation::availability::Availability;
 use crate::operation::convergence::Convergence;
 use crate::siblings::Siblings;
 use crate::siblings::cart::Cart;
+use crate::siblings::weaker::{Newest, Unrivalled};
 use crate::spec::{Kv, Register};
 
 /// What a history is judged by.
@@ -117,6 +120,16 @@ static ALL: &[Spec] = &[
     siblings("siblings-converged", "the same after anti-entropy: final reads are equal", || {
         Box::new(Siblings { converged: true, ..Siblings::default() })
     }),
+    siblings(
+        "newest",
+        "what last-writer-wins keeps: the newest write, by clocks alike to 10 ms",
+        || Box::new(Newest { skew: Duration::from_millis(10), strict: false }),
+    ),
+    siblings(
+        "unrivalled",
+        "what a clock a version keeps: writes that none is concurrent to",
+        || Box::new(Unrivalled),
+    ),
     siblings("cart", "no acknowledged item is lost", || Box::new(Cart::default())),
     any("causal", "causal consistency (CC) of registers", || Box::new(Causal::default())),
     any("causal-convergent", "causal convergence (CCv) of registers", || {

@@ -41,6 +41,7 @@ pub mod measure;
 mod online;
 pub mod stream;
 pub(crate) mod versions;
+pub mod weaker;
 
 /// The checker. The default judges the final reads of an eventually consistent store.
 #[derive(Clone, Copy, Debug, Default)]

@@ -274,6 +274,12 @@ impl Node {
         if exact && self.write(step, vec![Change::Remove(place)]).is_ok() {
             step.event(Event::HintDelivered(target));
         }
+        if mutated(Mutant::HintsGoTogether) {
+            for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
+                let place = Place { role: Role::Hint(target), key };
+                let _ = self.write(step, vec![Change::Remove(place)]);
+            }
+        }
     }
 }
 

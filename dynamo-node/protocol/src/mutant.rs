@@ -177,6 +177,44 @@ mutants! {
     SessionAsksAgain = "session-asks-again",
     /// Every start on a directory has the same incarnation.
     IncarnationReused = "incarnation-reused",
+    /// An empty value is taken for a delete.
+    EmptyDeletes = "empty-deletes",
+    /// A put without a context overwrites what its coordinator holds.
+    BlindPutOverwrites = "blind-put-overwrites",
+    /// Where one sibling more may not be kept, the oldest goes.
+    CapDropsOldest = "cap-drops-oldest",
+    /// What homes have a tombstone for is not repaired.
+    TombstonesUnrepaired = "tombstones-unrepaired",
+    /// A hint takes the place of an earlier one of its key.
+    HintReplacesHint = "hint-replaces-hint",
+    /// One acknowledged hint removes all that are under way with it.
+    HintsGoTogether = "hints-go-together",
+    /// A host that answers twice counts for two.
+    DoubleAnswerCounts = "double-answer-counts",
+    /// An atomic get shows at once what all have answered alike, however few they are.
+    AgreementIsEnough = "agreement-is-enough",
+    /// A record that cannot be read is made anew as if nothing had been there.
+    CorruptIsNew = "corrupt-is-new",
+    /// Nobody stands in for a home.
+    NobodyStandsIn = "nobody-stands-in",
+    /// Of two identities the greater one is taken for the later, and the other one is not heard.
+    LowerIdentityIgnored = "lower-identity-ignored",
+    /// That a peer's directory is another is noted only if its identity is greater.
+    RenewedIfGreater = "renewed-if-greater",
+    /// A put of a process whose incarnation is not the greatest yet is taken for a copy.
+    LowerIncarnationIgnored = "lower-incarnation-ignored",
+    /// Last writer wins: by its dot, whatever the stamp.
+    GreatestDotWins = "greatest-dot-wins",
+    /// Last writer wins: a put takes the newest stamp there is, not one of its own.
+    StampKept = "stamp-kept",
+    /// The paper's clocks: a put counts its coordinator up and forgets what it read.
+    ClockForgetsRead = "clock-forgets-read",
+    /// The paper's clocks: of a version and one that covers it the former is kept.
+    OlderClockKept = "older-clock-kept",
+    /// A long value loses its end on its way in.
+    LongValueCut = "long-value-cut",
+    /// After a commit that failed the next one is made.
+    FailedCommitSkipped = "failed-commit-skipped",
 }
 
 impl Mutant {
@@ -205,6 +243,10 @@ impl Mutant {
         Self::FilledByUncounted,
     ];
 
+    /// Those of other versionings than dotted.
+    pub const OF_VERSIONINGS: &[Self] =
+        &[Self::GreatestDotWins, Self::StampKept, Self::ClockForgetsRead, Self::OlderClockKept];
+
     /// Those of the shell around the core, which only whole nodes have.
     pub const OF_SHELL: &[Self] = &[
         Self::ReleasedUnsynced,
@@ -216,6 +258,8 @@ impl Mutant {
         Self::StopAnswersNobody,
         Self::SessionAsksAgain,
         Self::IncarnationReused,
+        Self::LongValueCut,
+        Self::FailedCommitSkipped,
     ];
 
     /// Those of the collection of tombstones. No workload of the other layers deletes.

@@ -200,11 +200,17 @@ impl Node {
         if let Err(why) = self.admit((from, is_later), to, &message) {
             return step.event(Event::Discarded(from, why));
         }
+        let is_lower = self.detector.heard(from).is_some_and(|heard| identity < heard);
+        if is_lower && mutated(Mutant::LowerIdentityIgnored) {
+            return;
+        }
         // Calls are the registrar's to answer: who cannot learn would ask again for being told, for ever.
         if !matches!(message, Message::Register(_)) {
             self.compare_epochs(step, from, epoch);
         }
-        if self.detector.is_renewed(from, identity) {
+        if self.detector.is_renewed(from, identity)
+            && !(is_lower && mutated(Mutant::RenewedIfGreater))
+        {
             self.void_deliveries(step, from);
             self.exchange_lost(from);
             self.stray_home_renewed(step, from);

@@ -38,7 +38,8 @@ impl Node {
         let mut record = self.load_or_new(step, &place)?;
         let is_new = record.set.is_empty();
         self.note_loss(&place, &record);
-        if mutated(Mutant::StoreOverwrites) {
+        let replaces = mutated(Mutant::HintReplacesHint) && role != Role::Home;
+        if mutated(Mutant::StoreOverwrites) || replaces {
             record.set = Siblings::empty(self.settings.versioning);
         }
         let may_be_stray = role == Role::Home && self.view.epoch() > Epoch::GENESIS;
@@ -99,7 +100,7 @@ impl Node {
             Ok(Some(_)) | Err(_) if mutated(Mutant::ErrorAsAbsent) => Ok(empty(false)),
             Ok(Some(_)) | Err(StoreError::Corrupt) => {
                 step.event(Event::StoreFailed(place.role, StoreError::Corrupt));
-                Ok(empty(true))
+                Ok(empty(!mutated(Mutant::CorruptIsNew)))
             }
             Err(error) => {
                 step.event(Event::StoreFailed(place.role, error));
@@ -176,7 +177,12 @@ impl Node {
     ) -> Result<(Option<Dot>, Siblings), Refusal> {
         let mut record = self.load_or_new(step, place).map_err(Refusal::Storage)?;
         self.note_loss(place, &record);
+        let own = mutated(Mutant::BlindPutOverwrites).then(|| record.set.context());
+        let context = own.as_ref().filter(|_| context.0.actors() == 0).unwrap_or(context);
         let read = &*believed(&context.0, &record.set);
+        if mutated(Mutant::CapDropsOldest) {
+            record.set.drop_oldest(self.settings.limits.siblings, read);
+        }
         self.check_caps(&record.set, read, value.as_ref())?;
         let (role, is_new) = (place.role, record.set.is_empty());
         let mut meta = self.meta;
@@ -186,9 +192,13 @@ impl Node {
                 set.write(read, Actor { identity, birth: 0 }, value);
                 None
             }
-            Siblings::Dotted(_) => {
-                let timestamp =
-                    if self.settings.versioning.last_writer_wins() { step.now.0 } else { 0 };
+            Siblings::Dotted(set) => {
+                let stamped = self.settings.versioning.last_writer_wins();
+                let mut timestamp = if stamped { step.now.0 } else { 0 };
+                if mutated(Mutant::StampKept) {
+                    let newest = set.versions().iter().map(|version| version.timestamp).max();
+                    timestamp = newest.unwrap_or(timestamp);
+                }
                 Some(record.write(&self.continuity, &mut meta, read, timestamp, value))
             }
         };

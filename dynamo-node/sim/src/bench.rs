@@ -105,7 +105,7 @@ impl Bench {
     #[must_use]
     pub fn with_view(cluster: Cluster, view: Arc<View>) -> Self {
         let meta = |id: NodeId| {
-            let identity = Identity(u64::from(id.0));
+            let identity = cluster.identity(id);
             let is_founder = id.0 <= cluster.nodes;
             if is_founder { Meta::genesis(identity) } else { Meta::renewed(identity) }
         };

@@ -33,6 +33,8 @@ pub struct Counters {
     pub store_failures: u64,
     /// Directories that were found to have been rolled back.
     pub rolled_back: u64,
+    /// Changes that crashes took: applied, and not yet synced.
+    pub changes_lost: u64,
 }
 
 impl Counters {

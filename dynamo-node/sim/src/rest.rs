@@ -1,5 +1,6 @@
 //! Whether a cluster rests, and whether its homes agree: what is asked at the end of a run.
 
+use dynamo_protocol::membership::Seat;
 use dynamo_protocol::{Key, NodeId, Place, Record, Summary};
 
 use crate::bench::Bench;
@@ -15,7 +16,8 @@ impl Bench {
     }
 
     /// What keeps the cluster from being at rest: a process that does not run or suspects another, a hint, an
-    /// operation or a write that is not on disk. Hints that are damaged do not: they are lost.
+    /// operation, a write that is not on disk or a change of the membership that is not decided. Hints that are
+    /// damaged do not: they are lost.
     #[must_use]
     pub fn unrest(&self) -> Option<String> {
         let all = || self.view().everybody();
@@ -33,6 +35,10 @@ impl Bench {
         // What it says waits behind them: until then it is silent.
         if disk.applied() != disk.synced() {
             return Some(format!("{id} has writes under way to its disk"));
+        }
+        // Keys may be about to have other homes.
+        if let Some(edit) = node.proposes().filter(|_| self.can_decide()) {
+            return Some(format!("{id} asks the others to agree: {edit}"));
         }
         let epoch = self.view().epoch();
         match (disk.hints_left(), node.open_operations()) {
@@ -53,6 +59,17 @@ impl Bench {
                 Some(format!("{id} holds {hints} hints and has {open} operations open"))
             }
         }
+    }
+
+    /// Whether a majority of the members have the directories by which they vote. Without one nothing is ever
+    /// decided, unless an operator takes it upon himself.
+    fn can_decide(&self) -> bool {
+        let members: Vec<_> = self.view().history().latest().ring_members().collect();
+        let votes = |seat: &&Seat| {
+            self.host(seat.node).disk().meta().directory(seat.node) == seat.directory
+        };
+        let voters = members.iter().copied().filter(votes).count();
+        2 * voters > members.len()
     }
 
     /// What the homes of `key` hold, if they do not agree although every one of them was told all that the

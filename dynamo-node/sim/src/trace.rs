@@ -94,8 +94,7 @@ pub struct Closing {
     pub finals: RequestId,
 }
 
-/// A cluster: what all nodes agree on. Its nodes are 1 to `nodes`; the genesis identity of a node's
-/// directory is its number.
+/// A cluster: what all nodes agree on. Its nodes are 1 to `nodes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
@@ -117,6 +116,10 @@ pub struct Cluster {
     /// Disks count what is applied to them, so that others can tell that one was rolled back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub counts: bool,
+    /// The genesis identity of a node's directory is its number, counted from here: so that those of later
+    /// directories are not always greater.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub identities: u64,
 }
 
 fn one() -> u16 {
@@ -399,6 +402,7 @@ impl Cluster {
             settings: Settings { anti_entropy: false, ..Settings::new(quorums) },
             sync: Sync::EachStep,
             counts: false,
+            identities: 0,
         }
     }
 
@@ -420,6 +424,12 @@ impl Cluster {
         let of = *self;
         let founders = (1..=self.nodes).map(NodeId);
         founders.map(move |id| Member::new(id, of.tokens).in_zone(of.zone(id)))
+    }
+
+    /// The identity of a node's first directory.
+    #[must_use]
+    pub fn identity(&self, node: NodeId) -> Identity {
+        Identity(self.identities + u64::from(node.0))
     }
 
     /// Where a node stands, also one that is to join.

@@ -8,6 +8,7 @@
 #[path = "goldens/player.rs"]
 mod player;
 
+use std::collections::BTreeSet;
 use std::panic::{catch_unwind, set_hook};
 use std::path::Path;
 
@@ -21,6 +22,12 @@ const UNTOLD: &[Mutant] = &[
     Mutant::RefusalForgotten,
     // It is in the storage of real nodes.
     Mutant::DirectoryBelieved,
+    // No golden puts an empty value, brings a tombstone to a home by a get, or has two hints of one key; nor one
+    // process of a node after another. Drawn seeds do.
+    Mutant::EmptyDeletes,
+    Mutant::TombstonesUnrepaired,
+    Mutant::HintReplacesHint,
+    Mutant::LowerIncarnationIgnored,
 ];
 
 #[test]
@@ -35,13 +42,13 @@ fn every_seeded_bug_changes_a_golden() {
             !matches!(played, Ok(Ok(played)) if played.text == *script)
         })
     };
-    let untold: Vec<_> = Mutant::ALL.iter().filter(|mutant| !is_told(mutant)).collect();
+    let untold: BTreeSet<_> = Mutant::ALL.iter().filter(|mutant| !is_told(mutant)).collect();
     activate(None);
     let _ = std::panic::take_hook();
     // No golden has a membership that changes, nor a tombstone that goes while somebody reads its key: the
     // model finds those. Nor has any a shell: whole nodes under virtual time do.
     let found = Mutant::OF_MEMBERSHIP.iter().chain([&Mutant::SettledWhileOpen]);
     let found = found.chain(Mutant::OF_SHELL);
-    let expected: Vec<_> = UNTOLD.iter().chain(found).collect();
+    let expected: BTreeSet<_> = UNTOLD.iter().chain(found).collect();
     assert_eq!(untold, expected);
 }

@@ -110,6 +110,7 @@ impl<'a> Walk<'a> {
                 Durability::Step | Durability::One | Durability::Buffered => Sync::EachStep,
             },
             counts: spec.faults.rollbacks > 0,
+            identities: 0,
             nodes,
             spares: 0,
         };

@@ -251,6 +251,7 @@ fn refill(args: &ScaleArgs, nodes: u16) -> Result<(u64, u64), Failure> {
         settings,
         sync: Sync::Explicit,
         counts: true,
+        identities: 0,
     };
     let view = cluster.view().map_err(|error| super::broken("make a cluster", &error))?;
     let conditions = Conditions { cluster, network: Network::quiet(), sync: 130 };

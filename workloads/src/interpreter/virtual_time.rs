@@ -48,7 +48,17 @@ pub struct Interpreter<'a> {
     /// Room for a value's bytes while they are made.
     text: Vec<u8>,
     counts: Counts,
+    met: Met,
     now: Option<&'a AtomicU64>,
+}
+
+/// How often clients met: what nobody would see of clients that keep out of each other's way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Gets that showed several siblings.
+    pub siblings_shown: u64,
+    /// Puts and deletes that began while another of their key was under way.
+    pub rival_writes: u64,
 }
 
 /// What a read showed.
@@ -97,6 +107,7 @@ impl<'a> Interpreter<'a> {
             values: FxHashMap::default(),
             text: Vec::new(),
             counts: Counts::default(),
+            met: Met::default(),
             now: None,
             world,
         }
@@ -117,6 +128,12 @@ impl<'a> Interpreter<'a> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How often clients met so far.
+    #[must_use]
+    pub fn met(&self) -> Met {
+        self.met
     }
 
     /// The history so far, and the world.
@@ -186,6 +203,12 @@ impl<'a> Interpreter<'a> {
                 return self.complete(&open, held, generator);
             }
         };
+        let is_write = matches!(op, trace::Op::Put { .. });
+        let is_rival = |other: &Open| {
+            let other = &self.lines[other.invoke];
+            other.key == invoke.key && matches!(&*other.f, "put" | "delete")
+        };
+        self.met.rival_writes += u64::from(is_write && self.open.values().any(is_rival));
         let request = self.world.ask(node, op);
         let open = self.opened(open, invoke);
         self.open.insert(request, open);
@@ -370,7 +393,10 @@ impl<'a> Interpreter<'a> {
         let now = Duration::from_micros(self.world.now());
         generator.update(&Event { now, worker: open.worker(), outcome, why });
         match completion.into_values().filter(|_| book::reads(&line)) {
-            Some(Read::Lines(lines)) => line.elsewhere = Some(Elsewhere::Lines(lines)),
+            Some(Read::Lines(lines)) => {
+                self.met.siblings_shown += u64::from(lines.len() > 1);
+                line.elsewhere = Some(Elsewhere::Lines(lines));
+            }
             Some(Read::Strange(values)) => line.value = Some(Value::Array(values)),
             None => {}
         }

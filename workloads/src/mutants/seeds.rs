@@ -30,7 +30,7 @@ impl Seeds {
         let (seeds, jobs) = (0..self.seeds, self.jobs);
         quietly(|| match self.of {
             Of::Cores => {
-                let batch = Batch { seeds, plan: None, cuts: false, jobs };
+                let batch = Batch { seeds, plan: None, cuts: false, jobs, until_covered: false };
                 let (found, failed) = batch.run(|_, run| stop(&run.violations));
                 (found.seeds, failed)
             }

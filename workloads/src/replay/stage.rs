@@ -58,7 +58,7 @@ impl Stage {
         let host = |id: NodeId| Host {
             data: folder.join(id.to_string()),
             log: folder.join(format!("{id}.log")),
-            identity: Identity(u64::from(id.0)),
+            identity: cluster.identity(id),
             genesis: true,
             running: None,
             timers: BTreeSet::new(),

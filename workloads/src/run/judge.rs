@@ -9,8 +9,9 @@ use checker::history::History;
 use checker::history::wellformed::WellFormed;
 use checker::siblings::Siblings;
 use checker::siblings::cart::Cart;
+use checker::siblings::weaker::{Newest, Unrivalled};
 use checker::verdict::{CheckReport, Checker, Verdict};
-use dynamo_protocol::{ReadMode, Settings};
+use dynamo_protocol::{ReadMode, Settings, Versioning};
 
 use crate::plan::{ClusterKind, FaultName, Plan, WorkloadName};
 use crate::run::claims::{self, NotEntitled};
@@ -50,17 +51,49 @@ pub(super) fn checkers_of(
     let lost = usize::try_from(lost).unwrap_or(usize::MAX);
     // However many were lost one after the other, no more were at a time.
     let lost = if plan.refills() { lost.min(plan.most_lost()) } else { lost };
-    checkers(plan.workload.name, &plan.cluster.settings, lost)
+    // Of the clocks of other hosts nobody knows.
+    let clocks_differ =
+        plan.faults.contains(&FaultName::Clock) || plan.cluster.kind == ClusterKind::Ssh;
+    let grounds = Grounds { lost, clocks_differ, only_its_own: false };
+    checkers(plan.workload.name, &plan.cluster.settings, grounds)
 }
 
-/// Who judges the history of a workload on a cluster that has lost so many disks.
+/// What a store is held to, beside what its settings promise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Grounds {
+    /// How many disks were lost.
+    pub(crate) lost: usize,
+    /// Clocks were, or may be, further apart than [`SKEW`].
+    pub(crate) clocks_differ: bool,
+    /// Under lww and the paper's clocks a run shows what they lose, for it is held to what dotted versions
+    /// keep, and to what they promise themselves; or it is held to that alone, and shows whether they keep it.
+    pub(crate) only_its_own: bool,
+}
+
+/// By how much clocks of processes on one host differ at most, and of simulated ones that are right: they do
+/// not, but one that reads it may wait for its turn.
+const SKEW: Duration = Duration::from_millis(10);
+
+/// Who judges the history of a workload.
 pub(crate) fn checkers(
     workload: WorkloadName,
     settings: &Settings,
-    lost: usize,
+    grounds: Grounds,
 ) -> Vec<Box<dyn Checker>> {
-    let (cart, siblings) = entitled(settings, lost);
     let mut checkers: Vec<Box<dyn Checker>> = Vec::new();
+    match settings.versioning {
+        Versioning::Lww if !grounds.clocks_differ => {
+            checkers.push(Box::new(Newest { skew: SKEW, strict: settings.quorums_meet() }));
+        }
+        // A disk that was lost has counted what others still hold, and counts it again.
+        Versioning::Paper if grounds.lost == 0 => checkers.push(Box::new(Unrivalled)),
+        _ => {}
+    }
+    if grounds.only_its_own && settings.versioning != Versioning::Dotted {
+        checkers.push(Box::new(WellFormed::default()));
+        return checkers;
+    }
+    let (cart, siblings) = entitled(settings, grounds.lost);
     if workload.is_of_carts() {
         checkers.push(Box::new(cart));
     }
@@ -140,6 +173,23 @@ mod tests {
         let of = |lost| entitled(&settings, lost);
         assert_eq!((of(0).0.copies, of(1).0.copies), (Some(2), Some(1)));
         assert!(of(0).1.converged && !of(1).1.converged);
+    }
+
+    #[test]
+    fn lww_and_the_papers_clocks_are_held_to_what_they_promise_where_it_can_be_told() {
+        let names = |versioning, lost, clocks_differ, only_its_own| {
+            let settings = Settings { versioning, ..Plan::default().cluster.settings };
+            let grounds = Grounds { lost, clocks_differ, only_its_own };
+            let all = checkers(WorkloadName::Cart, &settings, grounds);
+            all.iter().map(|checker| checker.name().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let all = "cart siblings well_formed";
+        assert_eq!(names(Versioning::Dotted, 0, false, true), all);
+        assert_eq!(names(Versioning::Lww, 1, false, false), format!("newest {all}"));
+        assert_eq!(names(Versioning::Lww, 0, true, false), all);
+        assert_eq!(names(Versioning::Lww, 0, false, true), "newest well_formed");
+        assert_eq!(names(Versioning::Paper, 0, true, false), format!("unrivalled {all}"));
+        assert_eq!(names(Versioning::Paper, 1, false, true), "well_formed");
     }
 
     #[test]

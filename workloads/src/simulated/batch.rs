@@ -1,5 +1,6 @@
 //! Many seeds: in parallel, with progress, and what they found together.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use dyno_command::output;
 use serde::Serialize;
 
 use super::cuts;
+use super::happened::{ENOUGH, Happened};
 use super::replay::judge;
 use super::run::{Options, Outcome, Violation, run};
 use super::scenario::Scenario;
@@ -36,6 +38,8 @@ pub struct Batch {
     pub cuts: bool,
     /// How many at a time.
     pub jobs: usize,
+    /// Ends once all that can has happened, and every kind of fault was drawn for every kind of cluster.
+    pub until_covered: bool,
 }
 
 /// A seed that failed a check.
@@ -93,6 +97,11 @@ pub struct Findings {
     pub ops: Counts,
     /// What the nodes did to keep what they were given.
     pub counters: Counters,
+    /// Where seeds draw what they are: what happened, and what they were drawn for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub happened: Option<Happened>,
+    /// Of enough such seeds, what never did.
+    pub never: BTreeSet<&'static str>,
     /// Seeds run a second time whose events differed: none, or the simulator is broken.
     pub nondeterministic: Vec<u64>,
 }
@@ -119,14 +128,22 @@ impl Batch {
         let view = plan.and_then(|cluster| cluster.view().ok()).map(Arc::new);
         let options = Options { view: view.as_ref(), ..Options::default() };
         let (mut findings, mut failed) = (Findings::default(), Vec::new());
+        let is_drawn = self.plan.is_none() && !self.cuts;
+        findings.happened = is_drawn.then(Happened::nothing);
+        let mut covered = false;
         let once = |seed| {
-            let outcome = run(&self.scenario(seed), seed, options);
+            let scenario = self.scenario(seed);
+            let outcome = run(&scenario, seed, options);
             let differs = self.again(seed, &outcome);
-            (outcome, differs)
+            (scenario, outcome, differs)
         };
-        let take = |seed, (outcome, differs): (Outcome, bool)| {
+        let take = |seed, (scenario, outcome, differs): (Scenario, Outcome, bool)| {
             findings.add(seed, &outcome, differs);
-            let stops = stop(seed, &outcome);
+            if let Some(happened) = &mut findings.happened {
+                happened.add(&scenario, &outcome);
+                covered = self.until_covered && happened.is_covered();
+            }
+            let stops = stop(seed, &outcome) || covered;
             if !outcome.violations.is_empty() {
                 failed.push(Failed { seed, violations: outcome.violations });
             }
@@ -134,7 +151,11 @@ impl Batch {
             stops
         };
         seeds::each(&self.seeds, self.jobs, once, take);
-        findings.left_out = self.seeds.end - self.seeds.start - findings.seeds;
+        findings.left_out =
+            if covered { 0 } else { self.seeds.end - self.seeds.start - findings.seeds };
+        if let Some(happened) = findings.happened.as_ref().filter(|_| findings.seeds >= ENOUGH) {
+            findings.never = happened.never();
+        }
         findings.wall_seconds = started.elapsed().as_secs_f64();
         findings.cpu_seconds = cpu_seconds() - cpu;
         findings.unknown.sort_by_key(|failure| failure.seed);

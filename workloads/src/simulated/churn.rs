@@ -8,6 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::twin::{Fault, Twin};
 
+/// What changes of the membership are called among faults.
+pub(super) const NAME: &str = "churn";
+
 /// A change is asked for once in so many microseconds, about.
 const GAP: u64 = 900_000;
 

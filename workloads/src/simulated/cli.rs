@@ -29,6 +29,10 @@ pub struct SimArgs {
     /// 4096.
     #[arg(long)]
     pub cuts: bool,
+    /// Stops once all that can has happened, and every kind of fault was drawn for every quorum, versioning and
+    /// read mode.
+    #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts", "shell"])]
+    pub until_covered: bool,
     /// Whole nodes in the place of their core alone: storage, queues, links and clients as they are.
     #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts"])]
     pub shell: bool,
@@ -80,7 +84,8 @@ pub fn sim(args: &SimArgs) -> u8 {
         return refuse(&error);
     }
     let seeds = args.seeds.0.clone();
-    let batch = Batch { seeds, plan, cuts: args.cuts, jobs: args.jobs.threads() };
+    let (jobs, until_covered) = (args.jobs.threads(), args.until_covered);
+    let batch = Batch { seeds, plan, cuts: args.cuts, jobs, until_covered };
     if let Err(error) = interrupt::listen("what the seeds so far have found") {
         return refuse(&format!("no signals: {error}"));
     }
@@ -207,6 +212,12 @@ fn summary(findings: &Findings) -> String {
         findings.simulated_seconds / findings.cpu_seconds.max(0.01),
         findings.events,
     );
+    if let Some(happened) = &findings.happened {
+        text += &format!("{}\n", happened.cells_in_words());
+    }
+    for name in &findings.never {
+        text += &format!("never happened: {name}\n");
+    }
     text += &broken(findings.left_out, &findings.violations);
     for seed in &findings.nondeterministic {
         text += &format!("seed {seed} ran differently the second time: the simulator is broken\n");
@@ -245,8 +256,9 @@ fn status(findings: &Findings) -> u8 {
         INVALID
     } else if !findings.nondeterministic.is_empty() || findings.left_out > 0 {
         BROKEN
-    } else if findings.unknown.len() as u64 * 10 > findings.seeds {
-        // A seed in which nothing was acknowledged happens; many of them are no test.
+    } else if findings.unknown.len() as u64 * 10 > findings.seeds || !findings.never.is_empty() {
+        // A seed in which nothing was acknowledged happens; many of them are no test. What never happened was
+        // not tried.
         UNKNOWN
     } else {
         VALID

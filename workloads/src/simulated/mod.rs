@@ -18,6 +18,7 @@ pub mod batch;
 mod churn;
 pub mod cli;
 pub mod cuts;
+pub mod happened;
 pub mod messages;
 pub mod replay;
 pub mod run;

@@ -22,6 +22,7 @@ use crate::interpreter::virtual_time::completion;
 use crate::plan::WorkloadName;
 use crate::run::finish::CONVERGENCE;
 use crate::run::finish::counted::SUSPECTED;
+use crate::run::judge::Grounds;
 use crate::workload::client::Completion;
 
 /// What a replay found.
@@ -68,7 +69,7 @@ pub fn judge(trace: &Trace) -> Result<Judged, ReplayError> {
     // Without a final phase nobody has asked what was kept.
     let mut reports = Vec::new();
     if trace.closing.is_some() {
-        reports = check(&trace.cluster, losses(trace), workload(&history), &history);
+        reports = check(&trace.cluster, grounds(trace), workload(&history), &history);
         said(&reports, &history, &mut violations, &mut Vec::new());
     }
     violations.sort();
@@ -83,6 +84,17 @@ fn workload(history: &History) -> WorkloadName {
             || pair.f() == "put" && pair.invoke.value.as_ref().is_some_and(is_plain)
     };
     if history.pairs().any(is_plain) { WorkloadName::Versions } else { WorkloadName::Cart }
+}
+
+/// What its store is held to: to what its check is about.
+fn grounds(trace: &Trace) -> Grounds {
+    let is_off = |step: &Step| matches!(step, Step::Clock { offset, .. } if *offset != 0);
+    let is_of_siblings = matches!(trace.check.as_deref(), Some("siblings" | "cart"));
+    Grounds {
+        lost: losses(trace),
+        clocks_differ: trace.steps.iter().any(|entry| is_off(&entry.step)),
+        only_its_own: !is_of_siblings,
+    }
 }
 
 /// How many copies of a key the trace's faults may have cost.

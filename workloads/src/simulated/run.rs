@@ -21,11 +21,12 @@ use serde_json::Value;
 use super::scenario::Scenario;
 use crate::interpreter::Counts;
 use crate::interpreter::virtual_time::Interpreter;
+use crate::interpreter::virtual_time::Met;
 use crate::nemesis::Terms;
 use crate::plan::WorkloadName;
 use crate::run::finish::script::{Script, Stage};
 use crate::run::finish::{AT_REST, CONVERGENCE, Closing};
-use crate::run::judge::checkers;
+use crate::run::judge::{Grounds, checkers};
 use crate::workload::Workload;
 use crate::workload::cart::Carts;
 use crate::workload::generator::{Reads, TimeLimit};
@@ -87,6 +88,8 @@ pub struct Outcome {
     pub counters: Counters,
     /// What clients did.
     pub counts: Counts,
+    /// How often they met.
+    pub met: Met,
     /// What the checkers said.
     pub reports: Vec<(String, CheckReport)>,
     /// The history.
@@ -268,7 +271,7 @@ pub(super) fn divided(bench: &Bench, key: &Key) -> Option<String> {
 }
 
 fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing) -> Outcome {
-    let counts = interpreter.counts();
+    let (counts, met) = (interpreter.counts(), interpreter.met());
     let trace = interpreter.world().take_trace("a simulated run");
     let (world, history) = interpreter.finish();
     let said_at_the_end = |(check, report): (String, CheckReport)| {
@@ -287,13 +290,14 @@ fn judge(scenario: &Scenario, mut interpreter: Interpreter<'_>, closing: Closing
         doubts: closing.doubts,
         epochs: world.bench().view().history().epochs().to_vec(),
         counts,
+        met,
         trace,
         ..Outcome::default()
     };
     match history {
         Ok(history) => {
             let workload = scenario.workload.name;
-            outcome.reports = check(&scenario.cluster, scenario.losses(), workload, &history);
+            outcome.reports = check(&scenario.cluster, scenario.grounds(), workload, &history);
             outcome.history = history;
         }
         Err(error) => {
@@ -364,11 +368,11 @@ fn broken_rules(report: &CheckReport, history: &History) -> Vec<String> {
 /// Runs the checkers the claims of a cluster call for, some copies of a key having been lost.
 pub(super) fn check(
     cluster: &Cluster,
-    losses: usize,
+    grounds: Grounds,
     workload: WorkloadName,
     history: &History,
 ) -> Vec<(String, CheckReport)> {
-    let checkers = checkers(workload, &cluster.settings, losses);
+    let checkers = checkers(workload, &cluster.settings, grounds);
     // One after the other and without a look at the memory: other seeds run beside this one.
     let budget = Budget { time: Some(Duration::from_secs(60)), memory: None };
     let check =
@@ -403,7 +407,7 @@ mod tests {
             for (history, verdict) in [(all, Verdict::Valid), (lost, Verdict::Invalid)] {
                 let workload = scenario.workload.name;
                 let judge = |history: &History| {
-                    check(&scenario.cluster, scenario.losses(), workload, history)
+                    check(&scenario.cluster, scenario.grounds(), workload, history)
                 };
                 let brief = judge(&history);
                 assert_eq!(brief[0].1.verdict(), verdict);

@@ -1,8 +1,9 @@
 //! What a simulated run depends on, drawn from a seed or taken from a plan.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dynamo_protocol::{NodeId, Partitioning, Quorum, ReadMode, Settings, Timing};
+use dynamo_protocol::{NodeId, Partitioning, Quorum, ReadMode, Settings, Timing, Versioning};
 use dynamo_sim::network::Network;
 use dynamo_sim::trace::{Cluster, Sync};
 use rand::Rng;
@@ -12,9 +13,11 @@ use rand_chacha::ChaCha8Rng;
 use super::churn;
 use super::twin::{Fault, micros};
 use super::weather::Weather;
+use crate::nemesis::faults::clock;
 use crate::nemesis::schedule::{Episode, schedule};
 use crate::plan::seed::{Purpose, stream};
 use crate::plan::{FaultName, Plan, Span, WorkloadName, WorkloadPlan};
+use crate::run::judge::Grounds;
 use crate::run::workers;
 
 /// How old a copy of a disk is that a plan puts back, in microseconds.
@@ -35,6 +38,10 @@ pub struct Scenario {
     pub time: Duration,
     /// What happens meanwhile.
     pub faults: Vec<Fault>,
+    /// Of what kinds those are.
+    pub kinds: BTreeSet<&'static str>,
+    /// It was drawn: under lww and the paper's clocks it is held to what those promise.
+    pub is_drawn: bool,
 }
 
 impl Scenario {
@@ -57,6 +64,8 @@ impl Scenario {
             workload,
             time: plan.time.0,
             faults: episodes.iter().flat_map(|episode| twins(plan, episode)).collect(),
+            kinds: plan.faults.iter().map(|fault| fault.as_str()).collect(),
+            is_drawn: false,
         }
     }
 
@@ -65,12 +74,14 @@ impl Scenario {
     #[must_use]
     pub fn drawn(seed: u64) -> Self {
         let mut rng = stream(seed, Purpose::Nemesis);
-        let cluster = draw_ring(draw_cluster(&mut rng), seed);
+        let mut cluster = draw_ring(draw_cluster(&mut rng), seed);
+        cluster.settings.versioning = draw_versioning(seed);
         let time = rng.random_range(4_000_000..12_000_000);
         let weather = Weather::drawn(&cluster, &mut rng);
         let nodes: Vec<_> = cluster.ids().collect();
-        let mut faults = weather.faults(&nodes, time, &mut rng);
+        let (mut faults, mut kinds) = weather.faults(&nodes, time, &mut rng);
         if cluster.spares > 0 {
+            kinds.insert(churn::NAME);
             faults.extend(churn::drawn(time, &mut rng));
             faults.sort_by_key(|fault| fault.at);
         }
@@ -81,6 +92,8 @@ impl Scenario {
             workload: draw_workload(seed % 4 == 3 && !weather.puts_back(), &mut rng),
             time: Duration::from_micros(time),
             faults,
+            kinds,
+            is_drawn: true,
         }
     }
 
@@ -100,6 +113,12 @@ impl Scenario {
         let of_plan = self.faults.iter().any(|fault| fault.told.is_some());
         let most = self.cluster.settings.w.saturating_sub(1);
         if of_plan && self.cluster.settings.anti_entropy { all.min(most) } else { all }
+    }
+
+    /// What its store is held to.
+    pub(crate) fn grounds(&self) -> Grounds {
+        let (lost, clocks_differ) = (self.losses(), self.kinds.contains(clock::DRAWN.name));
+        Grounds { lost, clocks_differ, only_its_own: self.is_drawn }
     }
 
     /// The nodes.
@@ -128,6 +147,7 @@ fn cluster_of(plan: &Plan) -> Cluster {
         spares: plan.spares(),
         sync: Sync::Explicit,
         counts: false,
+        identities: 0,
     }
 }
 
@@ -174,6 +194,15 @@ fn draw_ring(mut cluster: Cluster, seed: u64) -> Cluster {
     };
     cluster.zones = if rng.random_ratio(1, 4) { rng.random_range(2..=3) } else { 1 };
     cluster
+}
+
+/// One seed of eight has another versioning than dotted: of those neither has deletes.
+fn draw_versioning(seed: u64) -> Versioning {
+    match seed % 16 {
+        5 => Versioning::Paper,
+        13 => Versioning::Lww,
+        _ => Versioning::Dotted,
+    }
 }
 
 fn draw_network(rng: &mut ChaCha8Rng) -> Network {

@@ -1,8 +1,9 @@
 //! The faults that the simulator draws by itself, whole before a run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use dynamo_protocol::{NodeId, Quorum};
+use dynamo_protocol::{NodeId, Quorum, Versioning};
 use dynamo_sim::trace::Cluster;
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -36,6 +37,24 @@ const AGE: u64 = 2_000_000;
 /// How soon a wiped node may be started again, in microseconds.
 const QUICK: u64 = 20_000;
 
+/// What they are called.
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.name)
+}
+
+/// Whether a fault of this kind is ever drawn for a cluster of this versioning: none that takes from it what
+/// its promises rest on.
+pub(super) fn is_possible(versioning: Versioning, kind: &str) -> bool {
+    let rests_on = match versioning {
+        Versioning::Dotted => &[][..],
+        // The order of its stamps is that of wall clocks.
+        Versioning::Lww => &[clock::DRAWN],
+        // A disk that was lost counts again what others still hold.
+        Versioning::Paper => &[wipe::DRAWN, bitflip::DRAWN, rollback::DRAWN],
+    };
+    !rests_on.iter().any(|not| not.name == kind)
+}
+
 /// What faults are drawn from.
 pub(super) struct Weather {
     /// The kinds there are.
@@ -58,6 +77,7 @@ impl Weather {
     pub(super) fn drawn(cluster: &Cluster, rng: &mut ChaCha8Rng) -> Self {
         let settings = &cluster.settings;
         let mut kinds: Vec<_> = KINDS.into_iter().filter(|_| rng.random_ratio(4, 10)).collect();
+        kinds.retain(|kind| is_possible(settings.versioning, kind.name));
         // Peers have it to tell only if somebody beside the directory's own node knew.
         if settings.w < 2 || settings.r < 2 {
             kinds.retain(|kind| *kind != rollback::DRAWN);
@@ -81,9 +101,16 @@ impl Weather {
         }
     }
 
-    /// Draws the faults of a run of `time` microseconds. They overlap as chance has it.
-    pub(super) fn faults(&self, nodes: &[NodeId], time: u64, rng: &mut ChaCha8Rng) -> Vec<Fault> {
-        let (mut faults, mut at) = (Vec::new(), rng.random_range(0..self.gap));
+    /// Draws the faults of a run of `time` microseconds, and of what kinds they are. They overlap as chance has
+    /// it.
+    pub(super) fn faults(
+        &self,
+        nodes: &[NodeId],
+        time: u64,
+        rng: &mut ChaCha8Rng,
+    ) -> (Vec<Fault>, BTreeSet<&'static str>) {
+        let (mut faults, mut drawn) = (Vec::new(), BTreeSet::new());
+        let mut at = rng.random_range(0..self.gap);
         let (kinds, losses) = (&self.kinds, self.losses);
         let mut luck = Luck { nodes, one: NodeId(1), kinds, losses, rng };
         while at < time {
@@ -91,11 +118,12 @@ impl Weather {
             let until = at + luck.rng.random_range(self.hold / 10..=2 * self.hold);
             luck.one = *nodes.choose(luck.rng).expect("there are nodes");
             if let Some(what) = (kind.draw)(&mut luck) {
+                drawn.insert(kind.name);
                 faults.extend(staged(what, at, until.min(time), time, &mut luck));
             }
             at += luck.rng.random_range(self.gap / 10..=2 * self.gap);
         }
-        faults
+        (faults, drawn)
     }
 }
 

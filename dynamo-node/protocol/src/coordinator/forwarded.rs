@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::{NodeId, OpId};
+use crate::mutant::{Mutant, mutated};
 
 /// How many forwarded puts of one process are told apart. What is older than all of them is taken for
 /// a copy and thrown away: so forgetting never mints twice, it only leaves a put unanswered that more
@@ -32,6 +33,10 @@ impl Forwarded {
     /// Notes a put of `from`; false if it was noted before, or may have been.
     pub(crate) fn is_first(&mut self, from: NodeId, op: OpId) -> bool {
         let lives = self.0.entry(from).or_default();
+        let is_lower = lives.iter().any(|life| op.incarnation < life.incarnation);
+        if is_lower && mutated(Mutant::LowerIncarnationIgnored) {
+            return false;
+        }
         let at = lives.iter().position(|life| life.incarnation == op.incarnation);
         let at = at.unwrap_or_else(|| {
             if lives.len() == LIVES {

@@ -245,7 +245,8 @@ impl Get {
     /// always agrees with itself.
     fn is_settled_knowledge(&self, settings: &Settings) -> bool {
         let agree = self.answers.values().all(|set| *set == self.merged);
-        let met = self.tally.granted() + settings.r > settings.n;
+        let met =
+            self.tally.granted() + settings.r > settings.n || mutated(Mutant::AgreementIsEnough);
         agree && (met || self.merged.is_empty())
     }
 
@@ -318,6 +319,9 @@ impl Get {
         let homes = self.tally.asked().filter(|(_, role)| *role == Role::Home);
         let is_stale =
             |host: &NodeId| self.answers.get(host).is_some_and(|set| *set != self.merged);
+        let nothing_shows =
+            mutated(Mutant::TombstonesUnrepaired) && self.merged.values().is_empty();
+        let is_stale = |host: &NodeId| !nothing_shows && is_stale(host);
         let stale: Vec<_> = homes.map(|(host, _)| host).filter(is_stale).collect();
         let mut next: Vec<_> =
             stale.iter().map(|home| Next::Repair(*home, self.merged.clone())).collect();

@@ -168,6 +168,7 @@ impl Node {
             ClientOp::Get { key } => self.begin_get(step, asker, key, role, tally),
             ClientOp::Put { key, context, value } => {
                 let place = Place { role, key };
+                let value = value.filter(|v| !v.is_empty() || !mutated(Mutant::EmptyDeletes));
                 match self.mint(step, &place, &context, value) {
                     Ok(minted) => self.begin_put(step, asker, place, minted, tally),
                     Err(refusal) => self.refuse(step, asker, refusal),

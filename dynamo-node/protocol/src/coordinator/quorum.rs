@@ -99,6 +99,9 @@ impl Tally {
     }
 
     fn take_spare(&mut self, is_alive: impl Fn(NodeId) -> bool) -> Option<NodeId> {
+        if mutated(Mutant::NobodyStandsIn) {
+            return None;
+        }
         let at = self.spares.iter().position(|spare| is_alive(*spare))?;
         let spare = self.spares[at];
         // For two slots and no more: one that fails and may be asked for ever keeps no run from ending.
@@ -133,6 +136,14 @@ impl Tally {
     /// Takes in an answer. One from a host that was not asked counts for nothing; a repeated one
     /// counts once, and a grant is never taken back.
     pub(crate) fn answered(&mut self, host: NodeId, granted: bool) {
+        let is_granted = |slot: &Slot| slot.asked.contains(&(host, Standing::Granted));
+        if granted
+            && mutated(Mutant::DoubleAnswerCounts)
+            && self.slots.iter().any(is_granted)
+            && let Some(slot) = self.slots.iter_mut().find(|slot| !slot.is_granted())
+        {
+            slot.asked.iter_mut().for_each(|asked| asked.1 = Standing::Granted);
+        }
         for slot in &mut self.slots {
             for (asked, standing) in &mut slot.asked {
                 if *asked == host && *standing != Standing::Granted {

@@ -211,7 +211,11 @@ impl Registrar {
         }
         latest.edited(&edit, self.history.homes())?;
         let mut told = Told::default();
-        self.open(edit, expect, &mut told, write).map_err(ProposeError::Disk)?;
+        self.open(edit, expect, &mut told, write).map_err(|error| {
+            // Who is told that it was not begun tries it again: it is not to be in the way then.
+            self.give_up();
+            ProposeError::Disk(error)
+        })?;
         Ok(told)
     }
 
@@ -703,6 +707,27 @@ mod tests {
         for epoch in [2, 3] {
             assert!(decided.contains(&&Outcome::Decided(Epoch(epoch))), "{decided:?}");
         }
+    }
+
+    #[test]
+    fn what_a_disk_did_not_let_begin_is_not_in_the_way_of_the_next_try() {
+        let alone = Membership::genesis(1, &[Member::new(NodeId(1), 8)]).unwrap();
+        let history = History::genesis(1, alone).unwrap();
+        let mut host = Host::new(1, Directory::Founder(NodeId(1)), &history);
+        let mut left = 1;
+        let refused = host.registrar.propose(WEIGH, None, &mut |_| {
+            left -= 1;
+            if left < 0 { Err("full") } else { Ok(()) }
+        });
+        assert_eq!(
+            refused,
+            Err(ProposeError::Disk("full")),
+            "its promise is kept, its vote is not"
+        );
+        assert_eq!(host.registrar.proposes(), None);
+        let told = host.step(|registrar, mut write| registrar.propose(WEIGH, None, &mut write));
+        let decided = Notice::Ended { edit: WEIGH, outcome: Outcome::Decided(Epoch(2)) };
+        assert!(told.unwrap().notices.contains(&decided));
     }
 
     #[test]

@@ -120,6 +120,11 @@ impl DottedSet {
         }
     }
 
+    /// Forgets the first version, as if it had been overwritten: what a seeded bug does.
+    pub(super) fn drop_first(&mut self) {
+        self.parts_mut().versions.remove(0);
+    }
+
     /// Takes in everything `other` knows: a version stays if both hold it, or if one holds it
     /// and the other has not seen its event. Says whether this set changed.
     pub fn merge(&mut self, other: &Self) -> bool {

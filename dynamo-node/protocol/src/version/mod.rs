@@ -115,7 +115,10 @@ impl Siblings {
     pub fn visible(&self, versioning: Versioning) -> Vec<Bytes> {
         match (self, versioning) {
             (Self::Dotted(set), _) if versioning.last_writer_wins() => {
-                let newest = set.versions().iter().max_by_key(|v| (v.timestamp, v.dot));
+                let stamp = |v: &Version| {
+                    if mutated(Mutant::GreatestDotWins) { 0 } else { v.timestamp }
+                };
+                let newest = set.versions().iter().max_by_key(|v| (stamp(v), v.dot));
                 newest.and_then(|version| version.value.clone()).into_iter().collect()
             }
             (Self::Dotted(_) | Self::Plain(_), _) => self.values(),
@@ -161,6 +164,16 @@ impl Siblings {
             Self::Plain(set) => {
                 let kept = set.versions().iter().filter(|v| !read.covers(&v.clock));
                 kept.map(|version| len(&version.value)).sum()
+            }
+        }
+    }
+
+    /// What a seeded bug does: where a put that has read `read` would leave more siblings than `most` the
+    /// first ones go.
+    pub(crate) fn drop_oldest(&mut self, most: usize, read: &VersionVector) {
+        if let Self::Dotted(set) = self {
+            while set.versions().iter().filter(|v| !read.contains(&v.dot)).count() >= most {
+                set.drop_first();
             }
         }
     }

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{Mutant, mutated};
+
 use super::vector::{Actor, COUNTER_LIMIT, VersionVector};
 
 /// One version under its own clock.
@@ -50,7 +52,8 @@ impl ClockSet {
         // overflow never makes it the past of what is held.
         let last = self.context().get(&coordinator).max(read.get(&coordinator));
         let counter = (last + 1).min(COUNTER_LIMIT);
-        let mut clock = read.clone();
+        let forgets = mutated(Mutant::ClockForgetsRead);
+        let mut clock = if forgets { VersionVector::default() } else { read.clone() };
         clock.raise(coordinator, counter);
         self.take_in(&ClockedVersion { clock, value });
     }
@@ -65,6 +68,12 @@ impl ClockSet {
     }
 
     fn take_in(&mut self, version: &ClockedVersion) {
+        let is_newer = |held: &ClockedVersion| {
+            version.clock.covers(&held.clock) && held.clock != version.clock
+        };
+        if mutated(Mutant::OlderClockKept) && self.0.iter().any(is_newer) {
+            return;
+        }
         if self
             .0
             .iter()

@@ -37,6 +37,8 @@ impl World {
         if !self.runs(node) {
             return;
         }
+        let disk = self.bench.host(node).disk();
+        self.counters.changes_lost += (disk.applied() - disk.synced()).saturating_sub(keep);
         self.take(Step::Crash { node, keep });
         self.lose_copies(node);
         self.links.renew(node);
@@ -84,14 +86,17 @@ impl World {
                 None => return,
             }
         }
-        self.next_incarnation += 1;
+        let incarnation = self.name();
         // The first start makes the directory; so does the first after a wipe.
         let outside = &mut self.hosts[index(node)];
-        let spare = std::mem::replace(&mut outside.made, true).then(|| {
-            self.next_identity += 1;
-            Identity(self.next_identity)
-        });
-        self.take(Step::Start { node, incarnation: self.next_incarnation, spare });
+        let was_made = std::mem::replace(&mut outside.made, true);
+        let spare = was_made.then(|| Identity(self.name()));
+        self.take(Step::Start { node, incarnation, spare });
+    }
+
+    /// A name that nothing had: of 53 bits, as a node draws it.
+    fn name(&mut self) -> u64 {
+        self.names.random_range(0..1 << 53)
     }
 
     /// Starts a host whose directory the members name, and that knows of no membership: one of them tells it.
@@ -146,9 +151,9 @@ impl World {
     /// Ends the process and empties its disk.
     pub fn wipe(&mut self, node: NodeId) {
         self.kill(node);
-        self.next_identity += 1;
         self.hosts[index(node)].made = false;
-        self.take(Step::Wipe { node, identity: Identity(self.next_identity) });
+        let identity = Identity(self.name());
+        self.take(Step::Wipe { node, identity });
     }
 
     /// Takes a backup of the disk, as a power cut would leave it now.

@@ -32,8 +32,9 @@ const CLIENT_LATENCY: u64 = 60;
 const RESTART: u64 = 300_000;
 /// A sync of a disk that is well, in microseconds: group commit on a common solid-state disk.
 const QUICK_SYNC: u64 = 130;
-/// Identities of directories made in a run begin here: genesis identities are the nodes' numbers.
-const FIRST_IDENTITY: u64 = 1 << 32;
+/// The names of processes and directories come from a stream of their own, so that one more of them changes
+/// nothing else of a run. Both are random on real nodes: which of two is the later nobody may tell from them.
+const NAMES: u64 = 0x6e61_6d65_7321;
 /// More breaches than these are not kept: one is enough to fail a run.
 const MOST_BREACHES: usize = 20;
 
@@ -72,8 +73,8 @@ pub struct World {
     requests: FxHashMap<RequestId, NodeId>,
     answer: Option<(RequestId, Answer)>,
     next_request: u64,
-    next_incarnation: u64,
-    next_identity: u64,
+    /// Names processes and directories.
+    names: ChaCha8Rng,
     /// When the last of all that was ever sent arrives.
     last_arrival: u64,
     /// Messages that are to arrive once more after they first do, and those that did once.
@@ -125,7 +126,10 @@ impl World {
     /// If `view` is not that of the cluster.
     #[must_use]
     pub fn new(conditions: Conditions, view: Arc<View>, seed: u64) -> Self {
-        let cluster = Cluster { sync: Sync::Explicit, counts: true, ..conditions.cluster };
+        let mut names = ChaCha8Rng::seed_from_u64(seed ^ NAMES);
+        let identities = names.random_range(1 << 16..1 << 52);
+        let cluster =
+            Cluster { sync: Sync::Explicit, counts: true, identities, ..conditions.cluster };
         let mut world = Self {
             bench: Bench::with_view(cluster, view),
             links: Links::new(conditions.network, cluster.nodes + cluster.spares),
@@ -140,8 +144,7 @@ impl World {
             requests: FxHashMap::default(),
             answer: None,
             next_request: 0,
-            next_incarnation: 0,
-            next_identity: FIRST_IDENTITY,
+            names,
             last_arrival: 0,
             twice: Vec::new(),
             copies: Vec::new(),

@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `answered` | who asks a node that runs, over links that carry, hears something in time |
 //! | `stop-answers` | who had asked when its node was told to stop hears what became of it |
-//! | `needless-refusal` | while nothing is wrong, and was not for a while, nobody is refused or timed out |
+//! | `needless-refusal` | while nothing is wrong, and was not for a while, nobody is refused or timed out; nor in a sloppy cluster while some nodes are down, and were for a while, and enough others run |
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
+use dynamo_protocol::{NodeId, Quorum};
 
 use super::clients::{Fate, Told};
 use super::setup::Setup;
@@ -36,6 +37,10 @@ pub(super) enum Trouble {
 }
 
 impl Span {
+    fn lasts(&self, from: Duration, until: Duration) -> bool {
+        self.from <= from && self.until.is_none_or(|end| end > until)
+    }
+
     fn overlaps(&self, from: Duration, until: Duration) -> bool {
         self.from <= until && self.until.is_none_or(|end| end >= from)
     }
@@ -112,10 +117,24 @@ fn was_open_at_stop(setup: &Setup, told: &Told, spans: &[Span]) -> bool {
     !spans.iter().any(|span| in_the_way(&span))
 }
 
-/// Whether nothing was wrong anywhere, for a while.
+/// Whether nothing was wrong anywhere, for a while; or nothing but that some were down all the time, for whom
+/// others stand in.
 fn was_calm(setup: &Setup, told: &Told, spans: &[Span]) -> bool {
     let Some(since) = told.begun.checked_sub(setup.aftermath()) else { return false };
-    !spans.iter().any(|span| span.overlaps(since, told.ended))
+    let wrong = spans.iter().filter(|span| span.overlaps(since, told.ended));
+    let mut down = BTreeSet::new();
+    for span in wrong {
+        match span.what {
+            Trouble::Down(node) if node != told.node && span.lasts(since, told.ended) => {
+                down.insert(node);
+            }
+            _ => return false,
+        }
+    }
+    let settings = &setup.settings;
+    let stands_in = settings.quorum == Quorum::Sloppy;
+    let needed = if stands_in { settings.r.max(settings.w) } else { setup.ids().len() };
+    setup.ids().len() - down.len() >= needed
 }
 
 #[cfg(test)]
@@ -160,6 +179,29 @@ mod tests {
         assert_eq!(checks(refused("x"), &[(Trouble::Nodes, 8, 9)]), ["needless-refusal"]);
         assert_eq!(checks(told(Fate::TimedOut, [100, 101]), &[]), ["needless-refusal"]);
         assert!(checks(told(Fate::Done, [100, 101]), &[]).is_empty());
+    }
+
+    #[test]
+    fn refusals_are_needless_where_others_could_have_stood_in() {
+        let refused = || told(Fate::Refused("2 hosts are needed".to_owned()), [100, 101]);
+        let setups = (0..100).map(Setup::drawn);
+        let sloppy = setups.filter(|setup| setup.settings.quorum == Quorum::Sloppy);
+        let setup = sloppy.max_by_key(|setup| setup.ids().len()).unwrap();
+        let needed = setup.settings.r.max(setup.settings.w);
+        let most = setup.ids().len() - needed;
+        let checks = |down: usize, from| {
+            let spans: Vec<_> = (2..2 + down as u16)
+                .map(|node| Span {
+                    what: Trouble::Down(NodeId(node)),
+                    from: Duration::from_secs(from),
+                    until: None,
+                })
+                .collect();
+            judge(&setup, &[refused()], &spans).len()
+        };
+        assert!(most > 1);
+        assert_eq!((checks(most, 9), checks(most + 1, 9)), (1, 0));
+        assert_eq!(checks(1, 99), 0, "it went down a moment before");
     }
 
     #[test]

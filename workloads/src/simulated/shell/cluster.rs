@@ -21,6 +21,8 @@ pub(super) const RECORDS: &str = "records";
 const ENDS: Duration = Duration::from_secs(5);
 /// How soon a node whose disk has failed ends.
 const FAILS: Duration = Duration::from_millis(200);
+/// And how soon at the latest, whatever else it has to do.
+const GOES_ON: Duration = Duration::from_secs(2);
 /// Links when all is well.
 const QUIET: Weather = Weather { delay: [0, 300], split: 0, late: 0 };
 
@@ -33,10 +35,19 @@ pub(super) struct Nodes {
     running: RefCell<BTreeMap<NodeId, Running>>,
     made: RefCell<BTreeSet<NodeId>>,
     /// Those whose disks were told to fail.
-    failing: RefCell<BTreeSet<NodeId>>,
+    failing: RefCell<BTreeMap<NodeId, Failing>>,
     spans: RefCell<Vec<Span>>,
     violations: RefCell<Vec<Violation>>,
     pub(super) counted: RefCell<Coverage>,
+}
+
+/// A disk that was told to fail.
+#[derive(Clone, Copy)]
+struct Failing {
+    /// How many commits of it had failed before.
+    before: u64,
+    /// When another was seen to have.
+    since: Option<Duration>,
 }
 
 impl Nodes {
@@ -142,8 +153,30 @@ impl Nodes {
             return;
         }
         self.open(Trouble::Down(node));
-        self.failing.borrow_mut().insert(node);
+        let before = self.disk(node).did().failed;
+        self.failing.borrow_mut().insert(node, Failing { before, since: None });
         self.disk(node).fail_after(after);
+    }
+
+    /// Ends those that go on although a commit of theirs has failed: what they say rests on what is not there.
+    pub(super) fn end_failed(&self) {
+        let now = self.world.now();
+        let mut goes_on = Vec::new();
+        for (node, failing) in self.failing.borrow_mut().iter_mut() {
+            if self.disk(*node).did().failed > failing.before {
+                let since = *failing.since.get_or_insert(now);
+                goes_on.extend((now - since > GOES_ON).then_some(*node));
+            }
+        }
+        for node in goes_on {
+            if self.running.borrow().get(&node).is_none_or(Running::has_ended) {
+                continue;
+            }
+            self.failing.borrow_mut().remove(&node);
+            let Some(running) = self.running.borrow_mut().remove(&node) else { continue };
+            self.blame("fail-stop", format!("{node} runs {GOES_ON:?} after a commit of it failed"));
+            self.world.crash(node, &self.directory(node), running, Crash::Killed);
+        }
     }
 
     /// Takes up one that has ended by itself.
@@ -163,7 +196,7 @@ impl Nodes {
 
     fn ended(&self, node: NodeId, error: &Ended) {
         match error {
-            Ended::Fatal(Fatal::Storage(_)) if self.failing.borrow().contains(&node) => {}
+            Ended::Fatal(Fatal::Storage(_)) if self.failing.borrow().contains_key(&node) => {}
             Ended::Panicked(panic) => self.blame("assertion", format!("{node}: {panic}")),
             error => self.blame("ended", format!("{node} has ended by itself: {error}")),
         }

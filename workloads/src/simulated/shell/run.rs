@@ -28,6 +28,7 @@ use crate::plan::WorkloadName;
 use crate::run::finish::script::{Script, Stage};
 use crate::run::finish::{AT_REST, Closing};
 use crate::run::journal::Journal;
+use crate::run::judge::Grounds;
 use crate::simulated::run::{Violation, check, said};
 use crate::workload::generator::{Reads, TimeLimit};
 
@@ -280,7 +281,7 @@ fn judge(setup: &Setup, played: Played, records: &Path) -> anyhow::Result<Outcom
         Ok(history) => {
             let quorum = [setup.settings.n, setup.settings.r, setup.settings.w];
             let cluster = Cluster { settings: setup.settings, ..Cluster::new(setup.nodes, quorum) };
-            let reports = check(&cluster, 0, WorkloadName::Versions, &history);
+            let reports = check(&cluster, Grounds::default(), WorkloadName::Versions, &history);
             said(&reports, &history, &mut violations, &mut unknown);
             outcome.history = history;
         }

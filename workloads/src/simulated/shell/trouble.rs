@@ -163,6 +163,7 @@ fn cut(all: &[NodeId], one: NodeId, rng: &mut ChaCha8Rng) -> Vec<(NodeId, NodeId
 async fn watch(nodes: &Nodes) {
     loop {
         sleep(LOOK).await;
+        nodes.end_failed();
         if let Some(node) = nodes.reap().await {
             sleep(LOOK).await;
             nodes.start(node).await;
