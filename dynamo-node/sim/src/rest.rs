@@ -16,8 +16,8 @@ impl Bench {
     }
 
     /// What keeps the cluster from being at rest: a process that does not run or suspects another, a hint, an
-    /// operation, a write that is not on disk or a change of the membership that is not decided. Hints that are
-    /// damaged do not: they are lost.
+    /// operation, a write that is not on disk or a change of the membership that is not decided. Hints that
+    /// are damaged do not: they are lost.
     #[must_use]
     pub fn unrest(&self) -> Option<String> {
         let all = || self.view().everybody();

@@ -22,8 +22,8 @@ const UNTOLD: &[Mutant] = &[
     Mutant::RefusalForgotten,
     // It is in the storage of real nodes.
     Mutant::DirectoryBelieved,
-    // No golden puts an empty value, brings a tombstone to a home by a get, or has two hints of one key; nor one
-    // process of a node after another. Drawn seeds do.
+    // No golden puts an empty value, brings a tombstone to a home by a get, or has two hints of one key; nor
+    // one process of a node after another. Drawn seeds do.
     Mutant::EmptyDeletes,
     Mutant::TombstonesUnrepaired,
     Mutant::HintReplacesHint,

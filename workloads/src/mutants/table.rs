@@ -316,8 +316,8 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (
         Layer::Sim,
         "90",
-        "none in 3,000 seeds: a put has to come to a damaged record of a strict cluster, and a get before any \
-         other home has brought back what it lost. Goldens show it",
+        "none in 3,000 seeds: a put has to come to a damaged record of a strict cluster, and a get before \
+         any other home has brought back what it lost. Goldens show it",
     ),
     (
         Layer::Sim,

@@ -66,7 +66,8 @@ pub(crate) struct Grounds {
     /// Clocks were, or may be, further apart than [`SKEW`].
     pub(crate) clocks_differ: bool,
     /// Under lww and the paper's clocks a run shows what they lose, for it is held to what dotted versions
-    /// keep, and to what they promise themselves; or it is held to that alone, and shows whether they keep it.
+    /// keep, and to what they promise themselves; or it is held to that alone, and shows whether they keep
+    /// it.
     pub(crate) only_its_own: bool,
 }
 

@@ -29,8 +29,8 @@ pub struct SimArgs {
     /// 4096.
     #[arg(long)]
     pub cuts: bool,
-    /// Stops once all that can has happened, and every kind of fault was drawn for every quorum, versioning and
-    /// read mode.
+    /// Stops once all that can has happened, and every kind of fault was drawn for every quorum, versioning
+    /// and read mode.
     #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts", "shell"])]
     pub until_covered: bool,
     /// Whole nodes in the place of their core alone: storage, queues, links and clients as they are.

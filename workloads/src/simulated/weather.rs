@@ -101,8 +101,8 @@ impl Weather {
         }
     }
 
-    /// Draws the faults of a run of `time` microseconds, and of what kinds they are. They overlap as chance has
-    /// it.
+    /// Draws the faults of a run of `time` microseconds, and of what kinds they are. They overlap as chance
+    /// has it.
     pub(super) fn faults(
         &self,
         nodes: &[NodeId],

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `answered` | who asks a node that runs, over links that carry, hears something in time |
 //! | `stop-answers` | who had asked when its node was told to stop hears what became of it |
-//! | `needless-refusal` | while nothing is wrong, and was not for a while, nobody is refused or timed out; nor in a sloppy cluster while some nodes are down, and were for a while, and enough others run |
+//! | `needless-refusal` | while nothing is wrong, and was not for a while, nobody is refused or timed out |
+//!
+//! Nor is anybody in a sloppy cluster while some nodes are down, and were for a while, and enough others run.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

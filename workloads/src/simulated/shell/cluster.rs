@@ -158,7 +158,8 @@ impl Nodes {
         self.disk(node).fail_after(after);
     }
 
-    /// Ends those that go on although a commit of theirs has failed: what they say rests on what is not there.
+    /// Ends those that go on although a commit of theirs has failed: what they say rests on what is not
+    /// there.
     pub(super) fn end_failed(&self) {
         let now = self.world.now();
         let mut goes_on = Vec::new();
