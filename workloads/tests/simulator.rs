@@ -404,3 +404,18 @@ fn ways_of_cutting_links_that_there_are_not_are_refused() {
         assert_eq!(output.status.code(), Some(status), "{args:?}: {output:?}");
     }
 }
+
+#[test]
+fn seeds_that_were_to_cover_everything_and_were_too_few_are_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = dyno(&["sim", "--until-covered", "--seeds", "0..3", "--json"], folder.path());
+    let found = document(&run);
+    assert_eq!(found["verdict"], "unknown", "{found}");
+    let never: Vec<_> = found["never"].as_array().unwrap().iter().collect();
+    assert!(
+        never.contains(&&"a fault of every kind on a cluster of every kind".into()),
+        "{never:?}"
+    );
+    let run = dyno(&["sim", "--seeds", "0..3", "--json"], folder.path());
+    assert_eq!(document(&run)["verdict"], "valid", "three seeds are not asked for so much");
+}

@@ -1,7 +1,5 @@
 //! The specifications `dyno check` knows by name, and which one a history calls for.
 
-use std::time::Duration;
-
 use crate::collections::{CounterBounds, SetFull, TotalQueue, UniqueIds};
 use crate::consistency::causal::{Causal, Strength};
 use crate::consistency::linearizable;
@@ -123,7 +121,7 @@ static ALL: &[Spec] = &[
     siblings(
         "newest",
         "what last-writer-wins keeps: the newest write, by clocks alike to 10 ms",
-        || Box::new(Newest { skew: Duration::from_millis(10), strict: false }),
+        || Box::new(Newest { skew: Newest::ONE_HOST, strict: false }),
     ),
     siblings(
         "unrivalled",

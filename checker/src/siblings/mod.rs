@@ -74,8 +74,6 @@ impl Checker for Siblings {
     }
 
     fn check(&self, history: &History, budget: &Budget) -> CheckReport {
-        /// Half a version or read, its row of the chain cover, and its value in a table.
-        const BYTES_A_LINE: u64 = 128;
         let meter = budget.start();
         match meter.reserve(BYTES_A_LINE * history.len() as u64) {
             Ok(()) => self.judge(&keys(history), &meter),
@@ -83,6 +81,9 @@ impl Checker for Siblings {
         }
     }
 }
+
+/// Half a version or read, its row of the chain cover, and its value in a table.
+const BYTES_A_LINE: u64 = 128;
 
 /// With fewer operations it is not worth while to start threads.
 const FEW: usize = 20_000;

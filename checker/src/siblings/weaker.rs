@@ -10,7 +10,7 @@ use crate::judge::budget::{Budget, Exhausted, Meter};
 use crate::judge::finding::{Findings, shown};
 use crate::judge::verdict::{CheckReport, Checker};
 use crate::siblings::versions::{Key, Read, Version, VersionId, keys};
-use crate::siblings::{deletes, strange_in_words};
+use crate::siblings::{BYTES_A_LINE, deletes, strange_in_words};
 
 /// Last writer wins: of all writes the one with the newest stamp of a wall clock is kept, and no other.
 ///
@@ -84,6 +84,9 @@ fn judge(
     judge_key: impl Fn(Named<'_, '_>, &mut Findings, &mut Meter) -> Result<usize, Exhausted>,
 ) -> CheckReport {
     let mut meter = budget.start();
+    if let Err(exhausted) = meter.reserve(BYTES_A_LINE * history.len() as u64) {
+        return CheckReport::unknown(exhausted.to_string());
+    }
     let (keys, mut findings, mut judged) = (keys(history).keys, Findings::default(), 0);
     for (name, key) in &keys {
         for strange in &key.strange {
@@ -102,6 +105,10 @@ fn judge(
 }
 
 impl Newest {
+    /// By how much clocks of processes on one host differ at most: they do not, but one that reads its clock
+    /// may wait for its turn.
+    pub const ONE_HOST: Duration = Duration::from_millis(10);
+
     fn judge(
         &self,
         (name, key): Named<'_, '_>,
@@ -218,7 +225,8 @@ fn unrivalled(
         if version.is_delete() || !version.is_acknowledged() {
             continue;
         }
-        meter.tick()?;
+        // Each is held against all others.
+        meter.look()?;
         let id = at as VersionId;
         let is_rival = |(other, of): (usize, &Version<'_>)| {
             let other = other as VersionId;

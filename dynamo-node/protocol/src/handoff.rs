@@ -131,10 +131,7 @@ impl Node {
             self.adopt_hints(step, target);
             self.deliver_hints(step, target);
             if mutated(Mutant::HintsExpire) && !self.detector.is_alive(target) {
-                for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
-                    let place = Place { role: Role::Hint(target), key };
-                    let _ = self.write(step, vec![Change::Remove(place)]);
-                }
+                self.lose_hints(step, target);
             }
         }
     }
@@ -275,10 +272,15 @@ impl Node {
             step.event(Event::HintDelivered(target));
         }
         if mutated(Mutant::HintsGoTogether) {
-            for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
-                let place = Place { role: Role::Hint(target), key };
-                let _ = self.write(step, vec![Change::Remove(place)]);
-            }
+            self.lose_hints(step, target);
+        }
+    }
+
+    /// What seeded bugs do: removes hints that nobody has acknowledged.
+    fn lose_hints<S: Store>(&mut self, step: &mut Step<'_, S>, target: NodeId) {
+        for key in step.store.hints(target, None, BATCH).unwrap_or_default() {
+            let place = Place { role: Role::Hint(target), key };
+            let _ = self.write(step, vec![Change::Remove(place)]);
         }
     }
 }

@@ -243,10 +243,6 @@ impl Mutant {
         Self::FilledByUncounted,
     ];
 
-    /// Those of other versionings than dotted.
-    pub const OF_VERSIONINGS: &[Self] =
-        &[Self::GreatestDotWins, Self::StampKept, Self::ClockForgetsRead, Self::OlderClockKept];
-
     /// Those of the shell around the core, which only whole nodes have.
     pub const OF_SHELL: &[Self] = &[
         Self::ReleasedUnsynced,

@@ -200,7 +200,8 @@ impl Node {
         if let Err(why) = self.admit((from, is_later), to, &message) {
             return step.event(Event::Discarded(from, why));
         }
-        let is_lower = self.detector.heard(from).is_some_and(|heard| identity < heard);
+        let by_order = mutated(Mutant::LowerIdentityIgnored) || mutated(Mutant::RenewedIfGreater);
+        let is_lower = by_order && self.detector.heard(from).is_some_and(|heard| identity < heard);
         if is_lower && mutated(Mutant::LowerIdentityIgnored) {
             return;
         }

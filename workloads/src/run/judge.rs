@@ -63,17 +63,13 @@ pub(super) fn checkers_of(
 pub(crate) struct Grounds {
     /// How many disks were lost.
     pub(crate) lost: usize,
-    /// Clocks were, or may be, further apart than [`SKEW`].
+    /// Clocks were, or may be, further apart than those of [one host](Newest::ONE_HOST).
     pub(crate) clocks_differ: bool,
     /// Under lww and the paper's clocks a run shows what they lose, for it is held to what dotted versions
     /// keep, and to what they promise themselves; or it is held to that alone, and shows whether they keep
     /// it.
     pub(crate) only_its_own: bool,
 }
-
-/// By how much clocks of processes on one host differ at most, and of simulated ones that are right: they do
-/// not, but one that reads it may wait for its turn.
-const SKEW: Duration = Duration::from_millis(10);
 
 /// Who judges the history of a workload.
 pub(crate) fn checkers(
@@ -84,7 +80,8 @@ pub(crate) fn checkers(
     let mut checkers: Vec<Box<dyn Checker>> = Vec::new();
     match settings.versioning {
         Versioning::Lww if !grounds.clocks_differ => {
-            checkers.push(Box::new(Newest { skew: SKEW, strict: settings.quorums_meet() }));
+            checkers
+                .push(Box::new(Newest { skew: Newest::ONE_HOST, strict: settings.quorums_meet() }));
         }
         // A disk that was lost has counted what others still hold, and counts it again.
         Versioning::Paper if grounds.lost == 0 => checkers.push(Box::new(Unrivalled)),

@@ -90,10 +90,16 @@ impl Happened {
         self.rows.iter().filter(|(_, count)| **count == 0).map(|(row, _)| *row).collect()
     }
 
+    /// Whether every cell has had a seed.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        self.cells.values().all(|seeds| *seeds > 0)
+    }
+
     /// Whether everything has happened, and every cell has had a seed.
     #[must_use]
     pub fn is_covered(&self) -> bool {
-        self.never().is_empty() && self.cells.values().all(|seeds| *seeds > 0)
+        self.never().is_empty() && self.is_drawn()
     }
 
     /// The cells in words: how many have had a seed, and which has had the fewest.

@@ -33,8 +33,9 @@ impl Forwarded {
     /// Notes a put of `from`; false if it was noted before, or may have been.
     pub(crate) fn is_first(&mut self, from: NodeId, op: OpId) -> bool {
         let lives = self.0.entry(from).or_default();
-        let is_lower = lives.iter().any(|life| op.incarnation < life.incarnation);
-        if is_lower && mutated(Mutant::LowerIncarnationIgnored) {
+        if mutated(Mutant::LowerIncarnationIgnored)
+            && lives.iter().any(|life| op.incarnation < life.incarnation)
+        {
             return false;
         }
         let at = lives.iter().position(|life| life.incarnation == op.incarnation);
