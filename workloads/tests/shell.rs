@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use dyno::simulated::shell::batch::difference;
+use dyno::simulated::shell::crashes::{Which, sweep};
 use dyno::simulated::shell::{Coverage, Setup, run};
 
 /// A few of the seeds of a night: they keep what they acknowledge, and answer.
@@ -49,4 +50,30 @@ fn what_never_happened_is_said() {
     let mut sum = coverage;
     sum.add(&Coverage { gets: 2, stops: 1, ..Coverage::default() });
     assert_eq!((sum.gets, sum.stops, sum.kills), (5, 1, 0));
+}
+
+/// Some of the points of two seeds, one of which syncs after it has committed: a night has them all.
+#[test]
+fn nothing_acknowledged_is_lost_wherever_power_goes() {
+    for (seed, works) in [(0, &["commit"][..]), (5, &["buffered-commit", "commit", "sync"])] {
+        let swept = sweep(seed..seed + 1, Which::Every(23), 2, |_, _| false);
+        assert!(swept.violations.is_empty(), "{:?}", swept.violations);
+        assert!(swept.unknown.is_empty(), "{:?}", swept.unknown);
+        assert!(swept.points >= 48 && swept.acknowledged > 500, "{swept:?}");
+        for work in works {
+            assert_eq!(
+                swept.rows.keys().filter(|row| row.starts_with(work)).count(),
+                8,
+                "{swept:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_point_that_no_disk_comes_to_is_no_pass() {
+    let cut = "1000000/torn/all".parse().unwrap();
+    let swept = sweep(0..1, Which::Only(cut), 1, |_, _| false);
+    assert_eq!((swept.points, swept.violations.len()), (0, 0));
+    assert!(swept.unknown[0].what.contains("no such operation"), "{:?}", swept.unknown);
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::chance::Chance;
+use super::fuse::{Fuse, When, Work};
 use super::locked;
 use crate::storage::{Engine, EngineError, MemoryEngine, Space, Visit, Write};
 
@@ -26,6 +27,8 @@ struct Platter {
     users: u32,
     /// A commit fails when so many more were made.
     fails: Option<u64>,
+    /// The world's.
+    fuse: Fuse,
     did: Sync,
 }
 
@@ -40,6 +43,8 @@ pub struct Sync {
     pub too_late: u64,
     /// Commits that a power cut took.
     pub lost: u64,
+    /// Whether the power went in the middle of its work.
+    pub is_cut: bool,
 }
 
 /// A disk in use, by one process.
@@ -49,7 +54,7 @@ pub(super) struct Mounted {
 }
 
 impl Disk {
-    pub(super) fn new(chance: Chance) -> Self {
+    pub(super) fn new(chance: Chance, fuse: Fuse) -> Self {
         Self(Arc::new(Mutex::new(Platter {
             chance,
             seen: MemoryEngine::default(),
@@ -58,6 +63,7 @@ impl Disk {
             life: 0,
             users: 0,
             fails: None,
+            fuse,
             did: Sync::default(),
         })))
     }
@@ -101,15 +107,17 @@ impl Disk {
         platter.life += 1;
         platter.fails = None;
         if power {
-            platter.lose();
+            let unsynced = platter.unsynced.len() as u64;
+            let kept = platter.chance.within(0, unsynced);
+            platter.lose(kept);
         }
     }
 }
 
 impl Platter {
-    fn lose(&mut self) {
+    /// All that is not synced is gone, but for the first `kept` of it.
+    fn lose(&mut self, kept: u64) {
         let unsynced = std::mem::take(&mut self.unsynced);
-        let kept = self.chance.within(0, unsynced.len() as u64);
         self.did.lost += unsynced.len() as u64 - kept;
         let kept = usize::try_from(kept).unwrap_or(0);
         for writes in unsynced.into_iter().take(kept) {
@@ -132,6 +140,25 @@ impl Platter {
         std::mem::take(&mut self.unsynced).into_iter().try_for_each(|it| self.synced.commit(it))
     }
 
+    /// The power goes in the middle of this work; `writes` are what it brings, `sync` is whether it syncs.
+    fn cut(&mut self, when: When, writes: Option<Vec<Write>>, sync: bool) {
+        let before = self.unsynced.len() as u64;
+        if when != When::Before {
+            self.unsynced.extend(writes);
+        }
+        let all = self.unsynced.len() as u64;
+        let kept = match when {
+            When::Before => self.chance.within(0, before),
+            When::Unsynced => 0,
+            When::Torn => self.chance.within(0, all),
+            When::After if sync => all,
+            When::After => self.chance.within(0, all),
+        };
+        self.lose(kept);
+        self.life += 1;
+        self.did.is_cut = true;
+    }
+
     /// Whether this commit fails.
     fn fails(&mut self) -> bool {
         match &mut self.fails {
@@ -150,6 +177,11 @@ impl Mounted {
         let mut platter = locked(&self.disk.0);
         if platter.life != self.life {
             platter.did.too_late += 1;
+            return Err(gone());
+        }
+        let work = if sync { Work::Commit } else { Work::Buffered };
+        if let Some(when) = platter.fuse.passes(work) {
+            platter.cut(when, Some(writes), sync);
             return Err(gone());
         }
         let fails = platter.fails();
@@ -196,7 +228,14 @@ impl Engine for Mounted {
 
     fn sync(&self) -> Result<(), EngineError> {
         let mut platter = locked(&self.disk.0);
-        if platter.life == self.life { platter.sync() } else { Err(gone()) }
+        if platter.life != self.life {
+            return Err(gone());
+        }
+        if let Some(when) = platter.fuse.passes(Work::Sync) {
+            platter.cut(when, None, true);
+            return Err(gone());
+        }
+        platter.sync()
     }
 }
 
@@ -214,6 +253,9 @@ impl fmt::Debug for Disk {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::fuse::Point;
     use super::*;
 
     fn put(value: &'static str) -> Vec<Write> {
@@ -229,7 +271,7 @@ mod tests {
     fn a_power_cut_takes_what_was_not_synced_and_the_end_of_a_process_takes_nothing() {
         let mut lost = 0;
         for seed in 0..20 {
-            let disk = Disk::new(Chance::new(seed));
+            let disk = Disk::new(Chance::new(seed), Fuse::default());
             let engine = disk.mount().unwrap();
             engine.commit(put("a")).unwrap();
             engine.commit_buffered(put("b")).unwrap();
@@ -249,7 +291,7 @@ mod tests {
 
     #[test]
     fn who_had_a_disk_before_has_it_no_more() {
-        let disk = Disk::new(Chance::new(1));
+        let disk = Disk::new(Chance::new(1), Fuse::default());
         let before = disk.mount().unwrap();
         assert!(matches!(disk.mount(), Err(EngineError::Locked)));
         disk.crash(false);
@@ -261,11 +303,42 @@ mod tests {
 
     #[test]
     fn a_commit_that_fails_is_there_or_not_and_all_after_it_fail() {
-        let disk = Disk::new(Chance::new(3));
+        let disk = Disk::new(Chance::new(3), Fuse::default());
         let engine = disk.mount().unwrap();
         disk.fail_after(1);
         engine.commit(put("a")).unwrap();
         assert!(engine.commit(put("b")).is_err() && engine.commit(put("c")).is_err());
         assert_eq!(disk.did().failed, 2);
+    }
+
+    /// What is left of two buffered commits, the second of which is cut off.
+    fn left_of_two(when: When, sync: bool, seed: u64) -> Option<Bytes> {
+        let fuse = Fuse::default();
+        let disk = Disk::new(Chance::new(seed), fuse.clone());
+        let engine = disk.mount().unwrap();
+        fuse.set(Point { operation: 1, when });
+        engine.commit_buffered(put("a")).unwrap();
+        let cut = if sync { engine.commit(put("b")) } else { engine.commit_buffered(put("b")) };
+        assert!(cut.is_err() && disk.did().is_cut);
+        assert!(engine.commit(put("c")).is_err(), "it has no power");
+        drop(engine);
+        get(&disk.mount().unwrap())
+    }
+
+    #[test]
+    fn a_power_cut_in_mid_work_leaves_what_that_moment_allows() {
+        let left = |when, sync| {
+            let all = (0..40).map(|seed| left_of_two(when, sync, seed));
+            let named = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+            all.map(|left| left.map_or_else(String::new, named)).collect::<BTreeSet<_>>()
+        };
+        let all = |all: &[&str]| all.iter().map(|&one| one.to_owned()).collect::<BTreeSet<_>>();
+        for sync in [false, true] {
+            assert_eq!(left(When::Before, sync), all(&["", "a"]));
+            assert_eq!(left(When::Unsynced, sync), all(&[""]));
+            assert_eq!(left(When::Torn, sync), all(&["", "a", "b"]));
+        }
+        assert_eq!(left(When::After, true), all(&["b"]), "it was synced, and nobody was told");
+        assert_eq!(left(When::After, false), all(&["", "a", "b"]));
     }
 }

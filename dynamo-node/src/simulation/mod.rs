@@ -16,6 +16,7 @@
 
 mod chance;
 mod disk;
+mod fuse;
 mod network;
 mod socket;
 
@@ -37,12 +38,14 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use self::fuse::Fuse;
 use crate::config::Options;
 use crate::server::{Running, StartError, start_on};
 use crate::storage::{Engine, EngineError};
 
 pub use chance::Chance;
 pub use disk::{Disk, Sync};
+pub use fuse::{Point, When, Work};
 pub(crate) use network::Socket;
 pub use network::{Carried, End, Network, Weather};
 
@@ -63,6 +66,7 @@ struct Inside {
     drawn: Mutex<Chance>,
     /// By the folder in which a real engine would have its files.
     disks: Mutex<BTreeMap<PathBuf, Disk>>,
+    fuse: Fuse,
     /// How long a disk takes for half of a commit, in microseconds.
     pace: Mutex<[u64; 2]>,
 }
@@ -95,7 +99,8 @@ pub fn run<T, F: Future<Output = T>>(seed: u64, work: impl FnOnce(World) -> F) -
         let (network, drawn) = (Network::new(chance.branch()), Mutex::new(chance.branch()));
         let (disks, pace) = (Mutex::default(), Mutex::new([0, 1]));
         let begin = Instant::now();
-        let world = World(Arc::new(Inside { begin, network, drawn, disks, pace }));
+        let fuse = Fuse::default();
+        let world = World(Arc::new(Inside { begin, network, drawn, disks, fuse, pace }));
         let carrier = tokio::spawn(world.network().clone().carry());
         HERE.set(Some(world.clone()));
         let done = work(world).await;
@@ -139,7 +144,25 @@ impl World {
     pub fn disk(&self, directory: &Path) -> Disk {
         let folder = directory.join(crate::storage::ENGINE);
         let mut chance = locked(&self.0.drawn);
-        locked(&self.0.disks).entry(folder).or_insert_with(|| Disk::new(chance.branch())).clone()
+        let made = || Disk::new(chance.branch(), self.0.fuse.clone());
+        locked(&self.0.disks).entry(folder).or_insert_with(made).clone()
+    }
+
+    /// The machine whose disk does what `point` says loses power then: the disk is gone for whoever has it,
+    /// and whoever has the machine crashes it, [`Crash::Power`].
+    pub fn cut_power_at(&self, point: Point) {
+        self.0.fuse.set(point);
+    }
+
+    /// Until that has happened. It is told once.
+    pub async fn power_cut(&self) {
+        self.0.fuse.blows().await;
+    }
+
+    /// What all disks did so far, in order.
+    #[must_use]
+    pub fn disk_work(&self) -> Vec<Work> {
+        self.0.fuse.done()
     }
 
     /// Starts a node; its peers dial it by [`Network::address`].

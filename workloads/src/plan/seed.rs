@@ -20,6 +20,8 @@ pub enum Purpose {
     Keys,
     /// How the ring is cut, and in which zones nodes stand.
     Ring,
+    /// When disks sync.
+    Disks,
 }
 
 /// The random numbers for one purpose.
@@ -33,6 +35,7 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha8Rng {
         Purpose::Link(index) => (3, index),
         Purpose::Keys => (4, 0),
         Purpose::Ring => (5, 0),
+        Purpose::Disks => (6, 0),
     };
     rng.set_stream(kind << 32 | u64::from(index));
     rng

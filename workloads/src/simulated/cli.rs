@@ -10,7 +10,8 @@ use model::interrupt;
 
 use super::batch::{Batch, Counters, Failure, Findings, report};
 use super::cuts;
-use super::shell::cli::shell;
+use super::shell::cli::{crashes, shell};
+use super::shell::crashes::Cut;
 use crate::interpreter::Counts;
 use crate::plan::{ClusterKind, Plan, PlanArg, PlanError, Source};
 use crate::run::verdict::{BROKEN, INVALID, REFUSED, UNKNOWN, VALID};
@@ -36,6 +37,13 @@ pub struct SimArgs {
     /// Whole nodes in the place of their core alone: storage, queues, links and clients as they are.
     #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts"])]
     pub shell: bool,
+    /// In place of what the seed draws, power goes at every point in the work of disks, one after the other, in
+    /// short runs: of one machine, of all.
+    #[arg(long, requires = "shell")]
+    pub crashes: bool,
+    /// With `--crashes`: at this point alone, as in 17/torn/all.
+    #[arg(long, value_name = "POINT", requires = "crashes")]
+    pub point: Option<Cut>,
     /// A seeded bug, by name: only in a build with the feature `mutants`.
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,
@@ -88,6 +96,9 @@ pub fn sim(args: &SimArgs) -> u8 {
     let batch = Batch { seeds, plan, cuts: args.cuts, jobs, until_covered };
     if let Err(error) = interrupt::listen("what the seeds so far have found") {
         return refuse(&format!("no signals: {error}"));
+    }
+    if args.crashes {
+        return crashes(args);
     }
     if args.shell {
         return shell(args);

@@ -4,6 +4,7 @@ use dyno_command::{document, exit, output};
 use model::interrupt;
 
 use super::batch::{Findings, batch};
+use super::crashes::{Swept, Which, sweep};
 use crate::interpreter::Counts;
 use crate::run::verdict::{BROKEN, INVALID, UNKNOWN, VALID};
 use crate::simulated::batch::Failure;
@@ -30,6 +31,60 @@ pub(crate) fn shell(args: &SimArgs) -> u8 {
         output::say(document("sim", Some(verdict), &findings));
     }
     status(&findings)
+}
+
+/// Runs every point of seeds at which power can go; the status to exit with.
+pub(crate) fn crashes(args: &SimArgs) -> u8 {
+    let (seeds, jobs) = (args.seeds.0.clone(), args.jobs.threads());
+    let which = args.point.map_or(Which::Every(1), Which::Only);
+    let mut swept = quietly(|| {
+        sweep(seeds, which, jobs, |seed, swept| {
+            output::note(format_args!("seed {seed}: {} points", swept.points));
+            interrupt::asked()
+        })
+    });
+    if let Some(name) = &args.mutant {
+        let failures = swept.violations.iter_mut().chain(&mut swept.unknown);
+        failures.for_each(|failure| failure.again += &format!(" --mutant {name}"));
+    }
+    output::text(told(&swept));
+    if args.json {
+        output::say(document("sim", Some(exit::verdict(status_of(&swept))), &swept));
+    }
+    status_of(&swept)
+}
+
+fn told(swept: &Swept) -> String {
+    let mut text = format!(
+        "{} points at which power went, in {} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s of a processor)\n\
+         writes acknowledged in these runs: {}\n",
+        swept.points,
+        swept.seeds,
+        swept.simulated_seconds,
+        swept.wall_seconds,
+        swept.simulated_seconds / swept.cpu_seconds.max(0.01),
+        swept.acknowledged,
+    );
+    for (row, count) in &swept.rows {
+        text += &format!("  {row}: {count}\n");
+    }
+    for row in &swept.never {
+        text += &format!("never happened: {row}\n");
+    }
+    text += &broken(swept.left_out, &swept.violations);
+    text + &ending(&swept.unknown, status_of(swept))
+}
+
+fn status_of(swept: &Swept) -> u8 {
+    if !swept.violations.is_empty() {
+        INVALID
+    } else if swept.left_out > 0 {
+        BROKEN
+    } else if swept.unknown.len() as u64 * 10 > swept.points || !swept.never.is_empty() {
+        UNKNOWN
+    } else {
+        VALID
+    }
 }
 
 fn summary(findings: &Findings) -> String {

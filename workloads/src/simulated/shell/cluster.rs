@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dynamo_node::simulation::{Crash, Disk, End, Network, Weather, World};
-use dynamo_node::{Ended, Fatal, Options, Running, Storage};
+use dynamo_node::storage::DirectoryError;
+use dynamo_node::{Ended, Fatal, Options, Running, StartError, Storage};
 use dynamo_protocol::{NodeId, View};
 use tokio::time::{sleep, timeout};
 
@@ -97,8 +98,17 @@ impl Nodes {
         }
         disk.heal();
         self.failing.borrow_mut().remove(&node);
-        let options = self.options(node);
-        match self.world.start(options).await {
+        let was_cut = disk.did().is_cut;
+        let mut started = self.world.start(self.options(node)).await;
+        let is_made = |error: &StartError| {
+            matches!(error, StartError::Directory(DirectoryError::NotEmpty(_)))
+        };
+        if was_cut && started.as_ref().is_err_and(is_made) {
+            // Its first start came as far as a directory: whoever starts it does as the message says.
+            let options = Options { genesis: false, ..self.options(node) };
+            started = self.world.start(options).await;
+        }
+        match started {
             Ok(running) => {
                 self.running.borrow_mut().insert(node, running);
                 if !self.made.borrow_mut().insert(node) {
@@ -106,8 +116,15 @@ impl Nodes {
                 }
                 self.close(Trouble::Down(node));
             }
+            // Power has gone meanwhile: it is started again with the others.
+            Err(_) if disk.did().is_cut && !was_cut => self.open(Trouble::Down(node)),
             Err(error) => self.blame("starts", format!("{node} does not start: {error}")),
         }
+    }
+
+    /// Whether one runs, as far as is known.
+    pub(super) fn runs(&self, node: NodeId) -> bool {
+        self.running.borrow().contains_key(&node)
     }
 
     /// Ends one where it stands, if it runs.

@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use checker::history::History;
 use checker::history::op::{Kind, Op};
+use dynamo_node::Durability;
 use dynamo_node::record::{self, Together};
-use dynamo_node::simulation::{self, Carried, World};
+use dynamo_node::simulation::{self, Carried, Work, World};
 use dynamo_protocol::View;
 use dynamo_sim::trace::Cluster;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::answers::{self, Span, Trouble};
 use super::clients::{Clients, Fate, Told, status};
 use super::cluster::{Nodes, RECORDS};
 use super::coverage::Coverage;
+use super::crashes::Cut;
 use super::mix::Mix;
 use super::setup::Setup;
-use super::trouble::trouble;
+use super::trouble::{blackout, trouble};
 use crate::interpreter::{Counts, Interpreter, Tally};
 use crate::plan::WorkloadName;
 use crate::run::finish::script::{Script, Stage};
@@ -36,6 +38,8 @@ use crate::workload::generator::{Reads, TimeLimit};
 const REST: Duration = Duration::from_secs(60);
 /// Between two looks at whether it has.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long after clients power may still be gone.
+const LATE: Duration = Duration::from_secs(10);
 /// Where there is a file system in memory, records and marks lie in it.
 const IN_MEMORY: &str = "/dev/shm";
 
@@ -56,6 +60,19 @@ pub struct Outcome {
     pub digest: u64,
     /// What clients saw.
     pub history: History,
+    /// What disks did until all trouble ended, in order.
+    pub disk_work: Vec<Work>,
+}
+
+/// What goes wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// What the seed draws.
+    Drawn,
+    /// Nothing.
+    Nothing,
+    /// Power goes, once.
+    Power(Cut),
 }
 
 /// What is left of a run when its world is gone.
@@ -69,16 +86,23 @@ struct Played {
     carried: Carried,
     simulated: Duration,
     counts: Counts,
+    disk_work: Vec<Work>,
 }
 
 /// Runs a seed; a panic is a violation like any other.
 #[must_use]
 pub fn run(setup: &Setup, seed: u64) -> Outcome {
+    run_with(setup, seed, Harm::Drawn)
+}
+
+/// The same with other trouble than the seed draws.
+#[must_use]
+pub fn run_with(setup: &Setup, seed: u64, harm: Harm) -> Outcome {
     let failed = |check: &str, what: String| Outcome {
         violations: vec![Violation::new(check, what)],
         ..Outcome::default()
     };
-    let tried = catch_unwind(AssertUnwindSafe(|| try_run(setup, seed)));
+    let tried = catch_unwind(AssertUnwindSafe(|| try_run(setup, seed, harm)));
     match tried {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => Outcome {
@@ -93,23 +117,26 @@ pub fn run(setup: &Setup, seed: u64) -> Outcome {
     }
 }
 
-fn try_run(setup: &Setup, seed: u64) -> anyhow::Result<Outcome> {
+fn try_run(setup: &Setup, seed: u64, harm: Harm) -> anyhow::Result<Outcome> {
     let folder = TempDir::new_in(IN_MEMORY).or_else(|_| TempDir::new())?;
     let view = setup.view()?;
     let path = folder.path();
-    let played = simulation::run(seed, |world| play(world, setup, seed, view, path))??;
-    judge(setup, played, &path.join(RECORDS))
+    let played = simulation::run(seed, |world| play(world, setup, (seed, harm), view, path))??;
+    judge(setup, harm, played, &path.join(RECORDS))
 }
 
 async fn play(
     world: World,
     setup: &Setup,
-    seed: u64,
+    (seed, harm): (u64, Harm),
     view: View,
     folder: &Path,
 ) -> anyhow::Result<Played> {
     world.network().set_weather(setup.weather);
     world.set_disks(setup.disks);
+    if let Harm::Power(cut) = harm {
+        world.cut_power_at(cut.point);
+    }
     let nodes = Nodes::new(&world, setup, view.clone(), folder);
     for node in setup.ids() {
         nodes.start(node).await;
@@ -125,11 +152,21 @@ async fn play(
     let mix = Mix::new(setup, seed);
     let keys = mix.keys();
     let mut limited = TimeLimit::new(mix, setup.time);
-    tokio::select! {
-        biased;
-        ran = interpreter.run(&mut limited) => ran?,
-        () = trouble(&nodes, seed) => {}
+    let work = interpreter.run(&mut limited);
+    match harm {
+        Harm::Drawn => tokio::select! {
+            biased;
+            ran = work => ran?,
+            () = trouble(&nodes, seed) => {}
+        },
+        Harm::Nothing => work.await?,
+        Harm::Power(cut) => {
+            // Whenever it goes, also at the end, it comes back.
+            let blackout = timeout(setup.time + LATE, blackout(&nodes, seed, cut.machines));
+            tokio::join!(work, blackout).0?;
+        }
     }
+    let disk_work = world.disk_work();
     let told = clients.told();
     nodes.heal().await;
     let mut closing = Closing::default();
@@ -165,6 +202,7 @@ async fn play(
         carried: world.network().carried(),
         simulated: world.now(),
         counts: tally.counts(),
+        disk_work,
     })
 }
 
@@ -246,7 +284,7 @@ impl Stage for Finale<'_> {
     }
 }
 
-fn judge(setup: &Setup, played: Played, records: &Path) -> anyhow::Result<Outcome> {
+fn judge(setup: &Setup, harm: Harm, played: Played, records: &Path) -> anyhow::Result<Outcome> {
     let Played { spans, mut violations, told, closing, carried, .. } = played;
     violations.extend(answers::judge(setup, &told, &spans));
     let of_closing = closing.checks.into_iter();
@@ -259,7 +297,8 @@ fn judge(setup: &Setup, played: Played, records: &Path) -> anyhow::Result<Outcom
     if let Some(difference) = &replayed.difference {
         violations.push(Violation::new("record-replay", difference.to_string()));
     }
-    let together = Together::of(&replayed.lives, true);
+    let keeps = setup.durability == Durability::Sync || !matches!(harm, Harm::Power(_));
+    let together = Together::of(&replayed.lives, keeps);
     let breaches = together.breaches.iter();
     violations.extend(
         breaches.map(|breach| {
@@ -274,6 +313,7 @@ fn judge(setup: &Setup, played: Played, records: &Path) -> anyhow::Result<Outcom
         simulated: played.simulated,
         counts: played.counts,
         digest: carried.digest,
+        disk_work: played.disk_work,
         coverage,
         ..Outcome::default()
     };

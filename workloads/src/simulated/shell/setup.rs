@@ -78,6 +78,29 @@ impl Setup {
         }
     }
 
+    /// That of a seed whose run is short: it is made again for every point at which power can go.
+    ///
+    /// No disk may lose what was synced, and no node acknowledges what none has synced
+    /// ([`Durability::Buffered`]): that promises nothing where power goes.
+    #[must_use]
+    pub fn brief(seed: u64) -> Self {
+        let mut rng = stream(seed, Purpose::Disks);
+        let durability = if rng.random_ratio(2, 5) { Durability::One } else { Durability::Sync };
+        Self {
+            durability,
+            weather: Weather { delay: [0, 300], split: 0, late: 0 },
+            disks: [0, 200],
+            workers: 3,
+            sessions: 1,
+            driven: false,
+            keys: 2,
+            think: Duration::from_millis(80),
+            large: 0,
+            time: Duration::from_millis(900),
+            ..Self::drawn(seed)
+        }
+    }
+
     /// Its nodes.
     #[must_use]
     pub fn ids(&self) -> Vec<NodeId> {

@@ -13,8 +13,11 @@ use tokio::time::sleep;
 
 use super::answers::Trouble;
 use super::cluster::Nodes;
+use super::crashes::Machines;
 use crate::plan::seed::{Purpose, stream};
 
+/// How long power is gone, in milliseconds.
+const BLACKOUT: [u64; 2] = [1, 300];
 /// Between two looks for nodes that have ended by themselves.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -26,6 +29,23 @@ pub(super) async fn trouble(nodes: &Nodes, seed: u64) {
 
 fn draw(rng: &mut ChaCha8Rng, millis: [u64; 2]) -> Duration {
     Duration::from_millis(rng.random_range(millis[0]..=millis[1]))
+}
+
+/// Where power goes, and comes back some time later.
+pub(super) async fn blackout(nodes: &Nodes, seed: u64, machines: Machines) {
+    let mut rng = stream(seed, Purpose::Nemesis);
+    nodes.world.power_cut().await;
+    let all = nodes.setup.ids();
+    let is_cut = |node: &NodeId| machines == Machines::All || nodes.disk(*node).did().is_cut;
+    for node in all.iter().copied().filter(is_cut) {
+        nodes.crash(node, Crash::Power);
+    }
+    sleep(draw(&mut rng, BLACKOUT)).await;
+    for node in all {
+        if !nodes.runs(node) {
+            nodes.start(node).await;
+        }
+    }
 }
 
 async fn of_nodes(nodes: &Nodes, mut rng: ChaCha8Rng) {
