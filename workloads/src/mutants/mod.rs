@@ -4,6 +4,7 @@
 //! A layer is a [`Hunter`]: it looks for the bug that is on, and for one where none is. A layer more
 //! is a module beside `seeds` and `model`, a variant of [`Layer`], and its checks in the table.
 
+mod auto;
 mod local;
 mod model;
 mod report;
@@ -25,6 +26,9 @@ use crate::run::verdict::{BROKEN, INVALID, REFUSED, VALID};
 use seeds::Of;
 use table::{ROWS, Row, Seeded, What, explanation};
 
+/// How many seeds each bug of the table gets, if nobody says so.
+const SEEDS: u64 = 5_000;
+
 /// Arguments of `dyno mutants`.
 #[derive(Debug, Args)]
 pub struct MutantsArgs {
@@ -34,10 +38,10 @@ pub struct MutantsArgs {
     /// These mutants only.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// How many seeds of the simulator each gets, and how many the unmutated build. The rarest shows about
-    /// once in two thousand.
-    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
-    seeds: u64,
+    /// How many seeds of the simulator each gets, and how many the unmutated build: 5000 if not given, for the
+    /// rarest shows about once in two thousand; with `--auto` 300.
+    #[arg(long, value_name = "COUNT")]
+    seeds: Option<u64>,
     /// How many seeds are run at a time; 0 is one a core.
     #[arg(long, value_name = "COUNT", default_value = "2")]
     jobs: Jobs,
@@ -53,6 +57,8 @@ pub struct MutantsArgs {
     /// Print the matrix as one line of JSON, last.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    auto: auto::AutoArgs,
 }
 
 /// What catches a mutant.
@@ -175,6 +181,9 @@ pub fn named(name: &str) -> Result<Mutant, String> {
 /// Runs the table; the status to exit with.
 #[must_use]
 pub fn run(args: &MutantsArgs) -> u8 {
+    if args.auto.auto {
+        return auto::run(&args.auto, args.seeds, &args.out, args.json);
+    }
     let only: Result<Vec<_>, _> = args.only.iter().map(|name| named(name)).collect();
     let only = match only {
         Ok(only) => only,
@@ -206,7 +215,8 @@ pub fn run(args: &MutantsArgs) -> u8 {
 }
 
 fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
-    let of_seeds = |of| seeds::Seeds { of, seeds: args.seeds, jobs: args.jobs.threads() };
+    let seeds = args.seeds.unwrap_or(SEEDS);
+    let of_seeds = |of| seeds::Seeds { of, seeds, jobs: args.jobs.threads() };
     match layer {
         Layer::Model => Box::new(model::Model::new(args.budget.0)),
         Layer::Sim => Box::new(of_seeds(Of::Cores)),

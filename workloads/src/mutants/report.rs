@@ -84,9 +84,19 @@ fn section(column: &Column) -> String {
 }
 
 pub(super) fn write(matrix: &Matrix, out: &Path) -> io::Result<()> {
+    write_as(out, "matrix", &markdown(matrix), matrix)
+}
+
+/// The same of anything: `name`.md and `name`.json.
+pub(super) fn write_as(
+    out: &Path,
+    name: &str,
+    text: &str,
+    data: &impl serde::Serialize,
+) -> io::Result<()> {
     std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("matrix.md"), markdown(matrix))?;
-    std::fs::write(out.join("matrix.json"), format!("{}\n", json!(matrix)))
+    std::fs::write(out.join(format!("{name}.md")), text)?;
+    std::fs::write(out.join(format!("{name}.json")), format!("{}\n", json!(data)))
 }
 
 fn title(layer: Layer) -> &'static str {
