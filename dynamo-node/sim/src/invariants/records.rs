@@ -1,6 +1,7 @@
 //! What a change of one record shows by itself.
 
-use dynamo_protocol::{Dot, Event, Key, NodeId, Output, Place, Record, Siblings};
+use dynamo_protocol::membership::Membership;
+use dynamo_protocol::{Dot, Epoch, Event, Key, Node, NodeId, Output, Place, Record, Siblings};
 
 use super::Noted;
 use crate::disk::Changed;
@@ -75,15 +76,33 @@ pub(super) fn record_forgets(changed: Changed<'_>, breach: &mut impl FnMut(&'sta
     }
 }
 
-/// Whether `target` is no home of the key any more and all who are have the hint: it may have acknowledged
-/// it, brought it to them and dropped it before its word arrives.
-pub(super) fn moved_on(hosts: &[Host], target: NodeId, key: &Key, hint: &Record) -> bool {
+/// Whether `home` is no home of the key any more, by a later epoch than `since`, and all who are have what it was
+/// told to have, or are themselves past that: it may have acknowledged it, brought it to them and dropped it
+/// before its word arrives.
+pub(super) fn moved_on(
+    hosts: &[Host],
+    since: Epoch,
+    home: NodeId,
+    key: &Key,
+    set: &Siblings,
+) -> bool {
+    let host = &hosts[index(home)];
+    let running = || hosts.iter().filter_map(|host| host.node.as_ref()).map(Node::view);
+    let view = match &host.node {
+        Some(node) => Some(node.view()),
+        // Of one that does not run, what its disk knows.
+        None => {
+            let last = host.disk.enrolment().epochs.last().map(Membership::epoch);
+            running().find(|view| Some(view.epoch()) == last)
+        }
+    };
+    let Some(view) = view.filter(|view| view.epoch() > since) else { return false };
+    let homes = view.homes(key);
     let has = |home: &NodeId| {
         let kept = hosts[index(*home)].disk.durable(&Place::home(key.clone()));
-        kept.is_some_and(|record| record.set.covers(&hint.set))
+        // Epochs rise, so that this comes to an end.
+        kept.is_some_and(|record| record.set.covers(set))
+            || moved_on(hosts, view.epoch(), *home, key, set)
     };
-    hosts[index(target)].node.as_ref().is_some_and(|node| {
-        let homes = node.view().homes(key);
-        !homes.contains(&target) && homes.iter().all(has)
-    })
+    !homes.contains(&home) && homes.iter().all(has)
 }
