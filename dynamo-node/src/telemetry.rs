@@ -62,6 +62,8 @@ pub(crate) fn add(counter: &AtomicU64, count: usize) {
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
     pub(crate) counters: Counters,
+    /// By node, how many hints for it were stored.
+    pub(crate) hinted: BTreeMap<NodeId, u64>,
     /// By partner, which of all exchanges was the last with it.
     pub(crate) exchanged: BTreeMap<NodeId, u64>,
     pub(crate) links: Arc<LinkCounters>,
@@ -103,7 +105,7 @@ impl Telemetry {
             Event::Minted { .. } => {}
             Event::ForwardedTo(_) => counters.forwarded += 1,
             Event::Acknowledged { .. } => counters.acknowledged += 1,
-            Event::HintStored(_) => counters.hints_stored += 1,
+            Event::HintStored(target) => self.hint_stored(*target),
             Event::HintDelivered(_) => counters.hints_delivered += 1,
             Event::ReadRepair(_) => counters.read_repairs += 1,
             Event::Refilled(what) => {
@@ -162,6 +164,11 @@ impl Telemetry {
                 tracing::warn!(?role, %error, "storage");
             }
         }
+    }
+
+    fn hint_stored(&mut self, target: NodeId) {
+        self.counters.hints_stored += 1;
+        *self.hinted.entry(target).or_default() += 1;
     }
 
     fn exchanged(&mut self, with: NodeId, keys: u64) {

@@ -223,6 +223,28 @@ fn every_other_fault_can_be_done_and_proven() {
     assert_eq!(verdict["faults"]["wipe"]["installed"], 1, "W - 1 disks");
 }
 
+/// Who is hit is known as a fault begins: of real nodes, who has just acknowledged, or whom a hint is for.
+#[test]
+fn faults_are_aimed_at_what_real_nodes_do() {
+    let bench = Bench::new();
+    let plan = bench.out().join("aimed.toml");
+    let text = r#"
+        time = "12s"
+        faults = ["partition", "pause"]
+        [fault]
+        overlap = 1
+        shapes = ["one"]
+        targets = ["acknowledged", "hinted"]
+    "#;
+    fs::write(&plan, text).unwrap();
+    let (_, verdict) = bench.judge(&format!("{} --seed 2", plan.display()));
+    assert_eq!(verdict["property"], "valid", "{:#}", verdict["reasons"]);
+    let history = fs::read_to_string(bench.latest("history.jsonl")).unwrap();
+    for why in ["it answered the newest acknowledged put", " stored a hint for it"] {
+        assert!(history.contains(why), "{why}: {:#}", verdict["reasons"]);
+    }
+}
+
 #[test]
 fn nodes_join_leave_and_are_replaced_while_clients_write() {
     let bench = Bench::new();

@@ -324,6 +324,7 @@ impl Cluster for FakeCluster {
 
     async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
         let state = self.node(node);
+        let others = self.nodes().into_iter().filter(|other| *other != node && state.hints > 0);
         match state.life {
             Life::Runs(_) => Ok(Status {
                 identity: state.identity.to_string(),
@@ -334,6 +335,7 @@ impl Cluster for FakeCluster {
                 expects_strays: false,
                 exchanged: BTreeMap::new(),
                 hints_held: state.hints,
+                hinted: others.map(|other| (other, state.hints)).collect(),
                 open_operations: 0,
                 suspected: state.suspected,
                 counters: BTreeMap::from([

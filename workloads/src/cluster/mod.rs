@@ -50,6 +50,8 @@ pub struct Status {
     pub exchanged: BTreeMap<NodeId, u64>,
     /// Hints on its disk.
     pub hints_held: u64,
+    /// By node, how many hints for it were stored since the process started.
+    pub hinted: BTreeMap<NodeId, u64>,
     /// Requests and deliveries under way.
     pub open_operations: u64,
     /// The peers it suspects.

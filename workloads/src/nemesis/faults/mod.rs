@@ -87,6 +87,10 @@ macro_rules! kinds {
                 match self { $(Self::$Kind(_) => FaultName::$Kind,)* }
             }
 
+            pub(crate) fn aimed_at(&self, node: NodeId) -> Self {
+                match self { $(Self::$Kind(fault) => Self::$Kind(fault.aimed_at(node)),)* }
+            }
+
             pub(crate) fn whom(&self) -> Whom<'_> {
                 match self { $(Self::$Kind(fault) => fault.whom(),)* }
             }
