@@ -19,6 +19,7 @@ macro_rules! with_counters {
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
             refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
             counted_anew tombstones_dropped discarded_old_era idle_forgotten background_put_off
+            messages_corrupt links_broken
         }
     };
 }
@@ -45,6 +46,10 @@ pub(crate) struct LinkCounters {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) malformed: AtomicU64,
+    /// Not what the peer has sent.
+    pub(crate) corrupt: AtomicU64,
+    /// Links of peers that ended, and not in order.
+    pub(crate) broken: AtomicU64,
     /// Links that were found dead: neither up nor dialling while messages wait.
     pub(crate) dead: AtomicU64,
     /// Requests that were refused before the driver saw them.
@@ -79,6 +84,8 @@ impl Telemetry {
             messages_sent: read(&self.links.sent),
             messages_received: read(&self.links.received),
             messages_malformed: read(&self.links.malformed),
+            messages_corrupt: read(&self.links.corrupt),
+            links_broken: read(&self.links.broken),
             links_dead: read(&self.links.dead),
             connections_turned_away: read(&self.links.turned_away),
             overloaded: self.counters.overloaded + read(&self.links.shed),

@@ -248,6 +248,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// What is done to a flow now, by all faults together.
     fn shaped(&self, flow: Pair) -> Shape;
 
+    /// How many bytes faults have changed so far on connections that this node dialled.
+    fn changed(&self, node: NodeId) -> impl Future<Output = Result<u64, ClusterError>> + Send;
+
     /// Pings a node through a link.
     fn ping(&self, ping: Ping) -> impl Future<Output = Observed> + Send;
 

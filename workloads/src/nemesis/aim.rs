@@ -246,6 +246,7 @@ mod tests {
             "loss",
             "duplicate",
             "reorder",
+            "corrupt",
         ];
         assert_eq!(aimed, expected);
     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod bitflip;
 pub mod clock;
+mod corrupt;
 pub(crate) mod delay;
 pub(crate) mod diskfull;
 mod duplicate;
