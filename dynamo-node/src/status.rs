@@ -27,6 +27,8 @@ pub(crate) struct Status {
     pub(crate) expects_strays: bool,
     pub(crate) uptime: Duration,
     pub(crate) hints_held: u64,
+    /// By node, how many hints for it were stored since the process started.
+    pub(crate) hinted: BTreeMap<NodeId, u64>,
     /// Requests and deliveries under way: 0 at rest.
     pub(crate) open_operations: usize,
     /// Client requests that are not answered.

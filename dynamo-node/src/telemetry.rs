@@ -19,6 +19,7 @@ macro_rules! with_counters {
             discarded_repeated links_dead connections_turned_away rolled_back exchanges keys_synced
             refilled epochs_entered hints_adopted strays_dropped discarded_old_epoch
             counted_anew tombstones_dropped discarded_old_era idle_forgotten background_put_off
+            messages_corrupt links_broken
         }
     };
 }
@@ -45,6 +46,10 @@ pub(crate) struct LinkCounters {
     pub(crate) sent: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) malformed: AtomicU64,
+    /// Not what the peer has sent.
+    pub(crate) corrupt: AtomicU64,
+    /// Links of peers that ended, and not in order.
+    pub(crate) broken: AtomicU64,
     /// Links that were found dead: neither up nor dialling while messages wait.
     pub(crate) dead: AtomicU64,
     /// Requests that were refused before the driver saw them.
@@ -62,6 +67,8 @@ pub(crate) fn add(counter: &AtomicU64, count: usize) {
 #[derive(Debug, Default)]
 pub(crate) struct Telemetry {
     pub(crate) counters: Counters,
+    /// By node, how many hints for it were stored.
+    pub(crate) hinted: BTreeMap<NodeId, u64>,
     /// By partner, which of all exchanges was the last with it.
     pub(crate) exchanged: BTreeMap<NodeId, u64>,
     pub(crate) links: Arc<LinkCounters>,
@@ -77,6 +84,8 @@ impl Telemetry {
             messages_sent: read(&self.links.sent),
             messages_received: read(&self.links.received),
             messages_malformed: read(&self.links.malformed),
+            messages_corrupt: read(&self.links.corrupt),
+            links_broken: read(&self.links.broken),
             links_dead: read(&self.links.dead),
             connections_turned_away: read(&self.links.turned_away),
             overloaded: self.counters.overloaded + read(&self.links.shed),
@@ -103,7 +112,7 @@ impl Telemetry {
             Event::Minted { .. } => {}
             Event::ForwardedTo(_) => counters.forwarded += 1,
             Event::Acknowledged { .. } => counters.acknowledged += 1,
-            Event::HintStored(_) => counters.hints_stored += 1,
+            Event::HintStored(target) => self.hint_stored(*target),
             Event::HintDelivered(_) => counters.hints_delivered += 1,
             Event::ReadRepair(_) => counters.read_repairs += 1,
             Event::Refilled(what) => {
@@ -162,6 +171,11 @@ impl Telemetry {
                 tracing::warn!(?role, %error, "storage");
             }
         }
+    }
+
+    fn hint_stored(&mut self, target: NodeId) {
+        self.counters.hints_stored += 1;
+        *self.hinted.entry(target).or_default() += 1;
     }
 
     fn exchanged(&mut self, with: NodeId, keys: u64) {

@@ -223,6 +223,49 @@ fn every_other_fault_can_be_done_and_proven() {
     assert_eq!(verdict["faults"]["wipe"]["installed"], 1, "W - 1 disks");
 }
 
+/// Nothing that was changed on the way is stored, or shown to a client: neither by links that carry what they
+/// are given, nor by those of TLS.
+#[test]
+fn bytes_that_are_changed_between_nodes_are_refused() {
+    for (tls, refused) in [("", "messages_corrupt"), (" --tls", "links_broken")] {
+        let bench = Bench::new();
+        let line = format!("--faults corrupt --workload large --time 6s --seed 4{tls}");
+        let (_, verdict) = bench.judge(&line);
+        for part in ["property", "harness"] {
+            assert_eq!(verdict[part], "valid", "{line}: {:#}", verdict["reasons"]);
+        }
+        let fault = &verdict["faults"]["corrupt"];
+        // Pings, by which links are seen to be healed, do not speak TLS.
+        assert!(count(&fault["proven"]) > 0, "{fault}");
+        assert!(!tls.is_empty() || fault["proven"] == fault["healed"], "{fault}");
+        assert!(count(&verdict["counters"][refused]) > 0, "{:#}", verdict["counters"]);
+        let log = bench.latest("history.jsonl");
+        assert!(fs::read_to_string(log).unwrap().contains(" bytes were changed; nodes refused "));
+    }
+}
+
+/// Who is hit is known as a fault begins: of real nodes, who has just acknowledged, or whom a hint is for.
+#[test]
+fn faults_are_aimed_at_what_real_nodes_do() {
+    let bench = Bench::new();
+    let plan = bench.out().join("aimed.toml");
+    let text = r#"
+        time = "12s"
+        faults = ["partition", "pause"]
+        [fault]
+        overlap = 1
+        shapes = ["one"]
+        targets = ["acknowledged", "hinted"]
+    "#;
+    fs::write(&plan, text).unwrap();
+    let (_, verdict) = bench.judge(&format!("{} --seed 2", plan.display()));
+    assert_eq!(verdict["property"], "valid", "{:#}", verdict["reasons"]);
+    let history = fs::read_to_string(bench.latest("history.jsonl")).unwrap();
+    for why in ["it answered the newest acknowledged put", " stored a hint for it"] {
+        assert!(history.contains(why), "{why}: {:#}", verdict["reasons"]);
+    }
+}
+
 #[test]
 fn nodes_join_leave_and_are_replaced_while_clients_write() {
     let bench = Bench::new();

@@ -7,12 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use checker::history::op::{Kind, Process};
 use dynamo_protocol::NodeId;
 use dynamo_sim::trace::Step;
 use dyno::nemesis::schedule::schedule;
 use dyno::plan::{ClusterKind, FaultName, Plan, Span, Target};
 use dyno::simulated::batch::Batch;
 use dyno::simulated::run::{Options, run};
+use dyno::simulated::scenario::Scenario;
 use serde_json::Value;
 
 /// Last-writer-wins loses concurrent adds: what a store does that breaks its word, in a normal build.
@@ -430,4 +432,59 @@ fn a_stray_may_go_by_the_word_of_a_home_that_has_left_since() {
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "seed {seed}: {said}");
     }
+}
+
+/// Who was hit by faults that are aimed at what the cluster does, as the history tells it: who they should
+/// have been is told from the lines before.
+#[test]
+fn faults_hit_who_has_just_acknowledged_or_whom_a_hint_is_for_and_the_same_in_every_run() {
+    let text = r#"
+        name = "aimed"
+        time = "20s"
+        faults = ["partition", "pause", "kill"]
+        [cluster]
+        kind = "sim"
+        [fault]
+        overlap = 1
+        shapes = ["one"]
+        targets = ["acknowledged", "hinted"]
+    "#;
+    let plan = Plan::parse(text, "aimed.toml").unwrap();
+    plan.check().unwrap();
+    let history = |seed| run(&Scenario::of_plan(&plan, seed), seed, Options::default()).history;
+    let mut met: BTreeMap<String, usize> = BTreeMap::new();
+    for seed in 0..6 {
+        let (lines, again) = (history(seed), history(seed));
+        assert!(lines.ops() == again.ops(), "seed {seed}");
+        // The last of them is who answered last.
+        let mut acknowledged = Vec::new();
+        for op in lines.ops() {
+            if op.kind == Kind::Ok && matches!(&*op.f, "put" | "delete") {
+                let node = op.node.as_deref().unwrap();
+                acknowledged.retain(|other| *other != node);
+                acknowledged.push(node);
+            }
+            let Some(value) = op.value.as_ref().filter(|_| op.process == Process::Nemesis) else {
+                continue;
+            };
+            let by = value["chosen"]["by"].as_str();
+            let (Some(by), Some(why)) = (by, value["chosen"]["why"].as_str()) else { continue };
+            let hit = value["nodes"][0].as_str().unwrap();
+            if by == "acknowledged" {
+                // The newest, unless another fault has it.
+                assert!(
+                    acknowledged.iter().rev().take(3).any(|node| *node == hit),
+                    "seed {seed}: {value}"
+                );
+                assert_eq!(why, "it answered the newest acknowledged put");
+                let is_newest = acknowledged.last() == Some(&hit);
+                *met.entry("newest".to_owned()).or_default() += usize::from(is_newest);
+            } else {
+                assert!(why.ends_with(" stored a hint for it") && !why.starts_with(hit), "{why}");
+            }
+            *met.entry(by.to_owned()).or_default() += 1;
+        }
+    }
+    assert!(met["acknowledged"] > 10 && met["hinted"] > 5, "{met:?}");
+    assert!(met["newest"] * 10 > met["acknowledged"] * 7, "{met:?}");
 }

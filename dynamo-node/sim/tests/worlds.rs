@@ -67,6 +67,40 @@ fn contexts_that_may_name_few_actors_forget_those_of_which_nothing_is_left() {
 }
 
 #[test]
+fn time_stops_the_moment_a_hint_is_stored_if_it_is_to_and_goes_on_once_the_hint_is_taken() {
+    let cluster = Cluster::new(5, [3, 2, 2]);
+    let mut world = World::new(conditions(cluster, 2), Arc::new(cluster.view().unwrap()), 3);
+    assert_eq!(world.next(SECOND), None);
+    let homes = |key: &str, world: &World| world.bench().view().homes(&Key::from(key)).to_vec();
+    let away = NodeId(3);
+    let mut keys = (0..).map(|number| format!("k{number}"));
+    let mut next = |world: &World| keys.find(|key| homes(key, world)[1] == away).unwrap();
+    world.kill(away);
+    let put = |world: &mut World, key: &str| {
+        let value = Some("v".into());
+        let op = Op::Put { key: key.to_owned().into(), value, read: None, made_up: None };
+        world.ask(homes(key, world)[0], op);
+    };
+    let [first, second] = [(); 2].map(|()| next(&world));
+    put(&mut world, &first);
+    while world.next(2 * SECOND).is_some() {}
+    assert_eq!((world.now(), world.take_hint()), (2 * SECOND, None), "nobody asked for it");
+    let stored = world.counters().hints_stored;
+    assert!(stored > 0);
+    world.stop_at_hints(true);
+    put(&mut world, &second);
+    while world.next(3 * SECOND).is_some() {}
+    let now = world.now();
+    assert!(now < 3 * SECOND && world.next(3 * SECOND).is_none() && world.now() == now);
+    assert_eq!(world.counters().hints_stored, stored + 1);
+    let (by, whom) = world.take_hint().unwrap();
+    assert!(whom == away && !homes(&second, &world).contains(&by));
+    world.stop_at_hints(false);
+    while world.next(3 * SECOND).is_some() {}
+    assert_eq!(world.now(), 3 * SECOND);
+}
+
+#[test]
 fn a_strict_cluster_keeps_its_promises_through_every_fault() {
     let settings = Settings { quorum: Quorum::Strict, ..Settings::default() };
     check(Cluster { settings, ..Cluster::new(4, [3, 2, 2]) }, 1, 0..40);

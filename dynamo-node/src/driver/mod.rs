@@ -630,6 +630,7 @@ impl<T: Transport> Driver<T> {
             tombstones: self.node.tombstones(),
             tombstones_kept_by: self.node.keep_tombstones().collect(),
             hints_held: self.store.hints_held(),
+            hinted: self.telemetry.hinted.clone(),
             open_operations: self.node.open_operations(),
             open_requests: self.requests.len(),
             suspected: self.node.suspected().collect(),

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Answering, Shared, gone};
 use crate::chance;
@@ -33,25 +33,26 @@ pub(crate) struct PeerService(pub(crate) Shared);
 
 #[tonic::async_trait]
 impl peer_server::Peer for PeerService {
-    type LinkStream = Answering<proto::Greeting>;
+    type LinkStream = Answering<proto::Summed>;
 
     async fn issue_ticket(
         &self,
         request: Request<Streaming<proto::TicketRequest>>,
-    ) -> Result<Response<proto::Ticket>, Status> {
+    ) -> Result<Response<proto::Summed>, Status> {
         let hello = self.admit(&request)?;
-        Ok(Response::new(proto::Ticket { number: self.0.links.ticket(hello.from) }))
+        let ticket = proto::Ticket { number: self.0.links.ticket(hello.from) };
+        Ok(Response::new(wire::summed(&ticket)))
     }
 
     async fn link(
         &self,
-        request: Request<Streaming<proto::Delivery>>,
+        request: Request<Streaming<proto::Summed>>,
     ) -> Result<Response<Self::LinkStream>, Status> {
         // Nothing of the body is read before this: whoever is no peer sends for nothing.
         let hello = self.admit(&request)?;
         let mut deliveries = request.into_inner();
         let (greetings, greeted) = mpsc::channel(1);
-        greetings.try_send(Ok(proto::Greeting { deliveries: 0 })).map_err(|_| gone())?;
+        greetings.try_send(Ok(greeting(0))).map_err(|_| gone())?;
         let (shared, from) = (self.0.clone(), hello.from);
         let advertised = proto::Address { node: from, address: hello.advertised };
         let link = async move {
@@ -163,8 +164,13 @@ pub(crate) fn removed_status(node: u32, epoch: u64) -> Status {
 
 fn hello(metadata: &MetadataMap) -> Result<proto::Hello, Status> {
     let hello = metadata.get_bin(HELLO).and_then(|hello| hello.to_bytes().ok());
-    let hello = hello.and_then(|hello| proto::Hello::decode(hello).ok());
-    hello.ok_or_else(|| Status::invalid_argument("the hello is missing"))
+    let hello = hello.and_then(|hello| proto::Summed::decode(hello).ok());
+    let hello = hello.ok_or_else(|| Status::invalid_argument("the hello is missing"))?;
+    wire::unsummed(hello).map_err(|why| Status::data_loss(format!("the hello: {why}")))
+}
+
+fn greeting(deliveries: u64) -> proto::Summed {
+    wire::summed(&proto::Greeting { deliveries })
 }
 
 impl PeerService {
@@ -186,7 +192,9 @@ impl PeerService {
 
     /// Nodes that disagree about the cluster must not exchange a single message.
     fn admit<T>(&self, request: &Request<T>) -> Result<proto::Hello, Status> {
-        let hello = hello(request.metadata())?;
+        let hello = hello(request.metadata()).inspect_err(|why| {
+            add(&self.0.counters.corrupt, usize::from(why.code() == Code::DataLoss));
+        })?;
         // Who it is comes first: to a stranger nothing is told of the cluster.
         let guest = request.extensions().get::<Guest>();
         guest.map_or(Ok(()), |guest| self.check_certificate(guest, hello.from))?;
@@ -216,7 +224,7 @@ impl PeerService {
 }
 
 /// Tells the other end how many deliveries were taken in, until it is gone.
-async fn tell(taken: &AtomicU64, greetings: &mpsc::Sender<Result<proto::Greeting, Status>>) {
+async fn tell(taken: &AtomicU64, greetings: &mpsc::Sender<Result<proto::Summed, Status>>) {
     let mut told = 0;
     let mut ticks = tokio::time::interval(TELL_AFTER);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,7 +232,7 @@ async fn tell(taken: &AtomicU64, greetings: &mpsc::Sender<Result<proto::Greeting
         ticks.tick().await;
         let deliveries = taken.load(Ordering::Relaxed);
         // If there is no room for it, there is at a later tick.
-        if deliveries > told && greetings.try_send(Ok(proto::Greeting { deliveries })).is_ok() {
+        if deliveries > told && greetings.try_send(Ok(greeting(deliveries))).is_ok() {
             told = deliveries;
         }
     }
@@ -233,16 +241,27 @@ async fn tell(taken: &AtomicU64, greetings: &mpsc::Sender<Result<proto::Greeting
 async fn receive(
     shared: &Shared,
     from: u32,
-    deliveries: &mut Streaming<proto::Delivery>,
+    deliveries: &mut Streaming<proto::Summed>,
     taken: &AtomicU64,
 ) {
     loop {
-        let delivery = match deliveries.message().await {
-            Ok(Some(delivery)) => delivery,
+        let summed = match deliveries.message().await {
+            Ok(Some(summed)) => summed,
             Ok(None) => return,
-            Err(status) => return tracing::debug!(from, %status, "link broke"),
+            Err(status) => {
+                add(&shared.counters.broken, 1);
+                return tracing::debug!(from, %status, "link broke");
+            }
         };
-        let kib = (delivery.encoded_len() >> 10).clamp(1, ARRIVALS_KIB);
+        let kib = (summed.body.len() >> 10).clamp(1, ARRIVALS_KIB);
+        let delivery: proto::Delivery = match wire::unsummed(summed) {
+            Ok(delivery) => delivery,
+            // Where the next one begins is anybody's guess: the peer dials again.
+            Err(why) => {
+                add(&shared.counters.corrupt, 1);
+                return tracing::warn!(from, %why, "link given up: a delivery is not what was sent");
+            }
+        };
         if !said(shared, from, delivery.book).await {
             return;
         }

@@ -25,7 +25,7 @@ use crate::driver::Arrival;
 use crate::hooks::Hook;
 use crate::http2;
 use crate::proto::peer_client::PeerClient;
-use crate::proto::{Address, Delivery, Hello, TicketRequest};
+use crate::proto::{Address, Delivery, Greeting, Hello, Summed, Ticket, TicketRequest};
 use crate::queue::Reader;
 use crate::telemetry::{LinkCounters, add};
 use crate::tls::{self, Tls};
@@ -216,7 +216,9 @@ impl Grpc {
             Some(ticket) => ticket,
             None => {
                 let request = self.with_hello(tokio_stream::empty::<TicketRequest>(), 0);
-                let issued = client.issue_ticket(request).await?.into_inner().number;
+                let ticket =
+                    self.unsummed::<Ticket>(client.issue_ticket(request).await?.into_inner());
+                let issued = ticket?.number;
                 self.set_ticket(Some(issued));
                 issued
             }
@@ -229,6 +231,7 @@ impl Grpc {
         let deliveries = Deliveries { book, waiting, counters, progress: progress_of };
         let mut greetings = client.link(self.with_hello(deliveries, ticket)).await?.into_inner();
         while let Some(greeting) = greetings.message().await? {
+            let greeting = self.unsummed::<Greeting>(greeting)?;
             progress.taken.store(1 + greeting.deliveries, Ordering::Relaxed);
             if !std::mem::replace(greeted, true) {
                 tracing::info!(peer = %self.peer, address = self.address(), "link up");
@@ -242,9 +245,17 @@ impl Grpc {
         let (incarnation, advertised) = (self.links.incarnation, self.links.book.own());
         let hello = Hello { incarnation, ticket, advertised, ..hello };
         let mut request = Request::new(message);
-        let hello = MetadataValue::from_bytes(&hello.encode_to_vec());
+        let hello = MetadataValue::from_bytes(&wire::summed(&hello).encode_to_vec());
         request.metadata_mut().insert_bin(HELLO, hello);
         request
+    }
+
+    /// What the peer says, if that is what comes here.
+    fn unsummed<M: prost::Message + Default>(&self, said: Summed) -> Result<M, Status> {
+        wire::unsummed(said).map_err(|why| {
+            add(&self.links.counters.corrupt, 1);
+            Status::data_loss(format!("what node {} says: {why}", self.peer.0))
+        })
     }
 
     /// Where the peer is dialled now.
@@ -297,22 +308,22 @@ struct Deliveries {
 }
 
 impl Stream for Deliveries {
-    type Item = Delivery;
+    type Item = Summed;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Summed>> {
         let Self { book, waiting, counters, progress } = &mut *self;
         progress.left.store(true, Ordering::Relaxed);
         if !book.is_empty() {
             progress.said.fetch_add(1, Ordering::Relaxed);
             let (book, envelopes) = (std::mem::take(book), Vec::new());
-            return Poll::Ready(Some(Delivery { envelopes, book }));
+            return Poll::Ready(Some(wire::summed(&Delivery { envelopes, book })));
         }
         waiting.poll_take(context, DELIVERY_BYTES).map(|taken| {
             let taken = taken?;
             add(&counters.sent, taken.len());
             progress.said.fetch_add(1, Ordering::Relaxed);
             let envelopes = taken.into_iter().map(wire::envelope_to_proto).collect();
-            Some(Delivery { envelopes, book: Vec::new() })
+            Some(wire::summed(&Delivery { envelopes, book: Vec::new() }))
         })
     }
 }

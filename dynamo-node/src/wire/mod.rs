@@ -14,6 +14,7 @@ mod replica;
 mod ring;
 mod status;
 mod step;
+mod summed;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -51,6 +52,7 @@ pub(crate) use ring::{
 };
 pub(crate) use status::status;
 pub(crate) use step::{step, step_report, step_request, stepped};
+pub(crate) use summed::{summed, unsummed};
 
 /// Longest key that storage can hold. Far above the limit for puts, which the protocol checks: a get of
 /// a key that nobody can have put is answered, but not one that no engine could look up.

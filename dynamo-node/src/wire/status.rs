@@ -31,6 +31,7 @@ pub(crate) fn status(status: Status) -> proto::StatusReport {
         epochs_forced: status.epochs_forced,
         tombstones: status.tombstones as u64,
         tombstones_kept_by: status.tombstones_kept_by.into_iter().map(number).collect(),
+        hinted: status.hinted.into_iter().map(|(id, count)| (number(id), count)).collect(),
         exchanged: status.exchanged.into_iter().map(|(id, last)| (number(id), last)).collect(),
     }
 }

@@ -153,7 +153,7 @@ pub(super) async fn status(way: impl Into<Way>) -> Result<Status, String> {
     // By name, so that a counter that is added to the node shows up in verdicts without more ado.
     let counters = serde_json::to_value(report.counters.unwrap_or_default());
     let counters = counters.and_then(serde_json::from_value).map_err(|error| error.to_string())?;
-    let node = |id: u32, last| Some((NodeId(u16::try_from(id).ok()?), last));
+    let node = |id: u32, number| Some((NodeId(u16::try_from(id).ok()?), number));
     Ok(Status {
         identity: report.identity,
         incarnation: report.incarnation,
@@ -163,6 +163,7 @@ pub(super) async fn status(way: impl Into<Way>) -> Result<Status, String> {
         expects_strays: report.expects_strays,
         exchanged: report.exchanged.iter().filter_map(|(id, last)| node(*id, *last)).collect(),
         hints_held: report.hints_held,
+        hinted: report.hinted.iter().filter_map(|(id, count)| node(*id, *count)).collect(),
         open_operations: report.open_operations + report.open_requests,
         suspected: report
             .suspected

@@ -138,6 +138,11 @@ impl FakeCluster {
     }
 
     /// Changes what a node says of itself.
+    fn corrupts(&self) -> bool {
+        let shapes = self.shapes.lock().unwrap();
+        !self.deaf && shapes.values().flatten().any(|(_, shape)| shape.corrupt > 0)
+    }
+
     pub(crate) fn set(&self, node: NodeId, change: impl FnOnce(&mut FakeNode)) {
         change(self.state.lock().unwrap().get_mut(&node).unwrap());
     }
@@ -312,6 +317,11 @@ impl Cluster for FakeCluster {
         on_it.fold(Shape::PASS, |sum, (_, shape)| sum.and(*shape))
     }
 
+    /// Every look finds some more.
+    async fn changed(&self, _node: NodeId) -> Result<u64, ClusterError> {
+        Ok(if self.corrupts() { self.asked.fetch_add(1, Ordering::Relaxed) } else { 0 })
+    }
+
     async fn ping(&self, ping: Ping) -> Observed {
         let there = Pair { from: ping.from, to: End::Node(ping.to) };
         let effect = |flow| if self.deaf { Shape::PASS } else { self.shaped(flow) };
@@ -324,6 +334,8 @@ impl Cluster for FakeCluster {
 
     async fn status(&self, node: NodeId) -> Result<Status, ClusterError> {
         let state = self.node(node);
+        let broken = if self.corrupts() { self.asked.load(Ordering::Relaxed) } else { 0 };
+        let others = self.nodes().into_iter().filter(|other| *other != node && state.hints > 0);
         match state.life {
             Life::Runs(_) => Ok(Status {
                 identity: state.identity.to_string(),
@@ -334,11 +346,13 @@ impl Cluster for FakeCluster {
                 expects_strays: false,
                 exchanged: BTreeMap::new(),
                 hints_held: state.hints,
+                hinted: others.map(|other| (other, state.hints)).collect(),
                 open_operations: 0,
                 suspected: state.suspected,
                 counters: BTreeMap::from([
                     ("suspicions".to_owned(), state.suspicions),
                     ("rolled_back".to_owned(), state.rolled_back),
+                    ("links_broken".to_owned(), broken),
                     // A key with every change.
                     ("keys_synced".to_owned(), self.epochs.lock().unwrap().len() as u64),
                     // There is always work for it.

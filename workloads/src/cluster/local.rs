@@ -375,6 +375,10 @@ impl Cluster for LocalCluster {
         self.net.shape(flow)
     }
 
+    async fn changed(&self, node: NodeId) -> Result<u64, ClusterError> {
+        Ok(self.net.changed(node))
+    }
+
     async fn ping(&self, ping: Ping) -> Observed {
         self.net.ping(ping).await
     }

@@ -50,6 +50,8 @@ pub struct Status {
     pub exchanged: BTreeMap<NodeId, u64>,
     /// Hints on its disk.
     pub hints_held: u64,
+    /// By node, how many hints for it were stored since the process started.
+    pub hinted: BTreeMap<NodeId, u64>,
     /// Requests and deliveries under way.
     pub open_operations: u64,
     /// The peers it suspects.
@@ -245,6 +247,9 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// What is done to a flow now, by all faults together.
     fn shaped(&self, flow: Pair) -> Shape;
+
+    /// How many bytes faults have changed so far on connections that this node dialled.
+    fn changed(&self, node: NodeId) -> impl Future<Output = Result<u64, ClusterError>> + Send;
 
     /// Pings a node through a link.
     fn ping(&self, ping: Ping) -> impl Future<Output = Observed> + Send;

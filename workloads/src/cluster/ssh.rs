@@ -601,6 +601,15 @@ impl Cluster for SshCluster {
         self.net.shape(flow)
     }
 
+    async fn changed(&self, node: NodeId) -> Result<u64, ClusterError> {
+        let agent = &self.home(node).agent;
+        match agent.ask(Request::Changed).await {
+            Ok(Answer::Changed(bytes)) => Ok(bytes),
+            Ok(other) => Err(failed(node, &agent.strange(&other))),
+            Err(error) => Err(failed(node, &error)),
+        }
+    }
+
     async fn ping(&self, ping: Ping) -> Observed {
         match ping.from {
             End::Clients => self.net.ping(ping).await,

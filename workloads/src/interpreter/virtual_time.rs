@@ -18,8 +18,10 @@ use serde_json::{Value, json};
 use crate::interpreter::lasting::{LOOK_AGAIN, Lasting, Looked, Open as Unproven, is_possible};
 use crate::interpreter::{Book, Counts, book};
 use crate::nemesis::Terms;
+use crate::nemesis::aim::{Acknowledged, Aim};
+use crate::nemesis::proof::Told;
 use crate::run::finish::counted::SUSPECTED;
-use crate::simulated::twin::Fault;
+use crate::simulated::twin::{Fault, Late};
 use crate::workload::client::Completion;
 use crate::workload::generator::{Action, Call, Context, Event, Generator, Next, Worker};
 use crate::workload::wire;
@@ -31,6 +33,9 @@ pub struct Interpreter<'a> {
     timeline: VecDeque<(u64, bool, &'a Fault)>,
     in_force: Vec<&'a Fault>,
     lasting: Lasting<'a>,
+    /// Faults that wait for somebody to hit.
+    waiting: Vec<(&'a Fault, &'a Late)>,
+    acknowledged: Acknowledged,
     /// When those are looked at again.
     next_look: u64,
     /// By when a fault was due, how many keys had been moved before it.
@@ -89,7 +94,8 @@ impl<'a> Interpreter<'a> {
     ) -> Self {
         let begins = faults.iter().map(|fault| (fault.at, false, fault));
         let lasting = Lasting::new(terms);
-        let at_once = faults.iter().filter(|fault| lasting.nature(fault).is_none());
+        let has_an_end = |fault: &&Fault| lasting.nature(fault).is_none() && fault.late.is_none();
+        let at_once = faults.iter().filter(has_an_end);
         let ends = at_once.map(|fault| (fault.until, true, fault));
         let mut timeline: Vec<_> = begins.chain(ends).collect();
         timeline.sort_by_key(|(at, ends, _)| (*at, *ends));
@@ -97,6 +103,8 @@ impl<'a> Interpreter<'a> {
             timeline: timeline.into(),
             in_force: Vec::new(),
             lasting,
+            waiting: Vec::new(),
+            acknowledged: Acknowledged::default(),
             next_look: 0,
             moved: FxHashMap::default(),
             timeout: micros(timeout),
@@ -254,6 +262,8 @@ impl<'a> Interpreter<'a> {
 
     fn next_fault(&self) -> u64 {
         let due = self.timeline.front().map_or(u64::MAX, |(at, _, _)| *at);
+        let gives_up = self.waiting.iter().map(|(fault, late)| gives_up(fault, late));
+        let due = gives_up.min().map_or(due, |gives_up| due.min(gives_up));
         if self.lasting.is_idle() { due } else { due.min(self.next_look) }
     }
 
@@ -265,15 +275,55 @@ impl<'a> Interpreter<'a> {
                 (true, false) if is_possible(fault, &self.world) => self.lasting.due(fault),
                 (true, false) => {}
                 (true, true) => self.begin_step(fault, true),
-                (false, _) => self.at_once(fault, ends),
+                (false, _) => match &fault.late {
+                    Some(late) if !ends => self.waiting.push((fault, late)),
+                    _ => self.at_once(fault, ends, None),
+                },
             }
+        }
+        if !self.waiting.is_empty() {
+            self.aim();
         }
         if !self.lasting.is_idle() {
             self.look();
         }
     }
 
-    fn at_once(&mut self, fault: &'a Fault, ends: bool) {
+    /// Begins the faults that have somebody to hit, and those that have waited for long enough.
+    fn aim(&mut self) {
+        let (hint, now) = (self.world.take_hint(), self.world.now());
+        for (fault, late) in std::mem::take(&mut self.waiting) {
+            let may_hit = |node| self.may_hit(late, node);
+            let chosen = match late.aim {
+                Aim::Acknowledged => self.acknowledged.newest(may_hit).map(|fault| (fault, None)),
+                Aim::Hinted => hint.and_then(|(by, node)| Some((may_hit(node)?, Some(by)))),
+            };
+            let (begins, why) = match chosen {
+                Some((fault, by)) => (fault, late.aim.met(by)),
+                None if now >= gives_up(fault, late) => (fault, late.aim.missed(held(fault))),
+                None => {
+                    self.waiting.push((fault, late));
+                    continue;
+                }
+            };
+            self.at_once(begins, false, Some(why));
+            let at = self.timeline.partition_point(|(at, ..)| *at <= begins.until);
+            self.timeline.insert(at, (begins.until, true, begins));
+        }
+        self.world.stop_at_hints(!self.waiting.is_empty());
+    }
+
+    /// A fault as it hits this node, if it can be hit now, and no other fault holds it.
+    fn may_hit(&self, late: &'a Late, node: NodeId) -> Option<&'a Fault> {
+        let fault = late.at.get(&node).filter(|fault| is_possible(fault, &self.world))?;
+        let is_free = |node: &NodeId| {
+            let runs = self.world.runs(*node) && !self.world.bench().host(*node).is_paused();
+            runs && !self.in_force.iter().any(|other| other.holds.contains(node))
+        };
+        fault.holds.iter().all(is_free).then_some(fault)
+    }
+
+    fn at_once(&mut self, fault: &'a Fault, ends: bool, why: Option<Value>) {
         let has_begun = self.in_force.iter().any(|other| std::ptr::eq(*other, fault));
         if fault.told.is_some() && (ends && !has_begun || !ends && !is_possible(fault, &self.world))
         {
@@ -281,7 +331,7 @@ impl<'a> Interpreter<'a> {
             return;
         }
         let step = if ends { "heal" } else { "inject" };
-        self.note(fault, Kind::Invoke, step, None);
+        self.note(fault, Kind::Invoke, step, why);
         let is_done = self.bring_about(fault, ends);
         let proven = is_done && fault.is_proven(&self.world, ends);
         self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step, None);
@@ -340,11 +390,11 @@ impl<'a> Interpreter<'a> {
         counters.keys_synced + counters.strays_dropped + counters.hints_adopted
     }
 
-    fn note(&mut self, fault: &Fault, kind: Kind, step: &str, proof: Option<Value>) {
+    fn note(&mut self, fault: &Fault, kind: Kind, step: &str, shown: Option<Value>) {
         if let Some(told) = &fault.told {
             let mut line = told.line(kind, step);
-            if let (Some(value), Some(proof)) = (&mut line.value, proof) {
-                value["proof"] = proof;
+            if let (Some(value), Some(shown)) = (&mut line.value, shown) {
+                value[Told::shown(kind)] = shown;
             }
             self.push(line);
         }
@@ -407,6 +457,7 @@ impl<'a> Interpreter<'a> {
         let index = self.lines.len();
         line.index = index as u64;
         line.time = self.world.now() * 1_000;
+        self.acknowledged.note(&line);
         self.lines.push(line);
         index
     }
@@ -435,6 +486,15 @@ pub(crate) fn completion<V, T>(
         Reply::Refused(why) => Completion::Fail(why.to_string()),
         Reply::TimedOut => Completion::Info("timed out".to_owned()),
     }
+}
+
+/// When a fault has waited for long enough.
+fn gives_up(fault: &Fault, late: &Late) -> u64 {
+    fault.at + micros(late.aim.patience(held(fault)))
+}
+
+fn held(fault: &Fault) -> Duration {
+    Duration::from_micros(fault.until - fault.at)
 }
 
 fn value_at(lines: &[Op], line: u64) -> Option<&Value> {

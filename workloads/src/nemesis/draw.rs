@@ -7,6 +7,7 @@ use dynamo_protocol::{Key, NodeId, View};
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
+use super::aim::Aim;
 use super::faults::kind::Nature;
 use super::shapes;
 use crate::plan::seed::{Purpose, stream};
@@ -53,6 +54,8 @@ pub(crate) struct Draw<'a> {
     keys: Vec<Key>,
     shapes: Deck<Shape>,
     targets: Deck<Target>,
+    /// By what is chosen, once it begins, whom the fault hits that is being drawn.
+    aim: Option<Aim>,
     /// Until when a node's process is stopped or comes back.
     busy: BTreeMap<NodeId, Duration>,
     /// Who is in, and from when on.
@@ -72,6 +75,7 @@ impl<'a> Draw<'a> {
             keys: first_keys(plan.workload.carts, seed),
             shapes: Deck::new(shapes::possible(&plan.fault.shapes, view.members().len())),
             targets: Deck::new(plan.fault.targets.clone()),
+            aim: None,
             busy: BTreeMap::new(),
             members: view.ids().map(|node| (node, Duration::ZERO)).collect(),
             changes: Duration::ZERO,
@@ -225,6 +229,7 @@ impl<'a> Draw<'a> {
     /// Whom to hit, of the plan's targets.
     pub(crate) fn target(&mut self, at: Duration) -> Option<Vec<NodeId>> {
         let target = self.targets.deal(&mut self.rng)?;
+        self.aim = Aim::of(target);
         let nodes = self.nodes(at);
         let mut picked = self.resolve(target, &nodes);
         // Roles are those of the first ring.
@@ -233,6 +238,12 @@ impl<'a> Draw<'a> {
             picked = some(&mut self.rng, &nodes, 1);
         }
         Some(picked)
+    }
+
+    /// By what is chosen, once it begins, whom the fault hits that was drawn last; whoever was drawn for it
+    /// stands in.
+    pub(super) fn take_aim(&mut self) -> Option<Aim> {
+        self.aim.take()
     }
 
     fn resolve(&mut self, target: Target, nodes: &[NodeId]) -> Vec<NodeId> {
@@ -258,7 +269,7 @@ impl<'a> Draw<'a> {
                 Some(node) => vec![*node],
                 None => some(rng, nodes, 1),
             },
-            Target::Role(Role::One) => some(rng, nodes, 1),
+            Target::Role(Role::One | Role::Acknowledged | Role::Hinted) => some(rng, nodes, 1),
             Target::Role(Role::Minority) => some(rng, nodes, (nodes.len() - 1) / 2),
             Target::Role(Role::Majority) => some(rng, nodes, nodes.len() / 2 + 1),
         }

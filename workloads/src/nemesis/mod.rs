@@ -5,6 +5,7 @@
 //! call returned. Every step is in the history. A fault is leased: whatever holds it up, it is
 //! healed when its time is over, and dies with the driver.
 
+pub(crate) mod aim;
 pub(crate) mod claims;
 mod disks;
 pub(crate) mod draw;
@@ -34,7 +35,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use self::claims::Claims;
 use self::faults::Fault;
 use self::faults::kind::Nature;
-use self::proof::{Site, Unproven};
+use self::proof::{Site, Told, Unproven};
 use self::schedule::Episode;
 use crate::cluster::{Cluster, Life, Status};
 use crate::hosts::proxy::FaultId;
@@ -145,13 +146,14 @@ impl<C: Cluster> Nemesis<C> {
     }
 
     async fn claimed(&self, episode: &Episode, patience: Duration) -> Result<()> {
-        let fault = &episode.fault;
-        let nature = fault.name().nature();
         // An earlier fault of the same process has its own patience, and says if that was not enough.
-        let end = self.end(episode.hold);
-        let Ok(turns) = timeout_at(end, self.take_turns(fault.holds())).await else {
+        let waits = episode.aim.map_or(Duration::ZERO, |aim| aim.patience(episode.hold));
+        let end = self.end(episode.hold - waits);
+        let Ok((episode, why, turns)) = timeout_at(end, self.aimed(episode)).await else {
             return Ok(());
         };
+        let (episode, fault) = (&episode, &episode.fault);
+        let nature = fault.name().nature();
         let members = self.cluster.nodes();
         if fault.of_members().iter().any(|node| !members.contains(node)) {
             // It has not joined yet, other than was to be expected.
@@ -160,7 +162,7 @@ impl<C: Cluster> Nemesis<C> {
         if let Err(reason) = self.probe(fault) {
             return self.note(episode, Kind::Fail, "probe", Err(reason.into()));
         }
-        self.note(episode, Kind::Invoke, "inject", Ok(Value::Null))?;
+        self.note(episode, Kind::Invoke, "inject", Ok(why))?;
         let (before, moved) = (self.before(fault).await, self.moved(fault).await);
         let (cluster, counters) = (&*self.cluster, &self.counters);
         let site = Site { cluster, id: episode.id, before, counters, moved };
@@ -313,7 +315,7 @@ impl<C: Cluster> Nemesis<C> {
             line
         };
         let line = match outcome {
-            Ok(proof) => line("proof", proof),
+            Ok(shown) => line(Told::shown(kind), shown),
             Err(Unproven::Unseen(why)) => line("broken", Value::Null).error(why),
             Err(Unproven::Refuted(rule, how)) => line("broken", rule.into()).error(how),
         };

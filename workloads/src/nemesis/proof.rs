@@ -80,6 +80,12 @@ impl Unproven {
 }
 
 impl Told {
+    /// What a line of this kind calls what it shows: why somebody was chosen, or what proves the step.
+    #[must_use]
+    pub fn shown(kind: Kind) -> &'static str {
+        if kind == Kind::Invoke { "chosen" } else { "proof" }
+    }
+
     /// The line of a step.
     #[must_use]
     pub fn line(&self, kind: Kind, step: &str) -> Op {

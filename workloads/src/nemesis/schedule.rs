@@ -11,6 +11,7 @@ use dynamo_protocol::View;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+use super::aim::Aim;
 use super::draw::{Deck, Draw};
 use super::faults::Fault;
 use super::faults::kind::Nature;
@@ -39,6 +40,8 @@ pub struct Episode {
     pub hold: Duration,
     /// What happens.
     pub fault: Fault,
+    /// By what is chosen, once it begins, whom it hits: whom the fault has now only stands in.
+    pub aim: Option<Aim>,
 }
 
 impl Episode {
@@ -178,11 +181,15 @@ impl Turns<'_> {
 
     fn episode(&mut self, kind: FaultName, at: Duration, hold: Duration) {
         let fault = kind.draw(&mut self.draw, at);
+        let aim = self.draw.take_aim();
         let Some(fault) = fault else { return };
-        self.draw.stop(fault.holds(), at + hold + RECOVERY);
+        // It may be anybody whose process the fault holds then.
+        let anybody = aim.filter(|_| !fault.holds().is_empty()).map(|_| self.draw.nodes(at));
+        let held = anybody.as_deref().unwrap_or_else(|| fault.holds());
+        self.draw.stop(held, at + hold + RECOVERY);
         self.draw.took(kind.nature(), fault.holds(), at + hold);
         let id = self.episodes.len() as FaultId + 1;
-        self.episodes.push(Episode { id, at, hold, fault });
+        self.episodes.push(Episode { id, at, hold, fault, aim });
     }
 }
 

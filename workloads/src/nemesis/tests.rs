@@ -1,6 +1,9 @@
 use checker::history::History;
+use checker::history::op::{Op, Process};
 use checker::verdict::{CheckReport, Verdict};
+use serde_json::json;
 
+use super::aim::Aim;
 use super::draw::Draw;
 use super::faults::eio::Fails;
 use super::faults::rollback::How;
@@ -20,7 +23,7 @@ const CUT_OFF: Rollback = Rollback { node: A, how: How::Cut(50) };
 const PUT_BACK: Rollback = Rollback { node: A, how: How::PutBack };
 
 fn once(id: FaultId, fault: Fault) -> Episode {
-    Episode { id, at: Duration::ZERO, hold: Duration::from_millis(1), fault }
+    Episode { id, at: Duration::ZERO, hold: Duration::from_millis(1), fault, aim: None }
 }
 
 /// One of each kind, as a plan for six nodes draws them.
@@ -198,4 +201,55 @@ async fn what_a_broken_run_left_is_healed() {
         assert!(matches!(cluster.life(node), Life::Runs(_)));
     }
     assert_eq!(cluster.shaped(flow), crate::hosts::proxy::Shape::PASS);
+}
+
+/// What the history of one pause that is aimed says of whom it hits; hints come while it waits.
+async fn chosen(aim: Aim, cluster: FakeCluster, lines: &[Op]) -> (Value, Value) {
+    let cluster = Arc::new(cluster);
+    let journal = Arc::new(Journal::in_memory());
+    for line in lines {
+        journal.append(line.clone()).unwrap();
+    }
+    let terms = Terms { most_lost: 9, refills: true, changes: true, deadline: Duration::ZERO };
+    let nemesis = Nemesis::new(cluster.clone(), journal.clone(), terms, Duration::from_secs(60));
+    let hold = Duration::from_millis(600);
+    let episode = Episode { aim: Some(aim), hold, ..once(1, Pause(vec![A]).into()) };
+    let hints = async {
+        sleep(hold / 6).await;
+        cluster.set(NodeId(3), |node| node.hints += 1);
+    };
+    let (done, ()) = tokio::join!(nemesis.run(std::slice::from_ref(&episode)), hints);
+    done.unwrap();
+    let lines = journal.take();
+    let injected = lines.iter().find(|line| line.f == "pause").unwrap();
+    let value = injected.value.clone().unwrap();
+    assert_eq!((injected.kind, &value["step"]), (Kind::Invoke, &Value::from("inject")));
+    (value["nodes"].clone(), value["chosen"].clone())
+}
+
+#[tokio::test]
+async fn a_fault_hits_who_has_just_acknowledged_unless_he_cannot_be_hit() {
+    let put = |node: &str| Op::new(Process::Client(1), Kind::Ok, "put").node(node);
+    let lines = [put("n3"), put("n2")];
+    let why = json!({ "by": "acknowledged", "why": "it answered the newest acknowledged put" });
+    let told = chosen(Aim::Acknowledged, FakeCluster::new(3, false), &lines).await;
+    assert_eq!(told, (json!(["n2"]), why.clone()));
+    let cluster = FakeCluster::new(3, false);
+    cluster.kill(B).await.unwrap();
+    assert_eq!(chosen(Aim::Acknowledged, cluster, &lines).await, (json!(["n3"]), why));
+    let (nodes, told) = chosen(Aim::Acknowledged, FakeCluster::new(3, false), &[]).await;
+    assert_eq!(nodes, json!(["n1"]));
+    assert!(told["stands_in"].as_str().unwrap().starts_with("nobody"), "{told}");
+}
+
+#[tokio::test]
+async fn a_fault_waits_for_a_hint_and_hits_whom_it_is_for() {
+    // Of the fake's nodes each stores hints for all others, or for none.
+    let (nodes, told) = chosen(Aim::Hinted, FakeCluster::new(3, false), &[]).await;
+    assert_eq!((nodes, &told["why"]), (json!(["n1"]), &json!("n3 stored a hint for it")));
+    let cluster = FakeCluster::new(3, false);
+    cluster.kill(NodeId(3)).await.unwrap();
+    let (nodes, told) = chosen(Aim::Hinted, cluster, &[]).await;
+    let missed = "no hint was stored within 300 ms for anybody who may be hit";
+    assert_eq!((nodes, &told["stands_in"]), (json!(["n1"]), &json!(missed)));
 }

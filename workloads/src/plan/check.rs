@@ -9,7 +9,7 @@ use dynamo_protocol::{
 };
 
 use super::{
-    ClusterKind, ClusterPlan, Durability, Engine, FaultName, Plan, PlanError, Span, Target,
+    ClusterKind, ClusterPlan, Durability, Engine, FaultName, Plan, PlanError, Role, Span, Target,
     WorkloadName, Wrong,
 };
 use crate::hosts::remote::Inventory;
@@ -292,10 +292,21 @@ impl Plan {
 
     /// Somebody has to hold hints.
     pub(crate) fn check_hints(&self, fault: FaultName) -> Result<(), Wrong> {
-        let (cluster, settings) = (&self.cluster, &self.cluster.settings);
-        let none = settings.quorum == Quorum::Strict || usize::from(cluster.nodes) <= settings.n;
-        refuse_if(&["cluster.quorum", "cluster.nodes", "faults"], none, || {
-            format!("fault {fault}: nobody holds hints; use quorum sloppy and more nodes than -n")
+        self.check_holders(
+            &["cluster.quorum", "cluster.nodes", "faults"],
+            format_args!("fault {fault}"),
+        )
+    }
+
+    fn check_holders(
+        &self,
+        settings: &'static [&'static str],
+        what: impl Display,
+    ) -> Result<(), Wrong> {
+        let Settings { quorum, n, .. } = self.cluster.settings;
+        let none = quorum == Quorum::Strict || usize::from(self.cluster.nodes) <= n;
+        refuse_if(settings, none, || {
+            format!("{what}: nobody holds hints; use quorum sloppy and more nodes than -n")
         })
     }
 
@@ -305,6 +316,10 @@ impl Plan {
             "fault.targets names nobody".to_owned()
         })?;
         self.fault.targets.iter().try_for_each(|target| match *target {
+            Target::Role(Role::Hinted) => {
+                let settings = &["cluster.quorum", "cluster.nodes", "fault.targets"];
+                self.check_holders(settings, format_args!("target {target}"))
+            }
             Target::Role(_) => Ok(()),
             Target::Home(index) => {
                 refuse_if(&["fault.targets"], index > self.cluster.settings.n, || {
@@ -437,6 +452,10 @@ mod tests {
             "faults = [\"wipe\", \"replace\"]\n[cluster]\nanti_entropy = false",
             "faults wipe, replace lose a disk each, and W = 2 stands for at most W-1 lost: use a larger -w, \
              or fewer of them",
+        );
+        check(
+            "[cluster]\nquorum = \"strict\"\n[fault]\ntargets = [\"hinted\"]",
+            "target hinted: nobody holds hints; use quorum sloppy and more nodes than -n",
         );
         check("[fault]\ntargets = [\"n9\"]", "n9 is no node of this cluster: it has n1 to n5");
         check("[fault]\nshapes = [\"cuts\"]", "shape cuts needs the links: cuts = [\"n1->n2\"]");

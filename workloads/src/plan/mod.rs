@@ -239,6 +239,10 @@ names! {
         Coordinator = "coordinator",
         /// The coordinator of the key that is visited most.
         Hottest = "hottest",
+        /// Who answered the newest acknowledged put, as the fault begins.
+        Acknowledged = "acknowledged",
+        /// Whom a hint is for, the moment it is stored.
+        Hinted = "hinted",
         /// The first fallback of some key.
         Fallback = "fallback",
         /// All homes of some key.

@@ -59,7 +59,7 @@ mod tests {
             "plan.toml:1:19: unknown variant `puase`, expected one of `kill`, `pause`, `partition`, \
              `delay`, `rate`, `reset`, `wipe`, `rollback`, `bitflip`, `join`, `leave`, \
              `replace`, `losehints`, `powercut`, `diskfull`, `eio`, `slowdisk`, `truncate`, `clock`, \
-             `loss`, `duplicate`, `reorder`; is `pause` meant?",
+             `loss`, `duplicate`, `reorder`, `corrupt`; is `pause` meant?",
         );
     }
 

@@ -103,6 +103,7 @@ mod tests {
             identity: String::new(),
             incarnation,
             hints_held: 0,
+            hinted: BTreeMap::new(),
             open_operations: 0,
             suspected: Vec::new(),
             counters: BTreeMap::from([("hints_stored".to_owned(), hints)]),

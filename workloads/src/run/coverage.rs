@@ -1,6 +1,6 @@
 //! Was it tried? Told from the history and the nodes' counters, by what the plan promises to try.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use checker::availability;
 use checker::history::op::{Kind, Op, Process};
@@ -102,6 +102,7 @@ pub fn judge(
         reasons.extend(coverage.lacks(*name, may_serve));
         faults.insert(*name, coverage);
     }
+    reasons.extend(never_chosen(history));
     reasons.extend(work_done(history));
     reasons.extend(homes.fired(home_unreachable, counters));
     if homes.has_hints() {
@@ -151,6 +152,22 @@ fn work_done(history: &History) -> Vec<String> {
         |f: &str| history.pairs().any(|pair| pair.f() == f && pair.acknowledged_at().is_some());
     let lacking = ["get", "put"].into_iter().filter(|f| !ok(f));
     lacking.map(|f| format!("no {f} was ok")).collect()
+}
+
+/// Faults that were aimed at what the cluster does, and of which each hit whoever stood in.
+fn never_chosen(history: &History) -> Vec<String> {
+    let mut last_missed = BTreeMap::new();
+    let mut met = BTreeSet::new();
+    let nemesis = history.iter().filter(|op| op.process == Process::Nemesis);
+    for chosen in nemesis.filter_map(|op| op.value.as_ref()?.get("chosen")) {
+        let Some(by) = chosen["by"].as_str() else { continue };
+        match chosen["stands_in"].as_str() {
+            Some(why) => drop(last_missed.insert(by, why)),
+            None => drop(met.insert(by)),
+        }
+    }
+    let never = last_missed.into_iter().filter(|(by, _)| !met.contains(by));
+    never.map(|(by, why)| format!("target {by} was never there to be hit: {why}")).collect()
 }
 
 fn steps(history: &History, name: FaultName) -> FaultCoverage {
@@ -379,6 +396,23 @@ mod tests {
         ops.push(nemesis_op(400, Kind::Fail, "kill", "probe", json!({})));
         ops.extend(work());
         assert!(judged(ops, &[]).reasons.contains(&"kill was skipped 1 times".to_owned()));
+    }
+
+    #[test]
+    fn a_target_that_was_never_there_is_not_covered_and_one_that_was_there_once_is() {
+        let chosen = |chosen| {
+            let mut ops = killed();
+            let value = json!({ "nodes": ["n1"], "chosen": chosen });
+            ops[0] = nemesis_op(90, Kind::Invoke, "kill", "inject", value);
+            ops
+        };
+        let missed = json!({ "by": "hinted", "stands_in": "no hint was stored" });
+        let lacks = "target hinted was never there to be hit: no hint was stored".to_owned();
+        assert!(judged(chosen(missed.clone()), &[]).reasons.contains(&lacks));
+        let mut ops = chosen(missed);
+        let met = json!({ "chosen": { "by": "hinted", "why": "n2 stored a hint for it" } });
+        ops.push(nemesis_op(400, Kind::Invoke, "kill", "inject", met));
+        assert!(!judged(ops, &[]).reasons.contains(&lacks));
     }
 
     #[test]

@@ -8,12 +8,15 @@ use checker::history::op::Op;
 use checker::history::{HistoryError, Writer};
 use tokio::time::Instant;
 
+use crate::nemesis::aim::Acknowledged;
+
 /// The one clock of the run, and the one place where lines get their time and their index: so
 /// that time never goes back in a history, whoever writes to it.
 pub struct Journal {
     start: Instant,
     zero: SystemTime,
     lines: Mutex<Lines>,
+    acknowledged: Mutex<Acknowledged>,
 }
 
 /// Where they go.
@@ -29,14 +32,24 @@ impl Journal {
     /// If the file cannot be made, or exists.
     pub fn create(path: &Path) -> Result<Self, HistoryError> {
         let (start, zero) = (Instant::now(), SystemTime::now());
-        Ok(Self { start, zero, lines: Mutex::new(Lines::Written(Writer::create(path)?)) })
+        Ok(Self {
+            start,
+            zero,
+            lines: Mutex::new(Lines::Written(Writer::create(path)?)),
+            acknowledged: Mutex::default(),
+        })
     }
 
     /// A history that is kept in memory, of a run whose clock starts now.
     #[must_use]
     pub fn in_memory() -> Self {
         let lines = Mutex::new(Lines::Kept(Vec::new()));
-        Self { start: Instant::now(), zero: SystemTime::UNIX_EPOCH, lines }
+        Self {
+            start: Instant::now(),
+            zero: SystemTime::UNIX_EPOCH,
+            lines,
+            acknowledged: Mutex::default(),
+        }
     }
 
     /// What was kept in memory, taken out.
@@ -46,6 +59,11 @@ impl Journal {
             Lines::Written(_) => Vec::new(),
             Lines::Kept(lines) => std::mem::take(lines),
         }
+    }
+
+    /// Who answered acknowledged puts so far.
+    pub(crate) fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged.lock().expect("no one panics with the lock held").clone()
     }
 
     /// Time since the start of the run.
@@ -72,6 +90,7 @@ impl Journal {
     /// # Errors
     /// If it cannot be written: a run without its history is worth nothing.
     pub fn append(&self, op: Op) -> Result<u64, HistoryError> {
+        self.acknowledged.lock().expect("no one panics with the lock held").note(&op);
         let mut lines = self.lines.lock().expect("no one panics with the lock held");
         let now = u64::try_from(self.now().as_nanos()).expect("no run takes 500 years");
         match &mut *lines {

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::churn;
-use super::twin::{Fault, micros};
+use super::twin::{Fault, Late, micros};
 use super::weather::Weather;
 use crate::nemesis::faults::clock;
 use crate::nemesis::schedule::{Episode, schedule};
@@ -130,11 +130,22 @@ impl Scenario {
 
 /// What an episode of a plan is in the simulator: its fault, and what has to go before it.
 fn twins(plan: &Plan, episode: &Episode) -> Vec<Fault> {
-    let (at, what) = (micros(episode.at), episode.fault.twin(&plan.everybody()));
-    let before = at.saturating_sub(AGE);
-    let preparation = what.preparation().map(|what| Fault::new(before, before, what));
-    let fault = Fault::new(at, at + micros(episode.hold), what);
-    preparation.into_iter().chain([Fault { told: Some(episode.told()), ..fault }]).collect()
+    let everybody = plan.everybody();
+    let fault = twin(&everybody, episode);
+    let before = fault.at.saturating_sub(AGE);
+    let preparation = fault.what.preparation().map(|what| Fault::new(before, before, what));
+    let late = episode.aim.map(|aim| {
+        let aimed = |node| Episode { fault: episode.fault.aimed_at(node), ..episode.clone() };
+        let at = everybody.iter().map(|node| (*node, twin(&everybody, &aimed(*node))));
+        Late { aim, at: at.collect() }
+    });
+    preparation.into_iter().chain([Fault { late, ..fault }]).collect()
+}
+
+fn twin(everybody: &[NodeId], episode: &Episode) -> Fault {
+    let (at, what) = (micros(episode.at), episode.fault.twin(everybody));
+    let (told, holds) = (Some(episode.told()), episode.fault.holds().to_vec());
+    Fault { told, holds, ..Fault::new(at, at + micros(episode.hold), what) }
 }
 
 fn cluster_of(plan: &Plan) -> Cluster {

@@ -1,5 +1,6 @@
 //! A fault in a simulated world: what it does there, and from what the simulator draws it.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Formatter};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
+use crate::nemesis::aim::Aim;
 use crate::nemesis::proof::Told;
 
 /// How long after its return a node may still be about to hear what it missed, in microseconds.
@@ -85,6 +87,19 @@ pub struct Fault {
     pub what: Arc<dyn Twin>,
     /// How the history tells it, if it is one of a plan.
     pub told: Option<Told>,
+    /// The nodes whose processes are this fault's alone meanwhile.
+    pub holds: Vec<NodeId>,
+    /// Whom it hits is chosen when it begins, if it is: what it is by itself is of who stands in.
+    pub late: Option<Late>,
+}
+
+/// A fault that is aimed at what the cluster does.
+#[derive(Clone, Debug)]
+pub struct Late {
+    /// By what it chooses.
+    pub aim: Aim,
+    /// What it is for each that it may hit.
+    pub at: BTreeMap<NodeId, Fault>,
 }
 
 /// A kind of fault as the simulator draws it by itself.
@@ -151,7 +166,7 @@ impl Fault {
     /// One that no plan has.
     #[must_use]
     pub fn new(at: u64, until: u64, what: Arc<dyn Twin>) -> Self {
-        Self { at, until, what, told: None }
+        Self { at, until, what, told: None, holds: Vec::new(), late: None }
     }
 
     /// Links that several faults of a plan are on have what all of them add, as real links do: one that ends

@@ -141,7 +141,7 @@ fn a_short_run_over_ssh_with_faults_is_valid() {
     let out = tempfile::tempdir().unwrap();
     let run = dyno()
         .args(["test", "--cluster", "lab", "--time", "20s", "--seed", "1", "--json"])
-        .args(["--faults", "kill,pause,partition,delay,rate", "--out"])
+        .args(["--faults", "kill,pause,partition,delay,rate,corrupt", "--out"])
         .arg(out.path())
         .output()
         .unwrap();
@@ -153,6 +153,7 @@ fn a_short_run_over_ssh_with_faults_is_valid() {
     assert!(verdict["faults"]["partition"]["proven"].as_u64() > Some(0), "{said}");
     assert!(verdict["faults"]["delay"]["proven"].as_u64() > Some(0), "{said}");
     assert!(verdict["faults"]["rate"]["proven"].as_u64() > Some(0), "{said}");
+    assert!(verdict["faults"]["corrupt"]["proven"].as_u64() > Some(0), "{said}");
 }
 
 /// What a run on `kind` shows whose disks are rolled back, by an older copy where `put_back`, and damaged.

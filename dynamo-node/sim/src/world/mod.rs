@@ -83,6 +83,9 @@ pub struct World {
     effects: Vec<Effect>,
     breaches: Vec<(u64, Breach)>,
     counters: Counters,
+    /// Time stops as a hint is stored; the hint at which it did: who stored it, and for whom.
+    stops_at_hints: bool,
+    hint: Option<(NodeId, NodeId)>,
     /// By node, how many exchanges its process led to their end, and by partner which of them was the last.
     exchanged: FxHashMap<NodeId, (u64, BTreeMap<NodeId, u64>)>,
     events: u64,
@@ -151,6 +154,8 @@ impl World {
             effects: Vec::new(),
             breaches: Vec::new(),
             counters: Counters::default(),
+            stops_at_hints: false,
+            hint: None,
             exchanged: FxHashMap::default(),
             events: 0,
             hash: 0,
@@ -257,11 +262,25 @@ impl World {
         request
     }
 
+    /// Whether [`World::next`] is to return as soon as a hint is stored, too.
+    pub fn stop_at_hints(&mut self, stop: bool) {
+        self.stops_at_hints = stop;
+        self.hint = self.hint.filter(|_| stop);
+    }
+
+    /// The hint at which time has stopped: who stored it, and for whom. Until it is taken time stands still.
+    pub fn take_hint(&mut self) -> Option<(NodeId, NodeId)> {
+        self.hint.take()
+    }
+
     /// Lets time go on until a client is answered, or until `limit`.
     pub fn next(&mut self, limit: u64) -> Option<(RequestId, Answer)> {
         loop {
             if let Some(answer) = self.answer.take() {
                 return Some(answer);
+            }
+            if self.hint.is_some() {
+                return None;
             }
             let Some((at, what)) = self.queue.next(limit) else {
                 self.now = self.now.max(limit);
@@ -422,6 +441,9 @@ impl World {
                         let (led, last) = self.exchanged.entry(node).or_default();
                         *led += 1;
                         last.insert(with, *led);
+                    }
+                    Event::HintStored(target) if self.stops_at_hints => {
+                        self.hint = Some((node, target));
                     }
                     Event::Entered(_) => self.call_in_newcomers(node),
                     Event::Removed => self.schedule(0, What::Removed { node }),

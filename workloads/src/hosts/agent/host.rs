@@ -82,6 +82,7 @@ impl Host {
             Request::Shape(fault, shapes) => self.links.install(fault, shapes).await,
             Request::Unshape(fault) => self.links.heal(fault).await,
             Request::HealAll => self.links.heal_all().await,
+            Request::Changed => return Ok(Answer::Changed(self.links.changed())),
             Request::Probe(probes) => return self.probe(probes).await,
             Request::Heard(nonce) => return Ok(Answer::Heard(self.prober.heard(nonce))),
             Request::Log(Whose::Node, from) => return self.node.read_log(from).map(Answer::Log),

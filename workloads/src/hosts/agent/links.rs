@@ -106,6 +106,11 @@ impl Links {
         self.apply().await
     }
 
+    /// How many bytes the proxy has changed so far.
+    pub(super) fn changed(&self) -> u64 {
+        self.redirect.as_ref().map_or(0, Redirect::changed)
+    }
+
     /// Heals everything and leaves the host's network as it was.
     pub(super) async fn close(&mut self) -> Result<(), String> {
         let healed = self.heal_all().await;

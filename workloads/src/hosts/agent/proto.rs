@@ -60,6 +60,8 @@ pub enum Request {
     Unshape(FaultId),
     /// Take all faults away.
     HealAll,
+    /// How many bytes has the proxy here changed?
+    Changed,
     /// Ping other hosts' nodes from here, all at a time.
     Probe(Vec<Probe>),
     /// Has a probe's datagram arrived here?
@@ -91,6 +93,7 @@ impl Request {
             Self::Damage(_) => "damage its node's disk",
             Self::Shape(..) => "break links",
             Self::Unshape(_) | Self::HealAll => "heal links",
+            Self::Changed => "count what it has changed",
             Self::Probe(_) | Self::Heard(_) => "probe links",
             Self::Log(..) => "read its log",
             Self::Why => "look at its node",
@@ -200,6 +203,8 @@ pub enum Answer {
     Probed(Vec<Probed>),
     /// To the question whether a datagram arrived.
     Heard(bool),
+    /// So many bytes were changed.
+    Changed(u64),
     /// Some of the log; nothing, where it ends.
     Log(Vec<u8>),
     /// What the system and the node's log say of its end.

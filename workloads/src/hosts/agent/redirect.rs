@@ -1,4 +1,4 @@
-//! The redirecting proxy: delays and narrows what flows over the node's links, where the node knows
+//! The redirecting proxy: delays, narrows and changes what flows over the node's links, where the node knows
 //! nothing of it.
 //!
 //! The kernel leads each connection that the node dials to a peer to our listener instead, which asks where
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dynamo_protocol::NodeId;
@@ -28,6 +29,8 @@ const DIAL: Duration = Duration::from_secs(20);
 /// The proxy of one host.
 pub(super) struct Redirect {
     flows: Arc<BTreeMap<NodeId, Flows>>,
+    /// How many bytes were changed.
+    changed: Arc<AtomicU64>,
     /// Dropped with the proxy, and every connection with it.
     _acceptor: JoinSet<()>,
 }
@@ -55,10 +58,11 @@ impl Redirect {
         let listener = listener.map_err(|error| format!("proxy: {error}"))?;
         let port = listener.local_addr().map_err(|error| format!("proxy: {error}"))?.port();
         let mut acceptor = JoinSet::new();
-        acceptor.spawn(accept(listener, flows.clone()));
+        let changed = Arc::default();
+        acceptor.spawn(accept(listener, flows.clone(), Arc::clone(&changed)));
         let places: Vec<_> = peers.iter().map(|peer| (peer.data, peer.port)).collect();
         nft::run(&nft::lead_aside(&places, port)).await?;
-        Ok(Self { flows, _acceptor: acceptor })
+        Ok(Self { flows, changed, _acceptor: acceptor })
     }
 
     /// From now on, this is done to what flows to and from a peer.
@@ -69,13 +73,22 @@ impl Redirect {
         }
     }
 
+    /// How many bytes were changed so far.
+    pub(super) fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Relaxed)
+    }
+
     /// Lets the node's next connections go straight again.
     pub(super) async fn close(self) -> Result<(), String> {
         nft::run(&nft::replace(nft::LINKS)).await
     }
 }
 
-async fn accept(listener: TcpListener, flows: Arc<BTreeMap<NodeId, Flows>>) {
+async fn accept(
+    listener: TcpListener,
+    flows: Arc<BTreeMap<NodeId, Flows>>,
+    changed: Arc<AtomicU64>,
+) {
     let mut connections = JoinSet::new();
     let mut count = 0_u32;
     loop {
@@ -85,17 +98,23 @@ async fn accept(listener: TcpListener, flows: Arc<BTreeMap<NodeId, Flows>>) {
                 let Ok((dialled, _)) = accepted else { tokio::task::yield_now().await; continue };
                 // Each connection has jitter of its own, one stream each way.
                 count = count.wrapping_add(2);
-                connections.spawn(serve(dialled, flows.clone(), count));
+                connections.spawn(serve(dialled, flows.clone(), count, changed.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(dialled: TcpStream, flows: Arc<BTreeMap<NodeId, Flows>>, stream: u32) {
+async fn serve(
+    dialled: TcpStream,
+    flows: Arc<BTreeMap<NodeId, Flows>>,
+    stream: u32,
+    changed: Arc<AtomicU64>,
+) {
     let Some(meant) = original(&dialled) else { return };
     let Some(flows) = flows.values().find(|flows| flows.at == meant) else { return };
-    let connection = Connection::of(flows.there.subscribe(), flows.back.subscribe(), stream);
+    let (there, back) = (flows.there.subscribe(), flows.back.subscribe());
+    let connection = Connection::of(there, back, stream, changed);
     connection.carry(dialled, async { timeout(DIAL, dial(meant)).await? }).await;
 }
 

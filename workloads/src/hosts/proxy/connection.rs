@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     pub(super) forward: watch::Receiver<Shape>,
     pub(super) backward: watch::Receiver<Shape>,
     pub(super) traffic: Arc<Traffic>,
+    /// Counts the bytes that are changed.
+    pub(super) changed: Arc<AtomicU64>,
     pub(super) seed: u64,
     pub(super) stream: u32,
 }
@@ -61,8 +63,9 @@ impl Connection {
         forward: watch::Receiver<Shape>,
         backward: watch::Receiver<Shape>,
         stream: u32,
+        changed: Arc<AtomicU64>,
     ) -> Self {
-        Self { forward, backward, traffic: Arc::default(), seed: 0, stream }
+        Self { forward, backward, traffic: Arc::default(), changed, seed: 0, stream }
     }
 
     /// Serves the connection until both sides have ended it or it breaks.
@@ -92,8 +95,11 @@ impl Connection {
         let (from_dialler, to_dialler) = dialled.into_split();
         let (from_reached, to_reached) = reached.into_split();
         let rng = |way| stream(self.seed, Purpose::Link(self.stream + way));
-        let mut there = Pump::new(from_dialler, to_reached, self.forward.clone(), rng(0));
-        let mut back = Pump::new(from_reached, to_dialler, self.backward.clone(), rng(1));
+        let pump = |from, to, shape: &watch::Receiver<Shape>, way| {
+            Pump::new(from, to, shape.clone(), rng(way), self.changed.clone())
+        };
+        let mut there = pump(from_dialler, to_reached, &self.forward, 0);
+        let mut back = pump(from_reached, to_dialler, &self.backward, 1);
         let traffic = self.traffic.clone();
         let both = async { tokio::join!(there.run(&traffic.forward), back.run(&traffic.backward)) };
         let whole = tokio::select! {
@@ -151,6 +157,7 @@ struct Pump {
     to: OwnedWriteHalf,
     shape: watch::Receiver<Shape>,
     rng: ChaCha8Rng,
+    changed: Arc<AtomicU64>,
     held: VecDeque<(Instant, Item)>,
     held_bytes: usize,
     /// Nothing may be delivered before what came before it.
@@ -164,6 +171,7 @@ impl Pump {
         to: OwnedWriteHalf,
         shape: watch::Receiver<Shape>,
         rng: ChaCha8Rng,
+        changed: Arc<AtomicU64>,
     ) -> Self {
         let held = VecDeque::new();
         Self {
@@ -171,6 +179,7 @@ impl Pump {
             to,
             shape,
             rng,
+            changed,
             held,
             held_bytes: 0,
             last_due: Instant::now(),
@@ -192,7 +201,7 @@ impl Pump {
                         Ok(0) => self.end(Item::End),
                         Ok(count) => {
                             passed.received.fetch_add(count as u64, Ordering::Relaxed);
-                            self.hold(buffer.split().freeze());
+                            self.hold(buffer.split());
                             buffer.reserve(CHUNK);
                         }
                         Err(_) => self.end(Item::Broken),
@@ -208,10 +217,21 @@ impl Pump {
         }
     }
 
-    fn hold(&mut self, bytes: Bytes) {
+    fn hold(&mut self, mut bytes: BytesMut) {
         self.held_bytes += bytes.len();
+        self.corrupt(&mut bytes);
         let due = self.due(bytes.len());
-        self.held.push_back((due, Item::Bytes(bytes)));
+        self.held.push_back((due, Item::Bytes(bytes.freeze())));
+    }
+
+    /// Makes one of the bytes another, if it is the turn of this piece.
+    fn corrupt(&mut self, bytes: &mut [u8]) {
+        let share = self.shape.borrow().corrupt;
+        if share > 0 && self.rng.random_range(0..1_000_000) < share {
+            let at = self.rng.random_range(0..bytes.len());
+            bytes[at] ^= self.rng.random_range(1..=u8::MAX);
+            self.changed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn end(&mut self, item: Item) {

@@ -14,6 +14,7 @@ mod shape;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dynamo_protocol::NodeId;
@@ -66,6 +67,8 @@ pub struct Net {
 struct Link {
     address: SocketAddr,
     traffic: Arc<Connections>,
+    /// How many bytes were changed on it.
+    changed: Arc<AtomicU64>,
 }
 
 /// The open connections of a link, by the dialler's address.
@@ -136,13 +139,15 @@ impl Net {
     async fn listen(&mut self, from: End, to: NodeId, seed: u64) -> io::Result<()> {
         let pair = Pair { from, to: End::Node(to) };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let link = Link { address: listener.local_addr()?, traffic: Arc::default() };
+        let (traffic, changed) = (Arc::default(), Arc::default());
+        let link = Link { address: listener.local_addr()?, traffic, changed };
         let acceptor = Acceptor {
             listener,
             upstream: self.upstream[&to].subscribe(),
             forward: self.flows[&pair].subscribe(),
             backward: self.flows[&pair.back()].subscribe(),
             traffic: link.traffic.clone(),
+            changed: link.changed.clone(),
             seed,
             // Two streams of jitter a link, one each way.
             stream: 2 * u32::try_from(self.links.len()).unwrap_or(0),
@@ -195,6 +200,13 @@ impl Net {
         self.flows.get(&flow).map(|shape| *shape.borrow()).unwrap_or_default()
     }
 
+    /// How many bytes were changed so far on connections that this node dialled.
+    #[must_use]
+    pub fn changed(&self, node: NodeId) -> u64 {
+        let dialled = self.links.iter().filter(|(pair, _)| pair.from == End::Node(node));
+        dialled.map(|(_, link)| link.changed.load(Ordering::Relaxed)).sum()
+    }
+
     /// The links between nodes.
     pub fn peer_links(&self) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
         self.links.keys().filter_map(|pair| match (pair.from, pair.to) {
@@ -223,6 +235,7 @@ struct Acceptor {
     forward: watch::Receiver<Shape>,
     backward: watch::Receiver<Shape>,
     traffic: Arc<Connections>,
+    changed: Arc<AtomicU64>,
     seed: u64,
     stream: u32,
 }
@@ -252,6 +265,7 @@ impl Acceptor {
             forward: self.forward.clone(),
             backward: self.backward.clone(),
             traffic: traffic.clone(),
+            changed: self.changed.clone(),
             seed: self.seed,
             stream: self.stream,
         };

@@ -17,6 +17,8 @@ pub struct Shape {
     pub jitter: Duration,
     /// No more than this many a second, if given.
     pub rate: Option<u64>,
+    /// Of a million pieces of them, as they come in, so many have a byte that is another.
+    pub corrupt: u32,
 }
 
 impl Shape {
@@ -31,6 +33,7 @@ impl Shape {
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
         rate: None,
+        corrupt: 0,
     };
 
     /// Later, each way.
@@ -62,6 +65,7 @@ impl Shape {
             delay: self.delay + other.delay,
             jitter: self.jitter + other.jitter,
             rate: narrower,
+            corrupt: self.corrupt.saturating_add(other.corrupt),
         }
     }
 }

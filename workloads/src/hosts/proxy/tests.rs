@@ -127,6 +127,23 @@ async fn a_narrow_link_takes_its_time() {
 }
 
 #[tokio::test]
+async fn bytes_are_changed_one_way_and_counted_and_not_after_the_heal() {
+    let mut bench = Bench::new().await;
+    let share = Shape { corrupt: 1_000_000, ..Shape::PASS };
+    bench.net.install(1, vec![(Pair::nodes(A, B), share)]);
+    bench.a.write_all(&[0; 1000]).await.unwrap();
+    let mut heard = [0; 1000];
+    timeout(SOON, bench.b.read_exact(&mut heard)).await.unwrap().unwrap();
+    let others = heard.iter().filter(|byte| **byte != 0).count() as u64;
+    assert!(others > 0 && bench.net.changed(A) == others && bench.net.changed(B) == 0);
+    bench.b.write_all(b"back").await.unwrap();
+    hears(&mut bench.a, b"back").await;
+    bench.net.heal(1);
+    bench.a.write_all(b"as it is").await.unwrap();
+    hears(&mut bench.b, b"as it is").await;
+}
+
+#[tokio::test]
 async fn a_reset_breaks_open_connections_and_new_ones_until_it_is_healed() {
     let mut bench = Bench::new().await;
     bench.net.install(1, vec![(Pair::nodes(A, B), Shape::RESET)]);

@@ -106,6 +106,10 @@ impl Kind for Clock {
         Some(Self { node, offset, how })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(std::slice::from_ref(&self.node))
     }

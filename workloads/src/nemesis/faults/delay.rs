@@ -50,6 +50,10 @@ impl Kind for Delay {
         Some(Self { nodes, delay: settings.delay.0, jitter: settings.jitter.0 })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { nodes: vec![node], ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.nodes)
     }

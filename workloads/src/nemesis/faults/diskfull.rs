@@ -43,6 +43,10 @@ impl Kind for Diskfull {
         Some(Self { node, room: draw.rng.random_range(0..MOST) })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(std::slice::from_ref(&self.node))
     }

@@ -56,6 +56,10 @@ impl Kind for Eio {
         Some(Self { node, at })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { node, ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(std::slice::from_ref(&self.node))
     }

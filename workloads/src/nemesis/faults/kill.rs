@@ -35,6 +35,10 @@ impl Kind for Kill {
         draw.processes(at).map(Self)
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self(vec![node])
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.0)
     }

@@ -33,6 +33,11 @@ pub(crate) trait Kind: Clone {
     /// One that begins then, drawn from the plan and its seed; none, if there is nobody left to hit.
     fn draw(draw: &mut Draw<'_>, at: Duration) -> Option<Self>;
 
+    /// The same fault of this node instead, if its kind is dealt targets ([`Draw::target`]).
+    fn aimed_at(&self, _node: NodeId) -> Self {
+        self.clone()
+    }
+
     /// Whom it hits.
     fn whom(&self) -> Whom<'_>;
 

@@ -62,6 +62,10 @@ impl<M: Meddling> Kind for Meddled<M> {
         Some(Self { nodes, share, what: PhantomData })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { nodes: vec![node], ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.nodes)
     }

@@ -7,6 +7,7 @@
 
 pub(crate) mod bitflip;
 pub mod clock;
+mod corrupt;
 pub(crate) mod delay;
 pub(crate) mod diskfull;
 mod duplicate;
@@ -85,6 +86,10 @@ macro_rules! kinds {
             #[must_use]
             pub fn name(&self) -> FaultName {
                 match self { $(Self::$Kind(_) => FaultName::$Kind,)* }
+            }
+
+            pub(crate) fn aimed_at(&self, node: NodeId) -> Self {
+                match self { $(Self::$Kind(fault) => Self::$Kind(fault.aimed_at(node)),)* }
             }
 
             pub(crate) fn whom(&self) -> Whom<'_> {

@@ -31,6 +31,10 @@ impl Kind for Pause {
         draw.processes(at).map(Self)
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self(vec![node])
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.0)
     }

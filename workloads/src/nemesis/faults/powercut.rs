@@ -62,6 +62,10 @@ impl Kind for Powercut {
         Some(Self { nodes, unsynced })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { nodes: vec![node], ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.nodes)
     }

@@ -48,6 +48,10 @@ impl Kind for Rate {
         Some(Self { nodes: draw.target(at)?, rate: draw.plan.fault.rate })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { nodes: vec![node], ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.nodes)
     }

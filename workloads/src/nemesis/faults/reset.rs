@@ -32,6 +32,10 @@ impl Kind for Reset {
         draw.target(at).map(Self)
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self(vec![node])
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.0)
     }

@@ -48,6 +48,10 @@ impl Kind for Slowdisk {
         Some(Self { nodes, slow: draw.plan.fault.slow.0 })
     }
 
+    fn aimed_at(&self, node: NodeId) -> Self {
+        Self { nodes: vec![node], ..self.clone() }
+    }
+
     fn whom(&self) -> Whom<'_> {
         Whom::Nodes(&self.nodes)
     }

@@ -49,6 +49,8 @@ macro_rules! catalogue {
             duplicate: Duplicate,
             /// Messages are overtaken by others.
             reorder: Reorder,
+            /// Bytes are changed on the way.
+            corrupt: Corrupt,
         }
     };
 }
