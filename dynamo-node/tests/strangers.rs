@@ -165,7 +165,11 @@ async fn links_as(address: &str, files: &TlsFiles, from: u8) -> (String, String)
     tokio::spawn(connection);
     std::future::poll_fn(|context| sender.poll_ready(context)).await.unwrap();
     // A Hello { from, to: 1 }, and nothing else: who is refused for its settings was believed before.
-    let hello = STANDARD_NO_PAD.encode([0x08, from, 0x10, 1]);
+    let hello = [0x08, from, 0x10, 1];
+    // In a Summed { body, sum }.
+    let sum = crc32c::crc32c_append(0x7065_6572, &hello).to_le_bytes();
+    let summed = [&[0x0a, 4], &hello[..], &[0x15], &sum[..]].concat();
+    let hello = STANDARD_NO_PAD.encode(summed);
     let request = http::Request::post(format!("http://{address}/dynamo.v1.Peer/IssueTicket"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")

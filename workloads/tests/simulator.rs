@@ -422,8 +422,8 @@ fn seeds_that_were_to_cover_everything_and_were_too_few_are_unknown() {
     assert_eq!(document(&run)["verdict"], "valid", "three seeds are not asked for so much");
 }
 
-/// A node that was stopped for a while drops a stray by the word of its homes, which is old by then: one of them has
-/// left, and let go of it when all later homes had it.
+/// A node that stood still drops a stray by the word of its homes, which is old by then: one of them has left
+/// since, and let go of it when all later homes had it.
 #[test]
 fn a_stray_may_go_by_the_word_of_a_home_that_has_left_since() {
     let folder = tempfile::tempdir().unwrap();

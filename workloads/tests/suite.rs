@@ -417,6 +417,45 @@ fn the_suites_that_come_with_dyno_can_be_run_and_every_plan_with_faults_has_its_
     }
 }
 
+#[test]
+fn whole_nodes_are_units_with_a_canary_of_their_own() {
+    let text = r#"
+        [[sim]]
+        name = "whole"
+        shell = true
+        seeds = "0..4"
+        each = 2
+        [[sim]]
+        name = "power"
+        shell = true
+        crashes = true
+        seeds = "0..2"
+    "#;
+    let expanded = |text: &str| {
+        let suite = SuiteFile::parse(text, "tiny.toml").unwrap();
+        let suite = SuiteFile { name: "tiny".to_owned(), ..suite };
+        expand(&suite, Path::new("tiny.toml"), &build(), 0)
+    };
+    let shards = expanded(text).unwrap().shards(1);
+    let names: Vec<_> = shards[0].iter().map(|(unit, _)| &*unit.name).collect();
+    assert_eq!(
+        names,
+        [
+            "canary: whole nodes, lww, all drawn, shard 1/1",
+            "whole: whole nodes, all drawn, seed 0..2",
+            "whole: whole nodes, all drawn, seed 2..4",
+            "power: whole nodes, power cuts everywhere, seed 0..2",
+        ]
+    );
+    for (from, to, why) in [
+        ("shell = true\n        crashes", "crashes", "add shell = true"),
+        ("crashes = true", "cuts = true", "no ways of cutting links"),
+    ] {
+        let refused = expanded(&text.replace(from, to)).err().unwrap().to_string();
+        assert!(refused.contains("power") && refused.contains(why), "{refused}");
+    }
+}
+
 /// A night of four shards that is known whole, unit by unit.
 fn whole(rng: &mut ChaCha8Rng) -> (Head, Vec<Outcome>) {
     let suite = SuiteFile::parse(HOLDS, "tiny.toml").unwrap();

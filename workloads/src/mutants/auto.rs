@@ -1,9 +1,10 @@
-//! `dyno mutants --auto`: which lines would nobody miss? [cargo-mutants](https://mutants.rs) changes the core,
-//! or the shell around it, in one place at a time, and what judges each change is the bench.
+//! `dyno mutants --auto`: which lines would nobody miss? [cargo-mutants](https://mutants.rs) changes the
+//! core, or the shell around it, in one place at a time, and what judges each change is the bench.
 //!
 //! The part's own tests come first. What they let live is built into `dyno`, whose seeds then judge it: two
-//! passes of cargo-mutants, because most changes die of the first and the second builds much more. Nothing here
-//! is a seeded bug: what survives may be a change that changes nothing, and is listed until somebody says so.
+//! passes of cargo-mutants, because most changes die of the first and the second builds much more. Nothing
+//! here is a seeded bug: what survives may be a change that changes nothing, and is listed until somebody
+//! says so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +34,7 @@ const PATIENCE: &str = "5";
 /// Arguments of `dyno mutants --auto`.
 #[derive(Debug, Args)]
 pub(super) struct AutoArgs {
-    /// Changes the source in one place at a time, with cargo-mutants, instead of seeding the bugs of the table.
+    /// Changes the source in one place at a time, with cargo-mutants, in place of seeding the table's bugs.
     #[arg(long, conflicts_with_all = ["layer", "only"])]
     pub(super) auto: bool,
     /// Of which part.
@@ -140,9 +141,9 @@ impl Found {
         let caught = viable - survive;
         let mut text = format!(
             "# Lines that nobody would miss\n\n\
-             `dyno mutants --auto --of {}`, share {}: {caught} of {viable} changes caught ({} %), {} by tests, {} by \
-             {} drawn seeds, {} did not come to an end; {} more cannot be built. {survive} survive, of which \
-             {explained} are explained.\n\n",
+             `dyno mutants --auto --of {}`, share {}: {caught} of {viable} changes caught ({} %), {} by \
+             tests, {} by {} drawn seeds, {} did not come to an end; {} more cannot be built. {survive} \
+             survive, of which {explained} are explained.\n\n",
             self.of
                 .to_possible_value()
                 .map_or_else(String::new, |value| value.get_name().to_owned()),
@@ -359,7 +360,8 @@ fn without_place(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const NAME: &str = "dynamo-node/protocol/src/ring/span.rs:41:9: replace <impl Span>::and -> Option<Span> with None";
+    const NAME: &str =
+        "core/src/ring/span.rs:41:9: replace <impl Span>::and -> Option<Span> with None";
 
     #[test]
     fn a_change_is_caught_by_whoever_catches_it_first() {
@@ -379,7 +381,7 @@ mod tests {
 
     #[test]
     fn explanations_outlive_lines_that_move() {
-        let known = "dynamo-node/protocol/src/ring/span.rs: replace <impl Span>::and -> Option<Span> with None";
+        let known = "core/src/ring/span.rs: replace <impl Span>::and -> Option<Span> with None";
         assert_eq!(without_place(NAME), known);
         assert_eq!(without_place("no place"), "no place");
         let explained: BTreeMap<String, String> = toml::from_str(EXPLAINED).unwrap();

@@ -38,8 +38,8 @@ pub struct MutantsArgs {
     /// These mutants only.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// How many seeds of the simulator each gets, and how many the unmutated build: 5000 if not given, for the
-    /// rarest shows about once in two thousand; with `--auto` 300.
+    /// How many seeds of the simulator each gets, and how many the unmutated build: 5000 if not given, for
+    /// the rarest shows about once in two thousand; with `--auto` 300.
     #[arg(long, value_name = "COUNT")]
     seeds: Option<u64>,
     /// How many seeds are run at a time; 0 is one a core.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use dynamo_protocol::Versioning;
+
 use super::table::Seeded;
 use super::{Control, Hunt, Hunter, Layer};
 use crate::simulated::batch::{Batch, Failed};
@@ -36,7 +38,9 @@ impl Seeds {
             }
             Of::WholeNodes => {
                 let (found, failed) =
-                    shell::batch::batch(seeds, jobs, |_, run| stop(&run.violations));
+                    shell::batch::batch((seeds, Versioning::Dotted), jobs, |_, run| {
+                        stop(&run.violations)
+                    });
                 (found.seeds, failed)
             }
         })

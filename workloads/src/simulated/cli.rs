@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use dynamo_protocol::Versioning;
 use dyno_command::{Jobs, document, exit, output};
 use model::interrupt;
 
@@ -37,13 +38,18 @@ pub struct SimArgs {
     /// Whole nodes in the place of their core alone: storage, queues, links and clients as they are.
     #[arg(long, conflicts_with_all = ["positional", "plan_flag", "cuts"])]
     pub shell: bool,
-    /// In place of what the seed draws, power goes at every point in the work of disks, one after the other, in
-    /// short runs: of one machine, of all.
-    #[arg(long, requires = "shell")]
+    /// In place of what the seed draws, power goes at every point in the work of disks, one after the other,
+    /// in short runs: of one machine, of all.
+    #[arg(long, requires = "shell", conflicts_with = "versioning")]
     pub crashes: bool,
     /// With `--crashes`: at this point alone, as in 17/torn/all.
     #[arg(long, value_name = "POINT", requires = "crashes")]
     pub point: Option<Cut>,
+    /// With `--shell`: how versions are told apart. They are held to all that dotted ones promise, which
+    /// paper and lww do not keep: what finds nothing there finds nothing.
+    #[arg(long, value_name = "MODE", requires = "shell", default_value = "dotted",
+          value_parser = dyno_command::word::<Versioning>(Versioning::WORDS))]
+    pub versioning: Versioning,
     /// A seeded bug, by name: only in a build with the feature `mutants`.
     #[arg(long, value_name = "NAME")]
     pub mutant: Option<String>,

@@ -117,7 +117,7 @@ pub(super) async fn run(
 fn words(work: &Work, out: &str, jobs: Jobs) -> Vec<String> {
     let mut words = shown(work);
     words.extend(["--json", "--out", out].map(str::to_owned));
-    if let Work::Sim(..) | Work::Cuts(..) = work {
+    if work.range().is_some() {
         words.extend(["--jobs".to_owned(), jobs.threads().to_string()]);
     }
     words
@@ -131,12 +131,16 @@ pub(super) fn again(work: &Work) -> String {
 fn shown(work: &Work) -> Vec<String> {
     let mut words = vec![work.command().to_owned()];
     words.extend(work.plan().map(|_| PLAN.to_owned()));
-    if let Work::Sim(_, seeds) | Work::Cuts(_, seeds) = work {
+    if let Some(seeds) = work.range() {
         words.extend(["--seeds".to_owned(), format!("{}..{}", seeds.start, seeds.end)]);
     }
-    if let Work::Cuts(..) = work {
-        words.push("--cuts".to_owned());
-    }
+    let flags = match work {
+        Work::Test(_) | Work::Sim(..) => String::new(),
+        Work::Cuts(..) => "--cuts".to_owned(),
+        Work::Shell(versioning, _) => format!("--shell --versioning {versioning}"),
+        Work::Crashes(_) => "--shell --crashes".to_owned(),
+    };
+    words.extend(flags.split_whitespace().map(str::to_owned));
     words
 }
 

@@ -12,8 +12,11 @@ use crate::plan::{ClusterKind, Engine, Plan, Span};
 
 /// Names canaries.
 const PART: &str = "canary";
+/// The way of whole nodes under virtual time.
+const SHELL: &str = "sim --shell";
 
-/// One for each way in which the units of a shard are run: `dyno test` on each kind of cluster, `dyno sim`.
+/// One for each way in which the units of a shard are run: `dyno test` on each kind of cluster, `dyno sim`
+/// and `dyno sim --shell`.
 /// A shard without units has one as well.
 pub(super) fn of(
     units: &[(Unit, Work)],
@@ -30,6 +33,8 @@ pub(super) fn of(
         let mut plan = plan(kind, like.and_then(|(_, work)| work.plan()));
         let work = match command {
             "sim" => Work::Sim(Some(Box::new(plan)), seed..seed + 1),
+            // Some seeds, of which one may write too little for any to be lost.
+            SHELL => Work::Shell(Versioning::Lww, seed..seed + 4),
             _ => {
                 plan.seed = Some(seed);
                 Work::Test(Box::new(plan))
@@ -48,7 +53,10 @@ pub(super) fn of(
 
 fn way(work: &Work) -> (&'static str, ClusterKind) {
     let kind = work.plan().map_or(ClusterKind::Sim, |plan| plan.cluster.kind);
-    (work.command(), kind)
+    match work {
+        Work::Shell(..) | Work::Crashes(_) => (SHELL, kind),
+        _ => (work.command(), kind),
+    }
 }
 
 /// Every shard has its own, so that no two have the same canary.

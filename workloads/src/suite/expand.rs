@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use dynamo_protocol::Versioning;
+
 use super::canary;
 use super::file::{Days, SuiteFile, Tests};
 use super::unit::{Build, Role, Unit, Work, hash};
@@ -196,6 +198,14 @@ impl Units<'_> {
         if days.each == 0 {
             return Err(in_part(PlanError("each = 0: a unit has at least one seed".to_owned())));
         }
+        if days.shell && (days.cuts || plan.is_some()) {
+            let why = "shell: whole nodes take no plan, and no ways of cutting links".to_owned();
+            return Err(in_part(PlanError(why)));
+        }
+        if days.crashes && !days.shell {
+            let why = "crashes: they are of whole nodes: add shell = true".to_owned();
+            return Err(in_part(PlanError(why)));
+        }
         if days.cuts {
             // Numbers of ways are no seeds: they are what they are on every night.
             check_cuts(plan.as_ref(), &Seeds(seeds.clone()))
@@ -216,6 +226,8 @@ impl Units<'_> {
             let to = from.saturating_add(days.each).min(seeds.end);
             let work = match plan.clone().map(Box::new) {
                 Some(plan) if days.cuts => Work::Cuts(plan, from..to),
+                None if days.crashes => Work::Crashes(from..to),
+                None if days.shell => Work::Shell(Versioning::Dotted, from..to),
                 plan => Work::Sim(plan, from..to),
             };
             let mut unit = Unit::new(&part, Role::Judged, &work, self.build);

@@ -88,6 +88,12 @@ pub struct Days {
     /// Whether each seed is the number of a way of cutting links, in place of the plan's faults.
     #[serde(default)]
     pub cuts: bool,
+    /// Whether whole nodes are simulated, and not their core alone: every seed draws all.
+    #[serde(default)]
+    pub shell: bool,
+    /// Whether power goes at every point in the work of their disks, in place of what seeds draw.
+    #[serde(default)]
+    pub crashes: bool,
     /// How many of them are a unit.
     #[serde(default = "usual_each")]
     pub each: u64,

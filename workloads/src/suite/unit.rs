@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use dynamo_protocol::Versioning;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +19,10 @@ pub enum Work {
     Sim(Option<Box<Plan>>, Range<u64>),
     /// `dyno sim --cuts`: every way of cutting the links of a plan's nodes whose number is among these.
     Cuts(Box<Plan>, Range<u64>),
+    /// `dyno sim --shell` of some seeds: whole nodes.
+    Shell(Versioning, Range<u64>),
+    /// `dyno sim --shell --crashes` of some: power goes at every point in the work of their disks.
+    Crashes(Range<u64>),
 }
 
 /// What a unit is there for.
@@ -103,7 +108,7 @@ impl Work {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Test(_) => "test",
-            Self::Sim(..) | Self::Cuts(..) => "sim",
+            Self::Sim(..) | Self::Cuts(..) | Self::Shell(..) | Self::Crashes(_) => "sim",
         }
     }
 
@@ -113,6 +118,7 @@ impl Work {
         match self {
             Self::Test(plan) | Self::Cuts(plan, _) => Some(plan),
             Self::Sim(plan, _) => plan.as_deref(),
+            Self::Shell(..) | Self::Crashes(_) => None,
         }
     }
 
@@ -130,7 +136,18 @@ impl Work {
     pub fn seeds(&self) -> u64 {
         match self {
             Self::Test(_) => 1,
-            Self::Sim(_, seeds) | Self::Cuts(_, seeds) => seeds.end - seeds.start,
+            _ => self.range().map_or(0, |seeds| seeds.end - seeds.start),
+        }
+    }
+
+    /// Which seeds `dyno sim` runs.
+    pub(super) fn range(&self) -> Option<&Range<u64>> {
+        match self {
+            Self::Test(_) => None,
+            Self::Sim(_, seeds)
+            | Self::Cuts(_, seeds)
+            | Self::Shell(_, seeds)
+            | Self::Crashes(seeds) => Some(seeds),
         }
     }
 
@@ -148,6 +165,10 @@ impl Work {
             Self::Test(_) => format!("test\n{plan}"),
             Self::Sim(_, seeds) => format!("sim {}..{}\n{plan}", seeds.start, seeds.end),
             Self::Cuts(_, seeds) => format!("cuts {}..{}\n{plan}", seeds.start, seeds.end),
+            Self::Shell(versioning, seeds) => {
+                format!("shell {versioning} {}..{}\n", seeds.start, seeds.end)
+            }
+            Self::Crashes(seeds) => format!("crashes {}..{}\n", seeds.start, seeds.end),
         }
     }
 
@@ -155,7 +176,9 @@ impl Work {
     pub(crate) fn seeds_text(&self) -> String {
         match self {
             Self::Test(plan) => plan.seed.unwrap_or_default().to_string(),
-            Self::Sim(_, seeds) | Self::Cuts(_, seeds) => format!("{}..{}", seeds.start, seeds.end),
+            _ => self
+                .range()
+                .map_or_else(String::new, |seeds| format!("{}..{}", seeds.start, seeds.end)),
         }
     }
 }
@@ -219,11 +242,17 @@ fn cell(part: &str, role: Role, work: &Work) -> String {
         Role::Judged | Role::Canary => "",
         Role::Control => "control of ",
     };
-    let Some(plan) = work.plan() else { return format!("{lead}{part}: sim, all drawn") };
+    let drawn = match work {
+        Work::Shell(Versioning::Dotted, _) => "whole nodes, all drawn".to_owned(),
+        Work::Shell(versioning, _) => format!("whole nodes, {versioning}, all drawn"),
+        Work::Crashes(_) => "whole nodes, power cuts everywhere".to_owned(),
+        _ => "sim, all drawn".to_owned(),
+    };
+    let Some(plan) = work.plan() else { return format!("{lead}{part}: {drawn}") };
     let cluster = &plan.cluster;
     let settings = &cluster.settings;
     let command = match work {
-        Work::Test(_) => "",
+        Work::Test(_) | Work::Shell(..) | Work::Crashes(_) => "",
         Work::Sim(..) => "days of ",
         Work::Cuts(..) => "ways of cutting ",
     };

@@ -15,7 +15,7 @@
 //! | `copies-kept` | and do so ever after, disks lost apart | rules 5, 6 |
 //! | `recovery-oracle` | a crash leaves whole batches, and all that was reported durable | rule 13 |
 //! | `collected-stays-gone` | a tombstone goes when nothing is left of what it overwrote | rule 10 |
-//! | `dropped-is-held` | a stray goes only when every home's disk has it, or that of each later home | rule 12 |
+//! | `dropped-is-held` | a stray goes when each home's disk has it, or each later home's | rule 12 |
 //! | `hint-accounting` | a hint goes only when its target's disk covers it | rule 7 |
 //! | `rollback-minted` | a rolled-back directory mints nothing old that another remembers | rule 11 |
 //! | `rollback-voted` | nor votes it, if strict, on a key whose other homes remember more | rule 11 |

@@ -76,9 +76,9 @@ pub(super) fn record_forgets(changed: Changed<'_>, breach: &mut impl FnMut(&'sta
     }
 }
 
-/// Whether `home` is no home of the key any more, by a later epoch than `since`, and all who are have what it was
-/// told to have, or are themselves past that: it may have acknowledged it, brought it to them and dropped it
-/// before its word arrives.
+/// Whether `home` is no home of the key any more, by a later epoch than `since`, and all who are have what
+/// it was told to have, or are themselves past that: it may have acknowledged it, brought it to them and
+/// dropped it before its word arrives.
 pub(super) fn moved_on(
     hosts: &[Host],
     since: Epoch,

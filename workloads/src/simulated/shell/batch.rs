@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use dynamo_protocol::Versioning;
 use serde::Serialize;
 
 use super::coverage::Coverage;
@@ -45,14 +46,14 @@ pub struct Findings {
 
 /// Runs them, so many at a time, or until `stop` says so after one.
 pub fn batch(
-    seeds: Range<u64>,
+    (seeds, versioning): (Range<u64>, Versioning),
     jobs: usize,
     stop: impl Fn(u64, &Outcome) -> bool + Sync,
 ) -> (Findings, Vec<Failed>) {
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let (mut findings, mut failed) = (Findings::default(), Vec::new());
     let once = |seed: u64| {
-        let setup = Setup::drawn(seed);
+        let setup = Setup::drawn(seed).with(versioning);
         let outcome = run(&setup, seed);
         let again = seed.is_multiple_of(AGAIN).then(|| run(&setup, seed));
         let differs = again.and_then(|again| difference(&outcome, &again));

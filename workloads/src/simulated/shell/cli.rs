@@ -1,5 +1,6 @@
 //! `dyno sim --shell`.
 
+use dynamo_protocol::Versioning;
 use dyno_command::{document, exit, output};
 use model::interrupt;
 
@@ -13,8 +14,13 @@ use crate::simulated::cli::{SimArgs, broken, ending, quietly};
 /// Runs seeds; the status to exit with.
 pub(crate) fn shell(args: &SimArgs) -> u8 {
     let (seeds, jobs) = (args.seeds.0.clone(), args.jobs.threads());
-    let (mut findings, failed) = quietly(|| batch(seeds, jobs, |_, _| interrupt::asked()));
-    let mutant = args.mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    let (mut findings, failed) =
+        quietly(|| batch((seeds, args.versioning), jobs, |_, _| interrupt::asked()));
+    let mut flags =
+        args.mutant.as_ref().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+    if args.versioning != Versioning::Dotted {
+        flags += &format!(" --versioning {}", args.versioning);
+    }
     findings.violations = failed
         .into_iter()
         .flat_map(|failed| failed.violations.into_iter().map(move |it| (failed.seed, it)))
@@ -22,7 +28,7 @@ pub(crate) fn shell(args: &SimArgs) -> u8 {
             seed,
             check: violation.check,
             what: violation.what,
-            again: format!("dyno sim --shell --seeds {seed}{mutant}"),
+            again: format!("dyno sim --shell --seeds {seed}{flags}"),
         })
         .collect();
     output::text(summary(&findings));
@@ -56,7 +62,8 @@ pub(crate) fn crashes(args: &SimArgs) -> u8 {
 
 fn told(swept: &Swept) -> String {
     let mut text = format!(
-        "{} points at which power went, in {} seeds, {:.0} s simulated in {:.1} s ({:.0} s/s of a processor)\n\
+        "{} points at which power went, in {} seeds, {:.0} s simulated in {:.1} s \
+         ({:.0} s/s of a processor)\n\
          writes acknowledged in these runs: {}\n",
         swept.points,
         swept.seeds,

@@ -5,8 +5,8 @@
 //!         -> for each operation, each `When`, one machine or all: the same run with a power cut there
 //! ```
 //!
-//! A run that is cut is like the first one until then, so every operation is reached. What comes after is judged as
-//! every run of whole nodes is: nothing that was acknowledged may be missing when power is back.
+//! A run that is cut is like the first one until then, so every operation is reached. What comes after is
+//! judged as every run of whole nodes is: nothing that was acknowledged may be missing when power is back.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -152,20 +152,7 @@ async fn play(
     let mix = Mix::new(setup, seed);
     let keys = mix.keys();
     let mut limited = TimeLimit::new(mix, setup.time);
-    let work = interpreter.run(&mut limited);
-    match harm {
-        Harm::Drawn => tokio::select! {
-            biased;
-            ran = work => ran?,
-            () = trouble(&nodes, seed) => {}
-        },
-        Harm::Nothing => work.await?,
-        Harm::Power(cut) => {
-            // Whenever it goes, also at the end, it comes back.
-            let blackout = timeout(setup.time + LATE, blackout(&nodes, seed, cut.machines));
-            tokio::join!(work, blackout).0?;
-        }
-    }
+    harmed(&nodes, (seed, harm), interpreter.run(&mut limited)).await?;
     let disk_work = world.disk_work();
     let told = clients.told();
     nodes.heal().await;
@@ -204,6 +191,28 @@ async fn play(
         counts: tally.counts(),
         disk_work,
     })
+}
+
+/// What clients do, and what goes wrong meanwhile.
+async fn harmed(
+    nodes: &Nodes,
+    (seed, harm): (u64, Harm),
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    match harm {
+        Harm::Drawn => tokio::select! {
+            biased;
+            ran = work => ran,
+            () = trouble(nodes, seed) => Ok(()),
+        },
+        Harm::Nothing => work.await,
+        Harm::Power(cut) => {
+            // Whenever it goes, also at the end, it comes back.
+            let patience = nodes.setup.time + LATE;
+            let blackout = timeout(patience, blackout(nodes, seed, cut.machines));
+            tokio::join!(work, blackout).0
+        }
+    }
 }
 
 /// The final phase ([`crate::run::finish`]) of nodes whose links all carry.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dynamo_node::Durability;
 use dynamo_node::simulation::Weather;
 use dynamo_protocol::{
-    Limits, Member, NodeId, Quorum, ReadMode, Settings, Timing, View, ViewError,
+    Limits, Member, NodeId, Quorum, ReadMode, Settings, Timing, Versioning, View, ViewError,
 };
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -99,6 +99,13 @@ impl Setup {
             time: Duration::from_millis(900),
             ..Self::drawn(seed)
         }
+    }
+
+    /// The same with other versions.
+    #[must_use]
+    pub fn with(mut self, versioning: Versioning) -> Self {
+        self.settings.versioning = versioning;
+        self
     }
 
     /// Its nodes.
