@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use dyno::simulated::shell::batch::difference;
 use dyno::simulated::shell::crashes::{Which, sweep};
 use dyno::simulated::shell::{Coverage, Setup, run};
@@ -56,7 +58,7 @@ fn what_never_happened_is_said() {
 #[test]
 fn nothing_acknowledged_is_lost_wherever_power_goes() {
     for (seed, works) in [(0, &["commit"][..]), (5, &["buffered-commit", "commit", "sync"])] {
-        let swept = sweep(seed..seed + 1, Which::Every(23), 2, |_, _| false);
+        let swept = sweep(seed..seed + 1, Which::Every(23), 2, || false, |_, _| {});
         assert!(swept.violations.is_empty(), "{:?}", swept.violations);
         assert!(swept.unknown.is_empty(), "{:?}", swept.unknown);
         assert!(swept.points >= 48 && swept.acknowledged > 500, "{swept:?}");
@@ -73,7 +75,15 @@ fn nothing_acknowledged_is_lost_wherever_power_goes() {
 #[test]
 fn a_point_that_no_disk_comes_to_is_no_pass() {
     let cut = "1000000/torn/all".parse().unwrap();
-    let swept = sweep(0..1, Which::Only(cut), 1, |_, _| false);
-    assert_eq!((swept.points, swept.violations.len()), (0, 0));
+    let swept = sweep(0..1, Which::Only(cut), 1, || false, |_, _| {});
+    assert_eq!((swept.points, swept.unreached, swept.violations.len()), (0, 1, 0));
     assert!(swept.unknown[0].what.contains("no such operation"), "{:?}", swept.unknown);
+}
+
+#[test]
+fn a_sweep_that_is_stopped_leaves_out_the_seed_it_was_in() {
+    let runs = AtomicU64::new(0);
+    let stop = || runs.fetch_add(1, Ordering::Relaxed) >= 3;
+    let swept = sweep(0..2, Which::Every(1), 1, stop, |_, _| {});
+    assert_eq!((swept.points, swept.seeds, swept.left_out), (3, 0, 2));
 }

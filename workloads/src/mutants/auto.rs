@@ -252,7 +252,7 @@ fn find(args: &AutoArgs, seeds: u64, out: &Path) -> Result<Found, AutoError> {
     Ok(Found { of: args.of, shard: shard.to_string(), seeds, changes })
 }
 
-/// What both passes are told. A pass that was here before is in the way of its outcomes.
+/// What both passes are told.
 fn changes(args: &AutoArgs, out: &Path) -> Command {
     let mut command = Command::new("cargo");
     command.arg("mutants").arg("--dir").arg(&args.source).arg("--output").arg(out);
@@ -293,6 +293,14 @@ enum Scenario {
 
 /// Runs a pass, and reads what it says of each change.
 fn outcomes(mut pass: Command, out: &Path) -> Result<BTreeMap<String, Summary>, AutoError> {
+    // What an earlier pass left is no result of this one, which writes nothing if it has nothing to try.
+    let folder = out.join("mutants.out");
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(AutoError::Io(folder, error));
+        }
+        _ => {}
+    }
     // What it prints is progress; what is printed here is the result.
     let status = pass.stdin(Stdio::null()).stdout(io::stderr()).status();
     let status = match status {
@@ -306,8 +314,11 @@ fn outcomes(mut pass: Command, out: &Path) -> Result<BTreeMap<String, Summary>, 
         Some(4) => return Err(AutoError::Failed("the tests fail without any change".to_owned())),
         _ => return Err(AutoError::Failed(status.to_string())),
     }
-    let file = out.join("mutants.out/outcomes.json");
-    let text = fs::read(&file).map_err(|error| AutoError::Io(file.clone(), error))?;
+    let file = folder.join("outcomes.json");
+    let text = match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        read => read.map_err(|error| AutoError::Io(file.clone(), error))?,
+    };
     let read: Outcomes =
         serde_json::from_slice(&text).map_err(|error| AutoError::Unread(file, error))?;
     let of_change = |outcome: Outcome| match outcome.scenario {

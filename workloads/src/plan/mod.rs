@@ -384,6 +384,11 @@ impl WorkloadName {
 }
 
 impl FaultPlan {
+    /// Whether the share is one.
+    pub(crate) fn check_share(&self) -> Result<(), Wrong> {
+        within(&["fault.share"], self.share, 0.001, 0.9)
+    }
+
     /// The share of messages that are hit, of a million.
     #[must_use]
     pub fn of_a_million(&self) -> u32 {

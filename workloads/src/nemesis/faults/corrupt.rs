@@ -10,13 +10,13 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::kind::{Kind, Nature, Whom};
-use crate::cluster::{Cluster, Status};
+use crate::cluster::Cluster;
 use crate::hosts::agent::Means;
 use crate::hosts::proxy::{Pair, Shape};
 use crate::nemesis::draw::Draw;
 use crate::nemesis::links;
 use crate::nemesis::proof::{Site, Unproven, until};
-use crate::plan::{Plan, Wrong};
+use crate::plan::{FaultPlan, Plan, Wrong};
 use crate::simulated::twin::{Shaped, Twin};
 
 /// What a node that was sent something else than its peer has said counts: a message, where its own sum
@@ -34,6 +34,10 @@ pub struct Corrupt {
 
 impl Kind for Corrupt {
     const NATURE: Nature = Nature { silences: false, ..Nature::of_links(Means::Proxy) };
+
+    fn bounds(settings: &FaultPlan) -> Result<(), Wrong> {
+        settings.check_share()
+    }
 
     fn check(plan: &Plan) -> Result<(), Wrong> {
         plan.check_targets()
@@ -53,15 +57,17 @@ impl Kind for Corrupt {
 
     /// In force when the links have changed some bytes, and nodes have refused something since.
     async fn inject<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
-        let (changed, refused) = (changed(site.cluster).await, refused(site.cluster).await);
+        let mut first = BTreeMap::new();
+        changed_since(site.cluster, &mut first).await;
+        let [messages, connections] = refused(site).await;
         let flows = links::of_nodes(site.cluster, &self.nodes).into_iter();
         let shape = Shape { corrupt: self.share, ..Shape::PASS };
         let shapes = flows.map(|(from, to)| (Pair::nodes(from, to), shape));
         site.cluster.shape(site.id, shapes.collect()).await?;
         Ok(until(async || {
-            let bytes = self::changed(site.cluster).await - changed;
-            let more = more(&refused, &self::refused(site.cluster).await);
-            let [messages, connections] = more;
+            let bytes = changed_since(site.cluster, &mut first).await;
+            let now = refused(site).await;
+            let (messages, connections) = (now[0] - messages, now[1] - connections);
             (bytes > 0 && messages + connections > 0).then(|| {
                 json!(format!(
                     "{bytes} bytes were changed; nodes refused {messages} messages and {connections} \
@@ -83,34 +89,18 @@ impl Kind for Corrupt {
     }
 }
 
-/// How many bytes were changed on all links so far.
-async fn changed(cluster: &impl Cluster) -> u64 {
-    let each = cluster.nodes().into_iter().map(async |node| cluster.changed(node).await);
-    // Whoever cannot say has not said so far, either.
-    join_all(each).await.into_iter().flatten().sum()
+/// How many bytes were changed on all links since each node `first` said how many. Who cannot say has none,
+/// and an agent that begins anew counts anew: less is never taken for more.
+async fn changed_since(cluster: &impl Cluster, first: &mut BTreeMap<NodeId, u64>) -> u64 {
+    let each = cluster.nodes().into_iter().map(async |node| (node, cluster.changed(node).await));
+    let said = join_all(each).await.into_iter();
+    let said = said.filter_map(|(node, bytes)| Some((node, bytes.ok()?)));
+    said.map(|(node, bytes)| bytes.saturating_sub(*first.entry(node).or_insert(bytes))).sum()
 }
 
-/// What the processes that answer have refused so far.
-async fn refused(cluster: &impl Cluster) -> BTreeMap<(NodeId, u64), [u64; 2]> {
-    let count = |status: &Status, name| status.counters.get(name).copied().unwrap_or_default();
-    let each = cluster.nodes().into_iter().map(async |node| {
-        let status = cluster.status(node).await.ok()?;
-        Some(((node, status.incarnation), REFUSED.map(|name| count(&status, name))))
-    });
-    join_all(each).await.into_iter().flatten().collect()
-}
-
-/// What they have refused since.
-fn more(
-    before: &BTreeMap<(NodeId, u64), [u64; 2]>,
-    now: &BTreeMap<(NodeId, u64), [u64; 2]>,
-) -> [u64; 2] {
-    let mut sum = [0; 2];
-    for (process, counts) in now {
-        let before = before.get(process).copied().unwrap_or_default();
-        for (sum, (count, before)) in sum.iter_mut().zip(counts.iter().zip(before)) {
-            *sum += count - before;
-        }
-    }
-    sum
+/// What all processes that there ever were have refused so far, as far as they have said: it only grows.
+async fn refused<C: Cluster>(site: &Site<'_, C>) -> [u64; 2] {
+    site.counters.ask(site.cluster).await;
+    let totals = site.counters.totals();
+    REFUSED.map(|name| totals.get(name).copied().unwrap_or_default())
 }

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::hooks;
 use crate::nemesis::proof::{Site, Unproven};
-use crate::plan::{FaultPlan, Plan, Wrong, within};
+use crate::plan::{FaultPlan, Plan, Wrong};
 use crate::simulated::twin::{Shaped, Twin};
 
 /// What becomes of a message. Shares are of a million messages.
@@ -50,7 +50,7 @@ impl<M: Meddling> Kind for Meddled<M> {
     const NATURE: Nature = Nature::of_hooks(M::HOW);
 
     fn bounds(settings: &FaultPlan) -> Result<(), Wrong> {
-        within(&["fault.share"], settings.share, 0.001, 0.9)
+        settings.check_share()
     }
 
     fn check(plan: &Plan) -> Result<(), Wrong> {

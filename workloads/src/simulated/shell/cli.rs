@@ -44,9 +44,8 @@ pub(crate) fn crashes(args: &SimArgs) -> u8 {
     let (seeds, jobs) = (args.seeds.0.clone(), args.jobs.threads());
     let which = args.point.map_or(Which::Every(1), Which::Only);
     let mut swept = quietly(|| {
-        sweep(seeds, which, jobs, |seed, swept| {
+        sweep(seeds, which, jobs, interrupt::asked, |seed, swept| {
             output::note(format_args!("seed {seed}: {} points", swept.points));
-            interrupt::asked()
         })
     });
     if let Some(name) = &args.mutant {
@@ -87,7 +86,10 @@ fn status_of(swept: &Swept) -> u8 {
         INVALID
     } else if swept.left_out > 0 {
         BROKEN
-    } else if swept.unknown.len() as u64 * 10 > swept.points || !swept.never.is_empty() {
+    } else if swept.unreached > 0
+        || swept.unknown.len() as u64 * 10 > swept.points
+        || !swept.never.is_empty()
+    {
         UNKNOWN
     } else {
         VALID

@@ -134,6 +134,8 @@ pub struct Swept {
     pub left_out: u64,
     /// At how many points power went.
     pub points: u64,
+    /// At how many it was to go and never did: two runs of a seed went different ways.
+    pub unreached: u64,
     /// How often for each kind of work, how far it had come, and whose power went.
     pub rows: BTreeMap<String, u64>,
     /// Of these none.
@@ -152,21 +154,23 @@ pub struct Swept {
     pub cpu_seconds: f64,
 }
 
-/// Runs them, so many at a time, or until `stop` says so after one.
+/// Runs them, so many at a time, or until `stop` says so, which is asked after every run: a seed of which
+/// points are left then counts as left out. What each found is `told`.
 pub fn sweep(
     seeds: Range<u64>,
     which: Which,
     jobs: usize,
-    stop: impl Fn(u64, &Swept) -> bool + Sync,
+    stop: impl Fn() -> bool + Sync,
+    told: impl Fn(u64, &Swept) + Sync,
 ) -> Swept {
     let (started, cpu) = (Instant::now(), cpu_seconds());
     let mut all = Swept::default();
     let take = |seed, swept: Swept| {
-        let stops = stop(seed, &swept);
+        told(seed, &swept);
         all.add(swept);
-        stops
+        stop()
     };
-    each(&seeds, jobs, |seed| of_seed(seed, which), take);
+    each(&seeds, jobs, |seed| of_seed(seed, which, &stop), take);
     all.left_out = seeds.end - seeds.start - all.seeds;
     (all.wall_seconds, all.cpu_seconds) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     if let Which::Every(_) = which {
@@ -180,7 +184,7 @@ pub fn sweep(
     all
 }
 
-fn of_seed(seed: u64, which: Which) -> Swept {
+fn of_seed(seed: u64, which: Which, stop: &impl Fn() -> bool) -> Swept {
     let setup = Setup::brief(seed);
     let whole = run_with(&setup, seed, Harm::Nothing);
     let mut swept = Swept { seeds: 1, ..Swept::default() };
@@ -195,6 +199,10 @@ fn of_seed(seed: u64, which: Which) -> Swept {
         Which::Only(cut) => vec![cut],
     };
     for cut in cuts {
+        if stop() {
+            swept.seeds = 0;
+            break;
+        }
         let outcome = run_with(&setup, seed, Harm::Power(cut));
         swept.take(seed, Some(cut), &outcome);
         let at = usize::try_from(cut.point.operation).ok();
@@ -212,6 +220,7 @@ fn of_seed(seed: u64, which: Which) -> Swept {
                 );
                 let not_reached = Violation::new("harness", what);
                 swept.unknown.push(failure(seed, Some(cut), not_reached));
+                swept.unreached += 1;
             }
         }
     }
@@ -241,6 +250,7 @@ impl Swept {
     fn add(&mut self, other: Self) {
         self.seeds += other.seeds;
         self.points += other.points;
+        self.unreached += other.unreached;
         self.acknowledged += other.acknowledged;
         self.simulated_seconds += other.simulated_seconds;
         self.violations.extend(other.violations);
