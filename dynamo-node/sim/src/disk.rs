@@ -417,11 +417,15 @@ impl Disk {
         (self.read_failures.get(), self.write_failures)
     }
 
-    /// Of the disk and the node on it, as a reader finds them: what is damaged is not found.
+    /// The records that a reader finds, in order: what is damaged is not found.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = (&Place, &Record)> {
+        self.records.in_order().filter(|(place, _)| !self.damaged.contains(place))
+    }
+
+    /// Of the disk and the node on it, as a reader finds them.
     #[must_use]
     pub fn digest(&self, node: Option<&Node>) -> Digest {
-        let readable = self.records.in_order().filter(|(place, _)| !self.damaged.contains(place));
-        Digest::of_host(node, &self.meta, readable)
+        Digest::of_host(node, &self.meta, self.readable())
     }
 
     /// What is damaged counts for nothing, as it does in a store that has to read it.

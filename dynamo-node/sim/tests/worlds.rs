@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use clients::{Clients, SECOND, conditions, rest, run, settle, trouble};
+use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
     Envelope, Identity, Key, NodeId, Place, Quorum, ReadMode, RequestId, Settings, Siblings,
 };
@@ -98,6 +99,31 @@ fn time_stops_the_moment_a_hint_is_stored_if_it_is_to_and_goes_on_once_the_hint_
     world.stop_at_hints(false);
     while world.next(3 * SECOND).is_some() {}
     assert_eq!(world.now(), 3 * SECOND);
+}
+
+/// Nobody can be handed what cannot be read, and nobody waits for that.
+#[test]
+fn a_member_that_leaves_is_drained_though_a_record_of_it_is_damaged() {
+    let cluster = Cluster::new(5, [3, 2, 2]);
+    let mut world = World::new(conditions(cluster, 2), Arc::new(cluster.view().unwrap()), 3);
+    let pass = |world: &mut World, until: u64| while world.next(until).is_some() {};
+    pass(&mut world, SECOND);
+    let key = "k";
+    let homes = world.bench().view().homes(&Key::from(key)).to_vec();
+    let [leaves, away] = [homes[0], homes[1]];
+    let value = Some("v".into());
+    let op = Op::Put { key: key.to_owned().into(), value, read: None, made_up: None };
+    world.ask(leaves, op);
+    pass(&mut world, 2 * SECOND);
+    // It keeps what it has to hand on for as long as one of those is down that are to have it.
+    world.kill(away);
+    world.ask_for(Edit::Leave { node: leaves });
+    pass(&mut world, 4 * SECOND);
+    assert!(world.is_known(|ring| ring.epoch().0 == 2) && !world.is_drained(leaves));
+    assert!(world.damage(leaves).is_some_and(|place| place.key == Key::from(key)));
+    world.start(away);
+    pass(&mut world, 20 * SECOND);
+    assert!(world.is_drained(leaves));
 }
 
 #[test]

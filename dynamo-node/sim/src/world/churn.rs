@@ -138,6 +138,6 @@ impl World {
                 && !of.has_strays()
                 && of.open_operations() == 0
         });
-        is_at_rest && host.disk().records().next().is_none()
+        is_at_rest && host.disk().readable().next().is_none()
     }
 }
