@@ -50,6 +50,8 @@ pub struct Coverage {
 /// One fault while it was in force.
 #[derive(Debug, Default)]
 struct Window {
+    /// When it was asked for: a change may be decided some time before all are seen to know.
+    asked: u64,
     from: u64,
     to: u64,
     nodes: Vec<NodeId>,
@@ -204,13 +206,19 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 /// When faults of this name were in force: from their proof to the beginning of their healing.
 fn windows(history: &History, all: &[availability::Window], name: FaultName) -> Vec<Window> {
     let of_this = all.iter().filter(|window| window.fault == name.as_str());
+    let asked = |fault: &Value| {
+        let mut asked = nemesis(history, name).filter(|(op, _)| op.kind == Kind::Invoke);
+        let (op, _) = asked.find(|(_, it)| it["fault"] == *fault && it["step"] == "inject")?;
+        Some(op.time)
+    };
     let window = |window: &availability::Window| {
         let value = history.get(window.begun_by)?.value.as_ref()?;
+        let asked = asked(&value["fault"]).unwrap_or(window.from);
         let nodes = listed(value, "nodes", |text| parse_node(text).ok());
         let cuts = listed(value, "cuts", |text| text.parse().ok());
         let (from, to, nature) = (window.from, window.to, name.nature());
         let (stops, changes) = (nature.stops && !nature.changes_the_ring, nature.changes_the_ring);
-        Some(Window { from, to, nodes, cuts, stops, changes })
+        Some(Window { asked, from, to, nodes, cuts, stops, changes })
     };
     of_this.filter_map(window).collect()
 }
@@ -293,7 +301,7 @@ impl Homes<'_> {
         let homes = self.rings.homes(key, pair.invoke.time);
         let cut = |cut: &Cut| homes.contains(&cut.from) && homes.contains(&cut.to);
         // Who left was a home before.
-        let before = self.rings.homes(key, window.from.saturating_sub(1));
+        let before = self.rings.homes(key, window.asked.saturating_sub(1));
         let is_hit =
             |node: &NodeId| homes.contains(node) || window.changes && before.contains(node);
         window.nodes.iter().any(is_hit) || window.cuts.iter().any(cut)
@@ -314,6 +322,7 @@ impl Homes<'_> {
 #[cfg(test)]
 mod tests {
     use dynamo_protocol::Key;
+    use dynamo_protocol::membership::Edit;
     use serde_json::json;
 
     use super::*;
@@ -451,6 +460,46 @@ mod tests {
             reasons[0].starts_with("no home that was down holds any of the 1 values"),
             "{reasons:?}"
         );
+    }
+
+    /// The nemesis may see the new ring by the proof of another fault before that of the leave.
+    #[test]
+    fn a_leave_touches_keys_of_which_the_leaver_was_a_home_when_it_was_asked_to() {
+        let mut plan = Plan::default();
+        plan.cluster.nodes = 4;
+        let settings = plan.cluster.settings;
+        let genesis = plan.view().unwrap().history().latest().clone();
+        let left = genesis.edited(&Edit::Leave { node: NodeId(1) }, settings.n).unwrap();
+        let leave = |kind, time, step| {
+            nemesis_op(
+                time,
+                kind,
+                "leave",
+                step,
+                json!({ "nodes": ["n1"], "proof": { "epoch": 2 } }),
+            )
+        };
+        let history = history(vec![
+            leave(Kind::Invoke, 90, "inject"),
+            nemesis_op(
+                95,
+                Kind::Ok,
+                "kill",
+                "heal",
+                json!({ "fault": 2, "proof": { "epoch": 2 } }),
+            ),
+            leave(Kind::Ok, 100, "inject"),
+            leave(Kind::Invoke, 200, "heal"),
+        ]);
+        let rings = Rings::of(&settings, &[genesis, left], &history).unwrap();
+        let windows = windows(&history, &availability::windows(&history), FaultName::Leave);
+        let homes = Homes { settings: &settings, rings: &rings };
+        let mut keys = (0..).map(|number| format!("k{number}"));
+        let key = keys.find(|key| rings.homes(key, 0).contains(&NodeId(1))).unwrap();
+        let ops = self::history(client_op(0, 110, 120, "get", &key).to_vec());
+        let pair = ops.pairs().next().unwrap();
+        assert!(!rings.homes(&key, 99).contains(&NodeId(1)), "it is seen to have left before that");
+        assert!(windows[0].spans(&pair) && homes.touched(&windows[0], &pair));
     }
 
     #[test]
