@@ -137,6 +137,24 @@ fn a_plan_whose_disks_go_back_and_are_damaged_runs_under_virtual_time() {
     assert!(verdict["counters"]["rolled_back"].as_u64() > Some(0), "{verdict}");
 }
 
+/// A member whose disk goes back may only later be told so by its peers, and go on with another directory,
+/// which the ring has to name before any change is finished. While one fault has a process no other does, and
+/// a join starts its newcomer once.
+#[test]
+fn disks_go_back_and_processes_end_while_a_member_joins_and_all_of_it_is_proven_and_healed() {
+    let folder = tempfile::tempdir().unwrap();
+    for (faults, seed) in
+        [("rollback,join", "0"), ("rollback,join", "1"), ("kill,rollback,join", "0")]
+    {
+        let line = format!(
+            "test --cluster sim --nodes 6 -n 4 -r 2 -w 4 --faults {faults} --time 15s --seed {seed} --json"
+        );
+        let run = dyno(&line.split(' ').collect::<Vec<_>>(), folder.path());
+        let verdict = document(&run);
+        assert_eq!(run.status.code(), Some(0), "{faults} {seed}: {:#}", verdict["reasons"]);
+    }
+}
+
 #[test]
 fn figures_of_a_clean_batch_are_one_line_of_json() {
     let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 //! they are seen to be in force, and until they are over. The others are at once what they are.
 
 use dynamo_protocol::membership::Edit;
-use dynamo_protocol::{NodeId, Span};
+use dynamo_protocol::{Node, NodeId, Span};
 use dynamo_sim::World;
 
 use crate::nemesis::claims::Claims;
@@ -84,11 +84,11 @@ impl<'a> Lasting<'a> {
         self.waiting.push(fault);
     }
 
-    /// The next of them whose turn it is.
-    pub(super) fn next(&mut self) -> Option<&'a Fault> {
+    /// The next of them that is due, and for which there is room beside the others.
+    pub(super) fn next(&mut self, is_due: impl Fn(&Fault) -> bool) -> Option<&'a Fault> {
         let claims = &mut self.claims;
         let mut may = |fault: &Fault| name_of(fault).is_some_and(|name| claims.take(name.nature()));
-        let at = self.waiting.iter().position(|fault| may(fault))?;
+        let at = self.waiting.iter().position(|fault| is_due(fault) && may(fault))?;
         Some(self.waiting.remove(at))
     }
 
@@ -166,7 +166,8 @@ pub(super) fn is_possible(fault: &Fault, world: &World) -> bool {
     name_of(fault).is_none_or(|name| name == FaultName::Join || hit(fault).iter().all(is_member))
 }
 
-/// Whether the ring names the directories that the members have which were hit; it is asked to, if not.
+/// Whether the ring names the directories that the members have which were hit; it is asked to, if not. A
+/// member that is not proven yet may have to go on with another: its peers can refute the one it came with.
 fn is_named(fault: &Fault, world: &mut World) -> bool {
     if !name_of(fault).is_some_and(|name| name.nature().loses_a_disk) {
         return true;
@@ -174,8 +175,9 @@ fn is_named(fault: &Fault, world: &mut World) -> bool {
     let mut all = true;
     for node in hit(fault) {
         let to = world.directory(node);
-        let seat = world.membership().seat(node).copied();
-        if let Some(seat) = seat.filter(|seat| seat.directory != to) {
+        let Some(seat) = world.membership().seat(node).copied() else { continue };
+        all &= world.bench().host(node).node().is_some_and(Node::is_proven);
+        if seat.directory != to {
             all = false;
             if world.runs(node) {
                 world.ask_for(Edit::Replace { node, from: seat.directory, to });

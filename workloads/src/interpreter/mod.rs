@@ -3,6 +3,7 @@
 pub(crate) mod book;
 mod lasting;
 mod tally;
+mod turns;
 pub mod virtual_time;
 mod wall_clock;
 

@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use crate::interpreter::lasting::{LOOK_AGAIN, Lasting, Looked, Open as Unproven, is_possible};
+use crate::interpreter::turns::{Queued, Turns};
 use crate::interpreter::{Book, Counts, book};
 use crate::nemesis::Terms;
 use crate::nemesis::aim::{Acknowledged, Aim};
@@ -33,6 +34,7 @@ pub struct Interpreter<'a> {
     timeline: VecDeque<(u64, bool, &'a Fault)>,
     in_force: Vec<&'a Fault>,
     lasting: Lasting<'a>,
+    turns: Turns<'a>,
     /// Faults that wait for somebody to hit.
     waiting: Vec<(&'a Fault, &'a Late)>,
     acknowledged: Acknowledged,
@@ -94,7 +96,10 @@ impl<'a> Interpreter<'a> {
     ) -> Self {
         let begins = faults.iter().map(|fault| (fault.at, false, fault));
         let lasting = Lasting::new(terms);
-        let has_an_end = |fault: &&Fault| lasting.nature(fault).is_none() && fault.late.is_none();
+        // Of others it is known once their turn has come.
+        let has_an_end = |fault: &&Fault| {
+            lasting.nature(fault).is_none() && fault.late.is_none() && fault.holds.is_empty()
+        };
         let at_once = faults.iter().filter(has_an_end);
         let ends = at_once.map(|fault| (fault.until, true, fault));
         let mut timeline: Vec<_> = begins.chain(ends).collect();
@@ -103,6 +108,7 @@ impl<'a> Interpreter<'a> {
             timeline: timeline.into(),
             in_force: Vec::new(),
             lasting,
+            turns: Turns::default(),
             waiting: Vec::new(),
             acknowledged: Acknowledged::default(),
             next_look: 0,
@@ -171,7 +177,8 @@ impl<'a> Interpreter<'a> {
     /// Lets faults that take their time come to their end; none begins any more.
     pub fn end_faults(&mut self) {
         self.lasting.close();
-        while self.lasting.goes_on() {
+        self.turns.close();
+        while self.lasting.goes_on() || self.turns.are_taken() {
             self.idle(Duration::from_micros(LOOK_AGAIN));
         }
     }
@@ -277,6 +284,7 @@ impl<'a> Interpreter<'a> {
                 (true, true) => self.begin_step(fault, true),
                 (false, _) => match &fault.late {
                     Some(late) if !ends => self.waiting.push((fault, late)),
+                    _ if !ends && !fault.holds.is_empty() => self.queue(fault, None),
                     _ => self.at_once(fault, ends, None),
                 },
             }
@@ -287,6 +295,24 @@ impl<'a> Interpreter<'a> {
         if !self.lasting.is_idle() {
             self.look();
         }
+        while let Some(Queued { fault, hold, why }) = self.turns.next() {
+            if is_possible(fault, &self.world) {
+                self.turns.take(fault);
+                self.at_once(fault, false, why);
+                self.ends_at(self.world.now() + hold, fault);
+            }
+        }
+    }
+
+    /// A fault that holds processes begins when its turn comes, and holds them for as long as it would now.
+    fn queue(&mut self, fault: &'a Fault, why: Option<Value>) {
+        let hold = fault.until.saturating_sub(self.world.now());
+        self.turns.wait(Queued { fault, hold, why });
+    }
+
+    fn ends_at(&mut self, until: u64, fault: &'a Fault) {
+        let at = self.timeline.partition_point(|(at, ..)| *at <= until);
+        self.timeline.insert(at, (until, true, fault));
     }
 
     /// Begins the faults that have somebody to hit, and those that have waited for long enough.
@@ -306,9 +332,12 @@ impl<'a> Interpreter<'a> {
                     continue;
                 }
             };
-            self.at_once(begins, false, Some(why));
-            let at = self.timeline.partition_point(|(at, ..)| *at <= begins.until);
-            self.timeline.insert(at, (begins.until, true, begins));
+            if begins.holds.is_empty() {
+                self.at_once(begins, false, Some(why));
+                self.ends_at(begins.until, begins);
+            } else {
+                self.queue(begins, Some(why));
+            }
         }
         self.world.stop_at_hints(!self.waiting.is_empty());
     }
@@ -318,7 +347,7 @@ impl<'a> Interpreter<'a> {
         let fault = late.at.get(&node).filter(|fault| is_possible(fault, &self.world))?;
         let is_free = |node: &NodeId| {
             let runs = self.world.runs(*node) && !self.world.bench().host(*node).is_paused();
-            runs && !self.in_force.iter().any(|other| other.holds.contains(node))
+            runs && self.turns.is_free(*node)
         };
         fault.holds.iter().all(is_free).then_some(fault)
     }
@@ -335,6 +364,9 @@ impl<'a> Interpreter<'a> {
         let is_done = self.bring_about(fault, ends);
         let proven = is_done && fault.is_proven(&self.world, ends);
         self.note(fault, if proven { Kind::Ok } else { Kind::Info }, step, None);
+        if ends {
+            self.turns.give_back(fault);
+        }
     }
 
     fn bring_about(&mut self, fault: &'a Fault, ends: bool) -> bool {
@@ -363,7 +395,8 @@ impl<'a> Interpreter<'a> {
     /// Looks at the faults that take their time.
     fn look(&mut self) {
         let now = self.world.now();
-        while let Some(fault) = self.lasting.next() {
+        while let Some(fault) = self.lasting.next(|fault| self.turns.is_due(fault)) {
+            self.turns.take(fault);
             self.begin_step(fault, false);
         }
         for Looked { step, proven } in self.lasting.look(&mut self.world) {
@@ -374,9 +407,10 @@ impl<'a> Interpreter<'a> {
                 proof["moved"] = (self.keys_moved() - moved).into();
             } else {
                 self.moved.insert(fault.at, moved);
-                let until = now + if proven { fault.until - fault.at } else { 0 };
-                let at = self.timeline.partition_point(|(at, ..)| *at <= until);
-                self.timeline.insert(at, (until, true, fault));
+                self.ends_at(now + if proven { fault.until - fault.at } else { 0 }, fault);
+            }
+            if ends || !fault.holds_to_the_end {
+                self.turns.give_back(fault);
             }
             let kind = if proven { Kind::Ok } else { Kind::Info };
             self.note(fault, kind, if ends { "heal" } else { "inject" }, Some(proof));

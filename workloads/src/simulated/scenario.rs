@@ -145,7 +145,8 @@ fn twins(plan: &Plan, episode: &Episode) -> Vec<Fault> {
 fn twin(everybody: &[NodeId], episode: &Episode) -> Fault {
     let (at, what) = (micros(episode.at), episode.fault.twin(everybody));
     let (told, holds) = (Some(episode.told()), episode.fault.holds().to_vec());
-    Fault { told, holds, ..Fault::new(at, at + micros(episode.hold), what) }
+    let holds_to_the_end = episode.fault.holds_to_the_end();
+    Fault { told, holds, holds_to_the_end, ..Fault::new(at, at + micros(episode.hold), what) }
 }
 
 fn cluster_of(plan: &Plan) -> Cluster {

@@ -89,6 +89,8 @@ pub struct Fault {
     pub told: Option<Told>,
     /// The nodes whose processes are this fault's alone meanwhile.
     pub holds: Vec<NodeId>,
+    /// Whether they are until it is healed, and not only until it is in force.
+    pub holds_to_the_end: bool,
     /// Whom it hits is chosen when it begins, if it is: what it is by itself is of who stands in.
     pub late: Option<Late>,
 }
@@ -166,7 +168,8 @@ impl Fault {
     /// One that no plan has.
     #[must_use]
     pub fn new(at: u64, until: u64, what: Arc<dyn Twin>) -> Self {
-        Self { at, until, what, told: None, holds: Vec::new(), late: None }
+        let (told, holds, late) = (None, Vec::new(), None);
+        Self { at, until, what, told, holds, holds_to_the_end: true, late }
     }
 
     /// Links that several faults of a plan are on have what all of them add, as real links do: one that ends

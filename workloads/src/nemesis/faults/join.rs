@@ -93,7 +93,8 @@ impl Twin for Join {
                 let directory = world.directory(node);
                 world.ask_for(Edit::Join { node, directory, tokens, zone });
             }
-            Some(_) if !world.runs(node) => world.admit(node),
+            // Once it was seen to run, whoever ends it has it run again.
+            Some(_) if !ends && !world.runs(node) => world.admit(node),
             _ => {}
         }
     }

@@ -81,12 +81,14 @@ impl Twin for Replace {
     }
 
     fn pursue(&self, world: &mut World, _ends: bool) {
-        let (node, to) = (self.0, world.directory(self.0));
+        let node = self.0;
+        // It runs before it is named, as a real one does: who came back and is in doubt, and so votes on
+        // nothing, waits for its word too.
+        world.start(node);
+        let to = world.directory(node);
         let seat = world.membership().seat(node).copied();
         if let Some(seat) = seat.filter(|seat| seat.directory != to) {
             world.ask_for(Edit::Replace { node, from: seat.directory, to });
-        } else if !world.runs(node) {
-            world.admit(node);
         }
     }
 
@@ -106,5 +108,41 @@ impl Twin for Replace {
 
     fn losses(&self) -> usize {
         1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_sim::network::Network;
+    use dynamo_sim::trace::Cluster;
+    use dynamo_sim::world::Conditions;
+
+    use super::*;
+
+    /// In doubt a member votes on nothing until it has heard every other: also who is to be replaced, by the
+    /// directory that comes in place of the lost one.
+    #[test]
+    fn a_lost_member_is_replaced_though_most_of_the_others_have_just_come_back() {
+        let cluster = Cluster::new(4, [3, 2, 2]);
+        let view = Arc::new(cluster.view().expect("a cluster of four"));
+        let conditions = Conditions { cluster, network: Network::quiet(), sync: 130 };
+        let mut world = World::new(conditions, view, 1);
+        let pass = |world: &mut World| {
+            let until = world.now() + 20_000;
+            while world.next(until).is_some() {}
+        };
+        pass(&mut world);
+        let lost = Replace(NodeId(1));
+        lost.begin(&mut world);
+        for node in [2, 3].map(NodeId) {
+            world.kill(node);
+            world.start(node);
+        }
+        while lost.is_in_force(&world) != Some(true) {
+            assert!(world.now() < 10_000_000, "it is replaced in time");
+            lost.pursue(&mut world, false);
+            pass(&mut world);
+        }
+        assert_eq!(world.membership().epoch().0, 2);
     }
 }
