@@ -58,7 +58,6 @@ mod proto {
 }
 
 pub use client::{Admin, Client, ClientError, ClusterClient, Got, Written};
-pub use clock::Skew;
 pub use config::{DEFAULT_CLUSTER, Durability, Options, Storage};
 pub use driver::Fatal;
 pub use hooks::{Hooked, Hooks};

@@ -434,7 +434,7 @@ async fn a_stop_answers_what_is_open_and_refuses_what_comes_after() {
 #[tokio::test]
 async fn the_clock_is_not_set_without_fault_hooks() {
     let cluster = Cluster::start(3).await;
-    let skew = dynamo_node::Skew { offset_us: 1_000_000, ..dynamo_node::Skew::NONE };
+    let skew = dynamo_protocol::Skew { offset_us: 1_000_000, ..dynamo_protocol::Skew::NONE };
     let refused = cluster.admin(NodeId(1)).set_clock(skew).await.unwrap_err();
     assert!(matches!(&refused, ClientError::Refused(why) if why.contains("--fault-hooks")));
     cluster.stop().await;
@@ -512,7 +512,7 @@ async fn a_clock_that_is_ahead_makes_the_last_writer_lose() {
         options.fault_hooks = true;
     })
     .await;
-    let ahead = dynamo_node::Skew { offset_us: 3_600_000_000, ..dynamo_node::Skew::NONE };
+    let ahead = dynamo_protocol::Skew { offset_us: 3_600_000_000, ..dynamo_protocol::Skew::NONE };
     cluster.admin(NodeId(1)).set_clock(ahead).await.unwrap();
     cluster.client(NodeId(1)).put("k", "", "first").await.unwrap();
     cluster.client(NodeId(2)).put("k", "", "last").await.unwrap();

@@ -11,8 +11,8 @@ use checker::history::wellformed::WellFormed;
 use checker::siblings::Siblings;
 use checker::siblings::cart::Cart;
 use checker::verdict::{Checker, Verdict};
-use dynamo_protocol::NodeId;
-use dyno::nemesis::faults::clock::off_by;
+use dynamo_protocol::{NodeId, Skew};
+use dyno::nemesis::faults::clock::skewed;
 use dyno::simulated::happened::Happened;
 use dyno::simulated::run::Options;
 use dyno::simulated::twin::Fault;
@@ -123,9 +123,11 @@ fn a_process_that_goes_on_after_an_indeterminate_operation_is_caught() {
 #[test]
 fn clocks_that_are_off_change_no_time_and_no_order_of_a_history() {
     let scenario = |faults| Scenario { faults, ..Scenario::drawn(3) };
-    let skewed = |node, offset| Fault::new(1, u64::MAX, off_by(NodeId(node), offset));
+    let off = |node, skew| Fault::new(1, u64::MAX, skewed(NodeId(node), skew));
     let steady = run(&scenario(vec![]), 3, Options::default()).history.resolved();
-    let faults = vec![skewed(1, 3_600_000_000), skewed(2, -3_600_000_000)];
+    let fast = Skew { offset_us: 3_600_000_000, rate_ppm: 3_000_000, ..Skew::NONE };
+    let strobes = Skew { offset_us: -3_600_000_000, strobe_us: 50_000, ..Skew::NONE };
+    let faults = vec![off(1, fast), off(2, strobes)];
     let jumping = run(&scenario(faults), 3, Options::default()).history.resolved();
     assert!(steady.len() > 100);
     assert_eq!(text(&steady), text(&jumping));

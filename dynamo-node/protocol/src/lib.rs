@@ -46,6 +46,7 @@ mod request;
 mod ring;
 mod settings;
 mod settle;
+mod skew;
 mod step;
 mod storage;
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub use request::{ClientOp, Refusal, Reply};
 pub use ring::{Member, Partitioning, Ring, Span, Token, UnknownPartitioning, Zone};
 pub use settings::{Limits, Settings, SettingsError, Timing};
 pub use settle::Stage;
+pub use skew::Skew;
 pub use step::{Outbox, Time};
 pub use storage::{
     Change, Enrolment, MemoryStore, Meta, Minter, Place, Record, Role, Store, StoreError,

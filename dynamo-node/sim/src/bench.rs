@@ -10,7 +10,8 @@ use dynamo_protocol::membership::Membership;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     ClientOp, Context, Digest, Enrolment, Envelope, Epoch, Identity, Input, Key, Message, Meta,
-    Node, NodeId, Outbox, Output, Reply, RequestId, Settings, Start, Time, Timer, View, ViewError,
+    Node, NodeId, Outbox, Output, Reply, RequestId, Settings, Skew, Start, Time, Timer, View,
+    ViewError,
 };
 use rustc_hash::FxHashMap;
 use thiserror::Error;
@@ -116,7 +117,7 @@ impl Bench {
             backup: None,
             timers: Vec::new(),
             settings: 0,
-            offset: 0,
+            skew: (Skew::NONE, 0),
             paused: false,
             starts: 0,
         };
@@ -181,9 +182,9 @@ impl Bench {
     /// If the cluster has no such node.
     #[must_use]
     pub fn wall(&self, node: NodeId) -> Time {
-        let offset = self.host(node).offset;
-        let wall = CLOCK_START + i64::try_from(self.now).unwrap_or(i64::MAX) + offset;
-        Time(wall.max(0) as u64)
+        let (skew, since) = self.host(node).skew;
+        let truth = i128::from(CLOCK_START) + i128::from(self.now);
+        Time(skew.apply(truth, i128::from(self.now.saturating_sub(since))))
     }
 
     /// What is handed to a client's request in the place of `op`: the context of the get it names.
@@ -342,7 +343,7 @@ impl Bench {
                 }
                 self.hosts[index(*node)].disk.misbehave(fault);
             }
-            Step::Clock { node, offset } => self.hosts[index(*node)].offset = *offset,
+            Step::Clock { node, skew } => self.hosts[index(*node)].skew = (*skew, at),
             Step::Cut { from, to } => {
                 if !self.is_cut(*from, *to) {
                     self.cut.push((*from, *to));

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use dynamo_protocol::{Node, NodeId, Output, Store as _, Timer};
+use dynamo_protocol::{Node, NodeId, Output, Skew, Store as _, Timer};
 
 use crate::disk::Disk;
 
@@ -17,12 +17,19 @@ pub struct Host {
     /// Running timers, each with the number of its setting: few, since an operation ends with its own.
     pub(crate) timers: Vec<(Timer, u64)>,
     pub(crate) settings: u64,
-    pub(crate) offset: i64,
+    /// How its wall clock is off, and since when.
+    pub(crate) skew: (Skew, u64),
     pub(crate) paused: bool,
     pub(crate) starts: u64,
 }
 
 impl Host {
+    /// How its wall clock is off.
+    #[must_use]
+    pub fn skew(&self) -> Skew {
+        self.skew.0
+    }
+
     /// The node, if its process runs.
     #[must_use]
     pub fn node(&self) -> Option<&Node> {

@@ -31,8 +31,8 @@
 use bytes::Bytes;
 use dynamo_protocol::membership::Edit;
 use dynamo_protocol::{
-    Context, Digest, Identity, Key, Member, NodeId, RequestId, Settings, Timer, View, ViewError,
-    Zone,
+    Context, Digest, Identity, Key, Member, NodeId, RequestId, Settings, Skew, Timer, View,
+    ViewError, Zone,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -274,8 +274,9 @@ pub enum Step {
     Clock {
         /// Whose.
         node: NodeId,
-        /// By so many microseconds.
-        offset: i64,
+        /// How.
+        #[serde(flatten)]
+        skew: Skew,
     },
     /// Nothing arrives on this directed link from now on.
     Cut {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dynamo_protocol::Epoch;
 use dynamo_protocol::membership::Edit;
+use dynamo_protocol::{Epoch, Skew};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::ClientError;
-use crate::clock::Skew;
 use crate::hooks::{Hooked, Hooks};
 use crate::http2;
 use crate::proto;

@@ -22,7 +22,7 @@ use dynamo_protocol::membership::Edit;
 use dynamo_protocol::mutant::{Mutant, mutated};
 use dynamo_protocol::{
     ClientOp, Envelope, Epoch, Event, Identity, Input, Key, Node, NodeId, Output, Place, Record,
-    RequestId, Store, StoreError, Time,
+    RequestId, Skew, Store, StoreError, Time,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, Sleep};
@@ -31,7 +31,7 @@ pub use ending::Fatal;
 use held::{Effects, Held};
 
 use crate::admission::Admission;
-use crate::clock::{Clock, Skew};
+use crate::clock::Clock;
 use crate::commit::{Committer, Reached};
 use crate::config::Durability;
 use crate::metrics::{Measures, Moment, Text};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use dynamo_protocol::NodeId;
+use dynamo_protocol::{NodeId, Skew};
 
-use crate::clock::Skew;
 use crate::hooks::{Hooked, Hooks};
 use crate::proto;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use dynamo_protocol::{
-    ClientOp, Digest, Input, Message, NodeId, Place, RequestId, Role, Timer, Versioning,
+    ClientOp, Digest, Input, Message, NodeId, Place, RequestId, Role, Skew, Timer, Versioning,
 };
 use dynamo_sim::Recorder;
 use dynamo_sim::bench::{CLOCK_START, StepError};
@@ -340,7 +340,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let offset = i64::try_from(shows).expect("scripts are short") - CLOCK_START;
-        self.take(Taken::Clock { node, offset })
+        self.take(Taken::Clock { node, skew: Skew::by(offset) })
     }
 
     /// Every disk of the simulator holds what it holds in the model.

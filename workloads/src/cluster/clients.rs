@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use dynamo_node::{
     Admin, Client as NodeClient, ClientError, Hooked, Hooks, Proposed, ReplicaState, RingReport,
-    Skew, Tls,
+    Tls,
 };
 use dynamo_protocol::membership::Edit;
-use dynamo_protocol::{Epoch, NodeId};
+use dynamo_protocol::{Epoch, NodeId, Skew};
 use serde_json::Value;
 
 use super::Status;

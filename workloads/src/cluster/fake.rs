@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport};
 use dynamo_protocol::membership::{Directory, Edit, Membership};
-use dynamo_protocol::{Epoch, Identity, Member, NodeId, Settings};
+use dynamo_protocol::{Epoch, Identity, Member, NodeId, Settings, Skew};
 
 use super::{Cluster, ClusterError, Life, Origin, Status};
 use crate::hosts::disk::Damage;

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_node::{DEFAULT_CLUSTER, Hooked, Hooks, Proposed, RingReport, Role, Skew, Tls};
+use dynamo_node::{DEFAULT_CLUSTER, Hooked, Hooks, Proposed, RingReport, Role, Tls};
 use dynamo_protocol::membership::Edit;
-use dynamo_protocol::{Epoch, NodeId};
+use dynamo_protocol::{Epoch, NodeId, Skew};
 use futures::future::join_all;
 
 use super::arguments::{Arguments, Beginning};

@@ -15,9 +15,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew, Tls};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Tls};
 use dynamo_protocol::membership::Edit;
-use dynamo_protocol::{Epoch, NodeId};
+use dynamo_protocol::{Epoch, NodeId, Skew};
 use thiserror::Error;
 
 pub(crate) use arguments::{json, member, seeded_bug};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dynamo_node::{Hooked, Hooks, Skew};
-use dynamo_protocol::NodeId;
+use dynamo_node::{Hooked, Hooks};
+use dynamo_protocol::{NodeId, Skew};
 use futures::future::{join_all, try_join_all};
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use checker::history::op::{Kind, Op};
 use checker::history::{History, Pair};
 use checker::verdict::CheckReport;
-use dynamo_protocol::{Event, Key, Place, Reply, RequestId};
+use dynamo_protocol::{Event, Key, Place, Reply, RequestId, Skew};
 use dynamo_sim::Bench;
 use dynamo_sim::Effect;
 use dynamo_sim::disk::DiskFault;
@@ -88,7 +88,7 @@ fn workload(history: &History) -> WorkloadName {
 
 /// What its store is held to: to what its check is about.
 fn grounds(trace: &Trace) -> Grounds {
-    let is_off = |step: &Step| matches!(step, Step::Clock { offset, .. } if *offset != 0);
+    let is_off = |step: &Step| matches!(step, Step::Clock { skew, .. } if *skew != Skew::NONE);
     let is_of_siblings = matches!(trace.check.as_deref(), Some("siblings" | "cart"));
     Grounds {
         lost: losses(trace),

@@ -2,7 +2,7 @@
 //! again.
 
 use dynamo_protocol::membership::{Edit, Membership};
-use dynamo_protocol::{Identity, NodeId, Place};
+use dynamo_protocol::{Identity, NodeId, Place, Skew};
 use rand::Rng;
 
 use super::{Answer, QUICK_SYNC, What, World};
@@ -216,9 +216,9 @@ impl World {
         self.links.shape_of(from, to)
     }
 
-    /// Sets how far a node's wall clock is off, in microseconds.
-    pub fn clock(&mut self, node: NodeId, offset: i64) {
-        self.take(Step::Clock { node, offset });
+    /// Sets how a node's wall clock is off from now on.
+    pub fn clock(&mut self, node: NodeId, skew: Skew) {
+        self.take(Step::Clock { node, skew });
     }
 
     /// The disk misbehaves.
@@ -290,7 +290,7 @@ impl World {
             self.hosts[index(node)].sync_fails = false;
             self.slow_disk(node, 1);
             self.disk(node, DiskFault::Mend);
-            self.clock(node, 0);
+            self.clock(node, Skew::NONE);
             self.resume(node);
             self.start(node);
             for peer in self.bench.cluster().ids().filter(|peer| *peer != node) {

@@ -519,7 +519,7 @@ impl World {
             Step::Crash { keep, .. } => (8, *keep),
             Step::Wipe { identity, .. } => (9, identity.0),
             Step::Disk { .. } => (10, 0),
-            Step::Clock { offset, .. } => (11, offset.cast_unsigned()),
+            Step::Clock { skew, .. } => (11, Digest::of(skew).0),
             Step::Cut { from, to } => (12, u64::from(from.0) << 16 | u64::from(to.0)),
             Step::Heal { from, to } => (13, u64::from(from.0) << 16 | u64::from(to.0)),
             Step::Pause { .. } => (14, 0),

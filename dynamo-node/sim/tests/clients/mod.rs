@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dynamo_protocol::{NodeId, Reply, RequestId};
+use dynamo_protocol::{NodeId, Reply, RequestId, Skew};
 use dynamo_sim::World;
 use dynamo_sim::disk::DiskFault;
 use dynamo_sim::network::{Network, Shape};
@@ -122,7 +122,10 @@ pub(crate) fn trouble(world: &mut World, rng: &mut ChaCha8Rng, wipes: &mut u32) 
                 Shape { delay: 150_000, jitter: 50_000, loss: 100_000, ..Shape::default() },
             );
         }
-        _ => world.clock(node, rng.random_range(-SECOND.cast_signed()..SECOND.cast_signed())),
+        _ => {
+            let offset = rng.random_range(-SECOND.cast_signed()..SECOND.cast_signed());
+            world.clock(node, Skew::by(offset));
+        }
     }
 }
 

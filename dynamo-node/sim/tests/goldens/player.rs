@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use dynamo_protocol::{
     Actor, Answer, Compared, Context, Discard, Dot, Event, Fingerprint, Heard, Identity, Key,
-    Message, Meta, NodeId, OpId, Place, Record, Remembered, Reply, RequestId, Role, Siblings, Span,
-    Timer, VersionVector,
+    Message, Meta, NodeId, OpId, Place, Record, Remembered, Reply, RequestId, Role, Siblings, Skew,
+    Span, Timer, VersionVector,
 };
 use dynamo_sim::bench::CLOCK_START;
 use dynamo_sim::disk::DiskFault;
@@ -418,7 +418,7 @@ impl Player {
             ("writes-fail", []) => fault(DiskFault::WritesFail(DiskFault::FOR_GOOD)),
             ("mend", []) => fault(DiskFault::Mend),
             ("clock", [seconds]) => {
-                Step::Clock { node, offset: parsed::<i64>(seconds)? * 1_000_000 }
+                Step::Clock { node, skew: Skew::by(parsed::<i64>(seconds)? * 1_000_000) }
             }
             ("unreachable", [peer]) => Step::Unreachable { node, peer: self.host(peer)? },
             ("prune", []) => Step::Prune { node, key },

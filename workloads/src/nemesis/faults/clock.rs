@@ -1,11 +1,9 @@
-//! The wall clock of a host is wrong: ahead or back, jumping, or too fast or too slow. Simulated clocks are
-//! set wrong once, whichever it is.
+//! The wall clock of a host is wrong: ahead or back, jumping, or too fast or too slow.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_node::Skew;
-use dynamo_protocol::NodeId;
+use dynamo_protocol::{NodeId, Skew};
 use dynamo_sim::World;
 use rand::Rng;
 use serde_json::{Value, json};
@@ -152,7 +150,7 @@ impl Kind for Clock {
     }
 
     fn twin(&self, _nodes: &[NodeId]) -> Arc<dyn Twin> {
-        off_by(self.node, self.offset)
+        skewed(self.node, self.skew())
     }
 }
 
@@ -175,14 +173,29 @@ fn now() -> i64 {
 
 /// As the simulator draws it.
 pub(crate) const DRAWN: Drawn = Drawn::new("clock", |luck| {
-    Some(off_by(luck.one, luck.rng.random_range(-2_000_000..2_000_000)))
+    Some(skewed(luck.one, drawn(luck.rng.random_range(-2_000_000..2_000_000))))
 });
 
-/// The clock of this node's host is off by so many microseconds.
+/// Of one number, so that what else is drawn is what it was when all clocks were set wrong once.
+fn drawn(number: i64) -> Skew {
+    let (which, rest) = (number.rem_euclid(3), number.unsigned_abs() / 3);
+    let how = match which {
+        0 => How::Bump,
+        1 => {
+            How::Strobe(Duration::from_millis(PERIODS.start + rest % (PERIODS.end - PERIODS.start)))
+        }
+        _ => How::Rate(RATES[usize::from(number > 0)]),
+    };
+    Clock { node: NodeId(1), offset: number, how }.skew()
+}
+
+/// The clock of this node's host is off like this.
 #[must_use]
-pub fn off_by(node: NodeId, micros: i64) -> Arc<dyn Twin> {
-    let skew = move |world: &mut World, node| world.clock(node, micros);
-    Arc::new(Each::new(vec![node], skew, |world, node| world.clock(node, 0)))
+pub fn skewed(node: NodeId, skew: Skew) -> Arc<dyn Twin> {
+    let is_off = |world: &World, node| world.bench().host(node).skew() != Skew::NONE;
+    let begin = move |world: &mut World, node| world.clock(node, skew);
+    let each = Each::new(vec![node], begin, |world, node| world.clock(node, Skew::NONE));
+    Arc::new(each.seen(is_off))
 }
 
 #[cfg(test)]
@@ -209,6 +222,20 @@ mod tests {
         assert!(shows(2_000_000, strobe, &[AHEAD, AHEAD, RIGHT]));
         assert!(!shows(2_000_000, strobe, &[AHEAD, AHEAD]));
         assert!(!shows(2_000_000, strobe, &[RIGHT]));
+    }
+
+    #[test]
+    fn drawn_clocks_are_wrong_in_every_way_that_a_plan_has() {
+        let skews: Vec<_> = (-3_000..3_000).map(|number| drawn(number * 601)).collect();
+        let count = |is: fn(&Skew) -> bool| skews.iter().filter(|skew| is(skew)).count();
+        for rate in RATES {
+            assert!(skews.iter().filter(|skew| skew.rate_ppm == rate).count() > 500);
+        }
+        assert!(count(|skew| skew.strobe_us > 0) > 1_500);
+        assert!(count(|skew| skew.rate_ppm == 1_000_000 && skew.strobe_us == 0) > 1_500);
+        for Skew { strobe_us, .. } in skews.iter().filter(|skew| skew.strobe_us > 0) {
+            assert!(PERIODS.contains(&(strobe_us / 1_000)));
+        }
     }
 
     #[test]
