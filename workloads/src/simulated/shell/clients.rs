@@ -201,3 +201,8 @@ pub(super) async fn status(node: NodeId) -> Option<dynamo_node::StatusReport> {
     let admin = Admin::new(Network::address(End::Operator, node));
     admin.status().await.ok()
 }
+
+/// Of an operator: what the node holds counts, whatever its directory may have lost.
+pub(super) async fn accept_loss(node: NodeId) -> Result<u64, ClientError> {
+    Admin::new(Network::address(End::Operator, node)).accept_loss().await
+}

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use checker::history::History;
 use checker::history::op::{Kind, Op};
 use dynamo_node::Durability;
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use super::answers::{self, Span, Trouble};
-use super::clients::{Clients, Fate, Told, status};
+use super::clients::{Clients, Fate, Told, accept_loss, status};
 use super::cluster::{Nodes, RECORDS};
 use super::coverage::Coverage;
 use super::crashes::Cut;
@@ -40,6 +41,8 @@ const REST: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long after clients power may still be gone.
 const LATE: Duration = Duration::from_secs(10);
+/// After so many exchanges a home that counts again without anybody's word does.
+const ROUNDS: u32 = 20;
 /// Where there is a file system in memory, records and marks lie in it.
 const IN_MEMORY: &str = "/dev/shm";
 
@@ -231,6 +234,7 @@ impl Finale<'_> {
         if !self.rests(closing).await {
             return Ok(());
         }
+        self.accept_losses().await?;
         let (here, gone) = (self.nodes.setup.ids(), BTreeSet::new());
         let settings = &self.nodes.setup.settings;
         let patience = settings.timing.hedge.min(settings.timing.deadline);
@@ -240,6 +244,25 @@ impl Finale<'_> {
             Some(whole) => script.read_finals(&whole, self, closing).await,
             None => Ok(()),
         }
+    }
+
+    /// Where one node alone had synced what was acknowledged, the power of all takes it from as many directories
+    /// as lacked it. More than quorums survive, and homes wait for each other's word (docs/protocol.md, rule 5)
+    /// until an operator has them count. What the one had synced they have to tell each other all the same.
+    async fn accept_losses(&self) -> anyhow::Result<()> {
+        if self.nodes.setup.durability != Durability::One {
+            return Ok(());
+        }
+        let Some(exchange) = self.nodes.setup.settings.exchange() else { return Ok(()) };
+        sleep(exchange * ROUNDS).await;
+        for node in self.nodes.setup.ids() {
+            if status(node).await.is_some_and(|status| status.amnesiac) {
+                accept_loss(node)
+                    .await
+                    .with_context(|| format!("{node} does not accept its loss"))?;
+            }
+        }
+        Ok(())
     }
 
     /// What is in the way of rest, if anything is.

@@ -86,7 +86,11 @@ impl Setup {
     pub fn brief(seed: u64) -> Self {
         let mut rng = stream(seed, Purpose::Disks);
         let durability = if rng.random_ratio(2, 5) { Durability::One } else { Durability::Sync };
+        let drawn = Self::drawn(seed);
+        // What one node alone has synced comes to the others by that.
+        let anti_entropy = drawn.settings.anti_entropy || durability == Durability::One;
         Self {
+            settings: Settings { anti_entropy, ..drawn.settings },
             durability,
             weather: Weather { delay: [0, 300], split: 0, late: 0 },
             disks: [0, 200],
@@ -97,7 +101,7 @@ impl Setup {
             think: Duration::from_millis(80),
             large: 0,
             time: Duration::from_millis(900),
-            ..Self::drawn(seed)
+            ..drawn
         }
     }
 
