@@ -138,6 +138,9 @@ struct TestArgs {
     /// Nodes and clients of a local cluster speak TLS, with certificates that are made for the run.
     #[arg(long)]
     tls: bool,
+    /// Each node has a disk of its own, an image that its host mounts as root: power cuts are real ones.
+    #[arg(long)]
+    own_disks: bool,
     /// Run nodes from this build of dyno instead of this program.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -383,7 +386,7 @@ impl TestArgs {
     }
 
     /// Whether each flag was given, the setting that it overrides, and its name.
-    fn given(&self) -> [(bool, &'static str, &'static str); 24] {
+    fn given(&self) -> [(bool, &'static str, &'static str); 25] {
         [
             (self.faults.is_some(), "faults", "--faults"),
             (self.time.is_some(), "time", "--time"),
@@ -407,6 +410,7 @@ impl TestArgs {
             (self.engine.is_some(), "cluster.engine", "--engine"),
             (self.durability.is_some(), "cluster.durability", "--durability"),
             (self.tls, "cluster.tls", "--tls"),
+            (self.own_disks, "cluster.own_disks", "--own-disks"),
             (self.record, "cluster.record", "--record"),
             (self.binary.is_some(), "cluster.binary", "--binary"),
         ]
@@ -440,6 +444,7 @@ impl TestArgs {
         set(&mut cluster.engine, self.engine);
         set(&mut cluster.durability, self.durability);
         cluster.tls |= self.tls;
+        cluster.own_disks |= self.own_disks;
         cluster.record |= self.record;
         if self.binary.is_some() {
             cluster.binary.clone_from(&self.binary);

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dynamo_node::{Hooked, Hooks, Proposed, RingReport, Skew};
+use dynamo_node::{Hooked, Hooks, Proposed, RingReport};
 use dynamo_protocol::membership::Edit;
-use dynamo_protocol::{Epoch, NodeId};
+use dynamo_protocol::{Epoch, NodeId, Skew};
 use futures::future::{join_all, select_all, try_join_all};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
@@ -110,6 +110,7 @@ pub async fn connect(
             node: NodeId(id),
             data: host.data,
             dir: host.dir.clone(),
+            own_disk: plan.own_disks,
             log: crate::log::asked().map(str::to_owned),
         };
         let remote = Box::new(Ssh {

@@ -10,6 +10,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::image::Image;
+
 /// What is read at a time; as much of nothing but zeros is left as a hole.
 const PIECE: usize = 1 << 16;
 /// A journal with less than this is hardly begun: what a cut takes need not have been acknowledged.
@@ -41,6 +43,8 @@ pub enum Damage {
         /// Which.
         seed: u64,
     },
+    /// What was not synced is gone, of a disk of the node's own: see [`super::image`].
+    LosePower,
 }
 
 /// Does `damage` to the directory `data`; what was done, human-readable.
@@ -55,6 +59,7 @@ pub fn damage(data: &Path, damage: Damage) -> Result<String, String> {
         Damage::Cut(hundredths) => cut(data, hundredths),
         Damage::Truncate { hundredths, seed } => truncate(data, hundredths, seed),
         Damage::Flip { bits, seed } => flip(data, bits, seed),
+        Damage::LosePower => Image::under(data).and_then(|image| image.cut_power()),
     };
     done.map_err(|error| format!("{}: {error}", data.display()))
 }

@@ -5,6 +5,7 @@ pub mod agent;
 pub(crate) mod certificates;
 pub mod disk;
 pub mod doctor;
+pub(crate) mod image;
 pub mod lab;
 pub mod process;
 pub mod proxy;

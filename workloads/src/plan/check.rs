@@ -130,6 +130,10 @@ impl Plan {
             "cluster.tls: certificates are made for nodes on this machine: use it with cluster local"
                 .to_owned()
         })?;
+        refuse_if(&["cluster.own_disks", "cluster.kind"], cluster.own_disks && !far, || {
+            "cluster.own_disks: an agent on the node's host mounts them: use it with cluster lab or ssh"
+                .to_owned()
+        })?;
         let lax = cluster.durability != Durability::Sync;
         refuse_if(
             &["cluster.durability", "cluster.kind"],
@@ -430,6 +434,10 @@ mod tests {
         check(
             "[cluster]\nkind = \"sim\"\ntls = true",
             "cluster.tls: certificates are made for nodes on this machine: use it with cluster local",
+        );
+        check(
+            "[cluster]\nown_disks = true",
+            "cluster.own_disks: an agent on the node's host mounts them: use it with cluster lab or ssh",
         );
         check(
             "[cluster]\nkind = \"sim\"\ndurability = \"buffered\"",

@@ -27,6 +27,8 @@ pub struct ClusterPlan {
     pub durability: Durability,
     /// Every connection over TLS, both ends with certificates that are made for the run.
     pub tls: bool,
+    /// Each node has a disk of its own, an image that its host mounts: then power cuts are real ones.
+    pub own_disks: bool,
     /// Nodes run from this build of `dyno` instead of the driver's own.
     pub binary: Option<PathBuf>,
     /// The hosts of `ssh`: an inventory file, or hosts separated by commas.
@@ -50,6 +52,7 @@ impl Default for ClusterPlan {
             engine: Engine::Fjall,
             durability: Durability::Sync,
             tls: false,
+            own_disks: false,
             binary: None,
             hosts: None,
             accept_new: false,
@@ -80,6 +83,8 @@ struct Table {
     durability: Durability,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tls: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_disks: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     binary: Option<PathBuf>,
     hedge: Span,
@@ -109,7 +114,7 @@ impl Default for Table {
 impl From<ClusterPlan> for Table {
     fn from(plan: ClusterPlan) -> Self {
         let ClusterPlan { kind, nodes, settings, tokens, zones, engine, binary, .. } = plan;
-        let ClusterPlan { durability, tls, hosts, accept_new, lease, record, .. } = plan;
+        let ClusterPlan { durability, tls, own_disks, hosts, accept_new, lease, record, .. } = plan;
         let Settings {
             n,
             r,
@@ -137,6 +142,7 @@ impl From<ClusterPlan> for Table {
             engine,
             durability,
             tls,
+            own_disks,
             binary,
             hedge: Span(timing.hedge),
             deadline: Span(timing.deadline),
@@ -180,6 +186,7 @@ impl From<Table> for ClusterPlan {
             engine: table.engine,
             durability: table.durability,
             tls: table.tls,
+            own_disks: table.own_disks,
             binary: table.binary,
             hosts: table.hosts,
             accept_new: table.accept_new,

@@ -47,7 +47,7 @@ mod tests {
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
              `quorum`, `versioning`, `read`, `anti_entropy`, `partitioning`, `tokens`, `zones`, `engine`, \
-             `durability`, `tls`, `binary`, `hedge`, `deadline`, `ping`, `handoff`, `exchange`, `hosts`, \
+             `durability`, `tls`, `own_disks`, `binary`, `hedge`, `deadline`, `ping`, `handoff`, `exchange`, `hosts`, \
              `accept_new`, `lease`, `record`; is `quorum` meant?",
         );
     }

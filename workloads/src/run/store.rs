@@ -125,6 +125,7 @@ fn unusual(plan: &Plan) -> String {
             of.engine.to_string(),
             of.durability.to_string(),
             if of.tls { "tls".to_owned() } else { String::new() },
+            if of.own_disks { "disks".to_owned() } else { String::new() },
         ]
     };
     let (is, usual) = (parts(&plan.cluster), parts(&ClusterPlan::default()));

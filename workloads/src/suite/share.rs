@@ -15,7 +15,7 @@ use super::night::{Head, Night};
 use super::outcome::{Attempt, Found, Ops, Outcome, Proven};
 use super::pace::Pace;
 use super::unit::{Role, Unit, Work};
-use crate::hosts::lab;
+use crate::hosts::{image, lab};
 use crate::plan::ClusterKind;
 use crate::run::setup::Setup;
 
@@ -219,9 +219,10 @@ impl Sum {
 
 /// What this machine lacks for it, if it lacks something.
 fn lacks(work: &Work) -> Option<String> {
-    let kind = work.plan().map(|plan| plan.cluster.kind);
-    match kind {
-        Some(ClusterKind::Lab) => lab::privilege().err().map(|error| error.to_string()),
-        _ => None,
+    let cluster = &work.plan()?.cluster;
+    if cluster.kind != ClusterKind::Lab {
+        return None;
     }
+    let no_lab = lab::privilege().err().map(|error| error.to_string());
+    no_lab.or_else(|| cluster.own_disks.then(image::lacks).flatten())
 }

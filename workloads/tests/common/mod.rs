@@ -31,6 +31,11 @@ pub(crate) fn is_root() -> bool {
     root.is_ok_and(|out| out.stdout == b"0\n") || skip("needs root")
 }
 
+/// The same for tests whose nodes have disks of their own.
+pub(crate) fn has_own_disks() -> bool {
+    is_root() && (can("losetup", &["--find"]) || skip("needs loop devices"))
+}
+
 /// The same for tests that have a scheduler of their own.
 pub(crate) fn has_slurm() -> bool {
     let can_run =

@@ -12,7 +12,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use bench::{Lab, Run, dyno, eventually, is_alive, verdict};
-use common::{has_lab, is_root};
+use common::{has_lab, has_own_disks, is_root};
 use serde_json::Value;
 
 #[test]
@@ -191,6 +191,26 @@ fn a_disk_that_was_put_back_in_a_lab_is_noticed_and_so_are_flipped_bits() {
     let ran = run.arg("--out").arg(out.path()).output().unwrap();
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
     disks_are_noticed(&verdict(out.path()), &nemesis(out.path()), true);
+}
+
+/// Nothing stands between the store and its disk here: what it says is synced has to be.
+#[test]
+fn power_is_cut_of_disks_of_their_own_and_nothing_that_was_acknowledged_is_lost() {
+    if !has_lab() || !has_own_disks() {
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let mut run = dyno();
+    let flags = "--nodes 4 --own-disks --faults powercut,kill --time 20s --seed 1";
+    run.args(["test", "--cluster", "lab"]).args(flags.split(' '));
+    let ran = run.arg("--out").arg(out.path()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let verdict = verdict(out.path());
+    let cut = &verdict["faults"]["powercut"];
+    assert!(cut["proven"].as_u64() > Some(1) && cut["proven"] == cut["healed"], "{verdict:#}");
+    assert_eq!(verdict["setup"]["cluster"]["own_disks"], true);
+    let lost = "its power was cut: what was written beside it and not synced is gone";
+    assert!(nemesis(out.path()).contains(lost));
 }
 
 #[test]

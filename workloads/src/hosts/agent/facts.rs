@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use tokio::task::spawn_blocking;
+
 use super::netem::Netem;
 use super::nft;
 use super::proto::{Fact, Means};
 use super::redirect;
+use crate::hosts::image;
 use crate::nemesis::faults::kind::Needs;
 use crate::plan::FaultName;
 
@@ -24,7 +27,14 @@ pub(super) async fn all(data: IpAddr) -> Vec<Fact> {
         Needs::Node(how) | Needs::Hooks(how) => Ok(how.to_owned()),
         Needs::Links(of) => means(of),
     };
-    FaultName::ALL.iter().map(|fault| fact(fault.as_str(), tried(fault))).collect()
+    let faults = FaultName::ALL.iter().map(|fault| fact(fault.as_str(), tried(fault)));
+    faults.chain([fact("own_disks", own_disks().await)]).collect()
+}
+
+/// What `cluster.own_disks` takes.
+async fn own_disks() -> Result<String, String> {
+    let lacks = spawn_blocking(image::lacks).await.map_err(|error| error.to_string())?;
+    lacks.map_or_else(|| Ok("ext4 on an image, mounted for the node alone".to_owned()), Err)
 }
 
 fn fact(name: &str, tried: Result<String, String>) -> Fact {

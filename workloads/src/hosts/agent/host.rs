@@ -39,7 +39,8 @@ impl Host {
             None => folder.to_owned(),
         };
         let at = |error: io::Error, what: &str| format!("{what}: {error}");
-        let node = Node::new(&dir).map_err(|error| at(error, &dir.display().to_string()))?;
+        let node = Node::new(&dir, hello.own_disk)
+            .map_err(|error| at(error, &dir.display().to_string()))?;
         let prober = Prober::open(hello.data).await;
         let prober = prober
             .map_err(|error| format!("{}: {error}: is it an address of this host?", hello.data))?;
@@ -107,7 +108,8 @@ impl Host {
     pub(super) async fn release(&mut self) -> Result<(), String> {
         // The node first: whatever becomes of the rest, none runs on.
         self.node.kill().await;
-        self.links.close().await
+        let released = self.node.release();
+        self.links.close().await.and(released)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::proto::{NodeLife, NodeSpec};
 use crate::hosts::disk::{self, Damage, remove};
+use crate::hosts::image::Image;
 use crate::hosts::process::{Life, Process};
 
 /// How much of a log is shipped at a time: it delays no request by more than a few milliseconds.
@@ -22,22 +23,28 @@ const LOOK: Duration = Duration::from_millis(1);
 /// One node, its disk and its log.
 pub(super) struct Node {
     dir: PathBuf,
+    /// Its disk, if that is one of its own.
+    image: Option<Image>,
     process: Option<Process>,
 }
 
 impl Node {
-    /// A node whose disk and log are under `dir`, which has neither yet.
-    pub(super) fn new(dir: &Path) -> io::Result<Self> {
+    /// A node whose disk, perhaps one of its own, and log are under `dir`, which has neither yet.
+    pub(super) fn new(dir: &Path, own_disk: bool) -> io::Result<Self> {
         let dir = dir.join("node");
+        // One that an agent left that died badly, whoever asks now.
+        Image::of(&dir).release()?;
         remove(&dir)?;
         fs::create_dir_all(&dir)?;
         let dir = dir.canonicalize()?;
-        Ok(Self { dir, process: None })
+        let image = own_disk.then(|| Image::of(&dir));
+        image.iter().try_for_each(Image::make)?;
+        Ok(Self { dir, image, process: None })
     }
 
     /// Its disk.
     pub(super) fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.image.as_ref().map_or(&*self.dir, Image::at).join("data")
     }
 
     fn log(&self) -> PathBuf {
@@ -80,6 +87,12 @@ impl Node {
         if let Some(process) = self.process.take() {
             process.kill().await;
         }
+    }
+
+    /// Gives its disk back, once it is gone.
+    pub(super) fn release(&self) -> Result<(), String> {
+        let released = self.image.iter().try_for_each(Image::release);
+        released.map_err(|error| error.to_string())
     }
 
     /// Makes it stand still; returns when it does.

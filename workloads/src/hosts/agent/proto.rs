@@ -129,6 +129,8 @@ pub struct Hello {
     pub data: IpAddr,
     /// Where its disk and log are; in the agent's own folder if nobody says.
     pub dir: Option<PathBuf>,
+    /// Its disk is one of its own, whose power can be cut.
+    pub own_disk: bool,
     /// How much the agent logs, if not as usual.
     pub log: Option<String>,
 }

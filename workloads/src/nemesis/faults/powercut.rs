@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::kind::{Kind, Nature, Needs, Whom};
 use crate::cluster::Cluster;
+use crate::hosts::disk::Damage;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven, until};
 use crate::nemesis::{hooks, processes};
@@ -32,8 +33,17 @@ const ALL_ONE_IN: u32 = 3;
 pub struct Powercut {
     /// Whose.
     pub nodes: Vec<NodeId>,
-    /// How long they go on without a sync once there is something to lose.
-    pub unsynced: Duration,
+    /// By what.
+    pub by: By,
+}
+
+/// What cuts power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The node's storage hook, which syncs nothing, so long once there is something to lose.
+    Hook(Duration),
+    /// Their disks are their own, and lose what the system has not written down.
+    Disk,
 }
 
 impl Kind for Powercut {
@@ -59,7 +69,8 @@ impl Kind for Powercut {
         let all = draw.rng.random_ratio(1, ALL_ONE_IN).then(|| draw.everybody(at)).flatten();
         let nodes = all.or_else(|| draw.processes(at))?;
         let unsynced = Duration::from_millis(draw.rng.random_range(20..MOST_UNSYNCED));
-        Some(Self { nodes, unsynced })
+        let by = if draw.plan.cluster.own_disks { By::Disk } else { By::Hook(unsynced) };
+        Some(Self { nodes, by })
     }
 
     fn aimed_at(&self, node: NodeId) -> Self {
@@ -70,9 +81,21 @@ impl Kind for Powercut {
         Whom::Nodes(&self.nodes)
     }
 
-    /// In force when all processes are gone, and one of them at least had written what was not synced.
+    /// In force when all processes are gone, and one of them at least had written what was not synced; or if
+    /// each disk has lost what was not, beside what is the node's.
     async fn inject<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
         let cluster = site.cluster;
+        let unsynced = match self.by {
+            By::Hook(unsynced) => unsynced,
+            By::Disk => {
+                let cut = self.nodes.iter().map(async |node| {
+                    let gone = processes::kill(cluster, *node).await?;
+                    let lost = cluster.damage(*node, Damage::LosePower).await?;
+                    Ok::<_, Unproven>(format!("{gone}, {lost}"))
+                });
+                return Ok(try_join_all(cut).await?.into_iter().collect());
+            }
+        };
         hooks::on(site, &self.nodes, |_| Hooks { hold: true, ..Hooks::default() }).await?;
         let held = async || {
             let each = self.nodes.iter().map(|node| cluster.hooks(*node, site.id, None));
@@ -80,7 +103,7 @@ impl Kind for Powercut {
             each.map(|hooked| hooked.map_or(0, |hooked| hooked.held)).collect::<Vec<_>>()
         };
         until(async || held().await.iter().any(|held| *held > 0).then_some(())).await;
-        tokio::time::sleep(self.unsynced).await;
+        tokio::time::sleep(unsynced).await;
         let lost = held().await;
         let gone = self.nodes.iter().map(|node| processes::kill(cluster, *node));
         let gone = try_join_all(gone).await?.into_iter().zip(lost);
