@@ -1,7 +1,7 @@
 //! A disk of a node's own: an image that is mounted for it, whose power can be cut.
 //!
-//! Without power a disk has what was synced, and of the rest what had got there by chance. Of a process that is
-//! killed nothing is lost that it had written: the system writes it down afterwards. So the file system is
+//! Without power a disk has what was synced, and of the rest what had got there by chance. Of a process that
+//! is killed nothing is lost that it had written: the system writes it down afterwards. So the file system is
 //! told to give up ([ext4's `abort`](https://docs.kernel.org/admin-guide/ext4.html)), which loses whatever it
 //! has not written down, and mounted again, which replays its journal as after a crash.
 

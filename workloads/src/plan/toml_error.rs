@@ -47,8 +47,8 @@ mod tests {
             "time = \"5s\"\n[cluster]\nquroum = \"strict\"\n",
             "plan.toml:3:1: unknown field `quroum`, expected one of `kind`, `nodes`, `n`, `r`, `w`, \
              `quorum`, `versioning`, `read`, `anti_entropy`, `partitioning`, `tokens`, `zones`, `engine`, \
-             `durability`, `tls`, `own_disks`, `binary`, `hedge`, `deadline`, `ping`, `handoff`, `exchange`, `hosts`, \
-             `accept_new`, `lease`, `record`; is `quorum` meant?",
+             `durability`, `tls`, `own_disks`, `binary`, `hedge`, `deadline`, `ping`, `handoff`, `exchange`, \
+             `hosts`, `accept_new`, `lease`, `record`; is `quorum` meant?",
         );
     }
 

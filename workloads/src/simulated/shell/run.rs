@@ -246,8 +246,8 @@ impl Finale<'_> {
         }
     }
 
-    /// Where one node alone had synced what was acknowledged, the power of all takes it from as many directories
-    /// as lacked it. More than quorums survive, and homes wait for each other's word (docs/protocol.md, rule 5)
+    /// Where one node alone had synced what was acknowledged, the power of all takes it from all other homes.
+    /// Those are more than quorums survive, and they wait for each other's word (docs/protocol.md, rule 5)
     /// until an operator has them count. What the one had synced they have to tell each other all the same.
     async fn accept_losses(&self) -> anyhow::Result<()> {
         if self.nodes.setup.durability != Durability::One {
