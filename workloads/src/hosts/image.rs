@@ -89,7 +89,8 @@ impl Image {
         run(Command::new("mount").args(["-o", "loop,noatime"]).arg(&self.file).arg(&self.at))
     }
 
-    fn is_mounted(&self) -> io::Result<bool> {
+    /// Whether it is: what is written to the folder else is on another disk.
+    pub(crate) fn is_mounted(&self) -> io::Result<bool> {
         let Ok(at) = self.at.canonicalize() else { return Ok(false) };
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         // As proc(5) writes it.
@@ -103,13 +104,12 @@ pub(crate) fn lacks() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("it takes root".to_owned());
     }
-    let tried = (|| {
-        let folder = tempfile::tempdir()?;
+    let tried = tempfile::tempdir().and_then(|folder| {
         let image = Image::of(folder.path());
-        image.make()?;
-        image.cut_power()?;
-        image.release()
-    })();
+        let tried = image.make().and_then(|()| image.cut_power());
+        // Whatever came of it, nothing is left mounted.
+        image.release().and(tried)
+    });
     tried.err().map(|error| error.to_string())
 }
 

@@ -39,11 +39,12 @@ impl Host {
             None => folder.to_owned(),
         };
         let at = |error: io::Error, what: &str| format!("{what}: {error}");
-        let node = Node::new(&dir, hello.own_disk)
-            .map_err(|error| at(error, &dir.display().to_string()))?;
         let prober = Prober::open(hello.data).await;
         let prober = prober
             .map_err(|error| format!("{}: {error}: is it an address of this host?", hello.data))?;
+        // Last, so that no disk stays mounted of a host that is not taken.
+        let node = Node::new(&dir, hello.own_disk)
+            .map_err(|error| at(error, &dir.display().to_string()))?;
         let log = folder.join(LOG);
         let log_from = log.metadata().map_or(0, |meta| meta.len());
         let links = Links::new(hello.node);

@@ -65,6 +65,12 @@ impl Node {
             return Err("the node runs already".to_owned());
         }
         let failed = |error: io::Error| format!("{}: {error}", self.dir.display());
+        // One that did not come back from a power cut is no empty one, which the node would begin anew on.
+        if let Some(image) = &self.image
+            && !image.is_mounted().map_err(failed)?
+        {
+            return Err("its disk is not mounted".to_owned());
+        }
         let log = OpenOptions::new().create(true).append(true).open(self.log()).map_err(failed)?;
         let dyno = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(dyno);
