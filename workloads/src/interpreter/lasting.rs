@@ -176,12 +176,10 @@ fn is_named(fault: &Fault, world: &mut World) -> bool {
     for node in hit(fault) {
         let to = world.directory(node);
         let Some(seat) = world.membership().seat(node).copied() else { continue };
-        all &= world.bench().host(node).node().is_some_and(Node::is_proven);
-        if seat.directory != to {
-            all = false;
-            if world.runs(node) {
-                world.ask_for(Edit::Replace { node, from: seat.directory, to });
-            }
+        let is_named = seat.directory == to;
+        all &= is_named && world.bench().host(node).node().is_some_and(Node::is_proven);
+        if !is_named && world.runs(node) {
+            world.ask_for(Edit::Replace { node, from: seat.directory, to });
         }
     }
     all

@@ -332,12 +332,7 @@ impl<'a> Interpreter<'a> {
                     continue;
                 }
             };
-            if begins.holds.is_empty() {
-                self.at_once(begins, false, Some(why));
-                self.ends_at(begins.until, begins);
-            } else {
-                self.queue(begins, Some(why));
-            }
+            self.queue(begins, Some(why));
         }
         self.world.stop_at_hints(!self.waiting.is_empty());
     }

@@ -206,14 +206,13 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
 /// When faults of this name were in force: from their proof to the beginning of their healing.
 fn windows(history: &History, all: &[availability::Window], name: FaultName) -> Vec<Window> {
     let of_this = all.iter().filter(|window| window.fault == name.as_str());
-    let asked = |fault: &Value| {
-        let mut asked = nemesis(history, name).filter(|(op, _)| op.kind == Kind::Invoke);
-        let (op, _) = asked.find(|(_, it)| it["fault"] == *fault && it["step"] == "inject")?;
-        Some(op.time)
-    };
+    let begun = nemesis(history, name)
+        .filter(|(op, value)| op.kind == Kind::Invoke && value["step"] == "inject");
+    let asked: BTreeMap<_, _> =
+        begun.map(|(op, value)| (value["fault"].as_u64(), op.time)).collect();
     let window = |window: &availability::Window| {
         let value = history.get(window.begun_by)?.value.as_ref()?;
-        let asked = asked(&value["fault"]).unwrap_or(window.from);
+        let asked = asked.get(&value["fault"].as_u64()).copied().unwrap_or(window.from);
         let nodes = listed(value, "nodes", |text| parse_node(text).ok());
         let cuts = listed(value, "cuts", |text| text.parse().ok());
         let (from, to, nature) = (window.from, window.to, name.nature());
