@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::Durability;
-use crate::storage::{Batch, Directory, EngineError};
+use crate::storage::{Batch, Closed, Directory, EngineError};
 
 /// How long what was acknowledged may wait for a sync where that is allowed: what a power cut of W machines
 /// at once can take, about.
@@ -38,13 +38,14 @@ type Done = watch::Sender<Result<Reached, EngineError>>;
 /// Makes batches durable, in order.
 pub(crate) struct Committer {
     way: Way,
+    directory: Arc<Directory>,
     /// How far they are, or why none ever will be again.
     reached: watch::Receiver<Result<Reached, EngineError>>,
 }
 
 enum Way {
     /// Nothing would be waited for.
-    AtOnce { directory: Arc<Directory>, done: Done },
+    AtOnce(Done),
     /// The bound on what waits is the driver's, see [`crate::driver`].
     Thread { work: Option<mpsc::Sender<Work>>, thread: Option<JoinHandle<()>> },
     /// Where there are no threads.
@@ -134,33 +135,35 @@ impl Committer {
         let first = Reached::all(directory.state().position);
         let (done, reached) = watch::channel(Ok(first));
         if directory.engine.is_volatile() {
-            return Ok(Self { way: Way::AtOnce { directory, done }, reached });
+            return Ok(Self { way: Way::AtOnce(done), directory, reached });
         }
         #[cfg(feature = "simulation")]
         if let Some(pace) = crate::simulation::Pace::here() {
             let (work, waiting) = tokio::sync::mpsc::unbounded_channel();
             let desk = Task { work: waiting, pace };
-            tokio::spawn(commit(directory, durability, (first, desk), done));
-            return Ok(Self { way: Way::Task(work), reached });
+            tokio::spawn(commit(Arc::clone(&directory), durability, (first, desk), done));
+            return Ok(Self { way: Way::Task(work), directory, reached });
         }
         let (work, waiting) = mpsc::channel();
+        let own = Arc::clone(&directory);
         let run = move || {
-            let work = pin!(commit(directory, durability, (first, Thread(waiting)), done));
+            let work = pin!(commit(own, durability, (first, Thread(waiting)), done));
             // Nothing in it waits but the thread.
             let ended = work.poll(&mut Context::from_waker(Waker::noop()));
             debug_assert!(ended.is_ready(), "a committer's thread waits by itself");
         };
         let thread = thread::Builder::new().name("committer".to_owned()).spawn(run)?;
         let way = Way::Thread { work: Some(work), thread: Some(thread) };
-        Ok(Self { way, reached })
+        Ok(Self { way, directory, reached })
     }
 
     /// Makes `batch` durable, now or soon; now, if something `hurries`.
     pub(crate) fn submit(&self, batch: Batch, hurries: bool) {
         match &self.way {
-            Way::AtOnce { directory, done } => {
+            Way::AtOnce(done) => {
                 let number = batch.number;
-                let _ = done.send_replace(directory.commit(batch).map(|()| Reached::all(number)));
+                let committed = self.directory.commit(batch);
+                let _ = done.send_replace(committed.map(|()| Reached::all(number)));
             }
             _ => self.tell(Work { batch: Some(batch), hurries }),
         }
@@ -174,7 +177,7 @@ impl Committer {
     fn tell(&self, work: Work) {
         match &self.way {
             // Whatever was submitted is durable.
-            Way::AtOnce { .. } => {}
+            Way::AtOnce(_) => {}
             Way::Thread { work: thread, .. } => {
                 let thread = thread.as_ref().expect("taken only when this is dropped");
                 // If the thread is gone, `changed` says why.
@@ -182,6 +185,29 @@ impl Committer {
             }
             #[cfg(feature = "simulation")]
             Way::Task(task) => drop(task.send(work)),
+        }
+    }
+
+    /// Ends: nothing more is submitted. What the next start need not read is left with the directory, if all
+    /// of it is durable.
+    pub(crate) fn close(mut self, closed: Option<Closed>) {
+        self.end();
+        // Where there are no threads it has not ended yet.
+        #[cfg(feature = "simulation")]
+        if let Way::Task(_) = self.way {
+            return;
+        }
+        let Ok(reached) = self.reached() else { return };
+        if let Some(closed) = closed.filter(|closed| closed.position() == reached.durable) {
+            self.directory.close(&closed);
+        }
+    }
+
+    /// Waits for the commit under way, so that the engine is closed when the node is gone.
+    fn end(&mut self) {
+        if let Way::Thread { work, thread } = &mut self.way {
+            drop(work.take());
+            drop(thread.take().map(JoinHandle::join));
         }
     }
 
@@ -206,12 +232,8 @@ impl Reached {
 }
 
 impl Drop for Committer {
-    /// Waits for the commit under way, so that the engine is closed when the node is gone.
     fn drop(&mut self) {
-        if let Way::Thread { work, thread } = &mut self.way {
-            drop(work.take());
-            drop(thread.take().map(JoinHandle::join));
-        }
+        self.end();
     }
 }
 

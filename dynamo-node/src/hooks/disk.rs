@@ -115,6 +115,10 @@ impl Engine for Hooked {
         Ok(())
     }
 
+    fn rest(&self) -> Result<(), EngineError> {
+        self.engine.rest()
+    }
+
     fn is_volatile(&self) -> bool {
         self.engine.is_volatile()
     }

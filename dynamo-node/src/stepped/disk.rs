@@ -97,7 +97,7 @@ impl Disk {
         let number = state.position;
         self.directory.commit(Batch { number, writes, state })?;
         if self.falsified {
-            let state = state.counted(&*self.directory.engine, &mut |_, _| {})?;
+            let state = state.counted(&*self.directory.engine, &mut |_, _, _| {})?;
             self.directory.commit(Batch { number, writes: Vec::new(), state })?;
         }
         Ok(())

@@ -3,12 +3,13 @@
 //! ```text
 //! mark      how far it had come, see `mark`; its lock is the directory's
 //! engine/   the engine's files
+//! tree      what its records come to, if it was closed in order, see `closed`
 //! ```
 //!
-//! Whenever it is opened, all of it is read: what the engine says of itself has to agree with the mark and
-//! with the census of its records. If it does not, something was lost, altered or put back from a copy,
-//! and the directory goes on under a new identity, amnesiac: it keeps what it has and mints no dot that it
-//! may have minted before, but has no vote.
+//! Whenever it is opened, all of it is read, at once or, if it was closed in order, before it is used: what
+//! the engine says of itself has to agree with the mark and with the census of its records. If it does not,
+//! something was lost, altered or put back from a copy, and the directory goes on under a new identity,
+//! amnesiac: it keeps what it has and mints no dot that it may have minted before, but has no vote.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,10 +23,11 @@ use dynamo_protocol::{Enrolment, Identity, Meta, NodeId, StoreError, Versioning}
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::closed::{Closed, Unseen};
 use super::codec::{is_of_another_format, seal, unseal};
 use super::mark::{Found, Mark, Marked};
 use super::records::find;
-use super::state::{Census, State};
+use super::state::{Census, Counted, State};
 use super::tree::Tree;
 use super::{
     Batch, Engine, EngineError, FjallEngine, MemoryEngine, RedbEngine, Space, Write, addresses,
@@ -86,8 +88,11 @@ pub struct Directory {
     pub engine: Arc<dyn Engine>,
     /// It was made when it was opened.
     pub is_new: bool,
-    /// Of the home records, as they were read when it was opened: a start reads them once.
-    tree: Mutex<Option<Tree>>,
+    /// Of the home records, as they were read when it was opened: a start reads them once, or as it was left
+    /// when it was closed.
+    tree: Mutex<Option<(Tree, Unseen)>>,
+    /// Where it lies; nowhere in memory.
+    path: Option<PathBuf>,
     last: Mutex<Last>,
 }
 
@@ -233,7 +238,9 @@ impl Directory {
         if found.marked.is_some_and(|marked| !marked.made) {
             return Ok(None);
         }
-        let engine = open_made(&folder).map_err(engine_error(path))?;
+        // Whose it is one that was closed in order says without all being read.
+        let open = if Closed::is_at(path) { open_unread } else { open_made };
+        let engine = open(&folder).map_err(engine_error(path))?;
         let owner = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
         let owner = owner.ok_or(StoreError::Corrupt).and_then(|owner| unseal(OWNER, &owner));
         let owner: Owner = owner.map_err(|error| DirectoryError::Damaged {
@@ -250,7 +257,20 @@ impl Directory {
         let engine = Arc::new(MemoryEngine::default());
         let last = Mutex::new(Last { state: State::new(meta), mark: None });
         let tree = Mutex::default();
-        Self { meta, enrolment: Enrolment::default(), engine, is_new: true, tree, last }
+        Self { meta, enrolment: Enrolment::default(), engine, is_new: true, tree, path: None, last }
+    }
+
+    /// Leaves for the next start what need not be read then. To be called when nothing will be committed any
+    /// more, and all that was is durable.
+    pub(crate) fn close(&self, closed: &Closed) {
+        let Some(path) = self.path.as_ref().filter(|_| *closed.state() == self.state()) else {
+            return;
+        };
+        let rested = self.engine.rest().map_err(|error| error.to_string());
+        let left = rested.and_then(|()| closed.leave(path).map_err(|error| error.to_string()));
+        if let Err(error) = left {
+            tracing::warn!(path = %path.display(), %error, "the next start reads all records");
+        }
     }
 
     /// Keeps `kept`, `meta` with it, and where members are reached, from now on: of a directory that is not
@@ -278,7 +298,7 @@ impl Directory {
     }
 
     /// The tree over the home records, if nobody has taken it and nothing was committed since it was made.
-    pub(super) fn take_tree(&self) -> Option<Tree> {
+    pub(super) fn take_tree(&self) -> Option<(Tree, Unseen)> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -360,7 +380,17 @@ fn kind_in(folder: &Path) -> EngineKind {
     if RedbEngine::is_in(folder) { EngineKind::Redb } else { EngineKind::Fjall }
 }
 
-/// Opens what an engine has made before.
+/// Opens what an engine has made before and was closed in order: it is not looked at.
+fn open_unread(folder: &Path) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(match kind_in(folder) {
+        EngineKind::Redb => Arc::new(RedbEngine::open_unread(folder)?),
+        #[cfg(feature = "simulation")]
+        EngineKind::Simulated => crate::simulation::mount(folder)?,
+        EngineKind::Fjall | EngineKind::Memory => Arc::new(FjallEngine::open_unread(folder)?),
+    })
+}
+
+/// Opens what an engine has made before: all of it is looked at.
 fn open_made(folder: &Path) -> Result<Arc<dyn Engine>, EngineError> {
     Ok(match kind_in(folder) {
         EngineKind::Redb => Arc::new(RedbEngine::open_made(folder)?),
@@ -396,7 +426,8 @@ impl Opening<'_> {
         let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
         let commit = commit_caught(&*engine, vec![owned, state.write()], Keep::Synced);
         commit.map_err(engine_error(path))?;
-        self.opened(mark, (engine, Tree::new()), state, Enrolment::default())
+        let tree = (Tree::new(), Unseen::none(path));
+        self.opened(mark, (engine, tree), state, Enrolment::default())
     }
 
     fn existing(
@@ -409,6 +440,13 @@ impl Opening<'_> {
         if kind_in(&folder) != self.kind && folder.exists() {
             return Err(DirectoryError::AnotherEngine(path.to_owned(), kind_in(&folder)));
         }
+        let closed = Closed::take(path).map_err(io("take the tree from", path))?;
+        if let Some(closed) = closed.filter(|closed| closed.is_marked(found) && !origin.genesis)
+            && let Some((engine, enrolment)) = self.as_closed(&closed)
+        {
+            let (state, tree) = (*closed.state(), closed.into_tree());
+            return self.opened(mark, (engine, (tree, Unseen::all(path))), state, enrolment);
+        }
         let engine = open_made(&folder).map_err(engine_error(path))?;
         let kept = self.identify(&*engine)?;
         if origin.genesis {
@@ -417,7 +455,9 @@ impl Opening<'_> {
         let mut enrolment = self.membership(&*engine)?;
         let mut writes = Vec::new();
         let (mut tree, versioning) = (Tree::new(), self.owner.versioning);
-        let mut look = |key: &_, value: &_| find(&mut tree, versioning, key, value);
+        let mut look = |key: &_, value: &_, counted: Counted| {
+            find(&mut tree, versioning, (key, value), counted);
+        };
         let counted = kept.counted(&*engine, &mut look).map_err(engine_error(path))?;
         let mut state = kept;
         if let Some(doubt) = doubt(found, &kept, &counted) {
@@ -446,22 +486,40 @@ impl Opening<'_> {
         // the first put of every start.
         writes.push(state.write());
         commit_caught(&*engine, writes, Keep::Synced).map_err(engine_error(path))?;
+        let tree = (tree, Unseen::none(path));
         self.opened(mark, (engine, tree), state, enrolment)
+    }
+
+    /// The engine as it was `closed`, and the membership in it. None if it is not that, or not for sure: then
+    /// all of it has to be read, and whatever is wrong is told by who does.
+    fn as_closed(self, closed: &Closed) -> Option<(Arc<dyn Engine>, Enrolment)> {
+        let engine = open_unread(&self.path.join(ENGINE)).ok()?;
+        let kept = self.identify(&*engine).ok()?;
+        if !closed.is_of(&kept, &*engine).ok()? {
+            return None;
+        }
+        let enrolment = self.membership(&*engine).ok()?;
+        commit_caught(&*engine, vec![kept.write()], Keep::Synced).ok()?;
+        tracing::info!(
+            path = %self.path.display(), records = kept.home.records,
+            "closed in order: its records are looked at while it runs"
+        );
+        Some((engine, enrolment))
     }
 
     /// Nothing is kept before the mark says durably for whom.
     fn opened(
         self,
         mut mark: Mark,
-        (engine, tree): (Arc<dyn Engine>, Tree),
+        (engine, tree): (Arc<dyn Engine>, (Tree, Unseen)),
         state: State,
         enrolment: Enrolment,
     ) -> Result<Directory, DirectoryError> {
         let settled = mark.settle(Marked::of(&state, true));
         settled.map_err(io("write the mark in", self.path))?;
         let last = Mutex::new(Last { state, mark: Some(mark) });
-        let tree = Mutex::new(Some(tree));
-        Ok(Directory { meta: state.meta, enrolment, engine, is_new: false, tree, last })
+        let (tree, path) = (Mutex::new(Some(tree)), Some(self.path.to_owned()));
+        Ok(Directory { meta: state.meta, enrolment, engine, is_new: false, tree, path, last })
     }
 
     /// What the directory says of itself, if it is the owner's.

@@ -3,6 +3,7 @@
 
 pub(crate) mod addresses;
 mod cache;
+mod closed;
 mod codec;
 mod directory;
 mod enrolment;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub(crate) use cache::CACHED_BYTES;
+pub(crate) use closed::Closed;
 #[cfg(feature = "simulation")]
 pub(crate) use directory::ENGINE;
 pub use directory::{Directory, DirectoryError, EngineKind, Origin, Owner};
@@ -199,6 +201,14 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Self::commit`].
     fn sync(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Does what else the next start would have to do with what is durable. Nothing is committed any more.
+    ///
+    /// # Errors
+    /// If it failed; nothing is lost by that.
+    fn rest(&self) -> Result<(), EngineError> {
         Ok(())
     }
 

@@ -4,8 +4,9 @@
 //! with what other steps applied: until then it lies here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dynamo_protocol::mutant::{Mutant, mutated};
@@ -15,8 +16,9 @@ use dynamo_protocol::{
 };
 
 use super::cache::{Cache, Cached};
+use super::closed::{Closed, Unseen};
 use super::codec::{seal, unseal};
-use super::state::{Counted, State};
+use super::state::{Census, Counted, State};
 use super::tree::Tree;
 use super::{Directory, Engine, EngineError, Space, Write, addresses, enrolment, peers};
 
@@ -40,6 +42,10 @@ pub(crate) struct Records {
     state: State,
     /// Of all home records that can be read, committed or not.
     tree: Tree,
+    /// What it says that nobody has looked at.
+    unseen: Unseen,
+    /// Something cannot be read: the next start has to look at everything.
+    is_damaged: AtomicBool,
     /// Whether the state is another than that of the batch last taken.
     changed: bool,
     /// How many bytes of committed records were read: each may have a copy of its own in memory.
@@ -96,24 +102,26 @@ impl Records {
         self.read.load(Ordering::Relaxed)
     }
 
-    /// The store on an open directory. Reads all home records, for the tree, unless they were read since.
+    /// The store on an open directory. Reads all home records, for the tree, unless they were read since, or
+    /// it was closed in order.
     ///
     /// # Errors
-    /// If the engine cannot list them.
+    /// If the engine cannot list them, or they are not what they were.
     pub(crate) fn open(directory: &Directory, versioning: Versioning) -> Result<Self, EngineError> {
-        let tree = match directory.take_tree() {
-            Some(tree) => tree,
+        let (tree, unseen) = match directory.take_tree() {
+            Some(taken) => taken,
             None => {
                 let mut tree = Tree::new();
-                directory.engine.scan(Space::Home, &[], &mut |bytes, value| {
-                    find(&mut tree, versioning, bytes, value);
-                    true
+                Census::take(&*directory.engine, Space::Home, &mut |bytes, value, counted| {
+                    find(&mut tree, versioning, (bytes, value), counted);
                 })?;
-                tree
+                (tree, Unseen::none(Path::new("")))
             }
         };
         Ok(Self {
             tree,
+            unseen,
+            is_damaged: AtomicBool::new(false),
             engine: Arc::clone(&directory.engine),
             versioning,
             overlay: BTreeMap::new(),
@@ -130,6 +138,30 @@ impl Records {
     /// How many hints it holds.
     pub(crate) fn hints_held(&self) -> u64 {
         self.state.hints.records
+    }
+
+    /// Why nothing may rest on what was read, if so: some of it is not what it was when the directory was
+    /// closed.
+    pub(crate) fn doubt(&self) -> Option<&EngineError> {
+        self.unseen.doubt()
+    }
+
+    /// How many parts of the ring nobody has looked at since the directory was closed.
+    pub(crate) fn unseen(&self) -> usize {
+        self.unseen.left()
+    }
+
+    /// Looks at some of them.
+    pub(crate) fn look_on(&self) {
+        self.unseen.look_on(&*self.engine, &self.tree);
+    }
+
+    /// What the next start need not read, if all that was applied is committed. Nothing if it had better look
+    /// at everything.
+    pub(crate) fn close(self) -> Option<Closed> {
+        let is_whole = !self.is_damaged.into_inner() && self.unseen.doubt().is_none();
+        let is_committed = !self.changed && self.under_way.is_empty();
+        (is_whole && is_committed).then(|| Closed::new(self.state, self.tree))
     }
 
     /// `node` is reached at this address.
@@ -199,13 +231,18 @@ impl Records {
             return Ok(Some(cached));
         }
         let (space, key) = address;
-        let Some(value) = self.engine.get(*space, key).map_err(|error| failed(&error))? else {
+        if *space == Space::Home {
+            let bucket = Tree::bucket_of(token_at(key));
+            self.unseen.look(&*self.engine, &self.tree, bucket..=bucket)?;
+        }
+        let Some(value) = self.engine.get(*space, key).map_err(|error| self.failed(&error))? else {
             return Ok(None);
         };
-        let record: Record = unseal(key, &value)?;
-        if !record.set.fits(self.versioning) {
-            return Err(StoreError::Corrupt);
-        }
+        let record = unseal(key, &value);
+        let record = record.and_then(|record: Record| {
+            record.set.fits(self.versioning).then_some(record).ok_or(StoreError::Corrupt)
+        });
+        let record = record.inspect_err(|_| self.is_damaged.store(true, Ordering::Relaxed))?;
         let place = place_of(*space, key).filter(|place| place.role == Role::Home);
         let leaf = place.and_then(|place| Leaf::of(&place.key, &record));
         let counted = Counted::of_whole(&value);
@@ -256,6 +293,7 @@ impl Records {
 
     /// What lies at `place` cannot be read any more, or is gone from where the engine has it.
     pub(crate) fn is_lost(&mut self, place: &Place) {
+        self.is_damaged.store(true, Ordering::Relaxed);
         let address = address_of(place);
         self.cache.remove(&address);
         if let Some(newer) = self.overlay.get_mut(&address) {
@@ -292,16 +330,20 @@ impl Records {
             // What the tree says of it is from a time when it could be read.
             Held::Something(_, None) | Held::Unknown => None,
         };
-        if let Some(census) = self.state.census(space) {
-            match (before, counted) {
-                // Still there, and still not to be read.
-                (Held::Unknown, _) => {}
-                (Held::Nothing, counted) => counted.into_iter().for_each(|it| census.add(it)),
-                (Held::Something(old, _), counted) => {
-                    census.remove(old);
-                    counted.into_iter().for_each(|it| census.add(it));
-                }
+        let count = |census: &mut Census| match (&before, counted) {
+            // Still there, and still not to be read.
+            (Held::Unknown, _) => {}
+            (Held::Nothing, counted) => counted.into_iter().for_each(|it| census.add(it)),
+            (Held::Something(old, _), counted) => {
+                census.remove(*old);
+                counted.into_iter().for_each(|it| census.add(it));
             }
+        };
+        if let Some(census) = self.state.census(space) {
+            count(census);
+        }
+        if space == Space::Home {
+            count(self.tree.counted(token_at(&key)));
         }
         self.filling.push(Write { space, key: key.clone(), value });
         self.changed = true;
@@ -332,6 +374,19 @@ impl Records {
                 },
             },
         }
+    }
+
+    /// Whether what lies between is what it was when the directory was closed, if nobody has looked since.
+    fn look(&self, first: Token, last: Token) -> Result<(), StoreError> {
+        let buckets = Tree::bucket_of(first)..=Tree::bucket_of(last);
+        self.unseen.look(&*self.engine, &self.tree, buckets)
+    }
+
+    /// Never "absent": what the engine found to be damaged is corrupt, anything else may pass.
+    fn failed(&self, error: &EngineError) -> StoreError {
+        tracing::error!(%error, "reading");
+        self.is_damaged.store(true, Ordering::Relaxed);
+        if error.is_damage() { StoreError::Corrupt } else { StoreError::Unreadable }
     }
 
     /// The leaves in the engine of keys in `span`, up to `most` that the overlay says nothing about.
@@ -399,7 +454,7 @@ impl Store for Records {
         let prefix = target.0.to_be_bytes();
         let after = after.map(|key| hint_key(target, key));
         let committed = self.committed_hints(&prefix, after.as_ref(), most);
-        let mut keys = committed.map_err(|error| failed(&error))?;
+        let mut keys = committed.map_err(|error| self.failed(&error))?;
         let first = after.clone().unwrap_or_else(|| Bytes::copy_from_slice(&prefix));
         let newer = self.overlay.range((Space::Hints, first)..);
         let newer = newer.take_while(|((_, key), _)| key.starts_with(&prefix));
@@ -419,7 +474,10 @@ impl Store for Records {
     }
 
     fn leaves(&self, span: Span, most: usize) -> Result<Vec<(Key, Leaf)>, StoreError> {
-        let mut leaves = self.committed_leaves(span, most).map_err(|error| failed(&error))?;
+        let mut leaves = self.committed_leaves(span, most).map_err(|error| self.failed(&error))?;
+        // None was left out between those that were found.
+        let last = leaves.last().filter(|_| leaves.len() >= most);
+        self.look(span.first(), last.map_or(span.last(), |(key, _)| Token::of_key(key)))?;
         let first = Bytes::copy_from_slice(&position(span.first()));
         let newer = self.overlay.range((Space::Home, first)..);
         for ((space, bytes), newer) in newer {
@@ -508,7 +566,13 @@ fn token_at(bytes: &[u8]) -> Token {
 }
 
 /// A home record was found that the tree does not have yet. One that cannot be read has no leaf.
-pub(super) fn find(tree: &mut Tree, versioning: Versioning, bytes: &[u8], value: &[u8]) {
+pub(super) fn find(
+    tree: &mut Tree,
+    versioning: Versioning,
+    (bytes, value): (&[u8], &[u8]),
+    counted: Counted,
+) {
+    tree.counted(token_at(bytes)).add(counted);
     if let Some((_, leaf)) = leaf_of(versioning, bytes, value) {
         tree.change(token_at(bytes), None, Some(leaf));
     }
@@ -527,13 +591,4 @@ fn hint_key(target: NodeId, key: &Key) -> Bytes {
     bytes.put_u16(target.0);
     bytes.put_slice(key.as_bytes());
     bytes.freeze()
-}
-
-/// Never "absent": what the engine found to be damaged is corrupt, anything else may pass.
-fn failed(error: &EngineError) -> StoreError {
-    tracing::error!(%error, "reading");
-    match error {
-        EngineError::Corrupt(_) | EngineError::Panicked { .. } => StoreError::Corrupt,
-        EngineError::Io(_) | EngineError::Locked | EngineError::Key(_) => StoreError::Unreadable,
-    }
 }

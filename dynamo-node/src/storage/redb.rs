@@ -75,6 +75,18 @@ impl RedbEngine {
         }
     }
 
+    /// The same of one that was closed in order, without a look at all of it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn open_unread(folder: &Path) -> Result<Self, EngineError> {
+        if !Self::is_in(folder) {
+            let file = file(folder);
+            return Err(EngineError::Corrupt(format!("{}: the file is missing", file.display())));
+        }
+        Self::open(folder)
+    }
+
     /// Whether a database of this engine lies in `folder`.
     pub(super) fn is_in(folder: &Path) -> bool {
         file(folder).exists()

@@ -27,8 +27,8 @@ pub(crate) struct State {
     pub(super) enrolment: Census,
 }
 
-/// The records of one space. Kept up by differences, and taken whole whenever the directory is opened:
-/// whatever the engine lost or brought back shows, from whichever of its files it came.
+/// The records of one space. Kept up by differences, and taken whole whenever the directory is opened and was
+/// not closed in order: whatever the engine lost or brought back shows, from whichever of its files it came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Census {
     /// How many there are.
@@ -39,7 +39,7 @@ pub(crate) struct Census {
 
 /// What stands in the census for one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counted(u64);
+pub(crate) struct Counted(u64);
 
 impl Counted {
     /// Of what was sealed, or found to be whole, without another look at all of it.
@@ -70,12 +70,13 @@ impl Census {
     pub(super) fn take(
         engine: &dyn Engine,
         space: Space,
-        look: &mut dyn FnMut(&[u8], &[u8]),
+        look: &mut dyn FnMut(&[u8], &[u8], Counted),
     ) -> Result<Self, EngineError> {
         let mut census = Self::default();
         engine.scan(space, &[], &mut |key, value| {
-            census.add(Counted::of(key, value));
-            look(key, value);
+            let counted = Counted::of(key, value);
+            census.add(counted);
+            look(key, value, counted);
             true
         })?;
         Ok(census)
@@ -85,6 +86,12 @@ impl Census {
     pub(super) fn add(&mut self, record: Counted) {
         self.records = self.records.wrapping_add(1);
         self.sum = self.sum.wrapping_add(record.0);
+    }
+
+    /// Of the records of both, which have none in common.
+    pub(super) fn and(self, other: &Self) -> Self {
+        let records = self.records.wrapping_add(other.records);
+        Self { records, sum: self.sum.wrapping_add(other.sum) }
     }
 
     /// There is one less.
@@ -114,11 +121,17 @@ impl State {
     pub(crate) fn counted(
         self,
         engine: &dyn Engine,
-        look: &mut dyn FnMut(&[u8], &[u8]),
+        look: &mut dyn FnMut(&[u8], &[u8], Counted),
     ) -> Result<Self, EngineError> {
         let home = Census::take(engine, Space::Home, look)?;
-        let hints = Census::take(engine, Space::Hints, &mut |_, _| {})?;
+        let hints = Census::take(engine, Space::Hints, &mut |_, _, _| {})?;
         Ok(Self { home, hints, enrolment: enrolment::census(engine)?, ..self })
+    }
+
+    /// Whether `engine` shows the same, but for what is kept as home: that is not read.
+    pub(super) fn is_counted_but_home(&self, engine: &dyn Engine) -> Result<bool, EngineError> {
+        let hints = Census::take(engine, Space::Hints, &mut |_, _, _| {})?;
+        Ok(hints == self.hints && enrolment::census(engine)? == self.enrolment)
     }
 
     /// The census of a space that has records.

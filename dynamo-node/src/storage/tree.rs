@@ -2,19 +2,29 @@
 //! that begins with up to four hexadecimal digits.
 //!
 //! Made anew from the records whenever the directory is opened and all of it is read, so that no crash
-//! leaves it saying anything but what is there, and kept up with every change. Below its leaves, the
-//! *buckets*, the records themselves are looked at: a million keys come to 15 a bucket.
+//! leaves it saying anything but what is there, and kept up with every change; who ends in order leaves it
+//! for the next start, see [`super::closed`]. Below its leaves, the *buckets*, the records themselves are
+//! looked at: a million keys come to 15 a bucket.
 
 use dynamo_protocol::{Fingerprint, Leaf, Span, Token};
+
+use super::state::Census;
 
 /// How many digits a bucket's positions have in common.
 const DIGITS: u32 = 4;
 /// All nodes of the tree: 1 + 16 + 256 + 4096 + 65536, of 32 bytes.
 const NODES: usize = (16_usize.pow(DIGITS + 1) - 1) / 15;
+/// How many buckets there are.
+pub(super) const BUCKETS: usize = 16_usize.pow(DIGITS);
 
 /// See the [module](self).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tree(Vec<Fingerprint>);
+pub(super) struct Tree {
+    /// Level by level.
+    nodes: Vec<Fingerprint>,
+    /// Of the records of each bucket, whether they can be read or not.
+    counted: Vec<Census>,
+}
 
 /// A node of the tree: the positions that begin with these digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,13 +62,54 @@ impl Branch {
 impl Tree {
     /// Of no records.
     pub(super) fn new() -> Self {
-        Self(vec![Fingerprint::default(); NODES])
+        let counted = vec![Census::default(); BUCKETS];
+        Self { nodes: vec![Fingerprint::default(); NODES], counted }
+    }
+
+    /// Of buckets that come to this, and others that hold nothing.
+    pub(super) fn of(buckets: Vec<(u16, Fingerprint, Census)>) -> Self {
+        let mut tree = Self::new();
+        for (bucket, found, counted) in buckets {
+            tree.recounted(Token(u128::from(bucket) << (128 - 4 * DIGITS)), found);
+            tree.counted[usize::from(bucket)] = counted;
+        }
+        tree
+    }
+
+    /// What its buckets come to, of those that hold something.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (u16, Fingerprint, Census)> {
+        let leaves = self.nodes[NODES - BUCKETS..].iter().zip(&self.counted);
+        let buckets =
+            (0..=u16::MAX).zip(leaves).map(|(at, (found, counted))| (at, *found, *counted));
+        buckets.filter(|(_, found, counted)| {
+            (*found, *counted) != (Fingerprint::default(), Census::default())
+        })
+    }
+
+    /// The census of all of them.
+    pub(super) fn total(&self) -> Census {
+        self.counted.iter().fold(Census::default(), |all, counted| all.and(counted))
+    }
+
+    /// The census of one.
+    pub(super) fn bucket_counted(&self, bucket: usize) -> Census {
+        self.counted[bucket]
+    }
+
+    /// The census of the one around `token`, to be kept up.
+    pub(super) fn counted(&mut self, token: Token) -> &mut Census {
+        &mut self.counted[usize::from(Self::bucket_of(token))]
+    }
+
+    /// Which one lies around `token`.
+    pub(super) fn bucket_of(token: Token) -> u16 {
+        u16::try_from(Branch::of(token, DIGITS).prefix).expect("a bucket has four digits")
     }
 
     /// A key at `token` has one leaf in the place of another.
     pub(super) fn change(&mut self, token: Token, before: Option<Leaf>, after: Option<Leaf>) {
         for digits in 0..=DIGITS {
-            let node = &mut self.0[Branch::of(token, digits).index()];
+            let node = &mut self.nodes[Branch::of(token, digits).index()];
             before.into_iter().for_each(|leaf| node.remove(leaf));
             after.into_iter().for_each(|leaf| node.add(leaf));
         }
@@ -66,9 +117,9 @@ impl Tree {
 
     /// The bucket around `token` comes to this, whatever was said of it before.
     pub(super) fn recounted(&mut self, token: Token, found: Fingerprint) {
-        let before = self.0[Branch::of(token, DIGITS).index()];
+        let before = self.nodes[Branch::of(token, DIGITS).index()];
         for digits in 0..=DIGITS {
-            let node = &mut self.0[Branch::of(token, digits).index()];
+            let node = &mut self.nodes[Branch::of(token, digits).index()];
             node.keys = node.keys.wrapping_sub(before.keys).wrapping_add(found.keys);
             node.sum = node.sum.wrapping_sub(before.sum).wrapping_add(found.sum);
         }
@@ -94,7 +145,7 @@ impl Tree {
         span: Span,
         look: &mut impl FnMut(Span) -> Result<Fingerprint, E>,
     ) -> Result<Fingerprint, E> {
-        let node = self.0[branch.index()];
+        let node = self.nodes[branch.index()];
         let all = branch.span();
         match all.and(&span) {
             // Of nothing no part is anything.

@@ -213,6 +213,37 @@ fn what_an_exchange_of_a_million_keys_costs() {
     }
 }
 
+/// How much of what a write takes, without any wait for a disk, is for the leaf and the tree.
+#[test]
+#[ignore = "a measurement: run it with --nocapture"]
+fn what_the_tree_costs_a_write() {
+    const WRITES: u32 = 200_000;
+    let place = |n: u32| Place::home(Key::from(format!("key-{:05}", n % 20_000).as_str()));
+    let records: Vec<_> = (0..8).map(|counter| record(counter + 1)).collect();
+    let directory = Directory::in_memory(Origin::GENESIS);
+    let mut store = Records::open(&directory, Versioning::Dotted).unwrap();
+    let begun = std::time::Instant::now();
+    for n in 0..WRITES {
+        let record = records[n as usize / 20_000 % 8].clone();
+        store.apply(vec![Change::Put(place(n), record)]).unwrap();
+        if n % 64 == 0 {
+            let batch = store.take_batch().unwrap();
+            let number = batch.number;
+            directory.commit(batch).unwrap();
+            store.committed(number);
+        }
+    }
+    let all = begun.elapsed();
+    let (mut tree, begun) = (super::super::tree::Tree::new(), std::time::Instant::now());
+    for n in 0..WRITES {
+        let key = place(n).key;
+        let leaf = dynamo_protocol::Leaf::of(&key, &records[n as usize / 20_000 % 8]);
+        tree.change(Token::of_key(&key), leaf, leaf);
+    }
+    let of_it = begun.elapsed();
+    println!("a write takes {:?}, leaf and tree of it {:?}", all / WRITES, of_it / WRITES);
+}
+
 /// What a start on a directory of a million records of 100 bytes reads, and how long it takes.
 #[test]
 #[ignore = "a measurement: run it with --nocapture"]
@@ -242,13 +273,16 @@ fn a_start_on_a_million_records() {
     }
     directory.engine.sync().unwrap();
     let expected = records.fingerprint(Span::RING);
-    drop((records, directory));
+    directory.close(&records.close().unwrap());
+    drop(directory);
+    // First as it was closed in order, then as one that was killed.
     for _ in 0..3 {
         let begun = std::time::Instant::now();
         let directory = Directory::open(&path, &owner, Origin::LATER).unwrap();
         let opened = begun.elapsed();
         let records = Records::open(&directory, versioning).unwrap();
-        println!("directory {opened:?}, in all {:?}", begun.elapsed());
+        let (all, left) = (begun.elapsed(), records.unseen());
+        println!("directory {opened:?}, in all {all:?}; {left} buckets not looked at");
         assert_eq!(records.fingerprint(Span::RING), expected);
         assert!(!directory.meta.amnesiac);
     }

@@ -1,5 +1,6 @@
 //! What storage keeps, what becomes of it when it is damaged, and what becomes of a cluster then.
 
+mod closed;
 mod damage;
 mod format;
 mod merkle;

@@ -602,7 +602,7 @@ proptest! {
                         directory.commit(batch).unwrap();
                         store.committed(number);
                         same(&store, &model);
-                        let counted = state.counted(&*directory.engine, &mut |_, _| {}).unwrap();
+                        let counted = state.counted(&*directory.engine, &mut |_, _, _| {}).unwrap();
                         assert_eq!(counted, state, "the census is that of the records");
                     }
                     continue;

@@ -1,0 +1,251 @@
+//! What a node that ends in order leaves beside its engine, so that the next start need not read all records:
+//! the tree over them, with the census of each bucket.
+//!
+//! It is believed of exactly the [`State`] that the engine is in then, and only until somebody looks: the
+//! records of a bucket are counted before the first of them is read or changed, and bit by bit those that
+//! nobody asks for. Whatever the disk lost, altered or brought back meanwhile ends the node before anything
+//! rests on it; the next start finds no such file, reads everything, and goes on as with any damage.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dynamo_protocol::{Fingerprint, StoreError};
+use serde::{Deserialize, Serialize};
+
+use super::codec::{seal, unseal};
+use super::mark::{Found, Marked};
+use super::state::{Census, Counted, State};
+use super::tree::{BUCKETS, Tree};
+use super::{Engine, EngineError, Space};
+
+/// The file of it.
+const FILE: &str = "tree";
+/// What it is sealed under.
+const SEALED: &[u8] = b"tree";
+/// How many buckets are looked at in one go, at most, of those that nobody asks for, ...
+const GO: usize = 4096;
+/// ... and how many records in them, unless one has more: less than a millisecond.
+const GO_RECORDS: u64 = 512;
+
+/// See the [module](self).
+pub(crate) struct Closed {
+    state: State,
+    tree: Tree,
+}
+
+/// As it is sealed: of the buckets that hold something.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    state: State,
+    buckets: Vec<(u16, Fingerprint, Census)>,
+}
+
+impl Closed {
+    pub(super) fn new(state: State, tree: Tree) -> Self {
+        Self { state, tree }
+    }
+
+    /// The state that the directory was closed in.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How far it had come then.
+    pub(crate) fn position(&self) -> u64 {
+        self.state.position
+    }
+
+    pub(super) fn into_tree(self) -> Tree {
+        self.tree
+    }
+
+    /// Whether a directory that was closed in order lies at `path`.
+    pub(super) fn is_at(path: &Path) -> bool {
+        path.join(FILE).exists()
+    }
+
+    /// Leaves it at `path`, durably.
+    ///
+    /// # Errors
+    /// Whatever the system says; then there may be none, and never half of one.
+    pub(super) fn leave(&self, path: &Path) -> io::Result<()> {
+        let buckets = self.tree.buckets().collect();
+        let sealed = seal(SEALED, &Stored { state: self.state, buckets });
+        let unfinished = path.join("tree.new");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&sealed)?;
+        file.sync_all()?;
+        fs::rename(unfinished, path.join(FILE))?;
+        File::open(path)?.sync_all()
+    }
+
+    /// Takes away what was left at `path`. None if nothing was, or it cannot be read.
+    ///
+    /// # Errors
+    /// If it cannot be taken away.
+    pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = path.join(FILE);
+        let sealed = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            read => read.ok(),
+        };
+        fs::remove_file(&file)?;
+        File::open(path)?.sync_all()?;
+        let stored = sealed.and_then(|sealed| unseal::<Stored>(SEALED, &sealed).ok());
+        Ok(stored.and_then(|Stored { state, buckets }| {
+            let tree = Tree::of(buckets);
+            // The engine says what all its records come to; the parts have to come to the same.
+            (tree.total() == state.home).then_some(Self { state, tree })
+        }))
+    }
+
+    /// Whether the mark says of the directory that it has come exactly as far.
+    pub(super) fn is_marked(&self, found: &Found) -> bool {
+        found.damaged == 0 && found.marked == Some(Marked::of(&self.state, true))
+    }
+
+    /// Whether this is what `engine` is in, as far as can be told without its home records.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn is_of(&self, kept: &State, engine: &dyn Engine) -> Result<bool, EngineError> {
+        Ok(*kept == self.state && self.state.is_counted_but_home(engine)?)
+    }
+}
+
+/// The buckets whose records nobody has looked at since the directory was closed.
+pub(super) struct Unseen {
+    /// One bit each.
+    words: Vec<AtomicU64>,
+    left: AtomicUsize,
+    /// Where the next look is taken that nobody asked for.
+    next: AtomicUsize,
+    /// What was not as it was left, if anything was.
+    doubt: OnceLock<EngineError>,
+    /// Where the records lie, for whoever has to mend it.
+    at: PathBuf,
+}
+
+impl Unseen {
+    /// All of them, of a directory at `path`.
+    pub(super) fn all(path: &Path) -> Self {
+        let words = (0..BUCKETS / 64).map(|_| AtomicU64::new(u64::MAX)).collect();
+        Self { words, left: AtomicUsize::new(BUCKETS), ..Self::none(path) }
+    }
+
+    /// None of them: all was read when it was opened.
+    pub(super) fn none(path: &Path) -> Self {
+        Self {
+            words: Vec::new(),
+            left: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            doubt: OnceLock::new(),
+            at: path.to_owned(),
+        }
+    }
+
+    /// How many are left.
+    pub(super) fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    /// What was not as it was left: nothing may rest on what was read since.
+    pub(super) fn doubt(&self) -> Option<&EngineError> {
+        self.doubt.get()
+    }
+
+    fn has(&self, bucket: usize) -> bool {
+        let word = self.words.get(bucket / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word >> (bucket % 64) & 1 == 1
+    }
+
+    /// Counts the records in those of `buckets` that nobody has looked at, before somebody does: they have to
+    /// come to what `tree` says.
+    ///
+    /// # Errors
+    /// Unreadable, if they cannot be counted or do not come to it.
+    pub(super) fn look(
+        &self,
+        engine: &dyn Engine,
+        tree: &Tree,
+        buckets: RangeInclusive<u16>,
+    ) -> Result<(), StoreError> {
+        if self.left() == 0 {
+            return Ok(());
+        }
+        if self.doubt().is_some() {
+            return Err(StoreError::Unreadable);
+        }
+        let mut from = usize::from(*buckets.start());
+        let end = usize::from(*buckets.end()) + 1;
+        while from < end {
+            let Some(first) = (from..end).find(|bucket| self.has(*bucket)) else { break };
+            let after = (first..end).find(|bucket| !self.has(*bucket)).unwrap_or(end);
+            self.count(engine, tree, first, after).map_err(|error| {
+                tracing::error!(%error, "looking at what a closed directory holds");
+                if error.is_damage() {
+                    drop(self.doubt.set(error));
+                }
+                StoreError::Unreadable
+            })?;
+            from = after;
+        }
+        Ok(())
+    }
+
+    /// Looks at some of those that nobody has asked for.
+    pub(super) fn look_on(&self, engine: &dyn Engine, tree: &Tree) {
+        let next = self.next.load(Ordering::Relaxed);
+        let Some(first) = (next..BUCKETS).chain(0..next).find(|bucket| self.has(*bucket)) else {
+            return;
+        };
+        let mut records = tree.bucket_counted(first).records;
+        let few = (first + 1..BUCKETS.min(first + GO)).take_while(|bucket| {
+            records += tree.bucket_counted(*bucket).records;
+            records <= GO_RECORDS
+        });
+        let last = few.last().unwrap_or(first);
+        let number = |bucket| u16::try_from(bucket).expect("there are 65,536");
+        if self.look(engine, tree, number(first)..=number(last)).is_ok() {
+            self.next.store(last, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what lies in the buckets from `first` up to before `after`, none of which anybody has seen.
+    fn count(
+        &self,
+        engine: &dyn Engine,
+        tree: &Tree,
+        first: usize,
+        after: usize,
+    ) -> Result<(), EngineError> {
+        let mut found = vec![Census::default(); after - first];
+        let begin = u16::try_from(first).expect("there are 65,536").to_be_bytes();
+        engine.scan(Space::Home, &begin, &mut |key, value| {
+            let bucket =
+                key.first_chunk().map_or(0, |begin| usize::from(u16::from_be_bytes(*begin)));
+            let Some(census) = bucket.checked_sub(first).and_then(|at| found.get_mut(at)) else {
+                return false;
+            };
+            census.add(Counted::of(key, value));
+            true
+        })?;
+        for (bucket, found) in (first..).zip(found) {
+            let left = tree.bucket_counted(bucket);
+            if found != left {
+                let (at, has, had) = (self.at.display(), found.records, left.records);
+                return Err(EngineError::Corrupt(format!(
+                    "{at}: the records of bucket {bucket:04x} are not those that it was closed with: {has}, \
+                     and there were {had}"
+                )));
+            }
+            self.words[bucket / 64].fetch_and(!(1 << (bucket % 64)), Ordering::Relaxed);
+            self.left.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
