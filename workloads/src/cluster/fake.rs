@@ -44,6 +44,10 @@ pub(crate) struct FakeNode {
     pub(crate) rolled_back: u64,
     /// Nobody ever reaches it again.
     pub(crate) lost: bool,
+    /// It does not wait for its syncs: a power cut takes what it has told.
+    pub(crate) unsynced: bool,
+    /// Why it does not start any more.
+    pub(crate) refuses: Option<&'static str>,
     /// What its hooks do, and have done.
     hooks: Hooks,
     hooked: Hooked,
@@ -94,6 +98,8 @@ impl FakeCluster {
                 hints: 0,
                 rolled_back: 0,
                 lost: false,
+                unsynced: false,
+                refuses: None,
                 hooks: Hooks::default(),
                 hooked: Hooked::default(),
                 skew: Skew::NONE,
@@ -171,6 +177,10 @@ impl Cluster for FakeCluster {
     }
 
     async fn start(&self, node: NodeId) -> Result<(), ClusterError> {
+        if let Some(reason) = self.node(node).refuses {
+            let (reason, log) = (reason.to_owned(), "its.log".into());
+            return Err(ClusterError::Start { node, reason, log });
+        }
         self.order(node, |state| {
             state.life = Life::Runs(u32::from(node.0) + 100);
             state.incarnation += 1;
@@ -236,7 +246,10 @@ impl Cluster for FakeCluster {
 
     async fn damage(&self, node: NodeId, damage: Damage) -> Result<String, ClusterError> {
         let is_noticed = !self.blind && !matches!(damage, Damage::Keep | Damage::LoseHints);
-        self.order(node, |state| state.identity += u64::from(is_noticed))?;
+        self.order(node, |state| {
+            let is_lost = damage != Damage::LosePower || state.unsynced;
+            state.identity += u64::from(is_noticed && is_lost);
+        })?;
         Ok(format!("{damage:?}"))
     }
 

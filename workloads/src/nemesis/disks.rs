@@ -75,6 +75,30 @@ pub(super) async fn damage_noticed<C: Cluster>(
     }
 }
 
+/// Starts a node whose disk lost what was not synced, and nothing else. Healed when it answers as who it was:
+/// whoever waits for each sync has lost nothing that it ever told.
+pub(super) async fn kept_what_was_synced<C: Cluster>(
+    site: &Site<'_, C>,
+    node: NodeId,
+) -> Result<String, Unproven> {
+    let (cluster, then) = (site.cluster, site.identity(node)?);
+    let refuted = |how| Err(Unproven::Refuted("SyncedLost", format!("{node} {how}")));
+    if cluster.life(node) == Life::Gone {
+        match cluster.start(node).await {
+            Err(ClusterError::Start { reason, .. }) if reason.contains(MEND) => {
+                return refuted(format!("cannot start on what a power cut has left: {reason}"));
+            }
+            started => started?,
+        }
+    }
+    let now = return_of(cluster, node).await?;
+    if now.identity != then {
+        let now = now.identity;
+        return refuted(format!("was {then}, and misses what it had told: it answers as {now}"));
+    }
+    Ok(format!("{node}: answers as incarnation {}", now.incarnation))
+}
+
 /// Starts a node whose disk was damaged. One that refuses gets an empty disk: that is the mend it names.
 /// Returns when it answers under another identity, or has heard from all its peers that it may keep its own.
 pub(super) async fn came_back<C: Cluster>(

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::aim::Aim;
 use super::draw::Draw;
 use super::faults::eio::Fails;
+use super::faults::powercut::{By, Powercut};
 use super::faults::rollback::How;
 use super::faults::{Bitflip, Diskfull, Eio, Kill, Pause, Rollback, Wipe};
 use super::*;
@@ -134,6 +135,24 @@ async fn what_a_disk_can_tell_by_itself_is_not_left_to_peers() {
         let found = report.details.get("violations").map(|found| found[0]["rule"].clone());
         assert_eq!(found, rule.map(Value::from), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_loses_what_it_had_told_or_cannot_start_after_a_power_cut_is_accused() {
+    let cut = || Powercut { nodes: vec![A, B], by: By::Disk };
+    let refuses = Some("the engine is corrupt: wipe the directory");
+    let no_port = Some("the address is in use");
+    for (unsynced, refuses, is_accused) in
+        [(false, None, false), (true, None, true), (false, refuses, true), (false, no_port, false)]
+    {
+        let cluster = FakeCluster::new(3, false);
+        cluster.set(A, |node| (node.unsynced, node.refuses) = (unsynced, refuses));
+        let report = judged(cluster, cut()).await;
+        let found = report.map(|report| report.details["violations"][0]["rule"].clone());
+        assert_eq!(found, is_accused.then(|| "SyncedLost".into()), "{refuses:?}");
+    }
+    // Nothing was cut: nothing is held against anybody.
+    assert!(judged(FakeCluster::new(3, true), cut()).await.is_none());
 }
 
 /// A node of which a write failed.

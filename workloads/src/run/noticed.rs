@@ -37,12 +37,13 @@ pub fn judge(history: &History) -> Option<CheckReport> {
     Some(report.with("violations", broken.iter().map(finding).collect::<Vec<_>>()))
 }
 
-/// The end of a fault that costs a disk, or the beginning of one of which a node has to end.
+/// The end of a fault that costs a disk, or of one that its node did not survive as it had to; or the
+/// beginning of one of which a node has to end.
 fn judged(op: &Op) -> Option<(&Op, &Value)> {
     let value = op.value.as_ref().filter(|_| op.process == Process::Nemesis)?;
     let nature = op.f.parse::<FaultName>().ok()?.nature();
     let is_one = match value.get("step").and_then(Value::as_str) {
-        Some("heal") => nature.is_noticed,
+        Some("heal") => nature.is_noticed || value.get("broken").is_some(),
         Some("inject") => nature.fails_writes,
         _ => false,
     };

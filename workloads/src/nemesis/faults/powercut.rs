@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::hosts::disk::Damage;
 use crate::nemesis::draw::Draw;
 use crate::nemesis::proof::{Site, Unproven, until};
-use crate::nemesis::{hooks, processes};
+use crate::nemesis::{disks, hooks, processes};
 use crate::plan::{Durability, FaultName, Plan, Wrong, refuse_if};
 use crate::simulated::twin::{Drawn, Each, Twin};
 
@@ -112,7 +112,11 @@ impl Kind for Powercut {
 
     /// Healed when each answers as who it was: all that it had ever told was synced.
     async fn heal<C: Cluster>(&self, site: &Site<'_, C>) -> Result<Value, Unproven> {
-        hooks::back(site, &self.nodes).await
+        if let By::Hook(_) = self.by {
+            return hooks::back(site, &self.nodes).await;
+        }
+        let each = self.nodes.iter().map(|node| disks::kept_what_was_synced(site, *node));
+        Ok(try_join_all(each).await?.into_iter().collect())
     }
 
     fn twin(&self, _nodes: &[NodeId]) -> Arc<dyn Twin> {
