@@ -12,7 +12,7 @@ use checker::history::op::{Kind, Op};
 use dynamo_node::Durability;
 use dynamo_node::record::{self, Together};
 use dynamo_node::simulation::{self, Carried, Work, World};
-use dynamo_protocol::View;
+use dynamo_protocol::{NodeId, View};
 use dynamo_sim::trace::Cluster;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,8 +41,9 @@ const REST: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
 /// How long after clients power may still be gone.
 const LATE: Duration = Duration::from_secs(10);
-/// After so many exchanges a home that counts again without anybody's word does.
-const ROUNDS: u32 = 20;
+/// After so many exchanges, each with one of a few others, a home has had one with every other: but for one
+/// time in 10^11.
+const ROUNDS: u32 = 100;
 /// Where there is a file system in memory, records and marks lie in it.
 const IN_MEMORY: &str = "/dev/shm";
 
@@ -254,15 +255,33 @@ impl Finale<'_> {
             return Ok(());
         }
         let Some(exchange) = self.nodes.setup.settings.exchange() else { return Ok(()) };
-        sleep(exchange * ROUNDS).await;
-        for node in self.nodes.setup.ids() {
-            if status(node).await.is_some_and(|status| status.amnesiac) {
-                accept_loss(node)
-                    .await
-                    .with_context(|| format!("{node} does not accept its loss"))?;
+        let mut waiting = self.amnesiac().await;
+        for _ in 0..ROUNDS {
+            if waiting.is_empty() {
+                return Ok(());
             }
+            sleep(exchange).await;
+            waiting = self.amnesiac().await;
+        }
+        if let [alone] = waiting[..] {
+            let what = format!("{alone} does not count again, and waits for nobody who does not");
+            self.nodes.blame("amnesia-ends", what);
+        }
+        for node in waiting {
+            accept_loss(node).await.with_context(|| format!("{node} does not accept its loss"))?;
         }
         Ok(())
+    }
+
+    /// Those who do not count.
+    async fn amnesiac(&self) -> Vec<NodeId> {
+        let mut amnesiac = Vec::new();
+        for node in self.nodes.setup.ids() {
+            if status(node).await.is_some_and(|status| status.amnesiac) {
+                amnesiac.push(node);
+            }
+        }
+        amnesiac
     }
 
     /// What is in the way of rest, if anything is.
