@@ -33,11 +33,11 @@ impl Skew {
         if self == Self::NONE {
             return u64::try_from(truth).unwrap_or(0);
         }
-        let gained = elapsed * (i128::from(self.rate_ppm) - 1_000_000) / 1_000_000;
+        let gained = elapsed.saturating_mul(i128::from(self.rate_ppm) - 1_000_000) / 1_000_000;
         let strobe = i128::from(self.strobe_us);
         let is_ahead = strobe == 0 || elapsed / strobe % 2 == 0;
         let offset = if is_ahead { i128::from(self.offset_us) } else { 0 };
-        let skewed = truth + offset + gained;
+        let skewed = truth.saturating_add(offset).saturating_add(gained);
         u64::try_from(skewed.max(0)).unwrap_or(u64::MAX)
     }
 }
@@ -70,6 +70,7 @@ mod tests {
         assert_eq!(fast(3_000_000).apply(1000, 500), 2000);
         assert_eq!(fast(500_000).apply(1000, 500), 750);
         assert_eq!(Skew::by(-5000).apply(1000, 500), 0);
+        assert_eq!(fast(u64::MAX).apply(1000, i128::MAX), u64::MAX);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -92,10 +93,8 @@ impl Image {
     /// Whether it is: what is written to the folder else is on another disk.
     pub(crate) fn is_mounted(&self) -> io::Result<bool> {
         let Ok(at) = self.at.canonicalize() else { return Ok(false) };
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        // As proc(5) writes it.
-        let at = at.to_string_lossy().replace(' ', "\\040");
-        Ok(mounts.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| point == at))
+        let device = |path: &Path| Ok::<_, io::Error>(fs::metadata(path)?.dev());
+        at.parent().map_or(Ok(false), |above| Ok(device(&at)? != device(above)?))
     }
 }
 
