@@ -203,20 +203,25 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
     coverage
 }
 
-/// When faults of this name were in force: from their proof to the beginning of their healing.
+/// When faults of this name were in force: from their proof to the beginning of their healing. A change of the
+/// ring goes on after it was asked to end, until it is finished: that is when copies find their homes.
 fn windows(history: &History, all: &[availability::Window], name: FaultName) -> Vec<Window> {
     let of_this = all.iter().filter(|window| window.fault == name.as_str());
-    let begun = nemesis(history, name)
-        .filter(|(op, value)| op.kind == Kind::Invoke && value["step"] == "inject");
-    let asked: BTreeMap<_, _> =
-        begun.map(|(op, value)| (value["fault"].as_u64(), op.time)).collect();
+    let when = |kind: Kind, step: &str| -> BTreeMap<_, _> {
+        let steps =
+            nemesis(history, name).filter(|(op, value)| op.kind == kind && value["step"] == step);
+        steps.map(|(op, value)| (value["fault"].as_u64(), op.time)).collect()
+    };
+    let (asked, finished) = (when(Kind::Invoke, "inject"), when(Kind::Ok, "heal"));
     let window = |window: &availability::Window| {
         let value = history.get(window.begun_by)?.value.as_ref()?;
-        let asked = asked.get(&value["fault"].as_u64()).copied().unwrap_or(window.from);
+        let fault = value["fault"].as_u64();
+        let asked = asked.get(&fault).copied().unwrap_or(window.from);
         let nodes = listed(value, "nodes", |text| parse_node(text).ok());
         let cuts = listed(value, "cuts", |text| text.parse().ok());
         let (from, to, nature) = (window.from, window.to, name.nature());
         let (stops, changes) = (nature.stops && !nature.changes_the_ring, nature.changes_the_ring);
+        let to = finished.get(&fault).copied().filter(|_| changes).unwrap_or(to);
         Some(Window { asked, from, to, nodes, cuts, stops, changes })
     };
     of_this.filter_map(window).collect()
@@ -489,6 +494,7 @@ mod tests {
             ),
             leave(Kind::Ok, 100, "inject"),
             leave(Kind::Invoke, 200, "heal"),
+            leave(Kind::Ok, 300, "heal"),
         ]);
         let rings = Rings::of(&settings, &[genesis, left], &history).unwrap();
         let windows = windows(&history, &availability::windows(&history), FaultName::Leave);
@@ -499,6 +505,12 @@ mod tests {
         let pair = ops.pairs().next().unwrap();
         assert!(!rings.homes(&key, 99).contains(&NodeId(1)), "it is seen to have left before that");
         assert!(windows[0].spans(&pair) && homes.touched(&windows[0], &pair));
+        // It goes on until it is finished.
+        for (to, is_during) in [(300, true), (301, false)] {
+            let ops = self::history(client_op(0, 210, to, "put", &key).to_vec());
+            let put = ops.pairs().next().unwrap();
+            assert_eq!(windows[0].spans(&put), is_during);
+        }
     }
 
     #[test]
