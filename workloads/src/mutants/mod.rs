@@ -11,6 +11,7 @@ mod report;
 mod seeds;
 mod table;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -198,12 +199,16 @@ pub fn run(args: &MutantsArgs) -> u8 {
         args.layer.clone()
     };
     let hunters: Vec<_> = layers.iter().map(|layer| hunter(*layer, args)).collect();
-    let matrix = matrix(&hunters, &only);
+    // Each layer takes long: what one has found is not lost with the next.
+    let matrix = matrix(&hunters, &only, |so_far| report::write(so_far, &args.out));
+    let matrix = match matrix {
+        Ok(matrix) => matrix,
+        Err(error) => {
+            output::refuse(format_args!("{}: {error}", args.out.display()));
+            return BROKEN;
+        }
+    };
     output::text(report::markdown(&matrix));
-    if let Err(error) = report::write(&matrix, &args.out) {
-        output::refuse(format_args!("{}: {error}", args.out.display()));
-        return BROKEN;
-    }
     let is_good = |column: &Column| {
         column.unmutated.false_positives.is_empty() && column.must.killed == column.must.of
     };
@@ -225,7 +230,11 @@ fn hunter(layer: Layer, args: &MutantsArgs) -> Box<dyn Hunter> {
     }
 }
 
-fn matrix(hunters: &[Box<dyn Hunter>], only: &[Mutant]) -> Matrix {
+fn matrix(
+    hunters: &[Box<dyn Hunter>],
+    only: &[Mutant],
+    mut keep: impl FnMut(&Matrix) -> io::Result<()>,
+) -> io::Result<Matrix> {
     let is_wanted = |mutant: Mutant| only.is_empty() || only.contains(&mutant);
     let rows: Vec<_> = ROWS
         .iter()
@@ -238,11 +247,13 @@ fn matrix(hunters: &[Box<dyn Hunter>], only: &[Mutant]) -> Matrix {
         What::Excluded(why) => Some(Excluded { number: row.number, why }),
         What::Seeded(_) => None,
     };
-    Matrix {
-        rows: ROWS.len(),
-        columns: hunters.iter().map(|hunter| column(&**hunter, &rows)).collect(),
-        excluded: ROWS.iter().filter_map(excluded).collect(),
+    let excluded = ROWS.iter().filter_map(excluded).collect();
+    let mut matrix = Matrix { rows: ROWS.len(), columns: Vec::new(), excluded };
+    for hunter in hunters {
+        matrix.columns.push(column(&**hunter, &rows));
+        keep(&matrix)?;
     }
+    Ok(matrix)
 }
 
 fn column(hunter: &dyn Hunter, rows: &[(&'static str, Seeded)]) -> Column {
