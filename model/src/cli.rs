@@ -42,7 +42,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Named scenarios; see `list`.
+    /// Named scenarios, see `list`; `membership` is all of those in which the membership changes.
     scenarios: Vec<String>,
     #[command(flatten)]
     custom: Custom,
@@ -217,6 +217,16 @@ fn all() -> Vec<Chosen> {
     defaults().into_iter().map(Chosen::Nodes).chain(registers).collect()
 }
 
+/// The name of all in which the membership changes, or is agreed on.
+const MEMBERSHIP: &str = "membership";
+
+fn changes_the_membership(chosen: &Chosen) -> bool {
+    match chosen {
+        Chosen::Nodes(scenario) => !scenario.spec.shifts.is_empty(),
+        Chosen::Register(_) => true,
+    }
+}
+
 /// All that has a name.
 fn named() -> Vec<Chosen> {
     all().into_iter().chain(deep().into_iter().map(Chosen::Nodes)).collect()
@@ -372,6 +382,7 @@ fn list(as_json: bool) {
         output::say(format_args!("  {:18} {}", scenario.name(), scenario.about()));
         output::say(format_args!("  {:18} {}", "", scenario.label()));
     }
+    output::say(format_args!("  {MEMBERSHIP:18} all of these in which the membership changes"));
     output::say("properties:");
     for (name, source) in properties {
         output::say(format_args!("  {name:30} {source}"));
@@ -384,7 +395,11 @@ impl ExploreArgs {
         if named.is_empty() && self.custom.script.is_none() {
             bail!("explore needs a scenario (see `dyno model list`) or --script");
         }
-        match self.custom.choose(&named)?.swap_remove(0) {
+        let mut chosen = self.custom.choose(&named)?;
+        if chosen.len() > 1 {
+            bail!("{named:?} are {} scenarios: name one to walk through", chosen.len());
+        }
+        match chosen.swap_remove(0) {
             Chosen::Nodes(scenario) => Ok(scenario),
             Chosen::Register(scenario) => {
                 bail!("{0} has no page to walk through: `dyno model check {0}`", scenario.name)
@@ -423,12 +438,19 @@ impl Custom {
         if names.is_empty() {
             return Ok(all());
         }
-        let all = named();
-        let named = names.iter().map(|name| {
-            let found = all.iter().find(|scenario| scenario.name() == name).cloned();
-            found.with_context(|| format!("no scenario {name:?}: see `dyno model list`"))
-        });
-        named.collect()
+        let known = named();
+        let mut chosen = Vec::new();
+        for name in names {
+            if name == MEMBERSHIP {
+                chosen.extend(all().into_iter().filter(changes_the_membership));
+                continue;
+            }
+            let found = known.iter().find(|scenario| scenario.name() == name).cloned();
+            chosen.push(
+                found.with_context(|| format!("no scenario {name:?}: see `dyno model list`"))?,
+            );
+        }
+        Ok(chosen)
     }
 
     fn spec(&self, script: &Script) -> Spec {
@@ -459,5 +481,35 @@ impl Custom {
             reductions: if self.unreduced { Reductions::NONE } else { Reductions::ALL },
             ..Spec::new(script.clone())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        check: CheckArgs,
+    }
+
+    fn chosen(line: &str) -> Vec<String> {
+        let Line { check } = Line::parse_from(line.split(' '));
+        let chosen = check.custom.choose(&check.scenarios).unwrap();
+        chosen.iter().map(|scenario| scenario.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn membership_is_all_in_which_it_changes_or_is_agreed_on() {
+        let chosen = chosen("check collect membership");
+        assert_eq!(chosen[0], "collect");
+        let has = |name: &str| chosen[1..].iter().any(|chosen| chosen == name);
+        assert!(
+            has("join") && has("strict-join-crash") && has("join-wipe") && has("register-race")
+        );
+        assert!(!has("strict-crash") && !has("refill") && !has("strict-join-three"));
     }
 }
