@@ -203,8 +203,8 @@ fn steps(history: &History, name: FaultName) -> FaultCoverage {
     coverage
 }
 
-/// When faults of this name were in force: from their proof to the beginning of their healing. A change of the
-/// ring goes on after it was asked to end, until it is finished: that is when copies find their homes.
+/// When faults of this name were in force: from their proof to the beginning of their healing. A change of
+/// the ring goes on after it was asked to end, until it is finished: that is when copies find their homes.
 fn windows(history: &History, all: &[availability::Window], name: FaultName) -> Vec<Window> {
     let of_this = all.iter().filter(|window| window.fault == name.as_str());
     let when = |kind: Kind, step: &str| -> BTreeMap<_, _> {
