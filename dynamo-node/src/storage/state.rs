@@ -41,6 +41,9 @@ pub(crate) struct Census {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counted(u64);
 
+/// What is done with each record that is counted: with its key, its value, and what stands for it.
+pub(crate) type Look<'a> = &'a mut dyn FnMut(&[u8], &[u8], Counted);
+
 impl Counted {
     /// Of what was sealed, or found to be whole, without another look at all of it.
     pub(super) fn of_whole(value: &[u8]) -> Self {
@@ -70,7 +73,7 @@ impl Census {
     pub(super) fn take(
         engine: &dyn Engine,
         space: Space,
-        look: &mut dyn FnMut(&[u8], &[u8], Counted),
+        look: Look<'_>,
     ) -> Result<Self, EngineError> {
         let mut census = Self::default();
         engine.scan(space, &[], &mut |key, value| {
@@ -118,11 +121,7 @@ impl State {
 
     /// The same with the census that `engine` shows: reads all records, and shows those it keeps as home to
     /// `look`.
-    pub(crate) fn counted(
-        self,
-        engine: &dyn Engine,
-        look: &mut dyn FnMut(&[u8], &[u8], Counted),
-    ) -> Result<Self, EngineError> {
+    pub(crate) fn counted(self, engine: &dyn Engine, look: Look<'_>) -> Result<Self, EngineError> {
         let home = Census::take(engine, Space::Home, look)?;
         let hints = Census::take(engine, Space::Hints, &mut |_, _, _| {})?;
         Ok(Self { home, hints, enrolment: enrolment::census(engine)?, ..self })
