@@ -24,6 +24,8 @@ use super::{Engine, EngineError, Space};
 
 /// The file of it.
 const FILE: &str = "tree";
+/// How large it is at most, in bytes: 48 a bucket, and then some. What is larger, or no file, is none.
+const LARGEST: u64 = 4 << 20;
 /// What it is sealed under.
 const SEALED: &[u8] = b"tree";
 /// How many buckets are looked at in one go, at most, of those that nobody asks for, ...
@@ -89,10 +91,12 @@ impl Closed {
     /// If it cannot be taken away.
     pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
         let file = path.join(FILE);
-        let sealed = match fs::read(&file) {
+        let found = match fs::symlink_metadata(&file) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read.ok(),
+            found => found?,
         };
+        let is_one = found.is_file() && found.len() <= LARGEST;
+        let sealed = is_one.then(|| fs::read(&file).ok()).flatten();
         fs::remove_file(&file)?;
         File::open(path)?.sync_all()?;
         let stored = sealed.and_then(|sealed| unseal::<Stored>(SEALED, &sealed).ok());
@@ -210,9 +214,9 @@ impl Unseen {
         });
         let last = few.last().unwrap_or(first);
         let number = |bucket| u16::try_from(bucket).expect("there are 65,536");
-        if self.look(engine, tree, number(first)..=number(last)).is_ok() {
-            self.next.store(last, Ordering::Relaxed);
-        }
+        // What cannot be read now has its turn again after the others.
+        let _ = self.look(engine, tree, number(first)..=number(last));
+        self.next.store((last + 1) % BUCKETS, Ordering::Relaxed);
     }
 
     /// Counts what lies in the buckets from `first` up to before `after`, none of which anybody has seen.

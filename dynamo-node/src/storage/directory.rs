@@ -238,9 +238,9 @@ impl Directory {
         if found.marked.is_some_and(|marked| !marked.made) {
             return Ok(None);
         }
-        // Whose it is one that was closed in order says without all being read.
-        let open = if Closed::is_at(path) { open_unread } else { open_made };
-        let engine = open(&folder).map_err(engine_error(path))?;
+        // Whose it is one that was closed in order says without all being read, unless it is damaged.
+        let unread = Closed::is_at(path).then(|| open_unread(&folder).ok()).flatten();
+        let engine = unread.map_or_else(|| open_made(&folder), Ok).map_err(engine_error(path))?;
         let owner = engine.get(Space::Meta, OWNER).map_err(engine_error(path))?;
         let owner = owner.ok_or(StoreError::Corrupt).and_then(|owner| unseal(OWNER, &owner));
         let owner: Owner = owner.map_err(|error| DirectoryError::Damaged {

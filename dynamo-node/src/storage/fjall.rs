@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Engine, EngineError, Space, Visit, Write, check_key, check_keys, inspect};
+use super::inspect::{self, Tables};
+use super::{Engine, EngineError, Space, Visit, Write, check_key, check_keys};
 
 /// How long a node that ends waits for its tables: 64 MiB are written in less on any disk that works.
 const WRITTEN_OUT: Duration = Duration::from_secs(10);
@@ -29,17 +30,12 @@ impl FjallEngine {
         EngineError::caught(|| "opening".to_owned(), || Self::open_or_panic(folder))
     }
 
-    /// The same of a database that was made before and closed in order, without a look at its files.
+    /// The same of a database that was made before and closed in order: its tables are not read.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub(super) fn open_unread(folder: &Path) -> Result<Self, EngineError> {
-        if !folder.join("version").exists() {
-            return Err(EngineError::Corrupt(format!(
-                "{}: no database is there",
-                folder.display()
-            )));
-        }
+        inspect::check(folder, Tables::Listed)?;
         Self::open(folder)
     }
 
@@ -49,7 +45,7 @@ impl FjallEngine {
     /// # Errors
     /// As [`Self::open`]; what is damaged is named.
     pub fn open_made(folder: &Path) -> Result<Self, EngineError> {
-        inspect::check(folder)?;
+        inspect::check(folder, Tables::Read)?;
         Self::open(folder)
     }
 

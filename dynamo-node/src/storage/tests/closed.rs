@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dynamo_protocol::{
@@ -15,7 +16,7 @@ use super::super::{
     Directory, Engine, EngineKind, FjallEngine, Origin, Records, RedbEngine, Space, Write,
     address_of,
 };
-use super::{copy, owner};
+use super::{contents, copy, cut, owner};
 
 const BUCKETS: usize = 1 << 16;
 const KINDS: [EngineKind; 2] = [EngineKind::Fjall, EngineKind::Redb];
@@ -85,6 +86,32 @@ impl Disk {
             _ => Box::new(FjallEngine::open(&folder).unwrap()),
         };
         engine.commit(writes).unwrap();
+    }
+
+    /// How it comes back from what was done to it; an accusation, if it lacks something and does not say so.
+    fn comes_back(&self, what: &str) -> &'static str {
+        let start = || Directory::open_with(self.kind, self.folder.path(), &owner(), Origin::LATER);
+        let Ok(directory) = start() else { return "refused" };
+        if directory.meta.amnesiac {
+            return "renewed";
+        }
+        let records = Records::open(&directory, Versioning::Dotted).unwrap();
+        let mut tries = 0;
+        while records.unseen() > 0 && records.doubt().is_none() && tries < 100 {
+            records.look_on();
+            tries += 1;
+        }
+        if records.unseen() > 0 {
+            assert!(records.doubt().is_some(), "{what}: not all could be looked at");
+            drop((records, directory));
+            let again = start();
+            assert!(again.is_err() || again.is_ok_and(|again| again.meta.amnesiac), "{what}");
+            return "found while it ran";
+        }
+        for (n, record) in &self.held {
+            assert_eq!(records.record(&place(*n)).as_ref(), Ok(&Some(record.clone())), "{what}");
+        }
+        "whole"
     }
 
     /// It is what it was: nothing it said is taken back, and all it held is there.
@@ -257,4 +284,41 @@ fn a_directory_that_could_not_be_read_is_not_left_for_a_quick_start() {
     let (_directory, mut records) = disk.start(Origin::LATER);
     records.is_lost(&place(3));
     assert!(records.close().is_none());
+}
+
+/// All files under `folder`.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Whatever of its files is flipped or cut while it is closed: it has all it had, or it is noticed.
+#[test]
+fn a_closed_directory_that_was_damaged_anywhere_is_whole_or_tells() {
+    let disk = Disk::closed(KINDS[0], 40);
+    let mut came = BTreeMap::new();
+    for file in files(&disk.folder.path().join(ENGINE)) {
+        let file = file.strip_prefix(disk.folder.path()).unwrap().to_owned();
+        let length = contents(&disk.folder.path().join(&file)).len();
+        for at in (0..length).step_by(length / 8 + 1) {
+            for is_cut in [false, true] {
+                let folder = TempDir::new().unwrap();
+                copy(disk.folder.path(), folder.path());
+                let path = folder.path().join(&file);
+                if is_cut {
+                    cut(&path, at as u64);
+                } else {
+                    let mut bytes = fs::read(&path).unwrap();
+                    bytes[at] ^= 1 << (at % 8);
+                    fs::write(&path, bytes).unwrap();
+                }
+                let damaged = Disk { folder, kind: disk.kind, held: disk.held.clone() };
+                let what = format!("{} {at} {is_cut}", file.display());
+                *came.entry(damaged.comes_back(&what)).or_insert(0) += 1;
+            }
+        }
+    }
+    for way in ["refused", "whole", "found while it ran"] {
+        assert!(came.contains_key(way), "{way}: {came:?}");
+    }
 }
