@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use dynamo_protocol::{Fingerprint, StoreError};
+use dynamo_protocol::{Fingerprint, StoreError, Versioning};
 use serde::{Deserialize, Serialize};
 
 use super::codec::{seal, unseal};
 use super::mark::{Found, Marked};
+use super::records::leaf_of;
 use super::state::{Census, Counted, State};
 use super::tree::{BUCKETS, Tree};
 use super::{Engine, EngineError, Space};
@@ -130,24 +131,27 @@ pub(super) struct Unseen {
     next: AtomicUsize,
     /// What was not as it was left, if anything was.
     doubt: OnceLock<EngineError>,
+    /// What sort of versions the records have.
+    versioning: Versioning,
     /// Where the records lie, for whoever has to mend it.
     at: PathBuf,
 }
 
 impl Unseen {
     /// All of them, of a directory at `path`.
-    pub(super) fn all(path: &Path) -> Self {
+    pub(super) fn all(path: &Path, versioning: Versioning) -> Self {
         let words = (0..BUCKETS / 64).map(|_| AtomicU64::new(u64::MAX)).collect();
-        Self { words, left: AtomicUsize::new(BUCKETS), ..Self::none(path) }
+        Self { words, left: AtomicUsize::new(BUCKETS), ..Self::none(path, versioning) }
     }
 
     /// None of them: all was read when it was opened.
-    pub(super) fn none(path: &Path) -> Self {
+    pub(super) fn none(path: &Path, versioning: Versioning) -> Self {
         Self {
             words: Vec::new(),
             left: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
             doubt: OnceLock::new(),
+            versioning,
             at: path.to_owned(),
         }
     }
@@ -168,7 +172,7 @@ impl Unseen {
     }
 
     /// Counts the records in those of `buckets` that nobody has looked at, before somebody does: they have to
-    /// come to what `tree` says.
+    /// come to what `tree` says, both in their bytes and in what it tells others of them.
     ///
     /// # Errors
     /// Unreadable, if they cannot be counted or do not come to it.
@@ -227,24 +231,32 @@ impl Unseen {
         first: usize,
         after: usize,
     ) -> Result<(), EngineError> {
-        let mut found = vec![Census::default(); after - first];
+        let mut found = vec![(Fingerprint::default(), Census::default()); after - first];
         let begin = u16::try_from(first).expect("there are 65,536").to_be_bytes();
         engine.scan(Space::Home, &begin, &mut |key, value| {
             let bucket =
                 key.first_chunk().map_or(0, |begin| usize::from(u16::from_be_bytes(*begin)));
-            let Some(census) = bucket.checked_sub(first).and_then(|at| found.get_mut(at)) else {
-                return false;
-            };
+            let found = bucket.checked_sub(first).and_then(|at| found.get_mut(at));
+            let Some((print, census)) = found else { return false };
             census.add(Counted::of(key, value));
+            leaf_of(self.versioning, key, value).into_iter().for_each(|(_, leaf)| print.add(leaf));
             true
         })?;
-        for (bucket, found) in (first..).zip(found) {
+        for (bucket, (print, found)) in (first..).zip(found) {
             let left = tree.bucket_counted(bucket);
+            let (at, has, had) = (self.at.display(), found.records, left.records);
             if found != left {
-                let (at, has, had) = (self.at.display(), found.records, left.records);
                 return Err(EngineError::Corrupt(format!(
                     "{at}: the records of bucket {bucket:04x} are not those that it was closed with: {has}, \
                      and there were {had}"
+                )));
+            }
+            // The same records, so the tree is wrong, and would be so at each start: it is never made anew
+            // by a node that ends in order.
+            if print != tree.bucket_found(bucket) {
+                return Err(EngineError::Corrupt(format!(
+                    "{at}: the tree that it was closed with is not that of its {has} records in bucket \
+                     {bucket:04x}"
                 )));
             }
             self.words[bucket / 64].fetch_and(!(1 << (bucket % 64)), Ordering::Relaxed);

@@ -426,7 +426,7 @@ impl Opening<'_> {
         let owned = Write { space: Space::Meta, key: Bytes::from_static(OWNER), value };
         let commit = commit_caught(&*engine, vec![owned, state.write()], Keep::Synced);
         commit.map_err(engine_error(path))?;
-        let tree = (Tree::new(), Unseen::none(path));
+        let tree = (Tree::new(), Unseen::none(path, self.owner.versioning));
         self.opened(mark, (engine, tree), state, Enrolment::default())
     }
 
@@ -445,7 +445,12 @@ impl Opening<'_> {
             && let Some((engine, enrolment)) = self.as_closed(&closed)
         {
             let (state, tree) = (*closed.state(), closed.into_tree());
-            return self.opened(mark, (engine, (tree, Unseen::all(path))), state, enrolment);
+            return self.opened(
+                mark,
+                (engine, (tree, Unseen::all(path, self.owner.versioning))),
+                state,
+                enrolment,
+            );
         }
         let engine = open_made(&folder).map_err(engine_error(path))?;
         let kept = self.identify(&*engine)?;
@@ -486,7 +491,7 @@ impl Opening<'_> {
         // the first put of every start.
         writes.push(state.write());
         commit_caught(&*engine, writes, Keep::Synced).map_err(engine_error(path))?;
-        let tree = (tree, Unseen::none(path));
+        let tree = (tree, Unseen::none(path, versioning));
         self.opened(mark, (engine, tree), state, enrolment)
     }
 

@@ -115,7 +115,7 @@ impl Records {
                 Census::take(&*directory.engine, Space::Home, &mut |bytes, value, counted| {
                     find(&mut tree, versioning, (bytes, value), counted);
                 })?;
-                (tree, Unseen::none(Path::new("")))
+                (tree, Unseen::none(Path::new(""), versioning))
             }
         };
         Ok(Self {
@@ -579,7 +579,7 @@ pub(super) fn find(
 }
 
 /// The key and the leaf of a home record in the engine; none if it cannot be read.
-fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
+pub(super) fn leaf_of(versioning: Versioning, bytes: &[u8], value: &[u8]) -> Option<(Key, Leaf)> {
     let key = place_of(Space::Home, bytes)?.key;
     let record: Record = unseal(bytes, value).ok()?;
     let leaf = Leaf::of(&key, Some(&record).filter(|record| record.set.fits(versioning))?)?;

@@ -96,6 +96,11 @@ impl Tree {
         self.counted[bucket]
     }
 
+    /// The fingerprint of one.
+    pub(super) fn bucket_found(&self, bucket: usize) -> Fingerprint {
+        self.nodes[NODES - BUCKETS + bucket]
+    }
+
     /// The census of the one around `token`, to be kept up.
     pub(super) fn counted(&mut self, token: Token) -> &mut Census {
         &mut self.counted[usize::from(Self::bucket_of(token))]

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use dynamo_protocol::{
-    Actor, Change, Dot, DottedSet, Identity, Key, Place, Record, Siblings, Span, Store, StoreError,
-    Version, VersionVector, Versioning,
+    Actor, Change, Dot, DottedSet, Identity, Key, Leaf, Place, Record, Siblings, Span, Store,
+    StoreError, Token, Version, VersionVector, Versioning,
 };
 use tempfile::TempDir;
 
+use super::super::closed::Closed;
 use super::super::directory::ENGINE;
 use super::super::{
     Directory, Engine, EngineKind, FjallEngine, Origin, Records, RedbEngine, Space, Write,
@@ -284,6 +285,26 @@ fn a_directory_that_could_not_be_read_is_not_left_for_a_quick_start() {
     let (_directory, mut records) = disk.start(Origin::LATER);
     records.is_lost(&place(3));
     assert!(records.close().is_none());
+}
+
+/// Nothing of the disk changed: the tree itself was wrong. Who ends in order would hand it on for ever.
+#[test]
+fn a_tree_that_is_not_that_of_the_records_is_left_no_second_time() {
+    let disk = Disk::closed(KINDS[0], 30);
+    let (directory, records) = disk.start(Origin::LATER);
+    let closed = records.close().unwrap();
+    let (state, mut tree) = (*closed.state(), closed.into_tree());
+    tree.change(Token::of_key(&place(7).key), None, Some(Leaf(1)));
+    directory.close(&Closed::new(state, tree));
+    drop(directory);
+    let (directory, records) = disk.start(Origin::LATER);
+    while records.unseen() > 0 && records.doubt().is_none() {
+        records.look_on();
+    }
+    assert!(records.doubt().unwrap().to_string().contains("the tree that it was closed with"));
+    assert!(records.close().is_none());
+    drop(directory);
+    disk.is_whole(&disk.start(Origin::LATER));
 }
 
 /// All files under `folder`.
