@@ -3,13 +3,12 @@
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use dynamo_protocol::{ClockedVersion, Leaf, Record, Siblings};
 use quick_cache::sync::{Cache as Entries, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use rustc_hash::FxHasher;
 
-use super::Space;
+use super::address::Address;
 use super::state::Counted;
 
 /// How much memory they take, about, in bytes: a few tens of thousands of small records, which is what a
@@ -26,7 +25,7 @@ const VERSION: usize = 128;
 const ACTOR: usize = 32;
 
 /// See the [module](self). Who is told of damage to a record, or that it is gone, removes it.
-pub(super) struct Cache(Entries<(Space, Bytes), Arc<Cached>, Weight, BuildHasherDefault<FxHasher>>);
+pub(super) struct Cache(Entries<Address, Arc<Cached>, Weight, BuildHasherDefault<FxHasher>>);
 
 /// A record, and what stands for it.
 pub(super) struct Cached {
@@ -42,8 +41,8 @@ pub(super) struct Cached {
 #[derive(Clone)]
 struct Weight;
 
-impl Weighter<(Space, Bytes), Arc<Cached>> for Weight {
-    fn weight(&self, (_, key): &(Space, Bytes), cached: &Arc<Cached>) -> u64 {
+impl Weighter<Address, Arc<Cached>> for Weight {
+    fn weight(&self, Address { key, .. }: &Address, cached: &Arc<Cached>) -> u64 {
         let places = match &cached.record.set {
             Siblings::Dotted(set) => {
                 set.versions().len() * VERSION + set.context().actors() * ACTOR
@@ -70,11 +69,11 @@ impl Cache {
         Self(Entries::with_options(options, Weight, hasher, DefaultLifecycle::default()))
     }
 
-    pub(super) fn get(&self, address: &(Space, Bytes)) -> Option<Arc<Cached>> {
+    pub(super) fn get(&self, address: &Address) -> Option<Arc<Cached>> {
         self.0.get(address)
     }
 
-    pub(super) fn insert(&self, address: (Space, Bytes), cached: Cached) -> Arc<Cached> {
+    pub(super) fn insert(&self, address: Address, cached: Cached) -> Arc<Cached> {
         let cached = Arc::new(cached);
         if cached.bytes <= CACHED_BYTES {
             self.0.insert(address, Arc::clone(&cached));
@@ -85,15 +84,17 @@ impl Cache {
         cached
     }
 
-    pub(super) fn remove(&self, address: &(Space, Bytes)) {
+    pub(super) fn remove(&self, address: &Address) {
         self.0.remove(address);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use dynamo_protocol::{Actor, Dot, DottedSet, Identity, Version, VersionVector};
 
+    use super::super::Space;
     use super::*;
 
     #[test]
@@ -106,8 +107,8 @@ mod tests {
                 minter: None,
                 amnesiac: false,
             };
-            let address = (Space::Home, Bytes::copy_from_slice(&n.to_be_bytes()));
-            let counted = Counted::of(&address.1, b"");
+            let address = Address::new(Space::Home, Bytes::copy_from_slice(&n.to_be_bytes()));
+            let counted = Counted::of(&address.key, b"");
             let cached = Cached { record, bytes: bytes as usize, counted, leaf: None };
             cache.insert(address, cached);
             assert!(cache.0.weight() <= BYTES);
@@ -127,7 +128,7 @@ mod tests {
         let cached =
             Cached { record, bytes: value.len(), counted: Counted::of_whole(&value), leaf: None };
         let cache = Cache::new();
-        cache.insert((Space::Home, Bytes::from_static(b"k")), cached);
+        cache.insert(Address::new(Space::Home, Bytes::from_static(b"k")), cached);
         assert!(cache.0.weight() > 100 * size_of::<Version>() as u64, "{}", cache.0.weight());
         assert!(cache.0.weight() > 2 * value.len() as u64, "{}", value.len());
     }

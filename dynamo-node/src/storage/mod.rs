@@ -1,6 +1,7 @@
 //! Where a node keeps its records: a byte-level [`Engine`], the directory it lies in, and the one
 //! adaptor that makes of it the protocol's own [`Store`](dynamo_protocol::Store).
 
+mod address;
 pub(crate) mod addresses;
 mod cache;
 mod closed;

@@ -3,6 +3,8 @@
 //! What a step applies is seen by the next step at once and reaches the engine later, in one batch
 //! with what other steps applied: until then it lies here.
 
+use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use dynamo_protocol::{
     StoreError, Token, Versioning,
 };
 
+use super::address::Address;
 use super::cache::{Cache, Cached};
 use super::closed::{Closed, Unseen};
 use super::codec::{seal, unseal};
@@ -31,7 +34,7 @@ pub(crate) struct Records {
     engine: Arc<dyn Engine>,
     versioning: Versioning,
     /// What was applied and is not known to be committed.
-    overlay: BTreeMap<(Space, Bytes), Newer>,
+    overlay: BTreeMap<Address, Newer>,
     /// Of what is committed.
     cache: Cache,
     /// The changes of the batch that is being filled.
@@ -51,7 +54,10 @@ pub(crate) struct Records {
     /// How many bytes of committed records were read: each may have a copy of its own in memory.
     read: AtomicUsize,
     /// The batches under way to the engine: number, and what to drop from the overlay after it.
-    under_way: VecDeque<(u64, Vec<(Space, Bytes)>)>,
+    under_way: VecDeque<(u64, Vec<Address>)>,
+    /// Where the place lies that was asked for last: most are asked for again at once, to be written, and
+    /// where a key lies takes a digest of it.
+    last: RefCell<Option<(Place, Address)>>,
 }
 
 /// The newest state of a place that is in a batch.
@@ -132,6 +138,7 @@ impl Records {
             changed: false,
             read: AtomicUsize::new(0),
             under_way: VecDeque::new(),
+            last: RefCell::new(None),
         })
     }
 
@@ -187,8 +194,8 @@ impl Records {
         let mut writes = std::mem::take(&mut self.filling);
         let heard = std::mem::take(&mut self.heard);
         writes.extend(heard.iter().map(|(peer, heard)| peers::write(*peer, heard)));
-        let places = writes.iter().map(|write| (write.space, write.key.clone())).collect();
-        self.under_way.push_back((number, places));
+        let places = writes.iter().map(|write| Address::new(write.space, write.key.clone()));
+        self.under_way.push_back((number, places.collect()));
         Some(Batch { number, writes, state })
     }
 
@@ -198,10 +205,9 @@ impl Records {
             && let Some((batch, places)) = self.under_way.pop_front()
         {
             for place in places {
-                let is_last = self.overlay.get(&place).is_some_and(|newer| newer.batch == batch);
-                if (is_last || mutated(Mutant::OverlayForgotten))
-                    && let Some(newer) = self.overlay.remove(&place)
-                {
+                let Entry::Occupied(newer) = self.overlay.entry(place) else { continue };
+                if newer.get().batch == batch || mutated(Mutant::OverlayForgotten) {
+                    let (place, newer) = newer.remove_entry();
                     self.remember(place, newer);
                 }
             }
@@ -209,7 +215,7 @@ impl Records {
     }
 
     /// What lies at `address` in the engine now is what the overlay said.
-    fn remember(&self, address: (Space, Bytes), newer: Newer) {
+    fn remember(&self, address: Address, newer: Newer) {
         match newer {
             Newer {
                 record: Some(record),
@@ -226,11 +232,11 @@ impl Records {
     }
 
     /// What is committed at `address`.
-    fn committed_at(&self, address: &(Space, Bytes)) -> Result<Option<Arc<Cached>>, StoreError> {
+    fn committed_at(&self, address: &Address) -> Result<Option<Arc<Cached>>, StoreError> {
         if let Some(cached) = self.cache.get(address) {
             return Ok(Some(cached));
         }
-        let (space, key) = address;
+        let Address { space, key, .. } = address;
         if *space == Space::Home {
             let bucket = Tree::bucket_of(token_at(key));
             self.unseen.look(&*self.engine, &self.tree, bucket..=bucket)?;
@@ -274,7 +280,7 @@ impl Records {
     pub(crate) fn present(&self) -> Result<BTreeMap<Place, Record>, EngineError> {
         let mut present = BTreeMap::new();
         self.visit(|place, record| drop(present.insert(place, record)))?;
-        for ((space, key), newer) in &self.overlay {
+        for (Address { space, key, .. }, newer) in &self.overlay {
             let Some(place) = place_of(*space, key) else { continue };
             match &newer.record {
                 Some(record) => drop(present.insert(place, record.clone())),
@@ -286,7 +292,7 @@ impl Records {
 
     /// Takes back what was applied to `place` and is not committed.
     pub(crate) fn forget(&mut self, place: &Place) {
-        let address = address_of(place);
+        let address = self.address(place);
         self.overlay.remove(&address);
         self.cache.remove(&address);
     }
@@ -294,7 +300,7 @@ impl Records {
     /// What lies at `place` cannot be read any more, or is gone from where the engine has it.
     pub(crate) fn is_lost(&mut self, place: &Place) {
         self.is_damaged.store(true, Ordering::Relaxed);
-        let address = address_of(place);
+        let address = self.address(place);
         self.cache.remove(&address);
         if let Some(newer) = self.overlay.get_mut(&address) {
             (newer.leaf, newer.is_whole) = (None, false);
@@ -316,9 +322,9 @@ impl Records {
     }
 
     fn write(&mut self, place: &Place, record: Option<Record>) {
-        let address = address_of(place);
+        let address = self.address(place);
         let before = self.held(&address);
-        let (space, key) = address;
+        let (space, key) = (address.space, address.key.clone());
         let value = record.as_ref().map(|record| seal(&key, record));
         let counted = value.as_ref().map(|value| Counted::of_whole(value));
         let bytes = value.as_ref().map_or(0, Bytes::len);
@@ -345,12 +351,12 @@ impl Records {
         if space == Space::Home {
             count(self.tree.counted(token_at(&key)));
         }
-        self.filling.push(Write { space, key: key.clone(), value });
+        let token = token_at(&key);
+        self.filling.push(Write { space, key, value });
         self.changed = true;
         let batch = self.position();
-        let token = token_at(&key);
         let newer = Newer { record, bytes, is_whole: true, counted, leaf, batch };
-        self.overlay.insert((space, key), newer);
+        self.overlay.insert(address, newer);
         if space == Space::Home {
             match known {
                 Some(before) => self.tree.change(token, before, leaf),
@@ -359,8 +365,22 @@ impl Records {
         }
     }
 
-    fn held(&self, address: &(Space, Bytes)) -> Held {
-        let (space, key) = address;
+    /// Where it lies.
+    fn address(&self, place: &Place) -> Address {
+        let mut last = self.last.borrow_mut();
+        if let Some((of, address)) = &*last
+            && of == place
+        {
+            return address.clone();
+        }
+        let (space, key) = address_of(place);
+        let address = Address::new(space, key);
+        *last = Some((place.clone(), address.clone()));
+        address
+    }
+
+    fn held(&self, address: &Address) -> Held {
+        let Address { space, key, .. } = address;
         match self.overlay.get(address) {
             Some(Newer { counted: Some(counted), leaf, .. }) => Held::Something(*counted, *leaf),
             Some(_) => Held::Nothing,
@@ -399,7 +419,8 @@ impl Records {
             {
                 return false;
             }
-            if !self.overlay.contains_key(&(Space::Home, Bytes::copy_from_slice(bytes)))
+            let address = Address::new(Space::Home, Bytes::copy_from_slice(bytes));
+            if !self.overlay.contains_key(&address)
                 && let Some((key, leaf)) = leaf_of(self.versioning, bytes, value)
                 && span.contains(Token::of_key(&key))
             {
@@ -425,8 +446,9 @@ impl Records {
                 return false;
             }
             let key = Bytes::copy_from_slice(key);
-            if Some(&key) != after && !self.overlay.contains_key(&(Space::Hints, key.clone())) {
-                keys.push(key);
+            let address = Address::new(Space::Hints, key);
+            if Some(&address.key) != after && !self.overlay.contains_key(&address) {
+                keys.push(address.key);
             }
             true
         })?;
@@ -436,7 +458,7 @@ impl Records {
 
 impl Store for Records {
     fn record(&self, place: &Place) -> Result<Option<Record>, StoreError> {
-        let place = address_of(place);
+        let place = self.address(place);
         if let Some(newer) = self.overlay.get(&place) {
             return Ok(newer.record.clone());
         }
@@ -456,11 +478,12 @@ impl Store for Records {
         let committed = self.committed_hints(&prefix, after.as_ref(), most);
         let mut keys = committed.map_err(|error| self.failed(&error))?;
         let first = after.clone().unwrap_or_else(|| Bytes::copy_from_slice(&prefix));
-        let newer = self.overlay.range((Space::Hints, first)..);
-        let newer = newer.take_while(|((_, key), _)| key.starts_with(&prefix));
+        let newer = self.overlay.range(Address::new(Space::Hints, first)..);
+        let newer = newer.map(|(address, newer)| (&address.key, newer));
+        let newer = newer.take_while(|(key, _)| key.starts_with(&prefix));
         let present =
-            newer.filter(|((_, key), newer)| newer.record.is_some() && Some(key) != after.as_ref());
-        keys.extend(present.map(|((_, key), _)| key.clone()));
+            newer.filter(|(key, newer)| newer.record.is_some() && Some(*key) != after.as_ref());
+        keys.extend(present.map(|(key, _)| key.clone()));
         keys.sort_unstable();
         keys.truncate(most);
         Ok(keys.into_iter().map(|key| Key(key.slice(prefix.len()..))).collect())
@@ -479,8 +502,8 @@ impl Store for Records {
         let last = leaves.last().filter(|_| leaves.len() >= most);
         self.look(span.first(), last.map_or(span.last(), |(key, _)| Token::of_key(key)))?;
         let first = Bytes::copy_from_slice(&position(span.first()));
-        let newer = self.overlay.range((Space::Home, first)..);
-        for ((space, bytes), newer) in newer {
+        let newer = self.overlay.range(Address::new(Space::Home, first)..);
+        for (Address { space, key: bytes, .. }, newer) in newer {
             if *space != Space::Home || bytes[..POSITION] > position(span.last())[..] {
                 break;
             }
