@@ -85,6 +85,10 @@ pub(super) struct NodesArgs {
     /// Where data directories are made, and removed again; by default where the system has temporary files.
     #[arg(long, value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+    /// Whose nodes are measured: the `dyno` or the `dynamo-node` of another build, to be compared with this
+    /// one's.
+    #[arg(long, value_name = "FILE")]
+    pub(super) program: Option<PathBuf>,
 }
 
 impl NodesArgs {
@@ -266,16 +270,21 @@ impl Starts {
     }
 
     fn command(&self, id: u16, genesis: bool) -> Result<Command, Failure> {
-        let own = std::env::current_exe().map_err(|error| broken("find this program", &error))?;
+        let program = match &self.args.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(|error| broken("find this program", &error))?,
+        };
+        let is_node_alone = program.file_stem().is_some_and(|name| name == "dynamo-node");
         let mut command = match self.deploy.core {
-            None => Command::new(own),
+            None => Command::new(program),
             Some(core) => {
                 let mut command = Command::new("taskset");
-                command.args(["--cpu-list", &core.to_string()]).arg(own);
+                command.args(["--cpu-list", &core.to_string()]).arg(program);
                 command
             }
         };
-        command.args(["node", "serve", "--exit-with-stdin", "--log", "warn"]);
+        command.args(Some("node").filter(|_| !is_node_alone));
+        command.args(["serve", "--exit-with-stdin", "--log", "warn"]);
         let members: Vec<_> = (1..=self.args.nodes).map(|id| id.to_string()).collect();
         let mut set = |flag: &str, value: String| {
             command.args([flag, &value]);
