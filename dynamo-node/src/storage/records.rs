@@ -3,12 +3,11 @@
 //! What a step applies is seen by the next step at once and reaches the engine later, in one batch
 //! with what other steps applied: until then it lies here.
 
-use std::cell::RefCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dynamo_protocol::mutant::{Mutant, mutated};
@@ -57,7 +56,7 @@ pub(crate) struct Records {
     under_way: VecDeque<(u64, Vec<Address>)>,
     /// Where the place lies that was asked for last: most are asked for again at once, to be written, and
     /// where a key lies takes a digest of it.
-    last: RefCell<Option<(Place, Address)>>,
+    last: Mutex<Option<(Place, Address)>>,
 }
 
 /// The newest state of a place that is in a batch.
@@ -138,7 +137,7 @@ impl Records {
             changed: false,
             read: AtomicUsize::new(0),
             under_way: VecDeque::new(),
-            last: RefCell::new(None),
+            last: Mutex::new(None),
         })
     }
 
@@ -367,7 +366,7 @@ impl Records {
 
     /// Where it lies.
     fn address(&self, place: &Place) -> Address {
-        let mut last = self.last.borrow_mut();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, address)) = &*last
             && of == place
         {
