@@ -9,7 +9,7 @@ use crate::history::History;
 use crate::judge::budget::{Budget, Exhausted, Meter};
 use crate::judge::finding::{Findings, shown};
 use crate::judge::verdict::{CheckReport, Checker};
-use crate::siblings::versions::{Key, Read, Version, VersionId, keys};
+use crate::siblings::versions::{Key, Read, Rivals, Version, VersionId, keys};
 use crate::siblings::{BYTES_A_LINE, deletes, strange_in_words};
 
 /// Last writer wins: of all writes the one with the newest stamp of a wall clock is kept, and no other.
@@ -220,20 +220,14 @@ fn unrivalled(
     }
     let below: Vec<_> = finals.iter().map(|get| key.below(&get.returned)).collect();
     let deleted = key.below(&deletes(key));
+    let rivals = Rivals::of(key, |id| key.versions[id as usize].may_have_happened());
     let mut judged = 0;
     for (at, version) in key.versions.iter().enumerate() {
         if version.is_delete() || !version.is_acknowledged() {
             continue;
         }
-        // Each is held against all others.
         meter.look()?;
-        let id = at as VersionId;
-        let is_rival = |(other, of): (usize, &Version<'_>)| {
-            let other = other as VersionId;
-            let is_apart = other != id && !key.covers(id, other) && !key.covers(other, id);
-            is_apart && of.may_have_happened()
-        };
-        if key.versions.iter().enumerate().any(is_rival) {
+        if rivals.has(at as VersionId) {
             continue;
         }
         judged += 1;

@@ -19,9 +19,11 @@ use crate::history::{History, Outcome, Pair};
 
 mod by_value;
 mod deed;
+mod rivals;
 
 pub(crate) use by_value::ByValue;
 pub(crate) use deed::{Deed, Does, NO_NODE, Nodes};
+pub(crate) use rivals::Rivals;
 
 /// A version, by its position among the puts and deletes of its key in order of invocation.
 pub(crate) type VersionId = u32;
