@@ -93,7 +93,10 @@ fn what_is_to_be_reached_is_measured_row_by_row_beside_its_bar() {
     let short = "--runs 1 --time 600ms --callers 8 --keys 100 --overload-time 1s --overload-callers 64 \
                  --json";
     let rows = "driven,killed,overload,unread,tls";
-    let (status, document, told) = bench(&format!("reach --rows {rows} {short}"));
+    let folder = tempfile::tempdir().unwrap();
+    let graph = folder.path().join("overload.svg");
+    let line = format!("reach --rows {rows} {short} --graph {}", graph.display());
+    let (status, document, told) = bench(&line);
     assert_eq!((status, told.as_str()), (Some(0), ""), "{document}");
     let rows = document["rows"].as_array().unwrap();
     let skipped = document["skipped"].as_array().unwrap();
@@ -102,6 +105,8 @@ fn what_is_to_be_reached_is_measured_row_by_row_beside_its_bar() {
         assert!(number(row, "measured") >= 0.0 && row["met"].is_boolean(), "{row}");
         assert!(number(row, "bar") > 0.0 && row["what"].is_string(), "{row}");
     }
+    let is_drawn = std::fs::read_to_string(graph).is_ok_and(|svg| svg.contains("polyline"));
+    assert!(is_drawn || !skipped.is_empty(), "{document}");
 }
 
 #[test]
@@ -136,6 +141,7 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
         ("kv --dir nowhere/at/all", "--dir nowhere/at/all"),
         ("peers --nodes 5", "leave --nodes"),
         ("reach -n 2", "leave --nodes"),
+        ("reach --rows tls --graph g.svg", "it shows the row overload"),
         ("loss --engine memory", "nothing of it survives a process"),
         ("scale --nodes 100,10", "list them upwards"),
     ] {

@@ -4,7 +4,7 @@
 //! this order: did it hold, why not, was it tried hard enough, what happened, how is it seen again. Small
 //! pictures are SVG drawn here ([`svg`]); what may have a million operations is drawn by the page's own
 //! script on a canvas, of the columns that [`ops`] makes and [`planes`] packs. [`told`] tells the same
-//! stories ([`story`]) in a terminal. Knows nothing of Dynamo.
+//! stories ([`story`]) in a terminal. [`lines()`] draws what was measured over time. Knows nothing of Dynamo.
 //!
 //! Everything that comes from a user or a store stands in the page as text: `maud` escapes it, and the data
 //! for the script has no `<` in it. The policy in its head allows its own script and style, by their
@@ -14,6 +14,7 @@ mod assets;
 mod faults;
 mod findings;
 mod html;
+mod lines;
 mod ops;
 mod planes;
 mod signature;
@@ -28,6 +29,7 @@ pub mod words;
 pub use assets::{STYLE, hash};
 pub use faults::{Band, bands};
 pub use html::html;
+pub use lines::{Line, Panel, Stretch, lines};
 pub use signature::{Sighting, Signature, sightings};
 pub use story::witness;
 pub use subject::{Carried, FaultRow, Part, Subject};

@@ -127,6 +127,8 @@ pub(super) struct Deploy {
     pub(super) core: Option<usize>,
     /// Every connection over TLS, both ends with certificates.
     pub(super) tls: bool,
+    /// They tell what they measure of themselves.
+    pub(super) metrics: bool,
 }
 
 /// A cluster: nodes that run, until this is dropped.
@@ -143,6 +145,8 @@ struct Starts {
     deploy: Deploy,
     settings: Settings,
     addresses: Vec<SocketAddr>,
+    /// Where they tell what they measure, if they do.
+    metrics: Vec<SocketAddr>,
     certificates: Option<Certificates>,
     folder: TempDir,
 }
@@ -156,13 +160,16 @@ impl Nodes {
     ) -> Result<Self, Failure> {
         let settings = args.settings().map_err(Failure::Refused)?;
         let folder = folder(args.dir.as_deref())?;
-        let ports =
-            Port::several(args.nodes.into()).map_err(|error| broken("find ports", &error))?;
-        let addresses: Vec<_> = ports.iter().map(Port::address).collect();
+        let count = usize::from(args.nodes);
+        let ports = if deploy.metrics { 2 * count } else { count };
+        let ports = Port::several(ports).map_err(|error| broken("find ports", &error))?;
+        let mut addresses: Vec<_> = ports.iter().map(Port::address).collect();
+        let metrics = addresses.split_off(count);
         let certificates =
             deploy.tls.then(|| certificates(folder.path(), args.nodes)).transpose()?;
         let args = args.clone();
-        let starts = Starts { args, kept, deploy, settings, addresses, certificates, folder };
+        let starts =
+            Starts { args, kept, deploy, settings, addresses, metrics, certificates, folder };
         let started = (1..=starts.args.nodes).map(|id| starts.start(id, true));
         let started = futures::future::join_all(started).await;
         let processes = started.into_iter().collect::<Result<_, _>>()?;
@@ -185,6 +192,11 @@ impl Nodes {
     /// Where a node is reached.
     pub(super) fn address(&self, id: u16) -> SocketAddr {
         self.starts.addresses[usize::from(id) - 1]
+    }
+
+    /// Where they tell what they measure of themselves, if they do.
+    pub(super) fn metrics(&self) -> &[SocketAddr] {
+        &self.starts.metrics
     }
 
     /// All their numbers.
@@ -296,6 +308,9 @@ impl Starts {
         set("--listen", self.addresses[usize::from(id) - 1].to_string());
         set("--tokens", TOKENS.to_string());
         set("--settings", settings);
+        if let Some(metrics) = self.metrics.get(usize::from(id) - 1) {
+            set("--metrics", metrics.to_string());
+        }
         for (peer, address) in (1..).zip(&self.addresses).filter(|(peer, _)| *peer != id) {
             set("--peer", format!("{peer}={address}"));
         }

@@ -1,11 +1,13 @@
 //! `dyno bench reach`: what nodes have to reach, row by row, each a ratio or a bound of one run, beside
 //! its bar and its aim.
 
+mod graph;
 mod killed;
 mod overload;
 mod pairs;
 mod unread;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -61,6 +63,9 @@ pub(super) struct ReachArgs {
     /// How many requests may then be under way.
     #[arg(long, value_name = "COUNT", default_value_t = 4000, value_parser = within(1_usize, 10_000))]
     overload_callers: usize,
+    /// Draw what nodes measure of themselves under overload into this file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    graph: Option<PathBuf>,
     /// Where every draw comes from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -161,6 +166,10 @@ impl ReachArgs {
             return Err("what is to be reached is said of three nodes with -n 3 -r 2 -w 2: leave --nodes, -n, \
                         -r and -w out"
                 .to_owned());
+        }
+        let is_overloaded = self.rows.is_empty() || self.rows.contains(&Which::Overload);
+        if self.graph.is_some() && !is_overloaded {
+            return Err("--graph: it shows the row overload: add that to --rows".to_owned());
         }
         Ok(())
     }

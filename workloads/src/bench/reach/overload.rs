@@ -12,6 +12,7 @@ use super::super::nodes::{Caller, Coordination, Deploy, Durability, Engine, Node
 use super::super::servers::is_installed;
 use super::super::usage::Usage;
 use super::super::{Failure, block_on, broken, rounded};
+use super::graph::Watch;
 use super::{ReachArgs, Table, least, most};
 
 /// Between two looks at the nodes' memory.
@@ -23,12 +24,15 @@ const PROMPT: Duration = Duration::from_millis(100);
 const IN_A_ROW: u32 = 10;
 /// After that they never will be.
 const NEVER: Duration = Duration::from_secs(60);
+/// How long nodes are watched when it is over.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 /// What a node may have in memory under any load: what it holds for clients, peers and the disk by its bounds
 /// (docs/operations.md), and as much again for what allocators and engines keep.
 const BOUND_MB: f64 = 512.0;
 
 /// What came of it.
 struct Overloaded {
+    graph: Option<String>,
     peak: load::Measured,
     over: load::Measured,
     /// Of the largest node, in MB: up to the middle, and at all.
@@ -53,7 +57,11 @@ pub(super) fn measure(args: &ReachArgs, table: &mut Table) -> Result<(), Failure
     let measured =
         std::thread::scope(|scope| scope.spawn(|| block_on(overloaded(args, cores))).join());
     let measured = measured.map_err(|_| Failure::Broken("the callers panicked".to_owned()))?;
-    let Overloaded { peak, over, memory, recovery } = measured?;
+    let Overloaded { graph, peak, over, memory, recovery } = measured?;
+    if let (Some(file), Some(graph)) = (&args.graph, graph) {
+        let written = std::fs::write(file, graph);
+        written.map_err(|error| broken(&format!("write {}", file.display()), &error))?;
+    }
     let asked = over.ops + over.refused + over.unanswered;
     let offered = asked as f64 / over.seconds / peak.ops_per_s.max(1.0);
     let of = json!({
@@ -83,7 +91,8 @@ async fn overloaded(
     args: &ReachArgs,
     (own, theirs): (usize, usize),
 ) -> Result<Overloaded, Failure> {
-    let deploy = Deploy { core: Some(theirs), ..Deploy::default() };
+    let is_watched = args.graph.is_some();
+    let deploy = Deploy { core: Some(theirs), metrics: is_watched, ..Deploy::default() };
     let nodes = Nodes::start(&args.nodes, (Engine::Fjall, Durability::Sync), deploy).await?;
     // Not before: whoever starts processes for others stays where it is.
     let mut set = CpuSet::new();
@@ -92,7 +101,9 @@ async fn overloaded(
     let pids = nodes.pids()?;
     let load = args.load();
     let by = Coordination::Server;
-    let peak = load::run(&load, nodes.clients(load.callers, by)?, &pids).await?;
+    let mut watch = Watch::begin(nodes.metrics());
+    let peak = watch.during(load::run(&load, nodes.clients(load.callers, by)?, &pids)).await?;
+    let peak_ended = watch.now();
     let load = LoadArgs {
         callers: args.overload_callers,
         rate: Some((peak.ops_per_s * args.overload).max(1.0)),
@@ -102,12 +113,24 @@ async fn overloaded(
     let stores = nodes.clients(load.callers, by)?;
     let probes = nodes.clients(usize::from(args.nodes.nodes), by)?;
     let end = Instant::now() + load.warm_up.0 + load.time.0;
-    let (over, memory, recovery) = futures::join!(
-        load::run(&load, stores, &pids),
-        largest(&pids, end, load.time.0 / 2),
-        recovers(&probes, end),
-    );
-    Ok(Overloaded { peak, over: over?, memory: memory?, recovery: recovery? })
+    let begun = watch.now();
+    let measured = async {
+        futures::join!(
+            load::run(&load, stores, &pids),
+            largest(&pids, end, load.time.0 / 2),
+            recovers(&probes, end),
+        )
+    };
+    let (over, memory, recovery) = watch.during(measured).await;
+    let ended = begun + (load.warm_up.0 + load.time.0).as_secs_f64();
+    if is_watched {
+        watch.during(tokio::time::sleep(AFTERWARDS)).await;
+    }
+    let asked = (format!("{} callers", args.callers), 0.0, peak_ended);
+    let graph = is_watched.then(|| {
+        watch.drawn(&[asked, (format!("{} times as much as that", args.overload), begun, ended)])
+    });
+    Ok(Overloaded { graph, peak, over: over?, memory: memory?, recovery: recovery? })
 }
 
 /// How much memory the largest of these has had in core up to `end`, and up to so long before it; in MB.
