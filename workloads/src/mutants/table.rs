@@ -328,7 +328,7 @@ const EXPLANATIONS: &[(Layer, &str, &str)] = &[
     (
         Layer::Shell,
         "91",
-        "none in 600 seeds: so many nodes have to be down for seconds that their homes alone are too few. \
+        "none in 5,000 seeds: so many nodes have to be down for seconds that their homes alone are too few. \
          Goldens show it",
     ),
     (
