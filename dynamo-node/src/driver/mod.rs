@@ -71,7 +71,7 @@ const OPEN_REQUESTS: usize = 1 << 15;
 /// What a put holds here its peers, and the disk, are about to hold too.
 const OPEN_BYTES: usize = 64 << 20;
 /// How often some of the records are looked at that nobody has asked for since the directory was closed: a
-/// million are in a minute, for a twentieth of a processor.
+/// million small ones are in a minute, for a twentieth of a processor.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What the network brings.

@@ -31,8 +31,12 @@ const LARGEST: u64 = 4 << 20;
 const SEALED: &[u8] = b"tree";
 /// How many buckets are looked at in one go, at most, of those that nobody asks for, ...
 const GO: usize = 4096;
-/// ... and how many records in them, unless one has more: less than a millisecond.
+/// ... how many records in them, unless one has more: about a millisecond of small ones, ...
 const GO_RECORDS: u64 = 512;
+/// ... and how many bytes, as far as can be told from those before: a few milliseconds.
+const GO_BYTES: u64 = 2 << 20;
+/// How long a record is taken to be, in bytes, until one was seen: the largest value.
+const FIRST_BYTES: u64 = 1 << 20;
 
 /// See the [module](self).
 pub(crate) struct Closed {
@@ -129,6 +133,8 @@ pub(super) struct Unseen {
     left: AtomicUsize,
     /// Where the next look is taken that nobody asked for.
     next: AtomicUsize,
+    /// How long a record was, of those that were looked at last, in bytes.
+    length: AtomicU64,
     /// What was not as it was left, if anything was.
     doubt: OnceLock<EngineError>,
     /// What sort of versions the records have.
@@ -150,6 +156,7 @@ impl Unseen {
             words: Vec::new(),
             left: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
+            length: AtomicU64::new(FIRST_BYTES),
             doubt: OnceLock::new(),
             versioning,
             at: path.to_owned(),
@@ -166,7 +173,8 @@ impl Unseen {
         self.doubt.get()
     }
 
-    fn has(&self, bucket: usize) -> bool {
+    /// Whether nobody has looked at this one.
+    pub(super) fn has(&self, bucket: usize) -> bool {
         let word = self.words.get(bucket / 64).map_or(0, |word| word.load(Ordering::Relaxed));
         word >> (bucket % 64) & 1 == 1
     }
@@ -212,9 +220,10 @@ impl Unseen {
             return;
         };
         let mut records = tree.bucket_counted(first).records;
+        let most = (GO_BYTES / self.length.load(Ordering::Relaxed).max(1)).min(GO_RECORDS);
         let few = (first + 1..BUCKETS.min(first + GO)).take_while(|bucket| {
             records += tree.bucket_counted(*bucket).records;
-            records <= GO_RECORDS
+            records <= most
         });
         let last = few.last().unwrap_or(first);
         let number = |bucket| u16::try_from(bucket).expect("there are 65,536");
@@ -232,16 +241,21 @@ impl Unseen {
         after: usize,
     ) -> Result<(), EngineError> {
         let mut found = vec![(Fingerprint::default(), Census::default()); after - first];
+        let (mut bytes, mut records) = (0, 0);
         let begin = u16::try_from(first).expect("there are 65,536").to_be_bytes();
         engine.scan(Space::Home, &begin, &mut |key, value| {
             let bucket =
                 key.first_chunk().map_or(0, |begin| usize::from(u16::from_be_bytes(*begin)));
             let found = bucket.checked_sub(first).and_then(|at| found.get_mut(at));
             let Some((print, census)) = found else { return false };
+            (bytes, records) = (bytes + value.len() as u64, records + 1);
             census.add(Counted::of(key, value));
             leaf_of(self.versioning, key, value).into_iter().for_each(|(_, leaf)| print.add(leaf));
             true
         })?;
+        if let Some(length) = u64::checked_div(bytes, records) {
+            self.length.store(length, Ordering::Relaxed);
+        }
         for (bucket, (print, found)) in (first..).zip(found) {
             let left = tree.bucket_counted(bucket);
             let (at, has, had) = (self.at.display(), found.records, left.records);

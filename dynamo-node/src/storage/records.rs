@@ -157,6 +157,12 @@ impl Records {
         self.unseen.left()
     }
 
+    /// Whether nobody has looked at what lies around `token` since.
+    #[cfg(test)]
+    pub(crate) fn is_unseen(&self, token: Token) -> bool {
+        self.unseen.has(Tree::bucket_of(token).into())
+    }
+
     /// Looks at some of them.
     pub(crate) fn look_on(&self) {
         self.unseen.look_on(&*self.engine, &self.tree);

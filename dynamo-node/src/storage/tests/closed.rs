@@ -287,6 +287,47 @@ fn a_directory_that_could_not_be_read_is_not_left_for_a_quick_start() {
     assert!(records.close().is_none());
 }
 
+/// A driver looks at some between two requests: those must not wait for what there is to read.
+#[test]
+fn of_large_records_few_are_looked_at_in_one_go() {
+    const LENGTH: usize = 1 << 20;
+    let large = |n| {
+        let mut record = record(n);
+        let Siblings::Dotted(set) = &mut record.set else { unreachable!("it is dotted") };
+        let dot = Dot { actor: Actor { identity: Identity(7), birth: n }, counter: 2 };
+        let value = Some(Bytes::from(vec![7; LENGTH]));
+        set.write(&set.context().clone(), Version { dot, timestamp: 0, value });
+        record
+    };
+    let disk = Disk::closed(KINDS[0], 0);
+    let (directory, mut records) = disk.start(Origin::LATER);
+    for n in 0..24 {
+        records.apply(vec![Change::Put(place(n), large(n))]).unwrap();
+    }
+    let batch = records.take_batch().unwrap();
+    let number = batch.number;
+    directory.commit(batch).unwrap();
+    records.committed(number);
+    directory.close(&records.close().unwrap());
+    drop(directory);
+    let (_directory, records) = disk.start(Origin::LATER);
+    let held = |records: &Records| {
+        let places = (0..24).map(place);
+        let unseen = |place: &Place| records.is_unseen(Token::of_key(&place.key));
+        places.filter(unseen).count()
+    };
+    let mut before = held(&records);
+    assert_eq!(before, 24);
+    while records.unseen() > 0 {
+        records.look_on();
+        let left = held(&records);
+        // The first that was seen tells that two are enough for a go.
+        assert!(before - left <= 2, "{} at once", before - left);
+        before = left;
+    }
+    assert!(records.doubt().is_none());
+}
+
 /// Nothing of the disk changed: the tree itself was wrong. Who ends in order would hand it on for ever.
 #[test]
 fn a_tree_that_is_not_that_of_the_records_is_left_no_second_time() {
