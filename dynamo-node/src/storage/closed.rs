@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -33,10 +33,8 @@ const SEALED: &[u8] = b"tree";
 const GO: usize = 4096;
 /// ... how many records in them, unless one has more: about a millisecond of small ones, ...
 const GO_RECORDS: u64 = 512;
-/// ... and how many bytes, as far as can be told from those before: a few milliseconds.
-const GO_BYTES: u64 = 2 << 20;
-/// How long a record is taken to be, in bytes, until one was seen: the largest value.
-const FIRST_BYTES: u64 = 1 << 20;
+/// ... and after how many bytes it ends with the bucket: a few milliseconds.
+const GO_BYTES: usize = 2 << 20;
 
 /// See the [module](self).
 pub(crate) struct Closed {
@@ -133,8 +131,6 @@ pub(super) struct Unseen {
     left: AtomicUsize,
     /// Where the next look is taken that nobody asked for.
     next: AtomicUsize,
-    /// How long a record was, of those that were looked at last, in bytes.
-    length: AtomicU64,
     /// What was not as it was left, if anything was.
     doubt: OnceLock<EngineError>,
     /// What sort of versions the records have.
@@ -156,7 +152,6 @@ impl Unseen {
             words: Vec::new(),
             left: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            length: AtomicU64::new(FIRST_BYTES),
             doubt: OnceLock::new(),
             versioning,
             at: path.to_owned(),
@@ -190,27 +185,40 @@ impl Unseen {
         tree: &Tree,
         buckets: RangeInclusive<u16>,
     ) -> Result<(), StoreError> {
+        let end = usize::from(*buckets.end()) + 1;
+        self.look_at(engine, tree, usize::from(*buckets.start())..end, usize::MAX).map(drop)
+    }
+
+    /// The same; ends with a bucket once it has read so many bytes. Says before which one all were looked at.
+    fn look_at(
+        &self,
+        engine: &dyn Engine,
+        tree: &Tree,
+        buckets: Range<usize>,
+        bytes: usize,
+    ) -> Result<usize, StoreError> {
+        let Range { start: mut from, end } = buckets;
         if self.left() == 0 {
-            return Ok(());
+            return Ok(end);
         }
         if self.doubt().is_some() {
             return Err(StoreError::Unreadable);
         }
-        let mut from = usize::from(*buckets.start());
-        let end = usize::from(*buckets.end()) + 1;
         while from < end {
             let Some(first) = (from..end).find(|bucket| self.has(*bucket)) else { break };
             let after = (first..end).find(|bucket| !self.has(*bucket)).unwrap_or(end);
-            self.count(engine, tree, first, after).map_err(|error| {
+            from = self.count(engine, tree, first..after, bytes).map_err(|error| {
                 tracing::error!(%error, "looking at what a closed directory holds");
                 if error.is_damage() {
                     drop(self.doubt.set(error));
                 }
                 StoreError::Unreadable
             })?;
-            from = after;
+            if from < after {
+                return Ok(from);
+            }
         }
-        Ok(())
+        Ok(end)
     }
 
     /// Looks at some of those that nobody has asked for.
@@ -220,43 +228,43 @@ impl Unseen {
             return;
         };
         let mut records = tree.bucket_counted(first).records;
-        let most = (GO_BYTES / self.length.load(Ordering::Relaxed).max(1)).min(GO_RECORDS);
         let few = (first + 1..BUCKETS.min(first + GO)).take_while(|bucket| {
             records += tree.bucket_counted(*bucket).records;
-            records <= most
+            records <= GO_RECORDS && self.has(*bucket)
         });
-        let last = few.last().unwrap_or(first);
-        let number = |bucket| u16::try_from(bucket).expect("there are 65,536");
+        let end = few.last().unwrap_or(first) + 1;
         // What cannot be read now has its turn again after the others.
-        let _ = self.look(engine, tree, number(first)..=number(last));
-        self.next.store((last + 1) % BUCKETS, Ordering::Relaxed);
+        let reached = self.look_at(engine, tree, first..end, GO_BYTES).unwrap_or(end);
+        self.next.store(reached % BUCKETS, Ordering::Relaxed);
     }
 
-    /// Counts what lies in the buckets from `first` up to before `after`, none of which anybody has seen.
+    /// Counts what lies in these buckets, none of which anybody has seen, until it has read so many bytes at
+    /// the end of one. Says before which one it ended.
     fn count(
         &self,
         engine: &dyn Engine,
         tree: &Tree,
-        first: usize,
-        after: usize,
-    ) -> Result<(), EngineError> {
+        Range { start: first, end: after }: Range<usize>,
+        bytes: usize,
+    ) -> Result<usize, EngineError> {
         let mut found = vec![(Fingerprint::default(), Census::default()); after - first];
-        let (mut bytes, mut records) = (0, 0);
+        let (mut read, mut last, mut end) = (0, first, after);
         let begin = u16::try_from(first).expect("there are 65,536").to_be_bytes();
         engine.scan(Space::Home, &begin, &mut |key, value| {
             let bucket =
                 key.first_chunk().map_or(0, |begin| usize::from(u16::from_be_bytes(*begin)));
             let found = bucket.checked_sub(first).and_then(|at| found.get_mut(at));
             let Some((print, census)) = found else { return false };
-            (bytes, records) = (bytes + value.len() as u64, records + 1);
+            if bucket > last && read >= bytes {
+                end = bucket;
+                return false;
+            }
+            (read, last) = (read + value.len(), bucket);
             census.add(Counted::of(key, value));
             leaf_of(self.versioning, key, value).into_iter().for_each(|(_, leaf)| print.add(leaf));
             true
         })?;
-        if let Some(length) = u64::checked_div(bytes, records) {
-            self.length.store(length, Ordering::Relaxed);
-        }
-        for (bucket, (print, found)) in (first..).zip(found) {
+        for (bucket, (print, found)) in (first..end).zip(found) {
             let left = tree.bucket_counted(bucket);
             let (at, has, had) = (self.at.display(), found.records, left.records);
             if found != left {
@@ -276,6 +284,6 @@ impl Unseen {
             self.words[bucket / 64].fetch_and(!(1 << (bucket % 64)), Ordering::Relaxed);
             self.left.fetch_sub(1, Ordering::Relaxed);
         }
-        Ok(())
+        Ok(end)
     }
 }

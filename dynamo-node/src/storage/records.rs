@@ -330,6 +330,7 @@ impl Records {
         let address = self.address(place);
         let before = self.held(&address);
         let (space, key) = (address.space, address.key.clone());
+        let token = token_at(&key);
         let value = record.as_ref().map(|record| seal(&key, record));
         let counted = value.as_ref().map(|value| Counted::of_whole(value));
         let bytes = value.as_ref().map_or(0, Bytes::len);
@@ -354,9 +355,8 @@ impl Records {
             count(census);
         }
         if space == Space::Home {
-            count(self.tree.counted(token_at(&key)));
+            count(self.tree.counted(token));
         }
-        let token = token_at(&key);
         self.filling.push(Write { space, key, value });
         self.changed = true;
         let batch = self.position();
