@@ -142,6 +142,7 @@ fn what_cannot_be_measured_is_refused_before_anything_starts() {
         ("peers --nodes 5", "leave --nodes"),
         ("reach -n 2", "leave --nodes"),
         ("reach --rows tls --graph g.svg", "it shows the row overload"),
+        ("reach --graph nowhere/g.svg", "there is no folder nowhere"),
         ("loss --engine memory", "nothing of it survives a process"),
         ("scale --nodes 100,10", "list them upwards"),
     ] {

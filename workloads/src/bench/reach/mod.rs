@@ -7,7 +7,7 @@ mod overload;
 mod pairs;
 mod unread;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -170,6 +170,10 @@ impl ReachArgs {
         let is_overloaded = self.rows.is_empty() || self.rows.contains(&Which::Overload);
         if self.graph.is_some() && !is_overloaded {
             return Err("--graph: it shows the row overload: add that to --rows".to_owned());
+        }
+        let folder = self.graph.as_deref().and_then(Path::parent);
+        if let Some(folder) = folder.filter(|it| !it.as_os_str().is_empty() && !it.is_dir()) {
+            return Err(format!("--graph: there is no folder {}: make it first", folder.display()));
         }
         Ok(())
     }

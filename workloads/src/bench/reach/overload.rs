@@ -58,10 +58,6 @@ pub(super) fn measure(args: &ReachArgs, table: &mut Table) -> Result<(), Failure
         std::thread::scope(|scope| scope.spawn(|| block_on(overloaded(args, cores))).join());
     let measured = measured.map_err(|_| Failure::Broken("the callers panicked".to_owned()))?;
     let Overloaded { graph, peak, over, memory, recovery } = measured?;
-    if let (Some(file), Some(graph)) = (&args.graph, graph) {
-        let written = std::fs::write(file, graph);
-        written.map_err(|error| broken(&format!("write {}", file.display()), &error))?;
-    }
     let asked = over.ops + over.refused + over.unanswered;
     let offered = asked as f64 / over.seconds / peak.ops_per_s.max(1.0);
     let of = json!({
@@ -74,6 +70,11 @@ pub(super) fn measure(args: &ReachArgs, table: &mut Table) -> Result<(), Failure
     table.add(what, memory.1, most(BOUND_MB, None), of);
     let what = ("recovery after overload", " s");
     table.add(what, recovery.as_secs_f64(), most(10.0, Some(2.0)), Value::Null);
+    // Last: what was measured is told whether it can be drawn or not.
+    if let (Some(file), Some(graph)) = (&args.graph, graph) {
+        let written = std::fs::write(file, graph);
+        written.map_err(|error| broken(&format!("write {}", file.display()), &error))?;
+    }
     Ok(())
 }
 
